@@ -1,0 +1,51 @@
+"""Learning the logarithmic compression of mel spectrograms: a reproduction in Keras 3.
+
+Public names are imported when first used, so that `import loglearn_tf` does not load TensorFlow.
+The layers register with Keras as soon as anything imports it: a model saved with them loads after
+`import loglearn_tf` alone, without `custom_objects`.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+if TYPE_CHECKING:
+    from loglearn_tf.layers import COMPRESSIONS, LearnableLog, LogEps, MelSpectrogram
+    from loglearn_tf.models import MODELS, build_model
+
+__version__ = "0.1.0"
+__all__ = [
+    "COMPRESSIONS",
+    "MODELS",
+    "LearnableLog",
+    "LogEps",
+    "MelSpectrogram",
+    "build_model",
+]
+
+_HOMES = {
+    "COMPRESSIONS": "loglearn_tf.layers",
+    "LearnableLog": "loglearn_tf.layers",
+    "LogEps": "loglearn_tf.layers",
+    "MelSpectrogram": "loglearn_tf.layers",
+    "MODELS": "loglearn_tf.models",
+    "build_model": "loglearn_tf.models",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+# Runs at once if Keras is loaded already. The command line answers `--help` in a fraction of a
+# second because nothing here imports Keras itself.
+@wrapt.when_imported("keras")  # type: ignore[misc]
+def _register_layers(_keras: Any) -> None:
+    importlib.import_module("loglearn_tf.layers")

@@ -1,0 +1,6 @@
+"""Keras layers: the mel front end and the compressions; usable in any model, alone."""
+
+from loglearn_tf.layers.compression import COMPRESSIONS, LearnableLog, LogEps, NoCompression, build_compression
+from loglearn_tf.layers.frontend import MelSpectrogram
+
+__all__ = ["COMPRESSIONS", "LearnableLog", "LogEps", "MelSpectrogram", "NoCompression", "build_compression"]

@@ -1,0 +1,52 @@
+"""What the networks share: the way in, and where kernels and dropout masks come from."""
+
+import zlib
+from typing import Any
+
+import keras
+
+PATCH_FRAMES = 128  # 2.972 s at hop 1024 and 44.1 kHz
+N_MELS = 128
+# The reference adds 0.001 * sum(w ** 2 / 2) over conv and dense kernels; Keras' L2 has no half.
+L2 = 5e-4
+
+
+def compressed_input(
+    compression: keras.layers.Layer, *, patch_frames: int, n_mels: int
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Input, compression and the batch normalisation over the one channel that every network starts with.
+
+    Returns:
+        The input, `(batch, patch_frames, n_mels)` mel power, and `(batch, patch_frames, n_mels, 1)`.
+    """
+    mel = keras.Input((patch_frames, n_mels), name="mel")
+    x = compression(mel)
+    x = keras.layers.Reshape((patch_frames, n_mels, 1), name="add_channel")(x)
+    return mel, keras.layers.BatchNormalization(name="input_norm")(x)
+
+
+def conv(x: Any, filters: int, kernel: tuple[int, int], *, name: str, seed: int, l2: float, **kwargs: Any) -> Any:
+    """Convolution over (time, mel) with the experiment's initialiser and weight decay."""
+    return keras.layers.Conv2D(filters, kernel, name=name, **_kernel(name, seed, l2), **kwargs)(x)
+
+
+def dense(x: Any, units: int, *, name: str, seed: int, l2: float, **kwargs: Any) -> Any:
+    """Dense layer with the experiment's initialiser and weight decay."""
+    return keras.layers.Dense(units, name=name, **_kernel(name, seed, l2), **kwargs)(x)
+
+
+def dropout(x: Any, *, name: str, seed: int) -> Any:
+    """Dropout of one half, its masks drawn from the model's seed."""
+    return keras.layers.Dropout(0.5, name=name, seed=layer_seed(seed, name))(x)
+
+
+def layer_seed(seed: int, name: str) -> int:
+    """A layer's own seed: depends on the model's seed and the layer's name, never on build order."""
+    return zlib.crc32(f"{seed}/{name}".encode()) & 0x7FFFFFFF
+
+
+def _kernel(name: str, seed: int, l2: float) -> dict[str, Any]:
+    return {
+        "kernel_initializer": keras.initializers.GlorotUniform(seed=layer_seed(seed, name)),
+        "kernel_regularizer": keras.regularizers.L2(l2) if l2 else None,
+    }

@@ -1,0 +1,28 @@
+"""TIMBRE: one wide convolution whose maximum over the patch is the logit."""
+
+import keras
+
+from loglearn_tf.models.base import L2, N_MELS, PATCH_FRAMES, compressed_input, conv
+
+
+def build_timbre(
+    *,
+    n_classes: int,
+    compression: keras.layers.Layer,
+    seed: int,
+    patch_frames: int = PATCH_FRAMES,
+    n_mels: int = N_MELS,
+    l2: float = L2,
+) -> keras.Model:
+    """TIMBRE, 7,572 trainable parameters at 10 classes (+2 with loglearn).
+
+    One filter a class, 7 frames x 108 bands, linear; its maximum over time and the 21 vertical
+    shifts is the class's logit, so that a timbre is found at any time and at any pitch. See
+    `build_model` for arguments and shapes.
+
+    Reference:
+        Pons et al., arXiv:1703.06697, 2017, as in the paper, section 2.1.
+    """
+    mel, x = compressed_input(compression, patch_frames=patch_frames, n_mels=n_mels)
+    x = conv(x, n_classes, (7, 108), name="conv", seed=seed, l2=l2)
+    return keras.Model(mel, keras.layers.GlobalMaxPooling2D(name="logits")(x), name="timbre")
