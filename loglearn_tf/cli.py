@@ -1,0 +1,213 @@
+"""The command line, `loglearn`: everything that takes long is imported by the command that needs it."""
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from loglearn_tf import __version__
+from loglearn_tf.config import Settings, load_settings
+from loglearn_tf.datasets import load_dataset
+from loglearn_tf.datasets.clips import DataSet
+from loglearn_tf.errors import ConfigError, LoglearnError
+from loglearn_tf.progress import Progress
+from loglearn_tf.results import format_tables, read_result, remove_unfinished, split_done, write_results
+from loglearn_tf.study import check_grid, plan_runs, run_identity
+from loglearn_tf.tensorflow_runtime import be_quiet
+
+DONE, SOME_RUNS_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns 0 done, 1 some runs failed, 2 wrong input, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    if not options.verbose:
+        be_quiet()
+    try:
+        code: int = options.command(options)
+        return code
+    except LoglearnError as error:
+        print(f"loglearn: {error}", file=sys.stderr)
+        return WRONG_INPUT
+    except BrokenPipeError:
+        # As in `loglearn results ... | head`; keeps Python from complaining again when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+def _plan(options: argparse.Namespace) -> int:
+    settings = load_settings(options.settings, options.overrides)
+    specs = plan_runs(settings)
+    results = {spec: read_result(settings.study_dir, spec) for spec in specs}
+    states = Counter("to do" if result is None else result["status"] for result in results.values())
+    print(f"{settings.name}: {len(specs):,} runs in {settings.study_dir}")
+    print(f"  done {states['done']:,}, failed {states['failed']:,}, to do {states['to do']:,}")
+    axes: dict[str, Any] = {"model": "model", "compression": "compression", "n": "n_shot", "fold": "fold"}
+    for title, attribute in axes.items():
+        counts = Counter(getattr(spec, attribute) for spec in specs)
+        print(f"  by {title}: " + ", ".join(f"{value} {count:,}" for value, count in sorted(counts.items())))
+    return DONE
+
+
+def _features(options: argparse.Namespace) -> int:
+    settings = load_settings(options.settings, options.overrides)
+    store = _build_store(settings, _load_data(settings))
+    print(f"{len(store):,} clips in {store.folder}")
+    return DONE
+
+
+def _run(options: argparse.Namespace) -> int:
+    settings = load_settings(options.settings, options.overrides)
+    dataset = _load_data(settings)
+    check_grid(settings, dataset)
+    from filelock import FileLock, Timeout
+
+    study_dir = settings.study_dir
+    try:
+        study_dir.mkdir(parents=True, exist_ok=True)
+        with FileLock(study_dir / ".lock", timeout=0):
+            return _run_study(settings, dataset)
+    except Timeout:
+        raise ConfigError(
+            f"Another process is working on {study_dir}. Wait for it, or give this study another name (`name=...`)."
+        ) from None
+    except PermissionError as error:
+        raise ConfigError(f"Cannot write to {study_dir}: {error}. Name another folder: `runs_dir=/path`.") from error
+    except KeyboardInterrupt:
+        print("\nStopped. Finished runs are kept; the same command goes on from here.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run_study(settings: Settings, dataset: DataSet) -> int:
+    study_dir = settings.study_dir
+    remove_unfinished(study_dir)
+    specs = plan_runs(settings)
+    done, to_do = split_done(study_dir, specs, run_identity(settings, dataset))
+    if done:
+        print(f"{len(done):,} of {len(specs):,} runs are done already.", file=sys.stderr)
+    if to_do:
+        from loglearn_tf.executors import Work, describe_software, run_all
+        from loglearn_tf.features import available_cores
+
+        store = _build_store(settings, dataset)
+        work = Work(settings, dataset, store.folder, describe_software())
+        with Progress("Runs", len(to_do), every_step=True) as progress:
+
+            def report(spec: Any, result: dict[str, Any]) -> None:
+                if result["status"] == "done":
+                    seconds = result["train_seconds"] + result["eval_seconds"]
+                    progress.advance(f"{spec.describe()}: accuracy {100 * result['accuracy']:.1f} % ({seconds:.0f} s)")
+                else:
+                    progress.advance(f"{spec.describe()}: FAILED: {result['error'].strip().splitlines()[-1]}")
+
+            run_all(to_do, work, workers=settings.workers or available_cores(), on_result=report)
+    rows = write_results(study_dir)
+    print(format_tables(rows))
+    print(f"One row a run: {study_dir / 'results.csv'}")
+    failed = [spec for spec in specs if (read_result(study_dir, spec) or {}).get("status") != "done"]
+    if failed:
+        print(f"{len(failed):,} of {len(specs):,} runs failed: {study_dir / failed[0].folder / 'result.json'} "
+              "says why. Running again tries them again.", file=sys.stderr)
+    return SOME_RUNS_FAILED if failed else DONE
+
+
+def _results(options: argparse.Namespace) -> int:
+    print(format_tables(write_results(options.study)))
+    print(f"One row a run: {options.study / 'results.csv'}")
+    return DONE
+
+
+def _synthetic(options: argparse.Namespace) -> int:
+    from loglearn_tf.datasets import synthetic
+
+    if options.name == "us8k":
+        synthetic.make_us8k(options.root, clips_per_class=options.clips_per_class[0], seed=options.seed)
+    else:
+        counts = tuple((options.clips_per_class * 2)[:2])
+        synthetic.make_tut(options.root, clips_per_class=counts, seed=options.seed)
+    print(f"A SYNTHETIC data set in the layout of {options.name} is in {options.root}")
+    return DONE
+
+
+def _load_data(settings: Settings) -> DataSet:
+    data = settings.data
+    if data.synthetic is not None:
+        from loglearn_tf.datasets import synthetic
+
+        made = data.synthetic
+        length = {} if made.duration_s is None else {"duration_s": made.duration_s}
+        if data.name == "us8k":
+            synthetic.make_us8k(data.root, clips_per_class=made.clips_per_class[0], folds=made.folds, seed=made.seed, **length)
+        else:
+            counts = tuple((made.clips_per_class * 2)[:2])
+            synthetic.make_tut(data.root, clips_per_class=counts, seed=made.seed, **length)
+    dataset = load_dataset(
+        data.name, data.root, validation_fold=data.validation_fold, allow_missing=data.allow_missing
+    )
+    if dataset.missing:
+        print(f"Warning: {len(dataset.missing):,} clips are missing under {dataset.root} and left out.", file=sys.stderr)
+    return dataset
+
+
+def _build_store(settings: Settings, dataset: DataSet) -> Any:
+    from loglearn_tf.features import build_store
+
+    features = settings.features
+    return build_store(
+        dataset.clips,
+        name=dataset.name,
+        front_end=features.front_end,
+        store_dir=features.store_dir,
+        compression=features.compression,
+        workers=settings.workers,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--verbose", action="store_true", help="show TensorFlow's own messages")
+    with_settings = argparse.ArgumentParser(add_help=False, parents=[common])
+    with_settings.add_argument("settings", help="YAML file, as experiments/us8k.yaml")
+    with_settings.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="settings that differ, as n_shot=[1,10] data.root=/path"
+    )
+
+    parser = argparse.ArgumentParser(
+        prog="loglearn",
+        description="Learning the logarithmic compression of mel spectrograms: the experiment and its comparison.",
+        epilog="Exit codes: 0 done, 1 some runs failed, 2 wrong input.",
+    )
+    parser.add_argument("--version", action="version", version=f"loglearn_tf {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(name: str, command: Any, parents: list[argparse.ArgumentParser], help: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, parents=parents, help=help, description=help[0].upper() + help[1:] + ".")
+        sub.set_defaults(command=command)
+        return sub
+
+    add("plan", _plan, [with_settings], "list the runs of a study and which are done; runs nothing")
+    add("features", _features, [with_settings], "compute the mel store of a data set")
+    add("run", _run, [with_settings], "do the runs of a study that are not done yet, then print the tables")
+    results = add("results", _results, [common], "rebuild results.csv from the run folders and print the tables")
+    results.add_argument("study", type=Path, help="the study's folder, as runs/us8k")
+    data = commands.add_parser("data", help="make or look after data sets")
+    data_commands = data.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    made = data_commands.add_parser(
+        "synthetic", parents=[common], help="make a small data set of computed sounds in an official layout"
+    )
+    made.set_defaults(command=_synthetic)
+    made.add_argument("name", choices=("us8k", "tut"))
+    made.add_argument("root", type=Path, help="folder to make it in")
+    made.add_argument(
+        "--clips-per-class", type=int, nargs="+", default=[10], metavar="N",
+        help="us8k: per class and fold; tut: per class, development and evaluation (default: 10)",
+    )
+    made.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

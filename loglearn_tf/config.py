@@ -1,0 +1,322 @@
+"""YAML to validated, frozen settings; every value can be overridden as `key=value`."""
+
+import difflib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from loglearn_tf.errors import ConfigError
+
+
+def _as_list(value: Any) -> Any:
+    """Lets `n_shot: 10` stand for `n_shot: [10]`."""
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+
+class _Settings(BaseModel):
+    # strict: "10" is not 10, and true is not 1. A setting that was misread would change a result.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class SyntheticSettings(_Settings):
+    """Makes the data set at `data.root` first, if it is not there: sounds that are computed, not recorded.
+
+    Attributes:
+        clips_per_class: US8K: per class and fold; TUT: per class, [development, evaluation].
+        folds: US8K folds to make.
+        seed: Of the sounds.
+        duration_s: Length of the longest clips, seconds; `null` for the official one, 4 s or 10 s.
+    """
+
+    clips_per_class: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_as_list)] = (10,)
+    folds: Annotated[tuple[Annotated[int, Field(ge=1, le=10)], ...], BeforeValidator(_as_list)] = tuple(range(1, 11))
+    seed: Annotated[int, Field(ge=0)] = 0
+    duration_s: Annotated[float, Field(gt=0)] | None = None
+
+
+class DataSettings(_Settings):
+    """Which data set, and where it lies.
+
+    Attributes:
+        name: `us8k` or `tut`.
+        root: Its folder, in the official layout.
+        validation_fold: US8K: `next` leaves fold k + 1 out of training, as the reference does;
+            `none` trains on the other nine.
+        allow_missing: Go on without clips that the metadata lists and the disk lacks.
+        synthetic: Where given, the data set is made at `root`.
+    """
+
+    name: Literal["us8k", "tut"]
+    root: str
+    validation_fold: Literal["next", "none"] = "next"
+    allow_missing: bool = False
+    synthetic: SyntheticSettings | None = None
+
+
+class FeatureSettings(_Settings):
+    """The mel front end, and where its stores lie.
+
+    Attributes:
+        store_dir: Folder of the mel stores.
+        sample_rate, n_fft, hop_length, n_mels, f_min, f_max, pad_mode, fft_dtype: see
+            `MelSpectrogram`.
+        compression: `none` stores mel power, which every compression trains from. `logeps` stores
+            the logarithm, as the reference's own feature files do; networks that read it must
+            not compress again.
+    """
+
+    store_dir: str = "data/stores"
+    sample_rate: Annotated[int, Field(ge=1)] = 44_100
+    n_fft: Annotated[int, Field(ge=2)] = 1024
+    hop_length: Annotated[int, Field(ge=1)] = 1024
+    n_mels: Annotated[int, Field(ge=1)] = 128
+    f_min: Annotated[float, Field(ge=0)] = 0.0
+    f_max: Annotated[float, Field(gt=0)] | None = None
+    pad_mode: Literal["reflect", "constant"] = "reflect"
+    fft_dtype: Literal["float64", "float32"] = "float64"
+    compression: Literal["none", "logeps"] = "none"
+
+    @model_validator(mode="after")
+    def _bands_in_range(self) -> "FeatureSettings":
+        nyquist_hz = self.sample_rate / 2
+        if not self.f_min < (nyquist_hz if self.f_max is None else self.f_max) <= nyquist_hz:
+            raise ValueError(
+                f"`f_min` < `f_max` <= `sample_rate` / 2 = {nyquist_hz:g} Hz is required. "
+                f"Received: f_min={self.f_min:g}, f_max={self.f_max}"
+            )
+        return self
+
+    @property
+    def front_end(self) -> dict[str, Any]:
+        """The arguments of `MelSpectrogram`."""
+        return self.model_dump(exclude={"store_dir", "compression"})
+
+
+class TrainingSettings(_Settings):
+    """One supervised training (FIDELITY, "Supervised training").
+
+    Attributes:
+        epochs: `null` for the protocol's: 199 (`pons2018`) or 200 (`clean`).
+        batch_size: Patches per update; the last, partial batch of an epoch is kept.
+        learning_rate: Of SGD without momentum.
+        clip_norm: Global norm to which gradients are clipped.
+        l2: `l2 * sum(w ** 2)` over conv and dense kernels is added to the loss.
+    """
+
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    batch_size: Annotated[int, Field(ge=1)] = 256
+    learning_rate: Annotated[float, Field(gt=0)] = 0.1
+    clip_norm: Annotated[float, Field(gt=0)] = 5.0
+    l2: Annotated[float, Field(ge=0)] = 5e-4
+
+
+class EvaluationSettings(_Settings):
+    """Scoring of clips (FIDELITY, "Evaluation").
+
+    Attributes:
+        hop: Frames between the patches of a clip.
+        batch_size: Patches scored at once; changes memory and speed, not results.
+    """
+
+    hop: Annotated[int, Field(ge=1)] = 1
+    batch_size: Annotated[int, Field(ge=1)] = 64
+
+
+class Settings(_Settings):
+    """A study: a grid of paired runs.
+
+    Attributes:
+        name: Names the study's folder under `runs_dir`.
+        protocol: `pons2018`, the reference experiment to the letter, or `clean`.
+        seed: Every draw of the study derives from it.
+        models, compressions, n_shot, folds: The axes of the grid.
+        runs: Repetitions of every cell: one number, or one per n.
+        runs_dir: Where results go.
+        workers: Processes that train side by side; `null` for one a core.
+        save_models: Whether every run keeps its trained `model.keras`.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    protocol: Literal["pons2018", "clean"] = "pons2018"
+    seed: Annotated[int, Field(ge=0)] = 0
+    data: DataSettings
+    features: FeatureSettings = FeatureSettings()
+    models: Annotated[tuple[Literal["sb_cnn", "vgg", "timbre"], ...], BeforeValidator(_as_list), Field(min_length=1)]
+    compressions: Annotated[
+        tuple[Literal["loglearn", "logeps", "none"], ...], BeforeValidator(_as_list), Field(min_length=1)
+    ]
+    n_shot: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_as_list), Field(min_length=1)]
+    folds: Annotated[tuple[int, ...], BeforeValidator(_as_list), Field(min_length=1)]
+    runs: Annotated[int, Field(ge=1)] | dict[int, Annotated[int, Field(ge=1)]]
+    training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    runs_dir: str = "runs"
+    workers: Annotated[int, Field(ge=1)] | None = None
+    save_models: bool = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Settings":
+        last = {"us8k": 10, "tut": 1}[self.data.name]
+        outside = [fold for fold in self.folds if not 1 <= fold <= last]
+        if outside:
+            rule = "from 1 to 10" if last == 10 else "[1], ASC-TUT's one split"
+            raise ValueError(f"`folds` of {self.data.name} must be {rule}. Received: fold {outside[0]}")
+        for axis in ("models", "compressions", "n_shot", "folds"):
+            values = getattr(self, axis)
+            if len(set(values)) < len(values):
+                raise ValueError(f"`{axis}` must not repeat a value. Received: {list(values)}")
+        if isinstance(self.runs, dict):
+            without = [n for n in self.n_shot if n not in self.runs]
+            if without:
+                raise ValueError(
+                    f"`runs` gives no number of repetitions for n_shot={without[0]}. Add `{without[0]}: ...` to it, "
+                    "or give one number for all"
+                )
+        if self.features.compression != "none":
+            again = [name for name in self.compressions if name != "none"]
+            if again:
+                raise ValueError(
+                    f"compression {again[0]} takes mel power, but `features.compression={self.features.compression}` "
+                    "stores logarithms, which are negative: their logarithm is not a number. Set "
+                    "`features.compression=none`, or `compressions=[none]`"
+                )
+        return self
+
+    def runs_for(self, n_shot: int) -> int:
+        """Repetitions of a cell with `n_shot` clips per class."""
+        return self.runs if isinstance(self.runs, int) else self.runs[n_shot]
+
+    @property
+    def epochs(self) -> int:
+        # The reference loops 200 times and skips the first (FIDELITY).
+        return self.training.epochs or {"pons2018": 199, "clean": 200}[self.protocol]
+
+    @property
+    def study_dir(self) -> Path:
+        return Path(self.runs_dir) / self.name
+
+    def dump(self) -> dict[str, Any]:
+        """The settings as plain data, every default and protocol value written out."""
+        plain: dict[str, Any] = self.model_dump(mode="json")
+        plain["training"]["epochs"] = self.epochs
+        return plain
+
+    def result_settings(self) -> dict[str, Any]:
+        """What a run's result depends on, beside its cell of the grid and the clips."""
+        plain = self.dump()
+        return {
+            "protocol": plain["protocol"],
+            "seed": plain["seed"],
+            "data": {"name": plain["data"]["name"], "validation_fold": plain["data"]["validation_fold"]},
+            "features": {key: value for key, value in plain["features"].items() if key != "store_dir"},
+            "training": plain["training"],
+            "evaluation": {"hop": plain["evaluation"]["hop"]},
+        }
+
+
+def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
+    """Reads a YAML file and applies overrides such as `n_shot=[1,10]` or `data.root=/path`.
+
+    Raises:
+        ConfigError: If the file is not there or not YAML, or a setting is unknown, of the wrong
+            type, out of its range, or contradicts another.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Cannot read settings file {path}: {error}. Name a YAML file, as experiments/us8k.yaml.") from error
+    raw = _parse_yaml(text, str(path))
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path} must hold `key: value` lines. Received: {type(raw).__name__}.")
+    given: set[tuple[str, ...]] = set()
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        parts = tuple(key.split("."))
+        if not equals or not all(parts):
+            raise ConfigError(f"An override must have the form key=value, as n_shot=[1,10]. Received: {override!r}.")
+        _set(raw, parts, _parse_yaml(value, f"the override {override!r}"), override)
+        given.add(parts)
+    try:
+        # Through JSON, where strict validation still takes lists for tuples.
+        return Settings.model_validate_json(json.dumps(raw))
+    except ValidationError as error:
+        raise ConfigError(_describe(error, path, given)) from error
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{path} holds a value that no setting takes: {error}. Use numbers, text, lists.") from error
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice, where plain YAML drops the first silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key `{key}` is given twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _parse_yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def _set(raw: dict[str, Any], parts: tuple[str, ...], value: Any, override: str) -> None:
+    *parents, last = parts
+    for parent in parents:
+        # A section that is absent, or null as `synthetic` may be, begins here.
+        if raw.get(parent) is None:
+            raw[parent] = {}
+        raw = raw[parent]
+        if not isinstance(raw, dict):
+            raise ConfigError(f"Override {override!r}: `{parent}` is a value, not a section. Override it as a whole.")
+    raw[last] = value
+
+
+def _describe(error: ValidationError, path: Path, given: set[tuple[str, ...]]) -> str:
+    """pydantic's first complaint in the form: key, place, rule, value received, remedy."""
+    first = error.errors(include_url=False)[0]
+    # Numbers index a list; "constrained-int" and the like name a union's branch, which is pydantic's business.
+    loc = [part for part in first["loc"] if isinstance(part, str)]
+    unknown = first["type"] == "extra_forbidden"
+    keys = tuple(part for part in loc[: -1 if unknown else None] if part.isidentifier() and part != "int")
+    keys += tuple(loc[-1:]) if unknown else ()
+    key = ".".join(keys)
+    where = "the command line" if any(keys[: len(parts)] == parts for parts in given) else str(path)
+    if unknown:
+        near = difflib.get_close_matches(keys[-1], _fields(keys[:-1]), n=1)
+        known = f"Did you mean `{near[0]}`?" if near else f"Known keys: {', '.join(_fields(keys[:-1]))}."
+        return f"Unknown key `{key}` in {where}. {known}"
+    if first["type"] == "missing":
+        return f"Key `{key}` is missing in {where}. Add it; experiments/us8k.yaml is an example."
+    if first["type"] == "value_error":
+        return f"{where}: {str(first['ctx']['error'])}."
+    # YAML 1.1 takes 1e-3 for text, and 1.0e-3 for a number.
+    hint = " Write it with a point, as 1.0e-3." if first["type"] == "float_type" and _is_number(first["input"]) else ""
+    return f"`{key}` in {where}: {first['msg'][0].lower()}{first['msg'][1:]}. Received: {first['input']!r}.{hint}"
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _fields(section: Sequence[str]) -> list[str]:
+    model: Any = Settings
+    for name in section:
+        annotation = model.model_fields[name].annotation
+        options = (annotation, *getattr(annotation, "__args__", ()))
+        model = next(option for option in options if isinstance(option, type) and issubclass(option, BaseModel))
+    return list(model.model_fields)

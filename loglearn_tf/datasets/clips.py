@@ -1,0 +1,131 @@
+"""The clip, the unit of accuracy, and the data set: its clips and which folds train for which."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from loglearn_tf.errors import ConfigError, DataError, MissingDataError
+
+# The generator leaves this file in the data sets it makes, so that every table made from them says so.
+SYNTHETIC_MARKER = "SYNTHETIC.txt"
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One labelled recording.
+
+    Attributes:
+        clip_id: Unique in the data set, the same on every machine.
+        path: Audio file.
+        label: Index into the data set's classes.
+        fold: UrbanSound8K's folder, 1-10; for TUT 0 is the development, 1 the evaluation set.
+    """
+
+    clip_id: str
+    path: Path
+    label: int
+    fold: int
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set as its authors split it.
+
+    Attributes:
+        name: `"us8k"` or `"tut"`.
+        root: Its folder.
+        classes: Names, in the data set's own order.
+        clips: Every clip there is, ordered by `clip_id`.
+        train_folds: Test fold -> the folds that train for it.
+        missing: Ids of the clips that the metadata lists and the disk lacks (empty unless allowed).
+        synthetic: Whether the sounds are made, not recorded.
+    """
+
+    name: str
+    root: Path
+    classes: tuple[str, ...]
+    clips: tuple[Clip, ...]
+    train_folds: dict[int, tuple[int, ...]]
+    missing: tuple[str, ...] = ()
+    synthetic: bool = False
+
+    def test_clips(self, fold: int) -> tuple[Clip, ...]:
+        """The clips of a test fold.
+
+        Raises:
+            ConfigError: If there is no such fold, or it holds no clip.
+        """
+        if fold not in self.train_folds:
+            raise ConfigError(
+                f"`folds` must name test folds of {self.name}: {_ranges(self.train_folds)}. Received: fold {fold}."
+            )
+        clips = tuple(clip for clip in self.clips if clip.fold == fold)
+        if not clips:
+            present = sorted({clip.fold for clip in self.clips} & set(self.train_folds))
+            raise ConfigError(
+                f"Fold {fold} has no clips in {self.root}, which holds folds {_ranges(present)}. "
+                f"Name those, as in `folds=[{present[0] if present else ''}]`."
+            )
+        return clips
+
+    def train_clips(self, fold: int) -> tuple[Clip, ...]:
+        """The clips that may train a model tested on `fold`; never its own nor the validation fold's."""
+        self.test_clips(fold)
+        return tuple(clip for clip in self.clips if clip.fold in self.train_folds[fold])
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the list of clips with labels and folds, wherever the files lie."""
+        lines = (f"{clip.clip_id}\t{clip.label}\t{clip.fold}" for clip in self.clips)
+        return hashlib.sha256("\n".join((self.name, *lines)).encode()).hexdigest()[:16]
+
+
+def check_clips(dataset: DataSet, *, metadata: Path, allow_missing: bool) -> DataSet:
+    """Orders the clips, and settles what the metadata lists twice or the disk lacks.
+
+    Raises:
+        DataError: If a clip is listed twice, or there is none.
+        MissingDataError: If files are missing and `allow_missing` is off, or all are.
+    """
+    if not dataset.clips:
+        raise DataError(f"No clips are listed in {metadata}. Restore the official file.")
+    clip_id, count = Counter(clip.clip_id for clip in dataset.clips).most_common(1)[0]
+    if count > 1:
+        raise DataError(f"Clip {clip_id} is listed {count} times in {metadata}. Restore the official file.")
+    clips = tuple(sorted(dataset.clips, key=lambda clip: clip.clip_id))
+    # One listing a folder: on network storage, asking for each of 8,732 files takes minutes.
+    listings = {folder: _listing(folder) for folder in {clip.path.parent for clip in clips}}
+    missing = tuple(clip.clip_id for clip in clips if clip.path.name not in listings[clip.path.parent])
+    if missing and (not allow_missing or len(missing) == len(clips)):
+        raise MissingDataError(
+            f"{len(missing):,} of the {len(clips):,} clips listed in {metadata} are missing under {dataset.root}: "
+            f"{_some(missing)}. Restore them"
+            + (
+                "."
+                if len(missing) == len(clips)
+                else ", or set `data.allow_missing=true` to leave them out (the report will say how many)."
+            )
+        )
+    absent = set(missing)
+    return replace(dataset, clips=tuple(clip for clip in clips if clip.clip_id not in absent), missing=missing)
+
+
+def is_synthetic(root: Path) -> bool:
+    """Whether the data set in `root` was made by `loglearn_tf.datasets.synthetic`."""
+    return (root / SYNTHETIC_MARKER).is_file()
+
+
+def _listing(folder: Path) -> frozenset[str]:
+    return frozenset(path.name for path in folder.iterdir()) if folder.is_dir() else frozenset()
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown}, and {len(names) - _SHOWN:,} more"
+
+
+def _ranges(numbers: "Sequence[int] | dict[int, tuple[int, ...]]") -> str:
+    return ", ".join(str(number) for number in sorted(numbers)) or "none"

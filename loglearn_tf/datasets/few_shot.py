@@ -1,0 +1,58 @@
+"""The n-shot draw: which clips train a run."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from loglearn_tf.datasets.clips import Clip, DataSet
+from loglearn_tf.errors import ConfigError
+from loglearn_tf.seeds import derive_seed
+
+
+def draw_clips(dataset: DataSet, *, fold: int, n_shot: int, run: int, seed: int) -> tuple[Clip, ...]:
+    """Draws `n_shot` training clips of every class, without replacement.
+
+    The draw depends on the arguments and the clips alone: runs of different models and compressions
+    share it, draws for different n are independent, and neither the order of the work nor the other
+    cells of a grid can change it.
+
+    Args:
+        dataset: Its `train_clips(fold)` are drawn from.
+        fold: Test fold.
+        n_shot: Clips per class.
+        run: Number of the repetition.
+        seed: The study's.
+
+    Returns:
+        `n_shot * n_classes` clips, ordered by class.
+
+    Raises:
+        ConfigError: If a class has fewer than `n_shot` clips.
+
+    Reference:
+        The paper, section 3; the reference code draws unseeded and for every run anew.
+    """
+    drawn: list[Clip] = []
+    for label, candidates in enumerate(_by_class(dataset, fold, n_shot)):
+        rng = np.random.default_rng(derive_seed(seed, "clips", dataset.name, fold, n_shot, run, dataset.classes[label]))
+        drawn += [candidates[at] for at in rng.choice(len(candidates), size=n_shot, replace=False)]
+    return tuple(drawn)
+
+
+def check_n_shot(dataset: DataSet, *, fold: int, n_shot: int) -> None:
+    """Raises the `ConfigError` of `draw_clips`, before any work is done."""
+    _by_class(dataset, fold, n_shot)
+
+
+def _by_class(dataset: DataSet, fold: int, n_shot: int) -> list[Sequence[Clip]]:
+    classes: list[list[Clip]] = [[] for _ in dataset.classes]
+    for clip in sorted(dataset.train_clips(fold), key=lambda clip: clip.clip_id):
+        classes[clip.label].append(clip)
+    smallest = min(range(len(classes)), key=lambda label: len(classes[label]))
+    if len(classes[smallest]) < n_shot:
+        raise ConfigError(
+            f"`n_shot` is larger than the smallest class: with fold {fold} as the test fold, "
+            f"{dataset.classes[smallest]} has {len(classes[smallest])} training clips in {dataset.root}. "
+            f"Received: n_shot={n_shot}. Use at most {len(classes[smallest])}, or a larger part of the data set."
+        )
+    return list(classes)

@@ -1,0 +1,104 @@
+"""TUT Acoustic Scenes 2017 (ASC-TUT) in its official layout: development trains, evaluation tests."""
+
+from pathlib import Path
+
+from loglearn_tf.datasets.clips import Clip, DataSet, check_clips, is_synthetic
+from loglearn_tf.errors import DataError, MissingDataError
+
+CLASSES = (
+    "beach",
+    "bus",
+    "cafe/restaurant",
+    "car",
+    "city_center",
+    "forest_path",
+    "grocery_store",
+    "home",
+    "library",
+    "metro_station",
+    "office",
+    "park",
+    "residential_area",
+    "train",
+    "tram",
+)
+# The one split has the number of a fold, so that every table and folder has the same form.
+DEVELOPMENT, EVALUATION = 0, 1
+_PARTS = {"development": DEVELOPMENT, "evaluation": EVALUATION}
+
+
+def load_tut(root: str | Path, *, allow_missing: bool = False) -> DataSet:
+    """Reads ASC-TUT from `TUT-acoustic-scenes-2017-{development,evaluation}/`.
+
+    Labels come from `meta.txt`; where that is missing, from the lists in `evaluation_setup/`.
+
+    Args:
+        root: The folder that holds the two.
+        allow_missing: Leave out clips that the disk lacks instead of raising.
+
+    Raises:
+        MissingDataError: If the root, the metadata or clips are missing.
+        DataError: If the metadata is not in the official form or names an unknown scene.
+
+    Reference:
+        Mesaros, Heittola and Virtanen, 2017; doi 10.5281/zenodo.400515 and 10.5281/zenodo.1040168.
+    """
+    root = Path(root)
+    clips: list[Clip] = []
+    for part, fold in _PARTS.items():
+        folder = root / f"TUT-acoustic-scenes-2017-{part}"
+        for name, label in _read_labels(folder).items():
+            clips.append(Clip(clip_id=f"{part}/{Path(name).name}", path=folder / name, label=label, fold=fold))
+    dataset = DataSet(
+        name="tut",
+        root=root,
+        classes=CLASSES,
+        clips=tuple(clips),
+        train_folds={EVALUATION: (DEVELOPMENT,)},
+        synthetic=is_synthetic(root),
+    )
+    return check_clips(dataset, metadata=root / "TUT-acoustic-scenes-2017-*" / "meta.txt", allow_missing=allow_missing)
+
+
+def _read_labels(folder: Path) -> dict[str, int]:
+    """File, as `audio/b020_90_100.wav`, to label."""
+    lists = [folder / "meta.txt"]
+    if not lists[0].is_file():
+        setup = folder / "evaluation_setup"
+        lists = sorted(setup.glob("fold*_train.txt")) + sorted(setup.glob("fold*_evaluate.txt"))
+        lists += sorted(setup.glob("evaluate.txt"))
+    if not lists:
+        raise MissingDataError(
+            f"ASC-TUT metadata not found: {folder / 'meta.txt'}. Put the data set there, or name the folder that holds "
+            "TUT-acoustic-scenes-2017-development: `data.root=/path` (`make tut DATA=/path`). "
+            "data/README.md says where to get it."
+        )
+    labels: dict[str, int] = {}
+    in_meta = lists[0].name == "meta.txt"
+    for path in lists:
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path} is not text in UTF-8: {error}. Restore the official file.") from error
+        for number, line in enumerate(text.splitlines(), start=1):
+            if not line.strip():
+                continue
+            where = f"{path}, line {number}"
+            name, label = _read_line(line, where)
+            # The lists of the four development folds overlap; meta.txt names every file once.
+            if name in labels and (in_meta or labels[name] != label):
+                raise DataError(f"{where}: {name} is listed twice. Restore the official file.")
+            labels[name] = label
+    return labels
+
+
+def _read_line(line: str, where: str) -> tuple[str, int]:
+    fields = [field.strip() for field in line.split("\t")]
+    if len(fields) < 2:
+        raise DataError(f"{where}: a file and a scene, separated by a tab, are expected. Received: {line[:80]!r}.")
+    name, scene = fields[:2]
+    if Path(name).parent != Path("audio"):
+        raise DataError(f"{where}: the file must lie in audio/. Received: {name!r}.")
+    if scene not in CLASSES:
+        raise DataError(f"{where}: unknown class {scene!r}. ASC-TUT's scenes are {', '.join(CLASSES)}.")
+    return name, CLASSES.index(scene)

@@ -1,0 +1,76 @@
+"""How far a long piece of work is: a live line on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+# Lines in a log file: often enough to see life, seldom enough to read.
+_PLAIN_INTERVAL_S = 10.0
+
+
+class Progress:
+    """Counts steps of known number, with an estimate of the time left.
+
+    Args:
+        title: What is being done.
+        total: Number of steps.
+        every_step: Off a terminal, whether each step's text gets its line.
+    """
+
+    def __init__(self, title: str, total: int, *, every_step: bool = False) -> None:
+        self.title = title
+        self.total = total
+        self.every_step = every_step
+        self.done = 0
+        self._started = self._printed = time.monotonic()
+        self._live: Any = None
+
+    def __enter__(self) -> "Progress":
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as RichProgress
+
+            self._live = RichProgress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                # TensorFlow writes to the descriptors, past rich; its noise is switched off elsewhere.
+                redirect_stdout=True,
+                redirect_stderr=True,
+            )
+            self._task = self._live.add_task(self.title, total=self.total)
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def advance(self, text: str = "") -> None:
+        """One more step is done; `text` says what it gave."""
+        self.done += 1
+        if self._live is not None:
+            self._live.advance(self._task)
+            if self.every_step and text:
+                self._live.console.print(text, markup=False, highlight=False)
+            return
+        now = time.monotonic()
+        if self.every_step or self.done == self.total or now - self._printed > _PLAIN_INTERVAL_S:
+            self._printed = now
+            left_s = (now - self._started) / self.done * (self.total - self.done)
+            tail = f", {format_seconds(left_s)} left" if self.done < self.total else ""
+            print(f"{self.title} {self.done}/{self.total}{tail}{'  ' + text if text else ''}", file=sys.stderr, flush=True)
+
+
+def format_seconds(seconds: float) -> str:
+    """`42 s`, `3 min 20 s`, `5 h 12 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"

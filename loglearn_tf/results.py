@@ -1,0 +1,226 @@
+"""Run folders: how one is written, how all of them become one table."""
+
+import csv
+import io
+import json
+import shutil
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from loglearn_tf.errors import ConfigError, DataError
+from loglearn_tf.files import write_json, write_text
+from loglearn_tf.study import RunSpec, differences
+
+COLUMNS = (
+    "dataset",
+    "model",
+    "compression",
+    "n_shot",
+    "fold",
+    "run",
+    "seed",
+    "accuracy",
+    "alpha",
+    "beta",
+    "knee",
+    "train_seconds",
+    "eval_seconds",
+    "status",
+)
+_CELL = COLUMNS[:6]
+_TITLES = {"us8k": ("UrbanSound8K", 10), "tut": ("TUT Acoustic Scenes 2017", 1)}
+# Unfinished run folders; on the same file system, so that a rename makes them appear.
+_UNFINISHED = ".unfinished"
+
+Row = dict[str, Any]
+
+
+@contextmanager
+def new_run_folder(study_dir: Path, spec: RunSpec) -> Iterator[Path]:
+    """A folder to fill, which becomes the run's own, whole, by one rename when the block ends.
+
+    If the block raises, or the process dies, there is no run folder. A finished run is never
+    replaced; a failed one is.
+    """
+    scratch = study_dir / _UNFINISHED / uuid.uuid4().hex
+    scratch.mkdir(parents=True)
+    try:
+        yield scratch
+        final = study_dir / spec.folder
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if final.exists() and not is_done(study_dir, spec):
+            shutil.rmtree(final)
+        if not final.exists():
+            scratch.rename(final)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def remove_unfinished(study_dir: Path) -> None:
+    """Clears away what killed runs left; only while no other process works on the study."""
+    shutil.rmtree(study_dir / _UNFINISHED, ignore_errors=True)
+
+
+def write_result(folder: Path, result: Mapping[str, Any]) -> None:
+    """Writes `result.json`, which marks the run as done; call it last."""
+    write_json(folder / "result.json", result)
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes rows; `None` stays empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def read_result(study_dir: Path, spec: RunSpec) -> Row | None:
+    """The run's `result.json`, or `None` where there is none yet."""
+    path = study_dir / spec.folder / "result.json"
+    return _read_json(path) if path.is_file() else None
+
+
+def is_done(study_dir: Path, spec: RunSpec) -> bool:
+    """Whether the run has finished; a failed run has not."""
+    result = read_result(study_dir, spec)
+    return result is not None and result["status"] == "done"
+
+
+def split_done(
+    study_dir: Path, specs: Sequence[RunSpec], identity: Mapping[str, Any]
+) -> tuple[list[RunSpec], list[RunSpec]]:
+    """The runs that are done, and those to do.
+
+    Raises:
+        ConfigError: If a run was done with other settings or other clips: the study's table must not
+            mix the two.
+    """
+    done, to_do = [], []
+    for spec in specs:
+        result = read_result(study_dir, spec)
+        if result is None or result["status"] != "done":
+            to_do.append(spec)
+            continue
+        changed = differences(identity, result["identity"])
+        if changed:
+            raise ConfigError(
+                f"{study_dir / spec.folder} was made with other settings: {'; '.join(changed[:3])}. "
+                f"Give this study another name (`name=...`), or remove {study_dir}."
+            )
+        done.append(spec)
+    return done, to_do
+
+
+def read_runs(study_dir: Path) -> list[Row]:
+    """The `result.json` of every run folder, ordered by cell.
+
+    Folders of one study made on several machines can be merged before.
+
+    Raises:
+        DataError: If there is none, or one cannot be read.
+    """
+    rows = [_read_json(path) for path in study_dir.glob("*/*/*/n*/fold*/run*/result.json")]
+    if not rows:
+        raise DataError(f"No finished run in {study_dir}. Run `loglearn run SETTINGS.yaml` first.")
+    return sorted(rows, key=lambda row: tuple(row[column] for column in _CELL))
+
+
+def write_results(study_dir: Path) -> list[Row]:
+    """Rebuilds `results.csv` from the run folders, one row a run; returns the rows."""
+    rows = read_runs(study_dir)
+    write_csv(study_dir / "results.csv", COLUMNS, rows)
+    return rows
+
+
+def format_tables(rows: Sequence[Row]) -> str:
+    """Per data set: mean accuracy, and loglearn minus log-EPS over the pairs that both finished.
+
+    Means over runs, then over folds, in percent; differences in points.
+    """
+    return "\n\n".join(
+        _format_table(name, [row for row in rows if row["dataset"] == name])
+        for name in sorted({row["dataset"] for row in rows})
+    )
+
+
+def _format_table(dataset: str, rows: Sequence[Row]) -> str:
+    done = [row for row in rows if row["status"] == "done"]
+    shots = sorted({row["n_shot"] for row in rows})
+    accuracy = {tuple(row[column] for column in _CELL[1:]): row["accuracy"] for row in done}
+
+    lines = [["model", "compression", *(f"n={n}" for n in shots)]]
+    for model in sorted({row["model"] for row in rows}):
+        for compression in sorted({row["compression"] for row in rows if row["model"] == model}):
+            cells = [
+                _mean_over_folds(
+                    (fold, value)
+                    for (m, c, n, fold, _), value in accuracy.items()
+                    if (m, c, n) == (model, compression, shot)
+                )
+                for shot in shots
+            ]
+            lines.append([model, compression, *("" if cell is None else f"{100 * cell:.1f}" for cell in cells)])
+        gains = [
+            _mean_over_folds(
+                (fold, value - accuracy[model, "logeps", n, fold, run])
+                for (m, c, n, fold, run), value in accuracy.items()
+                if (m, c, n) == (model, "loglearn", shot) and (model, "logeps", n, fold, run) in accuracy
+            )
+            for shot in shots
+        ]
+        if any(gain is not None for gain in gains):
+            lines.append([model, "loglearn - logeps", *("" if gain is None else f"{100 * gain:+.1f}" for gain in gains)])
+    return "\n".join([_title(dataset, rows), *_align(lines), *_remarks(rows)])
+
+
+def _title(dataset: str, rows: Sequence[Row]) -> str:
+    name, n_folds = _TITLES[dataset]
+    folds = sorted({row["fold"] for row in rows})
+    title = f"{name}: accuracy in %, mean over runs"
+    if n_folds > 1:
+        which = f"all {n_folds} folds" if len(folds) == n_folds else f"{len(folds)} of {n_folds} folds"
+        title += f", then over {which}"
+        if len(folds) < n_folds:
+            title += f" ({', '.join(map(str, folds))})"
+    return f"SYNTHETIC DATA, not {title}" if any(row["synthetic"] for row in rows) else title
+
+
+def _remarks(rows: Sequence[Row]) -> list[str]:
+    remarks = []
+    failed = sum(row["status"] == "failed" for row in rows)
+    if failed:
+        remarks.append(f"{failed} of {len(rows)} runs failed and are in no mean; their result.json says why.")
+    missing = max(row["missing_clips"] for row in rows)
+    if missing:
+        remarks.append(f"{missing:,} clips of the data set were missing and left out (data.allow_missing).")
+    return remarks
+
+
+def _mean_over_folds(values: "Iterator[tuple[int, float]]") -> float | None:
+    by_fold: dict[int, list[float]] = defaultdict(list)
+    for fold, value in values:
+        by_fold[fold].append(value)
+    if not by_fold:
+        return None
+    return sum(sum(runs) / len(runs) for runs in by_fold.values()) / len(by_fold)
+
+
+def _align(lines: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return [
+        "  ".join(cell.ljust(width) if column < 2 else cell.rjust(width) for column, (cell, width) in enumerate(zip(line, widths, strict=True)))
+        for line in lines
+    ]
+
+
+def _read_json(path: Path) -> Row:
+    try:
+        row: Row = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}. Remove its folder; the run is done again.") from error
+    return row

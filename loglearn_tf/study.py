@@ -1,0 +1,93 @@
+"""Settings to the list of runs, paired: runs that differ in compression alone share everything else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loglearn_tf.config import Settings
+from loglearn_tf.datasets.clips import DataSet
+from loglearn_tf.datasets.few_shot import check_n_shot
+from loglearn_tf.seeds import derive_seed
+
+# Most costly first, so that no long run is left for the end.
+_COST_ORDER = ("vgg", "sb_cnn", "timbre")
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run of a study's grid.
+
+    Attributes:
+        dataset, model, compression: Names.
+        n_shot: Training clips per class.
+        fold: Test fold.
+        run: Number of the repetition, from 0.
+        seed: The study's.
+    """
+
+    dataset: str
+    model: str
+    compression: str
+    n_shot: int
+    fold: int
+    run: int
+    seed: int
+
+    @property
+    def folder(self) -> Path:
+        """Where its results lie, inside the study's folder."""
+        cell = Path(self.dataset) / self.model / self.compression
+        return cell / f"n{self.n_shot:03d}" / f"fold{self.fold:02d}" / f"run{self.run:02d}"
+
+    def seed_for(self, purpose: str) -> int:
+        """The seed of `"weights"` or `"patches"`: the same for every compression."""
+        # Patches are also the same for every network; weights need not be.
+        network = (self.model,) if purpose == "weights" else ()
+        return derive_seed(self.seed, purpose, self.dataset, *network, self.n_shot, self.fold, self.run)
+
+    def describe(self) -> str:
+        return f"{self.model} {self.compression} n={self.n_shot} fold {self.fold} run {self.run}"
+
+
+def plan_runs(settings: Settings) -> list[RunSpec]:
+    """All runs of the grid: the longest first, the compressions of a pair side by side."""
+    return [
+        RunSpec(settings.data.name, model, compression, n_shot, fold, run, settings.seed)
+        for n_shot in sorted(settings.n_shot, reverse=True)
+        for model in sorted(settings.models, key=_COST_ORDER.index)
+        for fold in settings.folds
+        for run in range(settings.runs_for(n_shot))
+        for compression in settings.compressions
+    ]
+
+
+def check_grid(settings: Settings, dataset: DataSet) -> None:
+    """Checks every fold and n of the grid against the data set, before any work is done.
+
+    Raises:
+        ConfigError: If a fold holds no clips, or a class fewer than n.
+    """
+    for fold in settings.folds:
+        for n_shot in settings.n_shot:
+            check_n_shot(dataset, fold=fold, n_shot=n_shot)
+
+
+def run_identity(settings: Settings, dataset: DataSet) -> dict[str, Any]:
+    """What a run's result depends on beside its cell of the grid; saved with it.
+
+    A finished run counts as done only if this is the same.
+    """
+    return {**settings.result_settings(), "clips": dataset.fingerprint}
+
+
+def differences(ours: Any, theirs: Any, prefix: str = "") -> list[str]:
+    """What differs between two nested settings, as `training.epochs: 199 -> 20`."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        keys: Sequence[str] = sorted({*ours, *theirs})
+        return [
+            line
+            for key in keys
+            for line in differences(ours.get(key), theirs.get(key), f"{prefix}.{key}" if prefix else key)
+        ]
+    return [] if ours == theirs else [f"{prefix}: {theirs} -> {ours}"]

@@ -1,0 +1,106 @@
+"""One supervised run: drawn clips in, a trained network and its scored test clips out."""
+
+import time
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from loglearn_tf.callbacks import StopOnNonFinite, Trajectory, compression_values
+from loglearn_tf.config import Settings
+from loglearn_tf.datasets.clips import Clip, DataSet
+from loglearn_tf.datasets.few_shot import draw_clips
+from loglearn_tf.evaluation import accuracy, clip_probabilities
+from loglearn_tf.features import MelStore
+from loglearn_tf.models import build_model
+from loglearn_tf.pipeline import training_patches
+from loglearn_tf.study import RunSpec
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run leaves behind.
+
+    Attributes:
+        model: Trained.
+        history: One row an epoch: epoch, loss, accuracy, alpha, beta, knee.
+        clips: Test clips, in the data set's order.
+        probabilities: `(n_clips, n_classes)`, of the test clips.
+        accuracy: Share of test clips classified rightly.
+        train_seconds, eval_seconds: Wall-clock time.
+    """
+
+    model: keras.Model
+    history: list[dict[str, float | int | None]]
+    clips: tuple[Clip, ...]
+    probabilities: np.ndarray
+    accuracy: float
+    train_seconds: float
+    eval_seconds: float
+
+    @property
+    def compression(self) -> dict[str, float | None]:
+        """Alpha, beta and knee after training."""
+        return compression_values(self.model)
+
+
+def train_run(spec: RunSpec, settings: Settings, dataset: DataSet, store: MelStore) -> Outcome:
+    """Trains and scores one run as FIDELITY's "Supervised training" and "Evaluation" say.
+
+    Clips, initial weights, dropout masks and patches follow from the run's cell and the study's
+    seed; they are the same for every compression.
+
+    Raises:
+        NonFiniteError: If the loss, alpha or beta leaves the finite numbers.
+        ConfigError: If a class has fewer clips than the run draws.
+    """
+    clips = draw_clips(dataset, fold=spec.fold, n_shot=spec.n_shot, run=spec.run, seed=settings.seed)
+    started = time.monotonic()
+    model = build_model(
+        spec.model,
+        n_classes=len(dataset.classes),
+        compression=spec.compression,
+        seed=spec.seed_for("weights"),
+        l2=settings.training.l2,
+        n_mels=settings.features.n_mels,
+    )
+    trajectory = fit(model, store, clips, settings=settings, seed=spec.seed_for("patches"))
+    trained = time.monotonic()
+    test_clips = dataset.test_clips(spec.fold)
+    probabilities = clip_probabilities(
+        model, store, test_clips, hop=settings.evaluation.hop, batch_size=settings.evaluation.batch_size
+    )
+    return Outcome(
+        model=model,
+        history=trajectory.rows,
+        clips=test_clips,
+        probabilities=probabilities,
+        accuracy=accuracy(probabilities, [clip.label for clip in test_clips]),
+        train_seconds=trained - started,
+        eval_seconds=time.monotonic() - trained,
+    )
+
+
+def fit(model: keras.Model, store: MelStore, clips: tuple[Clip, ...], *, settings: Settings, seed: int) -> Trajectory:
+    """Trains `model` in place on random patches of `clips`."""
+    training = settings.training
+    patches = training_patches(
+        store, clips, n_epochs=settings.epochs, batch_size=training.batch_size, seed=seed
+    )
+    model.compile(
+        optimizer=keras.optimizers.SGD(training.learning_rate, global_clipnorm=training.clip_norm),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        # Compiled by XLA, all three networks train slower on CPUs.
+        jit_compile=False,
+    )
+    trajectory = Trajectory()
+    model.fit(
+        patches,
+        epochs=settings.epochs,
+        # One data set holds all epochs, each with patches of its own.
+        steps_per_epoch=-(-len(clips) // training.batch_size),
+        callbacks=[StopOnNonFinite(), trajectory],
+        verbose=0,
+    )
+    return trajectory
