@@ -101,6 +101,7 @@ def fit(model: keras.Model, store: MelStore, clips: tuple[Clip, ...], *, setting
         # One data set holds all epochs, each with patches of its own.
         steps_per_epoch=-(-len(clips) // training.batch_size),
         callbacks=[StopOnNonFinite(), trajectory],
+        shuffle=False,  # already shuffled
         verbose=0,
     )
     return trajectory

@@ -1,0 +1,84 @@
+# Everything installs into .venv; nothing but Python and make is needed.
+PYTHON ?= python3
+VENV := .venv
+LOGLEARN := $(VENV)/bin/loglearn
+
+# Where the data lies, and what part of the grid to run. Empty: as the YAML file says.
+DATA ?=
+FOLDS ?=
+N_SHOT ?=
+RUNS ?=
+MODELS ?=
+COMPRESSIONS ?=
+WORKERS ?=
+# Any other settings, as SET="training.epochs=20 evaluation.hop=4"
+SET ?=
+
+empty :=
+comma := ,
+space := $(empty) $(empty)
+# "1 2" or "1,2" -> [1,2]
+list = [$(subst $(space),$(comma),$(strip $(subst $(comma),$(space),$(1))))]
+NARROWED = $(if $(strip $(FOLDS)),folds=$(call list,$(FOLDS))) \
+           $(if $(strip $(N_SHOT)),n_shot=$(call list,$(N_SHOT))) \
+           $(if $(strip $(RUNS)),runs=$(RUNS)) \
+           $(if $(strip $(MODELS)),models=$(call list,$(MODELS))) \
+           $(if $(strip $(COMPRESSIONS)),compressions=$(call list,$(COMPRESSIONS))) \
+           $(if $(strip $(WORKERS)),workers=$(WORKERS)) \
+           $(SET)
+OVERRIDES = $(if $(strip $(DATA)),"data.root=$(DATA)") $(NARROWED)
+
+# tensorflow-io has wheels for Python up to 3.12 on these systems only; without it soundfile decodes all.
+EXTRAS = $(shell $(PYTHON) -c "import sys, platform as p; \
+print('tfio,test' if sys.version_info < (3, 13) and (p.system(), p.machine()) in \
+[('Linux', 'x86_64'), ('Darwin', 'x86_64')] else 'test')")
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo us8k tut test lint clean
+
+help:  ## this text
+	@echo "Learning the logarithmic compression of mel spectrograms: loglearn against log-EPS."
+	@echo
+	@echo "Targets:"
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 20
+	@echo
+	@echo "Variables of us8k and tut (the whole grid is thousands of runs; these narrow it):"
+	@echo "  DATA=PATH           the data set's folder (data/README.md says where to get it)"
+	@echo "  FOLDS=\"1 2\"         test folds                N_SHOT=\"1 10\"     clips per class"
+	@echo "  RUNS=2              repetitions of a cell     WORKERS=2         processes side by side"
+	@echo "  MODELS=\"vgg timbre\" COMPRESSIONS=\"loglearn logeps\""
+	@echo "  SET=\"training.epochs=20 name=short\"           any other setting of the YAML file"
+	@echo "  PYTHON=python3.12   the Python that .venv is made with"
+	@echo
+	@echo "Example: make us8k DATA=/data/UrbanSound8K FOLDS=1 N_SHOT=10 RUNS=2"
+
+install: $(VENV)/.installed  ## make .venv with the package and what it needs
+
+$(VENV)/.installed: setup.cfg setup.py pyproject.toml
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" || \
+	  { echo "Python 3.10 or newer is needed; $(PYTHON) is older. Name another: make PYTHON=python3.12 ..."; exit 2; }
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV) || \
+	  { echo "$(PYTHON) cannot make virtual environments (on Debian: apt install python3-venv)."; rm -rf $(VENV); exit 2; }
+	@echo "Installing into $(VENV) (TensorFlow is large: this takes a minute or more) ..."
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$(EXTRAS)]"
+	@touch $@
+
+demo: install  ## the whole experiment in small, on SYNTHETIC sounds: 3 networks x 2 compressions
+	$(LOGLEARN) run experiments/demo.yaml $(NARROWED)
+
+us8k: install  ## the paper's experiment on UrbanSound8K (DATA=); finished runs are skipped
+	$(LOGLEARN) run experiments/us8k.yaml $(OVERRIDES)
+
+tut: install  ## the paper's experiment on TUT Acoustic Scenes 2017 (DATA=)
+	$(LOGLEARN) run experiments/tut.yaml $(OVERRIDES)
+
+test: install  ## the tests
+	$(VENV)/bin/python -m pytest
+
+lint: install  ## ruff and mypy
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$(EXTRAS),dev]"
+	$(VENV)/bin/ruff check loglearn_tf experiments tests
+	$(VENV)/bin/mypy
+
+clean:  ## remove .venv and caches; data, stores and runs stay
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
