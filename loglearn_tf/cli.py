@@ -74,7 +74,7 @@ def _run(options: argparse.Namespace) -> int:
         raise ConfigError(
             f"Another process is working on {study_dir}. Wait for it, or give this study another name (`name=...`)."
         ) from None
-    except PermissionError as error:
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
         raise ConfigError(f"Cannot write to {study_dir}: {error}. Name another folder: `runs_dir=/path`.") from error
     except KeyboardInterrupt:
         print("\nStopped. Finished runs are kept; the same command goes on from here.", file=sys.stderr)
@@ -121,29 +121,35 @@ def _results(options: argparse.Namespace) -> int:
 
 
 def _synthetic(options: argparse.Namespace) -> int:
-    from loglearn_tf.datasets import synthetic
-
-    if options.name == "us8k":
-        synthetic.make_us8k(options.root, clips_per_class=options.clips_per_class[0], seed=options.seed)
-    else:
-        counts = tuple((options.clips_per_class * 2)[:2])
-        synthetic.make_tut(options.root, clips_per_class=counts, seed=options.seed)
+    _make_synthetic(options.name, options.root, options.clips_per_class, seed=options.seed)
     print(f"A SYNTHETIC data set in the layout of {options.name} is in {options.root}")
     return DONE
+
+
+def _make_synthetic(name: str, root: str | Path, clips_per_class: Sequence[int], **more: Any) -> None:
+    from loglearn_tf.datasets import synthetic
+
+    try:
+        if name == "us8k":
+            synthetic.make_us8k(root, clips_per_class=clips_per_class[0], **more)
+        else:
+            # One number serves for both sets.
+            development, evaluation = (*clips_per_class, *clips_per_class)[:2]
+            synthetic.make_tut(root, clips_per_class=(development, evaluation), **more)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _load_data(settings: Settings) -> DataSet:
     data = settings.data
     if data.synthetic is not None:
-        from loglearn_tf.datasets import synthetic
-
         made = data.synthetic
-        length = {} if made.duration_s is None else {"duration_s": made.duration_s}
+        more: dict[str, Any] = {"seed": made.seed}
+        if made.duration_s is not None:
+            more["duration_s"] = made.duration_s
         if data.name == "us8k":
-            synthetic.make_us8k(data.root, clips_per_class=made.clips_per_class[0], folds=made.folds, seed=made.seed, **length)
-        else:
-            counts = tuple((made.clips_per_class * 2)[:2])
-            synthetic.make_tut(data.root, clips_per_class=counts, seed=made.seed, **length)
+            more["folds"] = made.folds
+        _make_synthetic(data.name, data.root, made.clips_per_class, **more)
     dataset = load_dataset(
         data.name, data.root, validation_fold=data.validation_fold, allow_missing=data.allow_missing
     )

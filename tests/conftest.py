@@ -1,0 +1,93 @@
+"""Fixtures: the shared reference material, and one small synthetic data set for the whole session."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from loglearn_tf.config import Settings, load_settings
+from loglearn_tf.datasets import DataSet, load_dataset
+from loglearn_tf.datasets.clips import Clip
+from loglearn_tf.datasets.synthetic import make_us8k
+from loglearn_tf.features import MelStore, build_store
+from loglearn_tf.tensorflow_runtime import be_quiet, tensorflow
+
+be_quiet()
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _same_tensorflow_as_workers() -> None:
+    """One thread and deterministic operations, so that tests see the numbers that studies see."""
+    tensorflow()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real clips and outputs of the reference pipeline; not part of the project."""
+    path = Path(os.environ.get("LOGLEARN_SHARED", ROOT / ".." / "shared"))
+    if not path.is_dir():
+        pytest.skip(f"needs the shared reference material; LOGLEARN_SHARED names its folder ({path} is not there)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def us8k_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A synthetic UrbanSound8K: 2 clips of each class in folds 1, 2, 3."""
+    return make_us8k(tmp_path_factory.mktemp("data") / "us8k", clips_per_class=2, folds=(1, 2, 3))
+
+
+@pytest.fixture(scope="session")
+def us8k(us8k_root: Path) -> DataSet:
+    return load_dataset("us8k", us8k_root)
+
+
+@pytest.fixture(scope="session")
+def us8k_store(us8k: DataSet, tmp_path_factory: pytest.TempPathFactory) -> MelStore:
+    settings = load_settings(ROOT / "experiments" / "us8k.yaml")
+    return build_store(
+        us8k.clips, name="us8k", front_end=settings.features.front_end, store_dir=tmp_path_factory.mktemp("stores")
+    )
+
+
+@pytest.fixture
+def settings(us8k_root: Path, tmp_path: Path) -> Settings:
+    """The paper's settings, cut to seconds of work."""
+    return short_settings(us8k_root, tmp_path)
+
+
+def short_settings(root: Path, tmp_path: Path, *more: str) -> Settings:
+    return load_settings(ROOT / "experiments" / "us8k.yaml", [*short_overrides(root, tmp_path), *more])
+
+
+def short_overrides(root: Path, tmp_path: Path) -> list[str]:
+    """Overrides that let experiments/us8k.yaml run in seconds: one fold, n = 1, two epochs."""
+    return [
+        f"data.root={root}",
+        f"features.store_dir={tmp_path / 'stores'}",
+        f"runs_dir={tmp_path / 'runs'}",
+        "folds=[1]",
+        "n_shot=[1]",
+        "runs=1",
+        "training.epochs=2",
+        "evaluation.hop=20",
+        "workers=2",
+    ]
+
+
+class ArrayStore:
+    """Stands for a `MelStore` where a test wants to choose every number itself."""
+
+    def __init__(self, mels: list[np.ndarray], labels: list[int] | None = None) -> None:
+        labels = labels or [0] * len(mels)
+        self.clips = tuple(Clip(f"clip{i}", Path(f"clip{i}.wav"), label, 1) for i, label in enumerate(labels))
+        self._mels = {clip.clip_id: mel.astype(np.float32) for clip, mel in zip(self.clips, mels, strict=True)}
+
+    def mel(self, clip: Clip) -> np.ndarray:
+        return self._mels[clip.clip_id]
+
+
+@pytest.fixture
+def array_store() -> type[ArrayStore]:
+    return ArrayStore

@@ -1,0 +1,203 @@
+"""The list of clips: ordered, whole, the same on every machine; a test fold never trains for itself."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from loglearn_tf.datasets import CLASSES, load_dataset
+from loglearn_tf.datasets.clips import Clip, DataSet, check_clips
+from loglearn_tf.errors import ConfigError, DataError, MissingDataError
+
+METADATA = Path("metadata.csv")
+
+
+def data_set(root: Path, *clips: tuple[str, int, int]) -> DataSet:
+    """Clips are (name, label, fold). Test fold 1 trains on 3, fold 2 on 1 and 3, fold 3 on 1."""
+    return DataSet(
+        name="us8k",
+        root=root,
+        classes=("dog_bark", "siren"),
+        clips=tuple(Clip(name, root / f"fold{fold}" / name, label, fold) for name, label, fold in clips),
+        train_folds={1: (3,), 2: (1, 3), 3: (1,)},
+    )
+
+
+def put(dataset: DataSet) -> DataSet:
+    """Puts the clips on disk; only their names matter."""
+    for clip in dataset.clips:
+        clip.path.parent.mkdir(parents=True, exist_ok=True)
+        clip.path.touch()
+    return dataset
+
+
+def ids(clips) -> list[str]:
+    return [clip.clip_id for clip in clips]
+
+
+# ---- check_clips ----------------------------------------------------------------------------------------------
+
+
+def test_clips_are_ordered_by_id_and_otherwise_unchanged(tmp_path):
+    given = put(data_set(tmp_path, ("c.wav", 0, 1), ("a.wav", 1, 3), ("b.wav", 0, 2)))
+    checked = check_clips(given, metadata=METADATA, allow_missing=False)
+    assert ids(checked.clips) == ["a.wav", "b.wav", "c.wav"]
+    assert set(checked.clips) == set(given.clips)
+    assert checked.missing == ()
+
+
+def test_one_missing_clip_is_named_with_the_remedy(tmp_path):
+    dataset = put(data_set(tmp_path, ("a.wav", 0, 1), ("b.wav", 0, 1)))
+    (tmp_path / "fold1" / "b.wav").unlink()
+    with pytest.raises(MissingDataError) as caught:
+        check_clips(dataset, metadata=METADATA, allow_missing=False)
+    assert str(caught.value) == (
+        f"1 of the 2 clips listed in metadata.csv are missing under {tmp_path}: b.wav. "
+        "Restore them, or set `data.allow_missing=true` to leave them out (the report will say how many)."
+    )
+    assert isinstance(caught.value, FileNotFoundError)
+
+
+@pytest.mark.parametrize(
+    ("n_missing", "shown"),
+    [
+        (5, "01.wav, 02.wav, 03.wav, 04.wav, 05.wav. Restore"),
+        (6, "01.wav, 02.wav, 03.wav, 04.wav, 05.wav, and 1 more. Restore"),
+        (1205, "0001.wav, 0002.wav, 0003.wav, 0004.wav, 0005.wav, and 1,200 more. Restore"),
+    ],
+)
+def test_many_missing_clips_are_counted_and_five_named(tmp_path, n_missing, shown):
+    width = 4 if n_missing > 99 else 2
+    absent = [(f"{number:0{width}}.wav", 0, 1) for number in range(1, n_missing + 1)]
+    dataset = data_set(tmp_path, ("there.wav", 0, 2), *absent)
+    put(replace(dataset, clips=dataset.clips[:1]))
+    with pytest.raises(MissingDataError) as caught:
+        check_clips(dataset, metadata=METADATA, allow_missing=False)
+    assert str(caught.value).startswith(f"{n_missing:,} of the {n_missing + 1:,} clips listed")
+    assert f": {shown}" in str(caught.value)
+
+
+def test_missing_clips_can_be_left_out_and_are_listed(tmp_path):
+    dataset = put(data_set(tmp_path, ("a.wav", 0, 1), ("b.wav", 1, 1), ("c.wav", 0, 2), ("d.wav", 1, 2)))
+    (tmp_path / "fold1" / "b.wav").unlink()
+    (tmp_path / "fold2" / "d.wav").unlink()
+    checked = check_clips(dataset, metadata=METADATA, allow_missing=True)
+    assert ids(checked.clips) == ["a.wav", "c.wav"]
+    assert checked.missing == ("b.wav", "d.wav")
+
+
+@pytest.mark.parametrize("allow_missing", [False, True])
+def test_all_clips_missing_is_an_error_even_where_some_may_be(tmp_path, allow_missing):
+    """The root is wrong, or the audio was never unpacked: `allow_missing` would not help."""
+    dataset = data_set(tmp_path, ("a.wav", 0, 1), ("b.wav", 0, 2))
+    with pytest.raises(MissingDataError) as caught:
+        check_clips(dataset, metadata=METADATA, allow_missing=allow_missing)
+    assert str(caught.value).startswith("2 of the 2 clips")
+    assert str(caught.value).endswith("a.wav, b.wav. Restore them.")
+
+
+def test_a_clip_in_the_wrong_folder_is_missing(tmp_path):
+    dataset = put(data_set(tmp_path, ("a.wav", 0, 1), ("b.wav", 0, 2)))
+    (tmp_path / "fold2" / "b.wav").rename(tmp_path / "fold1" / "b.wav")
+    with pytest.raises(MissingDataError, match="1 of the 2 clips"):
+        check_clips(dataset, metadata=METADATA, allow_missing=False)
+
+
+def test_a_clip_listed_twice(tmp_path):
+    """Also in two folds: its copy would train for its own test."""
+    dataset = put(data_set(tmp_path, ("a.wav", 0, 1), ("b.wav", 0, 1), ("a.wav", 0, 2)))
+    with pytest.raises(DataError, match=r"^Clip a\.wav is listed 2 times in metadata\.csv\. Restore"):
+        check_clips(dataset, metadata=METADATA, allow_missing=True)
+
+
+def test_no_clips_listed(tmp_path):
+    with pytest.raises(DataError, match=r"^No clips are listed in metadata\.csv\."):
+        check_clips(data_set(tmp_path), metadata=METADATA, allow_missing=True)
+
+
+# ---- Roles of the folds ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def three_folds() -> DataSet:
+    return data_set(Path("root"), ("a.wav", 0, 1), ("b.wav", 1, 1), ("c.wav", 0, 2), ("d.wav", 0, 3))
+
+
+@pytest.mark.parametrize(
+    ("fold", "test", "train"),
+    [
+        (1, ["a.wav", "b.wav"], ["d.wav"]),
+        (2, ["c.wav"], ["a.wav", "b.wav", "d.wav"]),
+        (3, ["d.wav"], ["a.wav", "b.wav"]),
+    ],
+)
+def test_roles(three_folds, fold, test, train):
+    assert ids(three_folds.test_clips(fold)) == test
+    assert ids(three_folds.train_clips(fold)) == train
+
+
+@pytest.mark.parametrize("method", [DataSet.test_clips, DataSet.train_clips])
+def test_there_is_no_such_fold(three_folds, method):
+    message = r"^`folds` must name test folds of us8k: 1, 2, 3\. Received: fold 4\.$"
+    with pytest.raises(ConfigError, match=message):
+        method(three_folds, 4)
+
+
+@pytest.mark.parametrize("method", [DataSet.test_clips, DataSet.train_clips])
+def test_a_fold_without_clips_names_those_with_some(three_folds, method):
+    part = replace(three_folds, clips=tuple(clip for clip in three_folds.clips if clip.fold != 1))
+    message = r"^Fold 1 has no clips in root, which holds folds 2, 3\. Name those, as in `folds=\[2\]`\.$"
+    with pytest.raises(ConfigError, match=message):
+        method(part, 1)
+
+
+# ---- Fingerprint ----------------------------------------------------------------------------------------------
+
+
+def fingerprint(root: Path, *clips: tuple[str, int, int]) -> str:
+    return check_clips(put(data_set(root, *clips)), metadata=METADATA, allow_missing=False).fingerprint
+
+
+def test_the_fingerprint_is_the_same_on_every_machine(tmp_path):
+    here = fingerprint(tmp_path / "here", ("a.wav", 0, 1), ("b.wav", 1, 2))
+    there = fingerprint(tmp_path / "there" / "UrbanSound8K", ("b.wav", 1, 2), ("a.wav", 0, 1))
+    assert here == there
+
+
+@pytest.mark.parametrize(
+    "clips",
+    [
+        [("a.wav", 0, 1), ("b.wav", 0, 2)],
+        [("a.wav", 0, 1), ("b.wav", 1, 3)],
+        [("a.wav", 0, 1), ("c.wav", 1, 2)],
+        [("a.wav", 0, 1)],
+        [("a.wav", 0, 1), ("b.wav", 1, 2), ("c.wav", 1, 2)],
+    ],
+    ids=["label", "fold", "name", "one less", "one more"],
+)
+def test_the_fingerprint_tells_lists_apart(tmp_path, clips):
+    assert fingerprint(tmp_path / "one", ("a.wav", 0, 1), ("b.wav", 1, 2)) != fingerprint(tmp_path / "other", *clips)
+
+
+def test_the_fingerprint_tells_data_sets_apart(three_folds):
+    assert three_folds.fingerprint != replace(three_folds, name="tut").fingerprint
+
+
+def test_clips_left_out_change_the_fingerprint(tmp_path):
+    whole = check_clips(
+        put(data_set(tmp_path, ("a.wav", 0, 1), ("b.wav", 1, 2))), metadata=METADATA, allow_missing=True
+    )
+    (tmp_path / "fold2" / "b.wav").unlink()
+    assert check_clips(whole, metadata=METADATA, allow_missing=True).fingerprint != whole.fingerprint
+
+
+# ---- By name --------------------------------------------------------------------------------------------------
+
+
+def test_data_sets_have_names():
+    assert {name: len(classes) for name, classes in CLASSES.items()} == {"us8k": 10, "tut": 15}
+
+
+def test_an_unknown_data_set(tmp_path):
+    with pytest.raises(ValueError, match=r"`name` must be one of \['tut', 'us8k'\]\. Received: name='esc50'\."):
+        load_dataset("esc50", tmp_path)

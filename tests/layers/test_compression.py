@@ -1,0 +1,344 @@
+"""The compressions equal their formulas, train, keep their values when saved, and refuse nonsense."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from loglearn_tf.layers import COMPRESSIONS, LearnableLog, LogEps, NoCompression, build_compression
+
+# Mel power from far below float64's eps to a very loud clip, and silence.
+MEL = np.concatenate([[0.0], np.logspace(-25, 4, 119)]).astype("float32").reshape(2, 6, 10)
+FLOAT64_EPS = 2.220446049250313e-16
+POLICIES = ("float32", "mixed_float16", "mixed_bfloat16", "float64")
+EVERY_LAYER = (LearnableLog, LogEps, NoCompression)
+
+
+def loglearn(mel, a=7.0, b=1.0):
+    """The post's formula in float64: ln(exp(a) X + softplus(b))."""
+    return np.log(np.exp(a) * np.asarray(mel, "float64") + np.log(1 + np.exp(b)))
+
+
+def mean_square(layer, mel):
+    return tf.reduce_mean(tf.square(layer(mel)))
+
+
+def random_mel(*shape, seed=0):
+    """Log-uniform over the range of real recordings, so that both sides of the knee are met."""
+    return (10 ** np.random.default_rng(seed).uniform(-8, 2, shape)).astype("float32")
+
+
+@pytest.fixture
+def layer():
+    built = LearnableLog()
+    built.build((None, 6, 10))
+    return built
+
+
+@pytest.fixture
+def global_policy():
+    """Sets Keras' dtype policy and restores it afterwards."""
+    before = keras.config.dtype_policy()
+    yield keras.config.set_dtype_policy
+    keras.config.set_dtype_policy(before)
+
+
+class TestFormula:
+    def test_loglearn_equals_the_formula_from_silence_to_loud(self):
+        np.testing.assert_allclose(LearnableLog()(MEL), loglearn(MEL), rtol=1e-6)
+
+    @pytest.mark.parametrize(("a", "b"), [(0.0, 0.0), (-3.0, 4.0), (12.5, 0.6), (7, 1)])
+    def test_loglearn_from_other_initial_values(self, a, b):
+        layer = LearnableLog(alpha_pre_gate=a, beta_pre_gate=b)
+        # atol: where alpha * X + beta is close to 1 its logarithm is close to 0, and the rounding
+        # of the float32 sum, about 1e-7, is all there is.
+        np.testing.assert_allclose(layer(MEL), loglearn(MEL, a, b), rtol=1e-6, atol=2e-7)
+
+    def test_loglearn_of_silence_is_the_logarithm_of_beta(self):
+        silent = LearnableLog()(np.zeros((1, 2, 3), "float32"))
+        np.testing.assert_allclose(silent, np.full((1, 2, 3), 0.272514), rtol=2e-6)  # ln 1.31326
+
+    def test_logeps_equals_the_formula_from_silence_to_loud(self):
+        # atol: the logarithm crosses zero at X = 1, where only the rounding of X is left.
+        np.testing.assert_allclose(
+            LogEps()(MEL), np.log10(MEL.astype("float64") + 2.220446049250313e-16), rtol=1e-6, atol=1e-7
+        )
+
+    def test_logeps_of_silence_is_float64_not_float32_eps(self):
+        # log10(2.22e-16) = -15.65; float32's eps would give -6.92, a natural logarithm -36.04.
+        np.testing.assert_allclose(LogEps()(np.zeros((1, 2, 3), "float32")), np.full((1, 2, 3), -15.65356), rtol=1e-6)
+
+    def test_logeps_with_another_eps(self):
+        layer = LogEps(eps=1.19e-7)
+        np.testing.assert_allclose(layer(MEL), np.log10(MEL.astype("float64") + 1.19e-7), rtol=1e-6, atol=1e-7)
+
+    def test_no_compression_is_the_identity(self):
+        np.testing.assert_array_equal(NoCompression()(MEL), MEL)
+
+    @pytest.mark.parametrize("kind", EVERY_LAYER)
+    def test_silence_gives_finite_values_and_gradients(self, kind):
+        layer, silence = kind(), tf.zeros((1, 4, 4))
+        with tf.GradientTape() as tape:
+            tape.watch(silence)
+            out = layer(silence)
+        assert np.isfinite(out).all()
+        assert np.isfinite(tape.gradient(out, silence)).all()
+
+    def test_loglearn_of_logarithmic_input_is_nan_not_a_plausible_number(self):
+        assert np.isnan(LearnableLog()(np.full((1, 1, 1), -3.0, "float32"))).all()
+
+
+class TestOutOfGateValues:
+    """alpha, beta and knee can be read at any time; they are what the logarithm sees."""
+
+    def test_before_build(self):
+        layer = LearnableLog()
+        assert not layer.built
+        self.check_start(layer)
+
+    def test_after_build(self, layer):
+        self.check_start(layer)
+
+    def check_start(self, layer):
+        assert float(layer.alpha) == pytest.approx(1096.633, rel=1e-6)
+        assert float(layer.beta) == pytest.approx(1.31326, rel=2e-6)
+        assert float(layer.knee) == pytest.approx(1.1975e-3, rel=5e-5)
+
+    def test_after_training_steps_they_follow_the_weights(self, layer):
+        optimizer = keras.optimizers.SGD(0.1)
+        for _ in range(3):
+            with tf.GradientTape() as tape:
+                loss = mean_square(layer, MEL)
+            optimizer.apply(tape.gradient(loss, layer.trainable_variables), layer.trainable_variables)
+        a, b = (float(w) for w in (layer.alpha_pre_gate, layer.beta_pre_gate))
+        # The mean square falls as both shrink; by less, the gate would be out of reach of training.
+        assert a < 6.9 and b < 0.99
+        assert float(layer.alpha) == pytest.approx(np.exp(a), rel=1e-6)
+        assert float(layer.beta) == pytest.approx(np.log(1 + np.exp(b)), rel=1e-6)
+        assert float(layer.knee) == pytest.approx(np.log(1 + np.exp(b)) / np.exp(a), rel=1e-6)
+        # rtol: the pre-gates are no longer exact in float32, and exp(a) multiplies a's rounding by a.
+        np.testing.assert_allclose(layer(MEL), loglearn(MEL, a, b), rtol=3e-6)
+
+    def test_after_load(self, layer, tmp_path):
+        layer.set_weights([np.float32(3.5), np.float32(2.0)])
+        mel = keras.Input((6, 10))
+        model = keras.Model(mel, layer(mel))
+        model.save(tmp_path / "model.keras")
+        loaded = keras.models.load_model(tmp_path / "model.keras").get_layer(layer.name)
+        assert float(loaded.alpha) == pytest.approx(33.11545, rel=1e-6)
+        assert float(loaded.beta) == pytest.approx(2.126928, rel=1e-6)
+        np.testing.assert_allclose(loaded(MEL), loglearn(MEL, 3.5, 2.0), rtol=1e-6)
+
+
+class TestWeights:
+    def test_two_scalars_are_all_that_is_trained(self, layer):
+        assert [(w.name, w.shape) for w in layer.trainable_weights] == [("alpha_pre_gate", ()), ("beta_pre_gate", ())]
+        assert len(layer.weights) == 2
+
+    def test_frozen_layer_trains_nothing(self):
+        layer = LearnableLog(trainable=False)
+        layer(MEL)
+        assert layer.trainable_weights == [] and len(layer.weights) == 2
+
+    @pytest.mark.parametrize("kind", [LogEps, NoCompression])
+    def test_fixed_compressions_have_no_weights(self, kind):
+        layer = kind()
+        layer(MEL)
+        assert layer.weights == []
+
+    def test_instances_do_not_share_weights(self, layer):
+        other = LearnableLog()
+        other.build((None, 6, 10))
+        layer.set_weights([np.float32(1.0), np.float32(2.0)])
+        assert [float(w) for w in other.weights] == [7.0, 1.0]
+
+    def test_gradients_equal_finite_differences(self, layer):
+        """Central differences of the NumPy formula in float64, one pre-gate at a time."""
+        mel = random_mel(2, 6, 10)
+        with tf.GradientTape() as tape:
+            loss = mean_square(layer, mel)
+        gradient = [float(g) for g in tape.gradient(loss, layer.trainable_weights)]
+
+        def numpy_loss(a, b):
+            return np.mean(loglearn(mel, a, b) ** 2)
+
+        h = 1e-5
+        expected = [
+            (numpy_loss(7 + h, 1) - numpy_loss(7 - h, 1)) / (2 * h),
+            (numpy_loss(7, 1 + h) - numpy_loss(7, 1 - h)) / (2 * h),
+        ]
+        assert min(np.abs(expected)) > 0.1  # both pre-gates matter at this input
+        np.testing.assert_allclose(gradient, expected, rtol=1e-5)
+
+
+class TestPerBand:
+    def test_every_band_has_its_own_pair(self):
+        layer = LearnableLog(per_band=True)
+        np.testing.assert_allclose(layer(MEL), loglearn(MEL), rtol=1e-6)
+        assert [w.shape for w in layer.trainable_weights] == [(10,), (10,)]
+        assert layer.alpha.shape == layer.beta.shape == layer.knee.shape == (10,)
+
+    def test_band_k_is_compressed_by_pair_k(self):
+        layer = LearnableLog(per_band=True)
+        layer.build((None, None, 3))
+        a, b = np.array([7.0, 2.0, -1.0], "float32"), np.array([1.0, 0.0, 3.0], "float32")
+        layer.set_weights([a, b])
+        mel = random_mel(2, 5, 3)
+        # atol: band 1's logarithm comes close to zero, as beta = ln 2 there.
+        np.testing.assert_allclose(layer(mel), loglearn(mel, a, b), rtol=1e-6, atol=2e-7)
+
+    def test_needs_a_fixed_number_of_bands(self):
+        message = (
+            "`per_band=True` needs a fixed number of mel bands on the last axis. "
+            "Received: input_shape=(None, 5, None)."
+        )
+        with pytest.raises(ValueError, match=re.escape(message)):
+            LearnableLog(per_band=True).build((None, 5, None))
+
+
+class TestKerasCitizen:
+    @pytest.mark.parametrize(
+        "layer",
+        [
+            LearnableLog(),
+            LearnableLog(alpha_pre_gate=2.5, beta_pre_gate=-0.5, per_band=True, name="mine", trainable=False),
+            LogEps(eps=1e-10, name="other"),
+            NoCompression(dtype="mixed_float16"),
+        ],
+        ids=lambda layer: layer.name,
+    )
+    def test_config_round_trip(self, layer):
+        config = layer.get_config()
+        copy = type(layer).from_config(config)
+        assert copy.get_config() == config
+        np.testing.assert_array_equal(copy(MEL), layer(MEL))
+
+    def test_config_holds_every_argument(self):
+        config = LearnableLog(alpha_pre_gate=2.5, beta_pre_gate=-0.5, per_band=True, name="mine").get_config()
+        expected = {"name": "mine", "alpha_pre_gate": 2.5, "beta_pre_gate": -0.5, "per_band": True}
+        assert expected.items() <= config.items()
+        assert LogEps().get_config()["eps"] == FLOAT64_EPS
+
+    @pytest.mark.parametrize("kind", EVERY_LAYER)
+    def test_registered_under_the_package_name(self, kind):
+        assert keras.saving.get_registered_name(kind) == f"loglearn_tf>{kind.__name__}"
+        assert keras.saving.get_registered_object(f"loglearn_tf>{kind.__name__}") is kind
+
+    def test_clone_model_starts_afresh(self):
+        mel = keras.Input((6, 10))
+        model = keras.Model(mel, LearnableLog(alpha_pre_gate=2.0, name="loglearn")(mel))
+        model.get_layer("loglearn").set_weights([np.float32(5.0), np.float32(5.0)])
+        clone = keras.models.clone_model(model)
+        assert [float(w) for w in clone.get_layer("loglearn").weights] == [2.0, 1.0]
+        clone.set_weights(model.get_weights())
+        np.testing.assert_array_equal(clone(MEL), model(MEL))
+
+    @pytest.mark.parametrize("kind", EVERY_LAYER)
+    def test_symbolic_shape_and_dtype_are_those_of_the_result(self, kind):
+        symbolic = kind()(keras.Input((None, 10)))
+        assert (symbolic.shape, symbolic.dtype) == ((None, None, 10), "float32")
+        assert kind().compute_output_shape((2, 6, 10)) == (2, 6, 10)
+
+    @pytest.mark.parametrize("kind", EVERY_LAYER)
+    def test_batch_of_two_is_two_of_one(self, kind):
+        layer, mel = kind(), random_mel(2, 6, 10)
+        apart = np.concatenate([layer(mel[:1]), layer(mel[1:])])
+        # rtol, atol: the last values of an array go through scalar instead of vector code, which
+        # may round the last bit otherwise.
+        np.testing.assert_allclose(layer(mel), apart, rtol=3e-7, atol=1e-7)
+        # No statistic crosses the batch: the loss of both is the mean of their losses.
+        alone = [float(mean_square(layer, mel[i : i + 1])) for i in range(2)]
+        assert float(mean_square(layer, mel)) == pytest.approx(np.mean(alone), rel=1e-6)
+
+    @pytest.mark.parametrize("kind", EVERY_LAYER)
+    def test_eager_equals_dataset_map_and_function(self, kind):
+        layer, expected = kind(), kind()(MEL)  # the mapped layer is built inside the pipeline
+        mapped = next(iter(tf.data.Dataset.from_tensors(MEL).map(layer)))
+        # rtol, atol: as above, where the graph cuts the array elsewhere.
+        np.testing.assert_allclose(mapped, expected, rtol=3e-7, atol=1e-7)
+        np.testing.assert_allclose(tf.function(layer)(MEL), expected, rtol=3e-7, atol=1e-7)
+
+
+class TestDtypes:
+    """float32 in, inside and out: float16 holds nothing above 65,504 and little below 6e-8."""
+
+    MEL = np.logspace(-20, 6, 60).astype("float32").reshape(1, 6, 10)
+
+    @pytest.mark.parametrize("policy", POLICIES)
+    @pytest.mark.parametrize("kind", EVERY_LAYER)
+    def test_layer_policy_changes_nothing(self, kind, policy):
+        layer = kind(dtype=policy)
+        out = layer(self.MEL)
+        assert out.dtype == "float32"
+        assert all(w.dtype == "float32" for w in layer.weights)
+        np.testing.assert_allclose(out, kind(dtype="float32")(self.MEL), rtol=1e-6)
+
+    @pytest.mark.parametrize("policy", POLICIES[1:])
+    def test_global_policy_changes_nothing(self, policy, global_policy):
+        expected = LearnableLog(dtype="float32")(self.MEL)
+        global_policy(policy)
+        mel = keras.Input((6, 10), dtype="float32")
+        model = keras.Model(mel, LearnableLog()(mel))
+        assert model(self.MEL).dtype == "float32"
+        np.testing.assert_allclose(model(self.MEL), expected, rtol=1e-6)
+
+    def test_float64_input_gives_float32(self):
+        out = LearnableLog()(MEL.astype("float64"))
+        assert out.dtype == "float32"
+        np.testing.assert_allclose(out, loglearn(MEL), rtol=1e-6)
+
+
+class TestErrors:
+    @pytest.mark.parametrize("name", ["alpha_pre_gate", "beta_pre_gate"])
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), "7", None, True, [7.0]])
+    def test_initial_value_must_be_a_finite_number(self, name, value):
+        message = f"`{name}` must be a finite number. Received: {name}={value!r}."
+        with pytest.raises(ValueError, match=re.escape(message)):
+            LearnableLog(**{name: value})
+
+    @pytest.mark.parametrize("eps", [0, 0.0, -1e-9, 1e-40])  # 1e-40 is zero to most float32 hardware
+    def test_eps_must_be_above_zero(self, eps):
+        with pytest.raises(ValueError, match=rf"^`eps` must be .* Received: eps={re.escape(repr(eps))}\.$"):
+            LogEps(eps=eps)
+
+    @pytest.mark.parametrize("eps", [float("nan"), float("inf"), "1e-9", None])
+    def test_eps_must_be_a_finite_number(self, eps):
+        with pytest.raises(ValueError, match=re.escape(f"`eps` must be a finite number. Received: eps={eps!r}.")):
+            LogEps(eps=eps)
+
+    def test_arguments_are_keyword_only(self):
+        with pytest.raises(TypeError):
+            LearnableLog(7.0, 1.0)
+        with pytest.raises(TypeError):
+            LogEps(1e-9)
+
+
+class TestByName:
+    def test_names_in_settings_and_results(self):
+        assert COMPRESSIONS == {"loglearn": LearnableLog, "logeps": LogEps, "none": NoCompression}
+
+    @pytest.mark.parametrize(
+        ("name", "kind"), [("loglearn", LearnableLog), ("logeps", LogEps), ("none", NoCompression)]
+    )
+    def test_builds_the_published_defaults_under_the_same_name(self, name, kind):
+        layer = build_compression(name)
+        assert type(layer) is kind and layer.name == name
+        assert layer.get_config() == {**kind().get_config(), "name": name}
+
+    def test_each_call_builds_a_new_layer(self):
+        assert build_compression("loglearn") is not build_compression("loglearn")
+
+    def test_a_layer_is_passed_through(self):
+        layer = keras.layers.ReLU()
+        assert build_compression(layer) is layer
+
+    @pytest.mark.parametrize("unknown", ["log", "LearnableLog", None])
+    def test_unknown_name(self, unknown):
+        message = (
+            "`compression` must be a Keras layer or one of ['logeps', 'loglearn', 'none']. "
+            f"Received: compression={unknown!r}."
+        )
+        with pytest.raises(ValueError, match=re.escape(message)):
+            build_compression(unknown)

@@ -1,0 +1,304 @@
+"""The mel front end equals librosa: its stored output of the reference pipeline, and today's."""
+
+import os
+import re
+from pathlib import Path
+
+import keras
+import librosa
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+
+from loglearn_tf.layers import MelSpectrogram
+
+RATE = 44100
+POLICIES = ("float32", "mixed_float16", "mixed_bfloat16", "float64")
+
+
+def shared_folder() -> Path:
+    """Real clips and the reference pipeline's output for them; not part of the repository."""
+    return Path(os.environ.get("LOGLEARN_SHARED", "../shared"))
+
+
+def noise(*shape, seed=0, amplitude=0.1):
+    return (amplitude * np.random.default_rng(seed).standard_normal(shape)).astype("float32")
+
+
+def librosa_mel(waveform, **kwargs):
+    """`(frames, n_mels)` by librosa; it transforms in the waveform's own precision, here float64."""
+    settings = {"sr": RATE, "n_fft": 1024, "hop_length": 1024, "n_mels": 128, "pad_mode": "reflect", **kwargs}
+    return librosa.feature.melspectrogram(y=waveform.astype("float64"), **settings).T
+
+
+def numpy_mel(padded):
+    """`(frames, 128)` from a waveform padded already: the textbook STFT in float64."""
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(1024) / 1024)  # periodic Hann
+    starts = range(0, len(padded) - 1023, 1024)
+    spectrum = np.fft.rfft([padded[start : start + 1024] * window for start in starts])
+    bank = librosa.filters.mel(sr=RATE, n_fft=1024, n_mels=128, htk=False, norm="slaney")
+    return np.abs(spectrum) ** 2 @ bank.T
+
+
+class TestParityWithTheReference:
+    """librosa 0.6.2, as the reference pipeline called it, on real 44.1 kHz clips."""
+
+    @pytest.fixture(params=["100032-3-0-0", "100648-1-0-0", "102853-8-0-0"])
+    def clip(self, request):
+        """Waveform and stored `(frames, 128)` mel power of one clip."""
+        wav = shared_folder() / "data/raw-formats" / f"{request.param}.wav"
+        mel = shared_folder() / "reference/mel" / f"{request.param}.npy"
+        for path in (wav, mel):
+            if not path.is_file():
+                pytest.skip(f"{path} is missing; LOGLEARN_SHARED names the folder that holds reference/ and data/")
+        waveform, rate = soundfile.read(wav, always_2d=True)
+        assert rate == RATE
+        return waveform.mean(axis=1).astype("float32"), np.load(mel)
+
+    def test_power_and_logarithm(self, clip):
+        waveform, reference = clip
+        mel = MelSpectrogram()(waveform[None]).numpy()[0]
+        assert mel.shape == reference.shape == (1 + len(waveform) // 1024, 128)
+        # FIDELITY: at most 1e-4 of the clip's maximum, which log-EPS would not forgive in quiet bands.
+        np.testing.assert_allclose(mel, reference, rtol=0, atol=1e-4 * reference.max())
+        # The transform is in float64, as the reference's was, so the quietest bin (3e-18, against
+        # a maximum of 8.8) agrees as well as the loudest. A float32 transform misses this by up
+        # to 2.7e-4 on these clips, by half a decade on band-limited ones.
+        np.testing.assert_allclose(np.log10(mel), np.log10(reference), rtol=0, atol=1e-4)
+
+    def test_single_precision_transform_meets_the_power_tolerance(self, clip):
+        waveform, reference = clip
+        mel = MelSpectrogram(fft_dtype="float32")(waveform[None]).numpy()[0]
+        np.testing.assert_allclose(mel, reference, rtol=0, atol=1e-4 * reference.max())
+
+
+class TestParityWithLibrosaToday:
+    @pytest.mark.parametrize(
+        ("ours", "theirs"),
+        [
+            pytest.param({}, {}, id="defaults"),
+            pytest.param({"pad_mode": "constant"}, {"pad_mode": "constant"}, id="zero padding"),
+            pytest.param({"f_min": 50.0}, {"fmin": 50.0}, id="f_min"),
+            pytest.param({"f_max": 8000.0}, {"fmax": 8000.0}, id="f_max"),
+            pytest.param({"f_min": 300, "f_max": 16000}, {"fmin": 300, "fmax": 16000}, id="both, as integers"),
+            pytest.param({"hop_length": 441, "n_mels": 40}, {"hop_length": 441, "n_mels": 40}, id="hop and bands"),
+            pytest.param(
+                {"sample_rate": 16000, "n_fft": 512, "hop_length": 160, "n_mels": 64},
+                {"sr": 16000, "n_fft": 512, "hop_length": 160, "n_mels": 64},
+                id="speech settings",
+            ),
+        ],
+    )
+    def test_equals_melspectrogram(self, ours, theirs):
+        waveform = noise(6000)
+        mel = MelSpectrogram(**ours)(waveform[None]).numpy()[0]
+        # rtol: float64 up to the power, then float32: rounding once, and in the filter bank's sum.
+        np.testing.assert_allclose(mel, librosa_mel(waveform, **theirs), rtol=2e-6)
+
+    def test_single_precision_transform(self):
+        waveform = noise(6000)
+        mel = MelSpectrogram(fft_dtype="float32")(waveform[None]).numpy()[0]
+        # rtol: a float32 FFT is off by about 1e-7 of the frame's largest bin, so by more of a small
+        # one. The bands of white noise are all of a size.
+        np.testing.assert_allclose(mel, librosa_mel(waveform), rtol=1e-4)
+
+    def test_only_double_precision_keeps_quiet_bands_as_log_eps_shows_them(self):
+        """A pure tone in a window that fits it: far bands hold 1e-16 of its power and less."""
+        tone = (0.9 * np.sin(2 * np.pi * 60 / 1024 * np.arange(8192))).astype("float32")[None]
+        # Without the first and last frame: a reflected edge is not a pure tone.
+        expected, exact, coarse = (
+            np.log10(mel[1:-1] + 2.220446049250313e-16)
+            for mel in (
+                librosa_mel(tone[0]),
+                MelSpectrogram()(tone).numpy()[0],
+                MelSpectrogram(fft_dtype="float32")(tone).numpy()[0],
+            )
+        )
+        np.testing.assert_allclose(exact, expected, rtol=0, atol=1e-4)
+        assert np.abs(coarse - expected).max() > 1  # decade
+
+    def test_white_noise_has_the_level_of_the_slaney_norm(self):
+        """`tf.signal`'s HTK matrix, unnormalised, is over 100 times louder: alpha would mean something else."""
+        waveform = noise(1, 40 * RATE)
+        mel = MelSpectrogram()(waveform)
+        level = float(tf.reduce_mean(mel))
+        assert level == pytest.approx(librosa_mel(waveform[0]).mean(), rel=1e-5)
+        # By hand: variance 0.01, times the window's sum of squares 384 (3/8 of 1024), times the
+        # filters' unit area in Hz over bins 43.066 Hz apart. The lowest filters are narrower than
+        # a bin and sample their triangles badly, hence 5 %.
+        assert level == pytest.approx(0.01 * 384 / 43.066, rel=0.05)
+        htk = tf.signal.linear_to_mel_weight_matrix(128, 513, RATE, 0.0, RATE / 2)
+        assert float(tf.reduce_mean(0.01 * 384 * tf.reduce_sum(htk, axis=0))) / level > 100
+
+
+class TestFrames:
+    """frames = 1 + samples // hop_length, in literal numbers around the hop boundaries."""
+
+    @pytest.mark.parametrize(
+        ("samples", "frames"),
+        [(1, 1), (1023, 1), (1024, 2), (1025, 2), (2047, 2), (2048, 3), (2049, 3), (176_399, 173), (176_400, 173),
+         (177_151, 173), (177_152, 174), (441_000, 431)],
+    )  # fmt: skip
+    def test_hop_of_one_window(self, samples, frames):
+        layer = MelSpectrogram()
+        assert layer(np.zeros((1, samples), "float32")).shape == (1, frames, 128)
+        assert layer.compute_output_shape((1, samples)) == (1, frames, 128)
+        assert layer(keras.Input((samples,))).shape == (None, frames, 128)
+
+    @pytest.mark.parametrize(
+        ("hop_length", "samples", "frames"),
+        [(512, 511, 1), (512, 512, 2), (512, 513, 2), (441, 440, 1), (441, 441, 2), (441, 442, 2), (441, 4410, 11),
+         (3000, 2999, 1), (3000, 3000, 2), (3000, 3001, 2), (1, 5, 6)],
+    )  # fmt: skip
+    def test_other_hops(self, hop_length, samples, frames):
+        layer = MelSpectrogram(hop_length=hop_length)
+        assert layer(noise(2, samples)).shape == (2, frames, 128)
+        assert layer.compute_output_shape((2, samples)) == (2, frames, 128)
+
+    def test_length_unknown_until_the_call(self):
+        waveform = keras.Input((None,))
+        model = keras.Model(waveform, MelSpectrogram()(waveform))
+        assert model.output_shape == (None, None, 128)
+        assert model(noise(2, 2048)).shape == (2, 3, 128)
+
+    @pytest.mark.parametrize("samples", [1, 2, 3, 400, 512, 513, 1500])
+    def test_reflection_as_in_numpy_also_where_it_must_go_back_and_forth(self, samples):
+        waveform = noise(1, samples, seed=samples)
+        expected = numpy_mel(np.pad(waveform[0].astype("float64"), 512, mode="reflect"))
+        mel = MelSpectrogram()(waveform).numpy()[0]
+        # atol: one sample repeated is a constant, whose upper bands are exactly zero but for rounding.
+        np.testing.assert_allclose(mel, expected, rtol=2e-6, atol=1e-12 * expected.max())
+
+    @pytest.mark.parametrize("samples", [1, 2, 513])
+    def test_zeros_around_short_waveforms(self, samples):
+        waveform = noise(1, samples)
+        expected = numpy_mel(np.pad(waveform[0].astype("float64"), 512))
+        np.testing.assert_allclose(MelSpectrogram(pad_mode="constant")(waveform)[0], expected, rtol=2e-6)
+
+
+class TestKerasCitizen:
+    def test_config_round_trip_keeps_every_argument(self):
+        arguments = {
+            "name": "mel",
+            "sample_rate": 16000,
+            "n_fft": 512,
+            "hop_length": 160,
+            "n_mels": 40,
+            "f_min": 60.0,
+            "f_max": 7000.0,
+            "pad_mode": "constant",
+            "fft_dtype": "float32",
+        }
+        layer = MelSpectrogram(**arguments)
+        config = layer.get_config()
+        assert arguments.items() <= config.items()
+        copy = MelSpectrogram.from_config(config)
+        assert copy.get_config() == config
+        np.testing.assert_array_equal(copy(noise(1, 1000)), layer(noise(1, 1000)))
+
+    def test_defaults_are_the_reference_settings(self):
+        reference = {
+            "sample_rate": 44100,
+            "n_fft": 1024,
+            "hop_length": 1024,
+            "n_mels": 128,
+            "f_min": 0.0,
+            "f_max": None,
+            "pad_mode": "reflect",
+            "fft_dtype": "float64",
+        }
+        assert reference.items() <= MelSpectrogram().get_config().items()
+
+    def test_save_and_load(self, tmp_path):
+        waveform = keras.Input((2048,))
+        model = keras.Model(waveform, MelSpectrogram(n_mels=16, f_max=8000.0)(waveform))
+        model.save(tmp_path / "model.keras")
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+        np.testing.assert_array_equal(loaded(noise(2, 2048)), model(noise(2, 2048)))
+
+    def test_no_weights(self):
+        layer = MelSpectrogram()
+        layer(noise(1, 100))
+        assert layer.weights == []
+
+    def test_batch_of_two_is_two_of_one(self):
+        layer = MelSpectrogram()
+        waveform = noise(2, 5000) * np.array([[1.0], [1e-3]], "float32")  # a loud neighbour
+        # rtol: the matrix product sums in another order for another batch size.
+        apart = np.concatenate([layer(waveform[:1]), layer(waveform[1:])])
+        np.testing.assert_allclose(layer(waveform), apart, rtol=1e-6)
+
+    def test_eager_equals_dataset_map_and_function(self):
+        waveform = noise(2, 5000)
+        layer, expected = MelSpectrogram(), MelSpectrogram()(waveform)
+        mapped = next(iter(tf.data.Dataset.from_tensors(waveform).map(layer)))
+        # rtol: as above; the graph may split the product otherwise.
+        np.testing.assert_allclose(mapped, expected, rtol=1e-6)
+        np.testing.assert_allclose(tf.function(layer)(waveform), expected, rtol=1e-6)
+
+    @pytest.mark.parametrize("pad_mode", ["reflect", "constant"])
+    def test_silence_is_exactly_zero(self, pad_mode):
+        np.testing.assert_array_equal(MelSpectrogram(pad_mode=pad_mode)(np.zeros((1, 2000), "float32")), 0)
+
+    @pytest.mark.parametrize("policy", POLICIES)
+    def test_float32_whatever_the_policy(self, policy):
+        # A level that float16 could not hold: power up to about 1e5 before the filter bank.
+        waveform = noise(1, 3000, amplitude=20.0)
+        mel = MelSpectrogram(dtype=policy)(waveform)
+        assert mel.dtype == "float32"
+        np.testing.assert_array_equal(mel, MelSpectrogram(dtype="float32")(waveform))
+        assert MelSpectrogram(dtype=policy)(keras.Input((3000,), dtype="float32")).dtype == "float32"
+
+    def test_float64_waveform(self):
+        waveform = noise(1, 3000)
+        mel = MelSpectrogram()(waveform.astype("float64"))
+        assert mel.dtype == "float32"
+        np.testing.assert_array_equal(mel, MelSpectrogram()(waveform))
+
+
+class TestErrors:
+    @pytest.mark.parametrize("name", ["sample_rate", "n_fft", "hop_length", "n_mels"])
+    @pytest.mark.parametrize("value", [0, -1, 1024.0, "1024", None, True])
+    def test_counts_are_positive_integers(self, name, value):
+        message = f"`{name}` must be a positive integer. Received: {name}={value!r}."
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            MelSpectrogram(**{name: value})
+
+    @pytest.mark.parametrize(
+        ("f_min", "f_max"),
+        [(-1.0, None), (22050.0, None), (float("nan"), None), (8000.0, 8000.0), (9000.0, 8000.0), (0.0, 0.0),
+         (0.0, 22051.0), (0.0, -5.0), (0.0, float("nan")), (0.0, float("inf"))],
+    )  # fmt: skip
+    def test_frequencies_lie_between_zero_and_half_the_sample_rate_in_order(self, f_min, f_max):
+        message = (
+            "`f_min` and `f_max` must satisfy 0 <= f_min < f_max <= sample_rate / 2 = 22050 Hz. "
+            f"Received: f_min={f_min!r}, f_max={f_max!r}."
+        )
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            MelSpectrogram(f_min=f_min, f_max=f_max)
+
+    def test_frequency_limit_follows_the_sample_rate(self):
+        assert MelSpectrogram(sample_rate=16000, f_max=8000.0).f_max == 8000.0
+        with pytest.raises(ValueError, match="sample_rate / 2 = 8000 Hz"):
+            MelSpectrogram(sample_rate=16000, f_max=8001.0)
+
+    @pytest.mark.parametrize("pad_mode", ["symmetric", "REFLECT", None])
+    def test_pad_mode(self, pad_mode):
+        message = f"`pad_mode` must be one of ('reflect', 'constant'). Received: pad_mode={pad_mode!r}."
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            MelSpectrogram(pad_mode=pad_mode)
+
+    @pytest.mark.parametrize("fft_dtype", ["float16", "double", None])
+    def test_fft_dtype(self, fft_dtype):
+        message = f"`fft_dtype` must be 'float32' or 'float64'. Received: fft_dtype={fft_dtype!r}."
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            MelSpectrogram(fft_dtype=fft_dtype)
+
+    def test_arguments_are_keyword_only(self):
+        with pytest.raises(TypeError):
+            MelSpectrogram(44100)
+
+    def test_bands_without_an_fft_bin_are_warned_of(self):
+        with pytest.warns(UserWarning, match="Empty filters"):
+            MelSpectrogram(n_fft=256)(noise(1, 1000))

@@ -1,0 +1,149 @@
+"""The command line: exit codes, and a clear word for everything a user can get wrong."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import ROOT, short_overrides
+
+from loglearn_tf.cli import main
+
+US8K = str(ROOT / "experiments" / "us8k.yaml")
+
+
+@pytest.fixture
+def us8k_copy(us8k_root, tmp_path) -> Path:
+    """A copy of the synthetic set that a test may spoil."""
+    import shutil
+
+    return Path(shutil.copytree(us8k_root, tmp_path / "copy"))
+
+
+def fails(capsys, *arguments: str) -> str:
+    assert main(arguments) == 2
+    progress, prefix, message = capsys.readouterr().err.partition("loglearn: ")
+    assert prefix and "Traceback" not in progress + message
+    return message
+
+
+def run_in(tmp_path: Path, root: Path, *more: str) -> tuple[str, ...]:
+    return ("run", US8K, *short_overrides(root, tmp_path), *more)
+
+
+def test_missing_data_root(capsys, tmp_path):
+    message = fails(capsys, *run_in(tmp_path, tmp_path / "nowhere"))
+    assert "US8K metadata not found" in message and "make us8k DATA=" in message and "data/README.md" in message
+    assert not (tmp_path / "runs").exists()  # and nothing synthetic takes its place
+
+
+def test_missing_csv_column(capsys, tmp_path, us8k_copy):
+    csv = us8k_copy / "metadata" / "UrbanSound8K.csv"
+    csv.write_text(csv.read_text().replace("classID", "class_id"))
+    assert f"{csv} lacks the column `classID`" in fails(capsys, *run_in(tmp_path, us8k_copy))
+
+
+def test_unknown_class(capsys, tmp_path, us8k_copy):
+    csv = us8k_copy / "metadata" / "UrbanSound8K.csv"
+    csv.write_text(csv.read_text().replace(",siren\n", ",sirens\n", 1))
+    message = fails(capsys, *run_in(tmp_path, us8k_copy))
+    assert "unknown class 'sirens'" in message and "line " in message and "street_music" in message
+
+
+def spoil_one_clip(root: Path, how: str) -> Path:
+    path = sorted((root / "audio" / "fold1").glob("*.wav"))[3]
+    if how == "garbage":
+        path.write_bytes(b"\x00" * 1000)
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "no samples":
+        soundfile.write(path, np.zeros((0, 1)), 44_100, subtype="PCM_16")
+    elif how == "truncated":
+        path.write_bytes(path.read_bytes()[:-5000])
+    return path
+
+
+@pytest.mark.parametrize("how", ["garbage", "empty", "no samples", "truncated"])
+def test_unreadable_audio(capsys, tmp_path, us8k_copy, how):
+    path = spoil_one_clip(us8k_copy, how)
+    message = fails(capsys, *run_in(tmp_path, us8k_copy))
+    assert "1 of 60 clips cannot be read" in message and str(path) in message
+    assert not list((tmp_path / "runs").rglob("result.json"))
+
+
+def test_missing_clips_are_counted_unless_allowed(capsys, tmp_path, us8k_copy):
+    for path in sorted((us8k_copy / "audio" / "fold3").glob("*.wav"))[:7]:
+        path.unlink()
+    message = fails(capsys, *run_in(tmp_path, us8k_copy))
+    assert "7 of the 60 clips" in message and "and 2 more" in message and "data.allow_missing=true" in message
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("n_shots=3", "Unknown key `n_shots` in the command line. Did you mean `n_shot`?"),
+        ("n_shot=ten", "`n_shot` in the command line: input should be a valid integer. Received: 'ten'"),
+        ("n_shot=[3]", "`n_shot` is larger than the smallest class: with fold 1 as the test fold, air_conditioner has 2"),
+        ("folds=[11]", "`folds` of us8k must be from 1 to 10. Received: fold 11"),
+        ("folds=[7]", "Fold 7 has no clips"),
+        ("features.compression=logeps", "`features.compression=logeps` stores logarithms"),
+        ("workers=0", "`workers` in the command line"),
+        ("data.synthetic.seed=1", "not made here"),
+    ],
+)  # fmt: skip
+def test_wrong_settings(capsys, tmp_path, us8k_root, us8k_copy, override, says):
+    root = us8k_copy if "synthetic" in override else us8k_root
+    if "synthetic" in override:
+        (root / "SYNTHETIC.txt").unlink()  # now it could be a real data set
+    more = [override] if "n_shot=[3]" not in override else [override, "runs=1"]
+    assert says in fails(capsys, *run_in(tmp_path, root, *more))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_settings_file_that_is_not_there(capsys):
+    assert "Cannot read settings file nowhere.yaml" in fails(capsys, "plan", "nowhere.yaml")
+
+
+def test_results_of_nothing(capsys, tmp_path):
+    assert "No finished run" in fails(capsys, "results", str(tmp_path))
+
+
+def test_a_folder_that_cannot_be_written(capsys, tmp_path, us8k_root):
+    (tmp_path / "runs").write_text("a file")
+    assert "Cannot write to" in fails(capsys, *run_in(tmp_path, us8k_root))
+
+
+def test_wrong_synthetic_arguments(capsys, tmp_path):
+    message = fails(capsys, "data", "synthetic", "us8k", str(tmp_path / "made"), "--clips-per-class", "0")
+    assert "clips_per_class" in message
+
+
+def test_unknown_command_is_exit_code_2(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["rum"])
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize(("file", "n_runs"), [("us8k.yaml", "4,500"), ("tut.yaml", "450")])
+def test_plan_counts_the_grid_and_needs_no_data(capsys, tmp_path, file, n_runs):
+    assert main(["plan", str(ROOT / "experiments" / file), f"runs_dir={tmp_path}"]) == 0
+    out = capsys.readouterr().out
+    assert f"{n_runs} runs" in out and f"to do {n_runs}" in out
+    assert not list(tmp_path.iterdir())
+
+
+def test_light_commands_do_not_load_tensorflow(tmp_path):
+    """`--help`, `plan` and `results` answer at once because nothing heavy is imported."""
+    code = (
+        "import sys; from loglearn_tf.cli import main\n"
+        f"main(['plan', {US8K!r}]); main(['results', {str(tmp_path)!r}])\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'tensorflow', 'keras', 'librosa', 'scipy', 'sklearn', 'pandas', 'soundfile'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Exit codes: 0 done, 1 some runs failed, 2 wrong input." in done.stdout

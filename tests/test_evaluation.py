@@ -1,0 +1,61 @@
+"""Clip predictions: the mean of the patches' softmax, over every patch of every clip."""
+
+import keras
+import numpy as np
+import pytest
+
+from loglearn_tf import build_model
+from loglearn_tf.evaluation import accuracy, clip_probabilities
+
+
+@pytest.fixture
+def store(array_store):
+    rng = np.random.default_rng(0)
+    return array_store([rng.lognormal(-5, 4, (n, 128)) for n in (173, 40, 128, 140)])
+
+
+def by_hand(model: keras.Model, mel: np.ndarray, hop: int) -> np.ndarray:
+    """Patch by patch, in float64."""
+    if len(mel) < 128:
+        mel = np.concatenate([mel] * 4)[:128]
+    rows = []
+    for start in range(0, len(mel) - 127, hop):
+        logits = np.asarray(model(mel[np.newaxis, start : start + 128], training=False), np.float64)[0]
+        rows.append(np.exp(logits) / np.exp(logits).sum())
+    return np.mean(rows, axis=0)
+
+
+@pytest.mark.parametrize(("hop", "batch_size"), [(1, 64), (7, 5)])
+def test_equals_scoring_patch_by_patch(store, hop, batch_size):
+    model = build_model("sb_cnn", n_classes=4, seed=3)
+    probabilities = clip_probabilities(model, store, store.clips, hop=hop, batch_size=batch_size)
+    expected = np.stack([by_hand(model, store.mel(clip), hop) for clip in store.clips])
+    np.testing.assert_allclose(probabilities, expected, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
+
+
+def test_averages_probabilities_not_logits(array_store):
+    # One patch is sure of class 0, three lean to class 1: in the mean of softmax the three win,
+    # in the mean of logits the one would.
+    store = array_store([np.arange(131.0)[:, np.newaxis].repeat(128, axis=1)])
+    inputs = keras.Input((128, 128))
+    is_first = keras.ops.cast(keras.ops.equal(inputs[:, 0, :1], 0.0), "float32")
+    logits = is_first * np.array([[30.0, 0.0]], "float32") + (1 - is_first) * np.array([[0.0, 2.0]], "float32")
+    probabilities = clip_probabilities(keras.Model(inputs, logits), store, store.clips, hop=1)
+    sure = 1 / (1 + np.exp(-2.0))
+    np.testing.assert_allclose(probabilities, [[(1 + 3 * (1 - sure)) / 4, 3 * sure / 4]], rtol=1e-6)
+    assert probabilities.argmax() == 1
+
+
+def test_uses_inference_mode(store):
+    model = build_model("vgg", n_classes=4, seed=3)
+    first = clip_probabilities(model, store, store.clips, hop=40)
+    # Dropout would differ from call to call, batch statistics from the batch's other clips.
+    np.testing.assert_array_equal(first, clip_probabilities(model, store, store.clips, hop=40))
+    alone = clip_probabilities(model, store, store.clips[:1], hop=40)
+    np.testing.assert_allclose(alone[0], first[0], rtol=1e-5)
+
+
+def test_accuracy_counts_every_clip():
+    probabilities = np.array([[0.6, 0.4], [0.1, 0.9], [0.5, 0.5], [0.2, 0.8]])
+    assert accuracy(probabilities, [0, 1, 0, 0]) == 0.75  # of equals, the first class wins

@@ -1,0 +1,199 @@
+"""The mel store: right numbers, computed once, resumed, never silently damaged."""
+
+import json
+import shutil
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pytest
+import soundfile
+
+from loglearn_tf import features
+from loglearn_tf.audio import load_waveform
+from loglearn_tf.config import FeatureSettings
+from loglearn_tf.datasets.clips import Clip
+from loglearn_tf.errors import DataError
+from loglearn_tf.features import MelStore, build_store
+
+FRONT_END = FeatureSettings().front_end
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> list[Clip]:
+    """Ten short noises."""
+    found = []
+    for number in range(10):
+        path = tmp_path / "audio" / f"{number}.wav"
+        path.parent.mkdir(exist_ok=True)
+        noise = np.random.default_rng(number).uniform(-0.5, 0.5, 3000 + 500 * number)
+        soundfile.write(path, noise, 44_100, subtype="PCM_16")
+        found.append(Clip(path.name, path, 0, 1))
+    return found
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten clips make three shards."""
+    monkeypatch.setattr(features, "_SHARD_CLIPS", 4)
+
+
+def build(clips: list[Clip], tmp_path: Path, **front_end: object) -> MelStore:
+    return build_store(clips, name="test", front_end={**FRONT_END, **front_end}, store_dir=tmp_path / "stores")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
+
+
+def test_holds_what_librosa_computes_for_mixed_formats(us8k, us8k_store):
+    lengths = set()
+    for clip in us8k.clips[::7]:
+        waveform = load_waveform(clip.path)
+        expected = librosa.feature.melspectrogram(
+            y=waveform, sr=44_100, n_fft=1024, hop_length=1024, n_mels=128, pad_mode="reflect"
+        ).T
+        mel = us8k_store.mel(clip)
+        assert mel.shape == expected.shape == (1 + len(waveform) // 1024, 128)
+        assert np.abs(mel - expected).max() <= 1e-4 * expected.max()
+        lengths.add(len(mel))
+    assert len(lengths) > 1  # short clips are among them
+
+
+def test_equals_the_reference_pipeline(shared, tmp_path):
+    references = sorted((shared / "reference" / "mel").glob("*.npy"))
+    assert references
+    clips = [Clip(path.stem, shared / "data" / "raw-formats" / f"{path.stem}.wav", 0, 1) for path in references]
+    store = build(clips, tmp_path)
+    for clip, path in zip(clips, references, strict=True):
+        expected = np.load(path)
+        assert np.abs(store.mel(clip) - expected).max() <= 1e-4 * expected.max()
+
+
+def test_is_memory_mapped_float32(clips, tmp_path):
+    mel = build(clips, tmp_path).mel(clips[0])
+    assert mel.dtype == np.float32
+    assert isinstance(mel.base, np.memmap) and not mel.flags.writeable
+
+
+def test_is_computed_once(clips, tmp_path, monkeypatch):
+    before = contents(build(clips, tmp_path).folder)
+    monkeypatch.setattr(features, "load_waveform", None)  # calling it would raise
+    assert contents(build(clips, tmp_path).folder) == before
+
+
+def test_order_of_clips_and_number_of_threads_change_nothing(clips, tmp_path):
+    one = build_store(clips, name="a", front_end=FRONT_END, store_dir=tmp_path, workers=1)
+    four = build_store(clips[::-1], name="b", front_end=FRONT_END, store_dir=tmp_path, workers=4)
+    assert contents(one.folder) == contents(four.folder)
+
+
+def test_interrupted_work_resumes_and_ends_the_same(clips, tmp_path, monkeypatch):
+    undisturbed = contents(build(clips, tmp_path).folder)
+    loaded: list[str] = []
+
+    def load_until_interrupted(path: Path, *, sample_rate: int) -> np.ndarray:
+        loaded.append(path.name)
+        if interrupt and len(loaded) > 6:
+            raise KeyboardInterrupt
+        return load_waveform(path, sample_rate=sample_rate)
+
+    monkeypatch.setattr(features, "load_waveform", load_until_interrupted)
+    interrupt = True
+    arguments = {"name": "again", "front_end": FRONT_END, "store_dir": tmp_path / "stores", "workers": 1}
+    with pytest.raises(KeyboardInterrupt):
+        build_store(clips, **arguments)
+    interrupt = False
+    loaded.clear()
+    store = build_store(clips, **arguments)
+    assert loaded == [clip.path.name for clip in clips[4:]]  # the first shard was kept
+    assert contents(store.folder) == undisturbed
+
+
+@pytest.mark.parametrize("change", [{"f_max": 11_025.0}, {"pad_mode": "constant"}, {"fft_dtype": "float32"}])
+def test_another_setting_makes_another_store(clips, tmp_path, change):
+    first, second = build(clips, tmp_path), build(clips, tmp_path, **change)
+    assert first.folder != second.folder
+    assert first.folder.is_dir()
+    assert not np.array_equal(first.mel(clips[9]), second.mel(clips[9]))
+
+
+def test_other_clips_make_another_store(clips, tmp_path):
+    folder = build(clips, tmp_path).folder
+    assert build(clips[:9], tmp_path).folder != folder
+    soundfile.write(clips[0].path, np.zeros(5000), 44_100, subtype="PCM_16")
+    assert build(clips, tmp_path).folder != folder
+
+
+def test_can_hold_logarithms(clips, tmp_path):
+    power = build(clips, tmp_path)
+    logs = build_store(
+        clips, name="test", front_end=FRONT_END, store_dir=tmp_path / "stores", compression="logeps"
+    )
+    assert logs.folder != power.folder
+    expected = np.log10(power.mel(clips[0]).astype(np.float64) + 2.220446049250313e-16)
+    np.testing.assert_allclose(logs.mel(clips[0]), expected, rtol=1e-5, atol=1e-5)
+
+
+def flip_a_byte(folder: Path) -> None:
+    data = bytearray((folder / "shard-0001.npy").read_bytes())
+    data[-1000] ^= 1
+    (folder / "shard-0001.npy").write_bytes(data)
+
+
+def truncate(folder: Path) -> None:
+    data = (folder / "shard-0001.npy").read_bytes()
+    (folder / "shard-0001.npy").write_bytes(data[:-1000])
+
+
+def spoil_the_index(folder: Path) -> None:
+    (folder / "shard-0001.json").write_text("{")
+
+
+def remove(folder: Path) -> None:
+    (folder / "shard-0001.npy").unlink()
+
+
+@pytest.mark.parametrize("damage", [flip_a_byte, truncate, spoil_the_index, remove])
+def test_damage_is_noticed_said_and_mended(clips, tmp_path, capsys, damage):
+    folder = build(clips, tmp_path).folder
+    whole = contents(folder)
+    damage(folder)
+    capsys.readouterr()
+    build(clips, tmp_path)
+    said = capsys.readouterr()
+    assert "shard-0001.npy" in said.out + said.err and "damaged" in said.out + said.err
+    assert contents(folder) == whole
+
+
+def test_an_incomplete_or_cut_store_does_not_open(clips, tmp_path):
+    folder = build(clips, tmp_path).folder
+    truncate(folder)
+    with pytest.raises(DataError, match="damaged: shard-0001.npy"):
+        MelStore(folder)
+    (folder / "store.json").unlink()
+    with pytest.raises(DataError, match="incomplete.*loglearn features"):
+        MelStore(folder)
+
+
+def test_unreadable_clips_are_all_named_and_the_rest_is_kept(clips, tmp_path):
+    clips[5].path.write_bytes(b"not audio")
+    soundfile.write(clips[9].path, np.zeros(0), 44_100, subtype="PCM_16")
+    with pytest.raises(DataError, match="2 of 10 clips cannot be read") as caught:
+        build(clips, tmp_path)
+    assert str(clips[5].path) in str(caught.value) and str(clips[9].path) in str(caught.value)
+    (folder,) = (tmp_path / "stores").iterdir()
+    assert [path.name for path in sorted(folder.glob("*.npy"))] == ["shard-0000.npy"]
+
+
+def test_a_clip_that_is_not_in_the_store_is_an_error(clips, tmp_path):
+    store = build(clips, tmp_path)
+    assert len(store) == 10
+    with pytest.raises(DataError, match="does not hold clip other.wav"):
+        store.mel(Clip("other.wav", Path("other.wav"), 0, 1))
+
+
+def test_says_with_which_settings_it_was_made(clips, tmp_path):
+    folder = build(clips, tmp_path, f_max=8000.0).folder
+    assert json.loads((folder / "store.json").read_text())["front_end"]["f_max"] == 8000.0
+    shutil.rmtree(folder)

@@ -1,0 +1,169 @@
+"""Run folders and the table made from them: whole or absent, and right by hand."""
+
+import csv
+import json
+
+import pytest
+
+from loglearn_tf.errors import ConfigError, DataError
+from loglearn_tf.results import (
+    COLUMNS,
+    format_tables,
+    is_done,
+    new_run_folder,
+    read_runs,
+    remove_unfinished,
+    split_done,
+    write_result,
+    write_results,
+)
+from loglearn_tf.study import RunSpec
+
+IDENTITY = {"training": {"epochs": 199, "l2": 0.0005}, "clips": "abc"}
+
+
+def result(accuracy: float | None, **cell: object) -> dict[str, object]:
+    return {
+        "dataset": "us8k",
+        "model": "vgg",
+        "compression": "loglearn",
+        "n_shot": 1,
+        "fold": 1,
+        "run": 0,
+        "seed": 0,
+        "accuracy": accuracy,
+        "alpha": 1100.0,
+        "beta": 1.3,
+        "knee": 1.3 / 1100,
+        "train_seconds": 1.0,
+        "eval_seconds": 2.0,
+        "status": "failed" if accuracy is None else "done",
+        "identity": IDENTITY,
+        "synthetic": False,
+        "missing_clips": 0,
+        **cell,
+    }
+
+
+def spec_of(row: dict) -> RunSpec:
+    return RunSpec(**{key: row[key] for key in ("dataset", "model", "compression", "n_shot", "fold", "run", "seed")})
+
+
+def write(study_dir, row) -> RunSpec:
+    spec = spec_of(row)
+    with new_run_folder(study_dir, spec) as folder:
+        write_result(folder, row)
+    return spec
+
+
+GRID = [
+    # (compression, fold, run) -> accuracy; fold 2 has one run only.
+    result(0.50, compression="loglearn", fold=1, run=0),
+    result(0.70, compression="loglearn", fold=1, run=1),
+    result(0.20, compression="loglearn", fold=2, run=0),
+    result(0.40, compression="logeps", fold=1, run=0),
+    result(0.40, compression="logeps", fold=1, run=1),
+    result(0.30, compression="logeps", fold=2, run=0),
+]
+
+
+def test_means_are_over_runs_then_folds():
+    title, header, logeps, loglearn, difference = format_tables(GRID).splitlines()
+    assert title == "UrbanSound8K: accuracy in %, mean over runs, then over 2 of 10 folds (1, 2)"
+    assert header.split() == ["model", "compression", "n=1"]
+    assert loglearn.split() == ["vgg", "loglearn", "40.0"]  # ((50 + 70) / 2 + 20) / 2, not (50 + 70 + 20) / 3
+    assert logeps.split() == ["vgg", "logeps", "35.0"]
+    assert difference.split() == ["vgg", "loglearn", "-", "logeps", "+5.0"]
+
+
+def test_differences_use_pairs_that_both_finished():
+    rows = [*GRID[:5], result(None, compression="logeps", fold=2, run=0)]
+    table = format_tables(rows).splitlines()
+    assert table[4].split()[-1] == "+20.0"  # fold 1 alone: 60 - 40
+    assert "1 of 6 runs failed" in table[5]
+
+
+def test_cells_not_run_stay_empty():
+    rows = [*GRID, result(0.9, model="timbre", n_shot=10)]
+    lines = format_tables(rows).splitlines()
+    assert lines[1].split() == ["model", "compression", "n=1", "n=10"]
+    assert lines[2].split() == ["timbre", "loglearn", "90.0"] and lines[2].endswith("90.0")
+    assert not any("timbre" in line and "-" in line for line in lines[3:])  # no pair, no difference
+
+
+def test_titles_tell_what_the_numbers_are_not():
+    all_folds = [result(0.5, fold=fold) for fold in range(1, 11)]
+    assert format_tables(all_folds).splitlines()[0].endswith("then over all 10 folds")
+    synthetic = [result(0.5, synthetic=True)]
+    assert format_tables(synthetic).startswith("SYNTHETIC DATA, not UrbanSound8K")
+    tut = format_tables([result(0.5, dataset="tut")]).splitlines()[0]
+    assert tut == "TUT Acoustic Scenes 2017: accuracy in %, mean over runs"
+    assert "12 clips of the data set were missing" in format_tables([result(0.5, missing_clips=12)])
+
+
+def test_results_csv_has_one_row_a_run_in_the_order_of_cells(tmp_path):
+    for row in reversed(GRID):
+        write(tmp_path, row)
+    write(tmp_path, result(None, model="sb_cnn", error="NaN"))
+    write_results(tmp_path)
+    with (tmp_path / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    assert [(r["model"], r["compression"], r["fold"], r["run"]) for r in rows] == [
+        ("sb_cnn", "loglearn", "1", "0"),
+        ("vgg", "logeps", "1", "0"),
+        ("vgg", "logeps", "1", "1"),
+        ("vgg", "logeps", "2", "0"),
+        ("vgg", "loglearn", "1", "0"),
+        ("vgg", "loglearn", "1", "1"),
+        ("vgg", "loglearn", "2", "0"),
+    ]
+    assert rows[0]["status"] == "failed" and rows[0]["accuracy"] == ""
+    assert rows[1]["accuracy"] == "0.4"
+
+
+def test_a_run_folder_appears_whole_or_not_at_all(tmp_path):
+    row = result(0.5)
+    spec = spec_of(row)
+    with pytest.raises(KeyboardInterrupt), new_run_folder(tmp_path, spec) as folder:
+        (folder / "history.csv").write_text("half")
+        assert not (tmp_path / spec.folder).exists()
+        raise KeyboardInterrupt
+    assert not list(tmp_path.rglob("history.csv"))
+    write(tmp_path, row)
+    assert is_done(tmp_path, spec)
+
+
+def test_a_finished_run_is_never_replaced_but_a_failed_one_is(tmp_path):
+    spec = write(tmp_path, result(None, error="out of memory"))
+    assert not is_done(tmp_path, spec)
+    write(tmp_path, result(0.5))
+    write(tmp_path, result(0.9))
+    assert [row["accuracy"] for row in read_runs(tmp_path)] == [0.5]
+    remove_unfinished(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["us8k"]
+
+
+def test_runs_of_other_settings_are_not_taken_for_done(tmp_path):
+    specs = [write(tmp_path, row) for row in GRID]
+    new = spec_of(result(0.5, model="timbre"))
+    assert split_done(tmp_path, [*specs, new], IDENTITY) == (specs, [new])
+    changed = {**IDENTITY, "training": {"epochs": 20, "l2": 0.0005}}
+    with pytest.raises(ConfigError, match=r"other settings: training.epochs: 199 -> 20\. Give this study another name"):
+        split_done(tmp_path, specs, changed)
+
+
+def test_reading_says_what_is_wrong(tmp_path):
+    with pytest.raises(DataError, match="No finished run in .*loglearn run"):
+        read_runs(tmp_path)
+    spec = write(tmp_path, result(0.5))
+    (tmp_path / spec.folder / "result.json").write_text('{"accuracy":')
+    with pytest.raises(DataError, match="result.json cannot be read"):
+        read_runs(tmp_path)
+
+
+def test_a_result_must_be_a_number_or_nothing(tmp_path):
+    with pytest.raises(ValueError):
+        write(tmp_path, result(float("nan")))
+    assert not list(tmp_path.rglob("result.json"))
+    json.dumps(result(0.5))

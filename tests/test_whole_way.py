@@ -1,0 +1,199 @@
+"""From audio files to the table, through the command line, as a user runs it."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, short_overrides
+
+# More moments than a quick check needs: LOGLEARN_KILLS=10 make test
+N_KILLS = int(os.environ.get("LOGLEARN_KILLS", "3"))
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "loglearn_tf.cli", *map(str, arguments)]
+
+
+def loglearn(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command(*arguments), capture_output=True, text=True)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def results(study_dir: Path) -> list[dict[str, str]]:
+    """results.csv without its two columns of wall-clock seconds, which no two jobs share."""
+    with (study_dir / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return [{key: value for key, value in row.items() if not key.endswith("_seconds")} for row in rows]
+
+
+def files(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*.*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def tut_root(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("data") / "tut"
+    loglearn("data", "synthetic", "tut", root, "--clips-per-class", 1, 1)
+    return root
+
+
+@pytest.fixture(scope="module")
+def undisturbed(us8k_root, tmp_path_factory) -> Path:
+    """A study of three networks and two compressions that nothing went wrong with."""
+    home = tmp_path_factory.mktemp("undisturbed")
+    loglearn("run", ROOT / "experiments" / "us8k.yaml", *short_overrides(us8k_root, home), "save_models=true")
+    return home
+
+
+def test_a_study_leaves_whole_run_folders_and_one_table(undisturbed):
+    study = undisturbed / "runs" / "us8k"
+    rows = results(study)
+    assert [(row["model"], row["compression"]) for row in rows] == [
+        (model, compression) for model in ("sb_cnn", "timbre", "vgg") for compression in ("logeps", "loglearn")
+    ]
+    for row in rows:
+        assert row["status"] == "done" and 0 <= float(row["accuracy"]) <= 1
+        folder = study / "us8k" / row["model"] / row["compression"] / "n001" / "fold01" / "run00"
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "config.yaml", "history.csv", "model.keras", "predictions.csv", "result.json",
+        ]  # fmt: skip
+        with (folder / "predictions.csv").open() as file:
+            predictions = list(csv.DictReader(file))
+        assert len(predictions) == 20  # every clip of the fold
+        right = sum(line["class"] == line["predicted"] for line in predictions)
+        assert right / 20 == float(row["accuracy"])
+        with (folder / "history.csv").open() as file:
+            history = list(csv.DictReader(file))
+        assert [line["epoch"] for line in history] == ["0", "1", "2"]
+        if row["compression"] == "loglearn":
+            assert float(history[0]["alpha"]) == pytest.approx(1096.633, abs=1e-3)
+            assert history[-1]["alpha"] == row["alpha"] != history[0]["alpha"]
+        else:
+            assert row["alpha"] == history[0]["alpha"] == ""
+        settings = yaml.safe_load((folder / "config.yaml").read_text())
+        assert settings["training"]["epochs"] == 2 and settings["versions"]["tensorflow"]
+        result = json.loads((folder / "result.json").read_text())
+        assert result["synthetic"] is True and "git_commit" in result["versions"]
+
+
+def test_a_second_call_does_nothing_again_and_prints_the_same_table(undisturbed, us8k_root):
+    before = files(undisturbed)
+    done = loglearn("run", ROOT / "experiments" / "us8k.yaml", *short_overrides(us8k_root, undisturbed), "save_models=true")
+    assert "6 of 6 runs are done already" in done.stderr
+    assert done.stdout.startswith("SYNTHETIC DATA, not UrbanSound8K")
+    after = files(undisturbed)
+    assert {name for name in before if after[name] != before[name]} == {"runs/us8k/results.csv"}
+    plan = loglearn("plan", ROOT / "experiments" / "us8k.yaml", *short_overrides(us8k_root, undisturbed))
+    assert "done 6, failed 0, to do 0" in plan.stdout
+
+
+def test_a_study_is_rebuilt_from_its_folders(undisturbed):
+    study = undisturbed / "runs" / "us8k"
+    before = (study / "results.csv").read_bytes()
+    (study / "results.csv").unlink()
+    table = loglearn("results", study).stdout
+    assert (study / "results.csv").read_bytes() == before
+    assert "loglearn - logeps" in table
+
+
+def test_done_with_other_settings_is_not_done(undisturbed, us8k_root):
+    overrides = [*short_overrides(us8k_root, undisturbed), "training.epochs=3"]
+    done = loglearn("run", ROOT / "experiments" / "us8k.yaml", *overrides, code=2)
+    assert "training.epochs: 2 -> 3" in done.stderr and "name=" in done.stderr
+
+
+def test_workers_and_other_cells_change_no_result(undisturbed, us8k_root, tmp_path):
+    overrides = [*short_overrides(us8k_root, tmp_path), "workers=1", "models=[sb_cnn]", "runs=2"]
+    loglearn("run", ROOT / "experiments" / "us8k.yaml", *overrides)
+    for compression in ("loglearn", "logeps"):
+        run = Path("runs/us8k/us8k/sb_cnn") / compression / "n001/fold01/run00"
+        for name in ("predictions.csv", "history.csv"):
+            assert (tmp_path / run / name).read_bytes() == (undisturbed / run / name).read_bytes()
+
+
+def test_two_jobs_do_not_work_on_one_study(undisturbed, us8k_root):
+    from filelock import FileLock
+
+    with FileLock(undisturbed / "runs" / "us8k" / ".lock"):
+        overrides = short_overrides(us8k_root, undisturbed)
+        done = loglearn("run", ROOT / "experiments" / "us8k.yaml", *overrides, code=2)
+    assert "Another process is working on" in done.stderr
+
+
+def test_failed_runs_are_exit_code_1_and_are_told(us8k_root, tmp_path):
+    overrides = [*short_overrides(us8k_root, tmp_path), "models=[timbre]", "training.learning_rate=1.0e+30"]
+    done = loglearn("run", ROOT / "experiments" / "us8k.yaml", *overrides, "training.epochs=5", code=1)
+    assert "2 of 2 runs failed" in done.stdout + done.stderr
+    row = results(tmp_path / "runs" / "us8k")[0]
+    assert row["status"] == "failed" and row["accuracy"] == ""
+    (path, _) = (tmp_path / "runs").rglob("result.json")
+    assert "at step" in json.loads(path.read_text())["error"]
+
+
+def test_missing_clips_are_told_with_the_table(us8k_root, tmp_path):
+    import shutil
+
+    root = Path(shutil.copytree(us8k_root, tmp_path / "copy"))
+    for path in sorted((root / "audio" / "fold1").glob("*.wav"))[:3]:
+        path.unlink()
+    overrides = [*short_overrides(root, tmp_path), "models=[timbre]", "data.allow_missing=true"]
+    done = loglearn("run", ROOT / "experiments" / "us8k.yaml", *overrides)
+    assert "3 clips of the data set were missing and left out" in done.stdout
+
+
+def test_tut_in_the_official_layout(tut_root, tmp_path):
+    overrides = [*short_overrides(tut_root, tmp_path), "evaluation.hop=100"]
+    done = loglearn("run", ROOT / "experiments" / "tut.yaml", *overrides)
+    assert done.stdout.startswith("SYNTHETIC DATA, not TUT Acoustic Scenes 2017")
+    rows = results(tmp_path / "runs" / "tut")
+    assert len(rows) == 6 and {row["status"] for row in rows} == {"done"}
+    predictions = (tmp_path / "runs/tut/tut/vgg/loglearn/n001/fold01/run00/predictions.csv").read_text().splitlines()
+    assert len(predictions) == 1 + 15 and "p_cafe/restaurant" in predictions[0]
+
+
+def test_the_demo_is_whole(tmp_path):
+    """experiments/demo.yaml as it stands, but for time: two epochs on fewer sounds."""
+    overrides = [
+        f"data.root={tmp_path / 'data'}", f"features.store_dir={tmp_path / 'stores'}", f"runs_dir={tmp_path / 'runs'}",
+        "data.synthetic.clips_per_class=3", "training.epochs=2", "evaluation.hop=40",
+    ]  # fmt: skip
+    done = loglearn("run", ROOT / "experiments" / "demo.yaml", *overrides)
+    assert done.stdout.startswith("SYNTHETIC DATA")
+    assert done.stdout.count("loglearn - logeps") == 3
+
+
+def test_a_killed_job_ends_as_an_undisturbed_one(undisturbed, us8k_root, tmp_path):
+    """kill -9 at moments spread over the job, features and training; then the same command again."""
+    expected = results(undisturbed / "runs" / "us8k")
+
+    def job(home: Path) -> list[str]:
+        return command("run", ROOT / "experiments" / "us8k.yaml", *short_overrides(us8k_root, home), "save_models=true")
+
+    started = time.monotonic()
+    subprocess.run(job(tmp_path / "timed"), check=True, capture_output=True)
+    duration_s = time.monotonic() - started
+    hit = 0
+    for kill in range(N_KILLS):
+        home = tmp_path / f"kill{kill}"
+        process = subprocess.Popen(job(home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(duration_s * (kill + 0.5) / N_KILLS)
+        hit += process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        subprocess.run(job(home), check=True, capture_output=True)
+        study = home / "runs" / "us8k"
+        assert results(study) == expected
+        for row in expected:
+            folder = Path("us8k") / row["model"] / row["compression"] / "n001" / "fold01" / "run00"
+            for name in ("predictions.csv", "history.csv"):
+                assert (study / folder / name).read_bytes() == (undisturbed / "runs/us8k" / folder / name).read_bytes()
+        assert not (study / ".unfinished").exists() or not list((study / ".unfinished").iterdir())
+    assert hit >= N_KILLS - 1  # the job was really running when it was killed
