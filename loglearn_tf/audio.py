@@ -124,9 +124,7 @@ def load_waveform(path: FilePath, *, sample_rate: int = 44100) -> Samples:
         ValueError: If `sample_rate` is not positive.
     """
     if sample_rate < 1:
-        raise ValueError(
-            f"`sample_rate` must be a positive integer. Received: sample_rate={sample_rate}."
-        )
+        raise ValueError(f"`sample_rate` must be a positive integer. Received: sample_rate={sample_rate}.")
     decoded = decode(path)
     waveform: Samples = decoded.samples.mean(axis=1, dtype=np.float32)
     if decoded.sample_rate != sample_rate:
@@ -156,10 +154,7 @@ def decode(path: FilePath) -> Decoded:
         AudioError: As for `load_waveform`.
     """
     header = read_riff_header(path)
-    if header is None:
-        decoded = _decode_with_soundfile(path)
-    else:
-        decoded = _decode_wav(path, header)
+    decoded = _decode_with_soundfile(path) if header is None else _decode_wav(path, header)
     if not decoded.samples.size:
         raise _error(path, "it holds no audio", "Record, export or download it again.")
     if decoded.sample_rate not in _SAMPLE_RATES:
@@ -277,7 +272,8 @@ def _parse_riff_header(path: FilePath, file: BinaryIO, file_size: int) -> WavHea
 def _tensorflow_io() -> Callable[[bytes, str], npt.NDArray[Any]] | None:
     """Returns `decode_wav(contents, dtype)` of tensorflow-io; None if it does not work."""
     try:
-        import tensorflow_io as tfio  # first: absent, it costs no import of TensorFlow
+        # First: where it is absent, this costs no import of TensorFlow.
+        import tensorflow_io as tfio  # isort: skip
         import tensorflow as tf
 
         def decode_wav(contents: bytes, dtype: str) -> npt.NDArray[Any]:

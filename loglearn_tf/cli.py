@@ -109,8 +109,11 @@ def _run_study(settings: Settings, dataset: DataSet) -> int:
     print(f"One row a run: {study_dir / 'results.csv'}")
     failed = [spec for spec in specs if (read_result(study_dir, spec) or {}).get("status") != "done"]
     if failed:
-        print(f"{len(failed):,} of {len(specs):,} runs failed: {study_dir / failed[0].folder / 'result.json'} "
-              "says why. Running again tries them again.", file=sys.stderr)
+        print(
+            f"{len(failed):,} of {len(specs):,} runs failed: {study_dir / failed[0].folder / 'result.json'} "
+            "says why. Running again tries them again.",
+            file=sys.stderr,
+        )
     return SOME_RUNS_FAILED if failed else DONE
 
 
@@ -150,11 +153,10 @@ def _load_data(settings: Settings) -> DataSet:
         if data.name == "us8k":
             more["folds"] = made.folds
         _make_synthetic(data.name, data.root, made.clips_per_class, **more)
-    dataset = load_dataset(
-        data.name, data.root, validation_fold=data.validation_fold, allow_missing=data.allow_missing
-    )
+    dataset = load_dataset(data.name, data.root, validation_fold=data.validation_fold, allow_missing=data.allow_missing)
     if dataset.missing:
-        print(f"Warning: {len(dataset.missing):,} clips are missing under {dataset.root} and left out.", file=sys.stderr)
+        n_missing = len(dataset.missing)
+        print(f"Warning: {n_missing:,} clips are missing under {dataset.root} and left out.", file=sys.stderr)
     return dataset
 
 
@@ -208,7 +210,11 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("name", choices=("us8k", "tut"))
     made.add_argument("root", type=Path, help="folder to make it in")
     made.add_argument(
-        "--clips-per-class", type=int, nargs="+", default=[10], metavar="N",
+        "--clips-per-class",
+        type=int,
+        nargs="+",
+        default=[10],
+        metavar="N",
         help="us8k: per class and fold; tut: per class, development and evaluation (default: 10)",
     )
     made.add_argument("--seed", type=int, default=0)

@@ -229,7 +229,9 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"Cannot read settings file {path}: {error}. Name a YAML file, as experiments/us8k.yaml.") from error
+        raise ConfigError(
+            f"Cannot read settings file {path}: {error}. Name a YAML file, as experiments/us8k.yaml."
+        ) from error
     raw = _parse_yaml(text, str(path))
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} must hold `key: value` lines. Received: {type(raw).__name__}.")
@@ -265,7 +267,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 def _parse_yaml(text: str, where: str) -> Any:
     try:
-        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+        return yaml.load(text, Loader=_StrictLoader)
     except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
         raise ConfigError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from error
 

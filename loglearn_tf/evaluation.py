@@ -1,9 +1,11 @@
 """Logits of patches to predictions of clips, and their accuracy."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from loglearn_tf.datasets.clips import Clip
@@ -13,7 +15,7 @@ from loglearn_tf.pipeline import evaluation_patches
 
 def clip_probabilities(
     model: keras.Model, store: MelStore, clips: Sequence[Clip], *, hop: int, batch_size: int = 64
-) -> np.ndarray:
+) -> npt.NDArray[Any]:
     """Mean over a clip's patches of the softmax of their logits.
 
     Args:
@@ -31,7 +33,7 @@ def clip_probabilities(
         clips that fail are dropped from the mean; neither is copied.
     """
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
     def softmax_of(patches: tf.Tensor) -> tf.Tensor:
         return tf.nn.softmax(tf.cast(model(patches, training=False), tf.float32))
 
@@ -44,7 +46,7 @@ def clip_probabilities(
     return sums / counts[:, np.newaxis]
 
 
-def accuracy(probabilities: np.ndarray, labels: Sequence[int]) -> float:
+def accuracy(probabilities: npt.NDArray[Any], labels: Sequence[int]) -> float:
     """Share of clips whose most probable class is theirs; of equals, the first class wins.
 
     Args:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from filelock import FileLock
 
 from loglearn_tf.audio import load_waveform
@@ -57,7 +58,7 @@ class MelStore:
             raise DataError(
                 f"Mel store {self.folder} is incomplete: {error}. Run `loglearn features` again; it resumes."
             ) from error
-        self._shards: list[np.ndarray] = []
+        self._shards: list[npt.NDArray[np.float32]] = []
         self._places: dict[str, _Place] = {}
         for number in range(self.settings["n_shards"]):
             data, index = _shard_paths(self.folder, number)
@@ -70,10 +71,11 @@ class MelStore:
             for clip_id, n_frames in rows:
                 self._places[clip_id] = _Place(number, start, n_frames)
                 start += n_frames
-            if self._shards[-1].shape[0] != start:
-                raise DataError(_damaged(self.folder, f"{data.name} has {self._shards[-1].shape[0]} frames, not {start}"))
+            n_held = self._shards[-1].shape[0]
+            if n_held != start:
+                raise DataError(_damaged(self.folder, f"{data.name} has {n_held} frames, not {start}"))
 
-    def mel(self, clip: Clip) -> np.ndarray:
+    def mel(self, clip: Clip) -> npt.NDArray[np.float32]:
         """`(frames, n_mels)` float32 mel power of a clip; a view of the file, not a copy.
 
         Raises:
@@ -81,7 +83,9 @@ class MelStore:
         """
         place = self._places.get(clip.clip_id)
         if place is None:
-            raise DataError(f"Mel store {self.folder} does not hold clip {clip.clip_id}. Run `loglearn features` again.")
+            raise DataError(
+                f"Mel store {self.folder} does not hold clip {clip.clip_id}. Run `loglearn features` again."
+            )
         return self._shards[place.shard][place.start : place.start + place.n_frames]
 
     def __len__(self) -> int:
@@ -159,7 +163,7 @@ def _compute(
     mel_of = _mel_function(front_end, compression, workers)
     failures: list[str] = []
 
-    def compute(clip: Clip) -> np.ndarray | None:
+    def compute(clip: Clip) -> npt.NDArray[np.float32] | None:
         try:
             return mel_of(load_waveform(clip.path, sample_rate=front_end["sample_rate"]))
         except AudioError as error:
@@ -185,7 +189,9 @@ def _compute(
         )
 
 
-def _mel_function(front_end: Mapping[str, Any], compression: str, workers: int) -> Callable[[np.ndarray], np.ndarray]:
+def _mel_function(
+    front_end: Mapping[str, Any], compression: str, workers: int
+) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
     """One clip's waveform, `(samples,)`, to its `(frames, n_mels)`; safe to call from many threads."""
     from loglearn_tf.tensorflow_runtime import tensorflow
 
@@ -194,9 +200,11 @@ def _mel_function(front_end: Mapping[str, Any], compression: str, workers: int) 
 
     front, compress = MelSpectrogram(**front_end), build_compression(compression)
 
-    @tf.function(input_signature=[tf.TensorSpec((1, None), tf.float32)])
+    @tf.function(input_signature=[tf.TensorSpec((1, None), tf.float32)])  # type: ignore[untyped-decorator]
     def transform(waveform: Any) -> Any:
-        return compress(front(waveform))[0]
+        # Cheap, and on a GPU matrix products lose digits (TF32): a store must not depend on the device.
+        with tf.device("CPU"):
+            return compress(front(waveform))[0]
 
     transform(np.zeros((1, 1), np.float32))  # traced once, before the threads start
     return lambda waveform: transform(waveform[np.newaxis]).numpy()
@@ -208,7 +216,7 @@ def _key(clips: Iterable[Clip], front_end: Mapping[str, Any], compression: str) 
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def _write_shard(folder: Path, number: int, clip_ids: Sequence[str], mels: Sequence[np.ndarray]) -> None:
+def _write_shard(folder: Path, number: int, clip_ids: Sequence[str], mels: Sequence[npt.NDArray[np.float32]]) -> None:
     data, index = _shard_paths(folder, number)
     write_file(data, lambda file: np.save(file, np.concatenate(mels)))
     rows = [[clip_id, len(mel)] for clip_id, mel in zip(clip_ids, mels, strict=True)]

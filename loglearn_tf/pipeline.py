@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from loglearn_tf.datasets.clips import Clip
@@ -88,7 +89,7 @@ def evaluation_patches(
         FIDELITY, "Evaluation": 46 patches of a 4 s clip at hop 1, 304 of a 10 s clip.
     """
 
-    def read() -> Iterator[tuple[np.ndarray, int]]:
+    def read() -> Iterator[tuple[npt.NDArray[np.float32], int]]:
         for number, clip in enumerate(clips):
             yield tile(store.mel(clip), patch_frames), number
 
@@ -129,7 +130,7 @@ def cut_patches(mel: Any, *, patch_frames: int = PATCH_FRAMES, patch_hop: int = 
     return tf.signal.frame(mel, patch_frames, patch_hop, axis=0)
 
 
-def tile(mel: np.ndarray, patch_frames: int) -> np.ndarray:
+def tile(mel: npt.NDArray[np.float32], patch_frames: int) -> npt.NDArray[np.float32]:
     """Repeats a clip shorter than a patch, and cuts it to the patch's length; others pass unchanged.
 
     Args:

@@ -46,7 +46,9 @@ class Progress:
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._live is not None:
             self._live.stop()
 
@@ -63,7 +65,8 @@ class Progress:
             self._printed = now
             left_s = (now - self._started) / self.done * (self.total - self.done)
             tail = f", {format_seconds(left_s)} left" if self.done < self.total else ""
-            print(f"{self.title} {self.done}/{self.total}{tail}{'  ' + text if text else ''}", file=sys.stderr, flush=True)
+            line = f"{self.title} {self.done}/{self.total}{tail}{'  ' + text if text else ''}"
+            print(line, file=sys.stderr, flush=True)
 
 
 def format_seconds(seconds: float) -> str:

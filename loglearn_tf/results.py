@@ -174,7 +174,8 @@ def _format_table(dataset: str, rows: Sequence[Row]) -> str:
             for shot in shots
         ]
         if any(gain is not None for gain in gains):
-            lines.append([model, "loglearn - logeps", *("" if gain is None else f"{100 * gain:+.1f}" for gain in gains)])
+            shown = ("" if gain is None else f"{100 * gain:+.1f}" for gain in gains)
+            lines.append([model, "loglearn - logeps", *shown])
     return "\n".join([_title(dataset, rows), *_align(lines), *_remarks(rows)])
 
 
@@ -211,11 +212,14 @@ def _mean_over_folds(values: "Iterator[tuple[int, float]]") -> float | None:
 
 
 def _align(lines: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return [
-        "  ".join(cell.ljust(width) if column < 2 else cell.rjust(width) for column, (cell, width) in enumerate(zip(line, widths, strict=True)))
-        for line in lines
-    ]
+    """Names to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    aligned = []
+    for line in lines:
+        names = [name.ljust(width) for name, width in zip(line[:2], widths[:2], strict=True)]
+        numbers = [number.rjust(width) for number, width in zip(line[2:], widths[2:], strict=True)]
+        aligned.append("  ".join(names + numbers))
+    return aligned
 
 
 def _read_json(path: Path) -> Row:

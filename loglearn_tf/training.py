@@ -2,9 +2,10 @@
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import keras
-import numpy as np
+import numpy.typing as npt
 
 from loglearn_tf.callbacks import StopOnNonFinite, Trajectory, compression_values
 from loglearn_tf.config import Settings
@@ -33,7 +34,7 @@ class Outcome:
     model: keras.Model
     history: list[dict[str, float | int | None]]
     clips: tuple[Clip, ...]
-    probabilities: np.ndarray
+    probabilities: npt.NDArray[Any]
     accuracy: float
     train_seconds: float
     eval_seconds: float
@@ -84,9 +85,7 @@ def train_run(spec: RunSpec, settings: Settings, dataset: DataSet, store: MelSto
 def fit(model: keras.Model, store: MelStore, clips: tuple[Clip, ...], *, settings: Settings, seed: int) -> Trajectory:
     """Trains `model` in place on random patches of `clips`."""
     training = settings.training
-    patches = training_patches(
-        store, clips, n_epochs=settings.epochs, batch_size=training.batch_size, seed=seed
-    )
+    patches = training_patches(store, clips, n_epochs=settings.epochs, batch_size=training.batch_size, seed=seed)
     model.compile(
         optimizer=keras.optimizers.SGD(training.learning_rate, global_clipnorm=training.clip_norm),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),

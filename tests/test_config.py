@@ -248,8 +248,6 @@ def test_unknown_key_in_a_file(write, text, key, nearest):
         ("protocol=pons2019", "protocol", "'pons2018' or 'clean'", "'pons2019'"),
         ("runs=0", "runs", "greater than or equal to 1", "0"),
         ("runs=two", "runs", "a valid integer", "'two'"),
-        ("runs.20=0", "runs", "greater than or equal to 1", "0"),
-        ("runs.20=2.5", "runs", "a valid integer", "2.5"),
         # It names a folder: one that lies in `runs_dir`.
         ("name=../us8k", "name", "match pattern", "'../us8k'"),
         ("name=", "name", "a valid string", "None"),
@@ -261,6 +259,15 @@ def test_wrong_value_on_the_command_line(override, key, rule, received):
     assert message.startswith(f"`{key}` in the command line: ")
     assert rule in message
     assert message.endswith(f" Received: {received}.")
+
+
+@pytest.mark.parametrize(("number", "rule"), [("0", "greater than or equal to 1"), ("2.5", "a valid integer")])
+def test_wrong_number_of_runs_of_one_n(number, rule):
+    """Names the number, not the whole table it stands in."""
+    message = refusal(US8K, "n_shot=[1,5]", f"runs={{1: 20, 5: {number}}}")
+    assert message.startswith("`runs")
+    assert rule in message
+    assert message.endswith(f" Received: {number}.")
 
 
 def test_wrong_value_in_a_file(write):

@@ -85,7 +85,7 @@ def test_failures_are_tried_again_then_written(work, monkeypatch):
             self._other.send("ready")
 
         def collect(self):
-            (spec, attempt), self.task = self.task, None
+            (spec, _), self.task = self.task, None
             self.connection.recv()
             tries.append((spec.run, spec.compression))
             kind = {(0, "loglearn"): "final", (0, "logeps"): "raises", (1, "loglearn"): "dies"}.get(tries[-1], "done")

@@ -127,9 +127,7 @@ def test_other_clips_make_another_store(clips, tmp_path):
 
 def test_can_hold_logarithms(clips, tmp_path):
     power = build(clips, tmp_path)
-    logs = build_store(
-        clips, name="test", front_end=FRONT_END, store_dir=tmp_path / "stores", compression="logeps"
-    )
+    logs = build_store(clips, name="test", front_end=FRONT_END, store_dir=tmp_path / "stores", compression="logeps")
     assert logs.folder != power.folder
     expected = np.log10(power.mel(clips[0]).astype(np.float64) + 2.220446049250313e-16)
     np.testing.assert_allclose(logs.mel(clips[0]), expected, rtol=1e-5, atol=1e-5)

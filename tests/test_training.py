@@ -33,7 +33,8 @@ def test_one_update_is_sgd_with_a_clipped_global_norm_and_decay_of_kernels(
     with tf.GradientTape() as tape:
         logits = twin(patches, training=True)
         loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
-    gradients = {w.path: g.numpy() for w, g in zip(twin.trainable_weights, tape.gradient(loss, [w.value for w in twin.trainable_weights]), strict=True)}
+    values = tape.gradient(loss, [weight.value for weight in twin.trainable_weights])
+    gradients = {w.path: value.numpy() for w, value in zip(twin.trainable_weights, values, strict=True)}
     (kernel,) = [path for path in gradients if "kernel" in path]
     gradients[kernel] = gradients[kernel] + 0.001 * before[kernel]
     norm = np.sqrt(sum((gradient.astype(np.float64) ** 2).sum() for gradient in gradients.values()))

@@ -86,7 +86,8 @@ def test_a_study_leaves_whole_run_folders_and_one_table(undisturbed):
 
 def test_a_second_call_does_nothing_again_and_prints_the_same_table(undisturbed, us8k_root):
     before = files(undisturbed)
-    done = loglearn("run", ROOT / "experiments" / "us8k.yaml", *short_overrides(us8k_root, undisturbed), "save_models=true")
+    overrides = [*short_overrides(us8k_root, undisturbed), "save_models=true"]
+    done = loglearn("run", ROOT / "experiments" / "us8k.yaml", *overrides)
     assert "6 of 6 runs are done already" in done.stderr
     assert done.stdout.startswith("SYNTHETIC DATA, not UrbanSound8K")
     after = files(undisturbed)

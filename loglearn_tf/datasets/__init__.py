@@ -10,9 +10,7 @@ __all__ = ["CLASSES", "Clip", "DataSet", "load_dataset"]
 CLASSES = {"us8k": us8k.CLASSES, "tut": tut.CLASSES}
 
 
-def load_dataset(
-    name: str, root: str | Path, *, validation_fold: str = "next", allow_missing: bool = False
-) -> DataSet:
+def load_dataset(name: str, root: str | Path, *, validation_fold: str = "next", allow_missing: bool = False) -> DataSet:
     """Reads a data set's metadata and checks that its clips are on disk.
 
     Args:

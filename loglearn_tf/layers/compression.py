@@ -1,6 +1,7 @@
 """Compressions of the mel power: log-EPS, the baseline, and loglearn, whose logarithm is learned."""
 
 import math
+import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -203,14 +204,15 @@ def build_compression(compression: "str | keras.layers.Layer") -> keras.layers.L
     """
     if isinstance(compression, keras.layers.Layer):
         return compression
-    if compression not in COMPRESSIONS:
+    if not isinstance(compression, str) or compression not in COMPRESSIONS:
         raise ValueError(
-            f"`compression` must be a Keras layer or one of {sorted(COMPRESSIONS)}. Received: compression={compression!r}."
+            f"`compression` must be a Keras layer or one of {sorted(COMPRESSIONS)}. "
+            f"Received: compression={compression!r}."
         )
     return COMPRESSIONS[compression](name=compression)
 
 
 def _finite(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
         raise ValueError(f"`{name}` must be a finite number. Received: {name}={value!r}.")
     return float(value)

@@ -1,9 +1,11 @@
 """The mel front end: waveform to mel power, as librosa computes it, inside the graph."""
 
+import numbers
 from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 _PAD_MODES = ("reflect", "constant")
 
@@ -19,7 +21,7 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
 
     Args:
         sample_rate: Of the waveform, Hz.
-        n_fft: FFT size and window length, samples.
+        n_fft: FFT size and window length, samples; even.
         hop_length: Samples between frames.
         n_mels: Number of mel bands.
         f_min: Lowest frequency of the filter bank, Hz.
@@ -28,7 +30,7 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
             librosa's today). Pads `n_fft // 2` samples at either end.
         fft_dtype: `"float64"`, as the reference pipeline computed, or `"float32"`. In float32,
             rounding leaves a floor of about 1e-14 of the frame's power, which log-EPS makes visible
-            in bands without content: up to half a decade on band-limited recordings.
+            in bands without content: half a decade on band-limited recordings, more for pure tones.
         **kwargs: `name`, `dtype`, `trainable`, for the base layer.
 
     Input shape:
@@ -70,8 +72,14 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
             ("hop_length", hop_length),
             ("n_mels", n_mels),
         ):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
                 raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
+        if n_fft % 2:
+            # A centred frame has as many samples on either side; tf.signal's periodic window is even, too.
+            raise ValueError(f"`n_fft` must be even. Received: n_fft={n_fft!r}.")
+        for name, limit in (("f_min", f_min), ("f_max", 0.0 if f_max is None else f_max)):
+            if isinstance(limit, bool) or not isinstance(limit, numbers.Real):
+                raise ValueError(f"`{name}` must be a number. Received: {name}={limit!r}.")
         nyquist_hz = sample_rate / 2
         if not 0 <= f_min < (nyquist_hz if f_max is None else f_max) <= nyquist_hz:
             raise ValueError(
@@ -82,16 +90,20 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
             raise ValueError(f"`pad_mode` must be one of {_PAD_MODES}. Received: pad_mode={pad_mode!r}.")
         if fft_dtype not in ("float32", "float64"):
             raise ValueError(f"`fft_dtype` must be 'float32' or 'float64'. Received: fft_dtype={fft_dtype!r}.")
-        self.sample_rate = sample_rate
-        self.n_fft = n_fft
-        self.hop_length = hop_length
-        self.n_mels = n_mels
+        self.sample_rate = int(sample_rate)
+        self.n_fft = int(n_fft)
+        self.hop_length = int(hop_length)
+        self.n_mels = int(n_mels)
         self.f_min = float(f_min)
         self.f_max = None if f_max is None else float(f_max)
         self.pad_mode = pad_mode
         self.fft_dtype = fft_dtype
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
+        if len(input_shape) != 2 or input_shape[1] == 0:
+            raise ValueError(
+                f"The input must have the shape (batch, samples), with at least one sample. Received: {input_shape}."
+            )
         self._filter_bank = mel_filter_bank(
             sample_rate=self.sample_rate, n_fft=self.n_fft, n_mels=self.n_mels, f_min=self.f_min, f_max=self.f_max
         )
@@ -130,7 +142,9 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
         }
 
 
-def mel_filter_bank(*, sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_max: float | None) -> np.ndarray:
+def mel_filter_bank(
+    *, sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_max: float | None
+) -> npt.NDArray[np.float32]:
     """librosa's filter bank: Slaney scale and area norm.
 
     Returns:
@@ -139,11 +153,9 @@ def mel_filter_bank(*, sample_rate: int, n_fft: int, n_mels: int, f_min: float, 
     Warns:
         UserWarning: librosa's, if a band covers no FFT bin and so stays zero for every sound.
     """
-    import librosa  # slow to import (numba), and only needed here
+    from librosa.filters import mel  # slow to import (numba), and only needed here
 
-    bank = librosa.filters.mel(
-        sr=sample_rate, n_fft=n_fft, n_mels=n_mels, fmin=f_min, fmax=f_max, htk=False, norm="slaney"
-    )
+    bank = mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels, fmin=f_min, fmax=f_max, htk=False, norm="slaney")
     return np.ascontiguousarray(bank.T.astype(np.float32))
 
 

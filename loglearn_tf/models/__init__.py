@@ -1,6 +1,8 @@
 """The networks: mel power patches in, logits out, the compression inside."""
 
-from typing import Any, Protocol
+import numbers
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -12,12 +14,8 @@ from loglearn_tf.models.vgg import build_vgg
 __all__ = ["MODELS", "build_model"]
 
 
-class _Builder(Protocol):
-    def __call__(self, *, n_classes: int, compression: keras.layers.Layer, seed: int, **kwargs: Any) -> keras.Model: ...
-
-
 # Name in settings, run folders and results -> builder.
-MODELS: dict[str, _Builder] = {"sb_cnn": build_sb_cnn, "vgg": build_vgg, "timbre": build_timbre}
+MODELS: dict[str, Callable[..., keras.Model]] = {"sb_cnn": build_sb_cnn, "vgg": build_vgg, "timbre": build_timbre}
 
 
 def build_model(
@@ -54,8 +52,8 @@ def build_model(
         >>> build_model("timbre", n_classes=10, compression="logeps").output_shape
         (None, 10)
     """
-    if name not in MODELS:
+    if not isinstance(name, str) or name not in MODELS:
         raise ValueError(f"`name` must be one of {sorted(MODELS)}. Received: name={name!r}.")
-    if isinstance(n_classes, bool) or not isinstance(n_classes, int) or n_classes < 2:
+    if isinstance(n_classes, bool) or not isinstance(n_classes, numbers.Integral) or n_classes < 2:
         raise ValueError(f"`n_classes` must be an integer of at least 2. Received: n_classes={n_classes!r}.")
-    return MODELS[name](n_classes=n_classes, compression=build_compression(compression), seed=seed, **kwargs)
+    return MODELS[name](n_classes=int(n_classes), compression=build_compression(compression), seed=seed, **kwargs)

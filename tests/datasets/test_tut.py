@@ -22,10 +22,23 @@ EVALUATION_META = """\
 audio/1245.wav\tbeach\tb174
 audio/1.wav\tcafe/restaurant\tb100
 """
-CLASSES = (
-    "beach bus cafe/restaurant car city_center forest_path grocery_store home library metro_station "
-    "office park residential_area train tram"
-).split()
+CLASSES = [
+    "beach",
+    "bus",
+    "cafe/restaurant",
+    "car",
+    "city_center",
+    "forest_path",
+    "grocery_store",
+    "home",
+    "library",
+    "metro_station",
+    "office",
+    "park",
+    "residential_area",
+    "train",
+    "tram",
+]
 
 
 def write(root: Path, part: str, name: str, text: str, encoding: str = "utf-8") -> Path:

@@ -26,9 +26,18 @@ FILES = [
     "fold1/101415-3-0-2.wav",
 ]
 # The official order; its place is the classID.
-CLASSES = (
-    "air_conditioner car_horn children_playing dog_bark drilling engine_idling gun_shot jackhammer siren street_music"
-).split()
+CLASSES = [
+    "air_conditioner",
+    "car_horn",
+    "children_playing",
+    "dog_bark",
+    "drilling",
+    "engine_idling",
+    "gun_shot",
+    "jackhammer",
+    "siren",
+    "street_music",
+]
 
 
 def write_metadata(root: Path, text: str, encoding: str = "utf-8") -> Path:

@@ -113,7 +113,7 @@ class TestOutOfGateValues:
                 loss = mean_square(layer, MEL)
             optimizer.apply(tape.gradient(loss, layer.trainable_variables), layer.trainable_variables)
         a, b = (float(w) for w in (layer.alpha_pre_gate, layer.beta_pre_gate))
-        # The mean square falls as both shrink; by less, the gate would be out of reach of training.
+        # A smaller square means smaller pre-gates; both must have left 7 and 1 visibly.
         assert a < 6.9 and b < 0.99
         assert float(layer.alpha) == pytest.approx(np.exp(a), rel=1e-6)
         assert float(layer.beta) == pytest.approx(np.log(1 + np.exp(b)), rel=1e-6)
@@ -191,8 +191,7 @@ class TestPerBand:
 
     def test_needs_a_fixed_number_of_bands(self):
         message = (
-            "`per_band=True` needs a fixed number of mel bands on the last axis. "
-            "Received: input_shape=(None, 5, None)."
+            "`per_band=True` needs a fixed number of mel bands on the last axis. Received: input_shape=(None, 5, None)."
         )
         with pytest.raises(ValueError, match=re.escape(message)):
             LearnableLog(per_band=True).build((None, 5, None))
@@ -317,7 +316,7 @@ class TestErrors:
 
 class TestByName:
     def test_names_in_settings_and_results(self):
-        assert COMPRESSIONS == {"loglearn": LearnableLog, "logeps": LogEps, "none": NoCompression}
+        assert {"loglearn": LearnableLog, "logeps": LogEps, "none": NoCompression} == COMPRESSIONS
 
     @pytest.mark.parametrize(
         ("name", "kind"), [("loglearn", LearnableLog), ("logeps", LogEps), ("none", NoCompression)]

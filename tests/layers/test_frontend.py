@@ -278,6 +278,27 @@ class TestErrors:
         with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
             MelSpectrogram(f_min=f_min, f_max=f_max)
 
+    @pytest.mark.parametrize("wrong", [{"f_min": "0"}, {"f_min": None}, {"f_max": "8000"}, {"f_max": True}])
+    def test_frequencies_are_numbers(self, wrong):
+        ((name, value),) = wrong.items()
+        with pytest.raises(ValueError, match=re.escape(f"`{name}` must be a number. Received: {name}={value!r}.")):
+            MelSpectrogram(**wrong)
+
+    @pytest.mark.parametrize("n_fft", [1, 1023])
+    def test_fft_size_is_even(self, n_fft):
+        # A centred frame of odd length would be one sample off, and so would the number of frames.
+        with pytest.raises(ValueError, match=rf"^`n_fft` must be even\. Received: n_fft={n_fft}\.$"):
+            MelSpectrogram(n_fft=n_fft)
+
+    @pytest.mark.parametrize("shape", [(0,), (4096,), (1, 0), (1, 4096, 1)])
+    def test_input_is_a_batch_of_waveforms(self, shape):
+        with pytest.raises(ValueError, match="must have the shape"):
+            MelSpectrogram()(np.zeros(shape, np.float32))
+
+    def test_numpy_numbers_are_numbers(self):
+        layer = MelSpectrogram(n_fft=np.int64(512), f_min=np.float32(20))
+        assert layer.get_config()["n_fft"] == 512 and type(layer.get_config()["n_fft"]) is int
+
     def test_frequency_limit_follows_the_sample_rate(self):
         assert MelSpectrogram(sample_rate=16000, f_max=8000.0).f_max == 8000.0
         with pytest.raises(ValueError, match="sample_rate / 2 = 8000 Hz"):
