@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -241,7 +242,12 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
         parts = tuple(key.split("."))
         if not equals or not all(parts):
             raise ConfigError(f"An override must have the form key=value, as n_shot=[1,10]. Received: {override!r}.")
-        _set(raw, parts, _parse_yaml(value, f"the override {override!r}"), override)
+        parsed = _parse_yaml(value, f"the override {override!r}")
+        if not isinstance(parsed, (str, int, float, list, dict, type(None))):
+            raise ConfigError(
+                f"Override {override!r} is a {type(parsed).__name__}, which no setting takes. Quote text."
+            )
+        _set(raw, parts, parsed, override)
         given.add(parts)
     try:
         # Through JSON, where strict validation still takes lists for tuples.
@@ -258,7 +264,8 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
+            # As text: 1 and "1" would become one key on the way through JSON.
+            key = str(self.construct_object(key_node, deep=True))
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key `{key}` is given twice", key_node.start_mark)
             seen.add(key)
@@ -286,14 +293,21 @@ def _set(raw: dict[str, Any], parts: tuple[str, ...], value: Any, override: str)
 
 def _describe(error: ValidationError, path: Path, given: set[tuple[str, ...]]) -> str:
     """pydantic's first complaint in the form: key, place, rule, value received, remedy."""
-    first = error.errors(include_url=False)[0]
+    errors = error.errors(include_url=False)
+    # `runs` is a number or a table: of the complaints about a table, the one about a number in it lies deepest.
+    first = max(
+        (one for one in errors if one["loc"][:1] == errors[0]["loc"][:1] == ("runs",)),
+        key=lambda one: len(one["loc"]),
+        default=errors[0],
+    )
     # Numbers index a list; "constrained-int" and the like name a union's branch, which is pydantic's business.
     loc = [part for part in first["loc"] if isinstance(part, str)]
     unknown = first["type"] == "extra_forbidden"
     keys = tuple(part for part in loc[: -1 if unknown else None] if part.isidentifier() and part != "int")
     keys += tuple(loc[-1:]) if unknown else ()
     key = ".".join(keys)
-    where = "the command line" if any(keys[: len(parts)] == parts for parts in given) else str(path)
+    from_override = any(keys and keys[: len(parts)] == parts[: len(keys)] for parts in given)
+    where = "the command line" if from_override else str(path)
     if unknown:
         near = difflib.get_close_matches(keys[-1], _fields(keys[:-1]), n=1)
         known = f"Did you mean `{near[0]}`?" if near else f"Known keys: {', '.join(_fields(keys[:-1]))}."
@@ -301,18 +315,22 @@ def _describe(error: ValidationError, path: Path, given: set[tuple[str, ...]]) -
     if first["type"] == "missing":
         return f"Key `{key}` is missing in {where}. Add it; experiments/us8k.yaml is an example."
     if first["type"] == "value_error":
-        return f"{where}: {str(first['ctx']['error'])}."
+        # A rule between settings: any of them may come from either place.
+        return f"{path}{' with the overrides' if given else ''}: {first['ctx']['error']}."
     # YAML 1.1 takes 1e-3 for text, and 1.0e-3 for a number.
-    hint = " Write it with a point, as 1.0e-3." if first["type"] == "float_type" and _is_number(first["input"]) else ""
+    hint = (
+        " Write it with a point, as 1.0e-3."
+        if first["type"] == "float_type" and _is_number_in_text(first["input"])
+        else ""
+    )
     return f"`{key}` in {where}: {first['msg'][0].lower()}{first['msg'][1:]}. Received: {first['input']!r}.{hint}"
 
 
-def _is_number(value: Any) -> bool:
+def _is_number_in_text(value: Any) -> bool:
     try:
-        float(value)
-    except (TypeError, ValueError):
+        return isinstance(value, str) and math.isfinite(float(value))
+    except ValueError:
         return False
-    return True
 
 
 def _fields(section: Sequence[str]) -> list[str]:

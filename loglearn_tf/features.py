@@ -212,7 +212,7 @@ def _mel_function(
 
 def _key(clips: Iterable[Clip], front_end: Mapping[str, Any], compression: str) -> str:
     parts = [json.dumps([_FORMAT, dict(front_end), compression], sort_keys=True)]
-    parts += [f"{clip.clip_id}\t{clip.path.stat().st_size}" for clip in clips]
+    parts += [f"{clip.clip_id}\t{clip.n_bytes}" for clip in clips]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

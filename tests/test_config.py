@@ -430,7 +430,7 @@ def test_what_yaml_knows_and_no_setting_takes(write, text):
     message = refusal(path)
     assert message.startswith(f"{path} holds a value that no setting takes")
     assert message.endswith("Use numbers, text, lists.")
-    assert "holds a value that no setting takes" in refusal(US8K, "name=2018-10-24")
+    assert "'name=2018-10-24' is a date, which no setting takes" in refusal(US8K, "name=2018-10-24")
     assert us8k('name="2018-10-24"').name == "2018-10-24"
 
 

@@ -1,5 +1,6 @@
 """The mel store: right numbers, computed once, resumed, never silently damaged."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -28,7 +29,7 @@ def clips(tmp_path: Path) -> list[Clip]:
         path.parent.mkdir(exist_ok=True)
         noise = np.random.default_rng(number).uniform(-0.5, 0.5, 3000 + 500 * number)
         soundfile.write(path, noise, 44_100, subtype="PCM_16")
-        found.append(Clip(path.name, path, 0, 1))
+        found.append(Clip(path.name, path, 0, 1, path.stat().st_size))
     return found
 
 
@@ -121,8 +122,8 @@ def test_another_setting_makes_another_store(clips, tmp_path, change):
 def test_other_clips_make_another_store(clips, tmp_path):
     folder = build(clips, tmp_path).folder
     assert build(clips[:9], tmp_path).folder != folder
-    soundfile.write(clips[0].path, np.zeros(5000), 44_100, subtype="PCM_16")
-    assert build(clips, tmp_path).folder != folder
+    replaced = dataclasses.replace(clips[0], n_bytes=clips[0].n_bytes + 2)
+    assert build([replaced, *clips[1:]], tmp_path).folder != folder
 
 
 def test_can_hold_logarithms(clips, tmp_path):
