@@ -115,6 +115,23 @@ class TrainingSettings(_Settings):
     l2: Annotated[float, Field(ge=0)] = 5e-4
 
 
+class EpisodicSettings(_Settings):
+    """One prototypical training (FIDELITY, "Prototypical training"); optimiser and clipping as in `training`.
+
+    Attributes:
+        n_support: At most so many clips per class make its prototype, one random patch each.
+        n_query: Patches per class and update.
+        patch_hop: Frames between the patches of a clip, in training and evaluation.
+        patience: Epochs without a new best training accuracy after which training stops; smaller
+            is shorter, and no longer the published protocol.
+    """
+
+    n_support: Annotated[int, Field(ge=1)] = 5
+    n_query: Annotated[int, Field(ge=1)] = 5
+    patch_hop: Annotated[int, Field(ge=1)] = 42
+    patience: Annotated[int, Field(ge=1)] = 200
+
+
 class EvaluationSettings(_Settings):
     """Scoring of clips (FIDELITY, "Evaluation").
 
@@ -146,7 +163,9 @@ class Settings(_Settings):
     seed: Annotated[int, Field(ge=0)] = 0
     data: DataSettings
     features: FeatureSettings = FeatureSettings()
-    models: Annotated[tuple[Literal["sb_cnn", "vgg", "timbre"], ...], BeforeValidator(_as_list), Field(min_length=1)]
+    models: Annotated[
+        tuple[Literal["sb_cnn", "vgg", "timbre", "prototypical"], ...], BeforeValidator(_as_list), Field(min_length=1)
+    ]
     compressions: Annotated[
         tuple[Literal["loglearn", "logeps", "none"], ...], BeforeValidator(_as_list), Field(min_length=1)
     ]
@@ -154,6 +173,7 @@ class Settings(_Settings):
     folds: Annotated[tuple[int, ...], BeforeValidator(_as_list), Field(min_length=1)]
     runs: Annotated[int, Field(ge=1)] | dict[int, Annotated[int, Field(ge=1)]]
     training: TrainingSettings = TrainingSettings()
+    episodic: EpisodicSettings = EpisodicSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     runs_dir: str = "runs"
     workers: Annotated[int, Field(ge=1)] | None = None
@@ -215,6 +235,7 @@ class Settings(_Settings):
             "data": {"name": plain["data"]["name"], "validation_fold": plain["data"]["validation_fold"]},
             "features": {key: value for key, value in plain["features"].items() if key != "store_dir"},
             "training": plain["training"],
+            "episodic": plain["episodic"],
             "evaluation": {"hop": plain["evaluation"]["hop"]},
         }
 

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
+import scipy.special
 import tensorflow as tf
 
 from loglearn_tf.datasets.clips import Clip
@@ -14,9 +15,15 @@ from loglearn_tf.pipeline import evaluation_patches
 
 
 def clip_probabilities(
-    model: keras.Model, store: MelStore, clips: Sequence[Clip], *, hop: int, batch_size: int = 64
+    model: keras.Model,
+    store: MelStore,
+    clips: Sequence[Clip],
+    *,
+    hop: int,
+    batch_size: int = 64,
+    mean: str = "arithmetic",
 ) -> npt.NDArray[Any]:
-    """Mean over a clip's patches of the softmax of their logits.
+    """Mean over a clip's patches of their class probabilities, the softmax of the logits.
 
     Args:
         model: `(batch, 128, 128)` mel power to `(batch, n_classes)` logits.
@@ -24,6 +31,8 @@ def clip_probabilities(
         clips: Clips to score; every one is scored, every patch counts.
         hop: Frames between the patches of a clip.
         batch_size: Patches scored at once.
+        mean: `"arithmetic"`, of the probabilities; `"geometric"`, of their logarithms, as the reference does for
+            prototypical networks, then scaled to sum to 1.
 
     Returns:
         `(n_clips, n_classes)` float64, rows that sum to 1.
@@ -34,16 +43,21 @@ def clip_probabilities(
     """
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
-    def softmax_of(patches: tf.Tensor) -> tf.Tensor:
-        return tf.nn.softmax(tf.cast(model(patches, training=False), tf.float32))
+    def scores_of(patches: tf.Tensor) -> tf.Tensor:
+        logits = tf.cast(model(patches, training=False), tf.float32)
+        return tf.nn.log_softmax(logits) if mean == "geometric" else tf.nn.softmax(logits)
+
+    if mean not in ("arithmetic", "geometric"):
+        raise ValueError(f"`mean` must be 'arithmetic' or 'geometric'. Received: mean={mean!r}.")
 
     sums = np.zeros((len(clips), model.output_shape[-1]))
     counts = np.zeros(len(clips), np.int64)
     for patches, numbers in evaluation_patches(store, clips, hop=hop, batch_size=batch_size):
         rows = numbers.numpy()
-        np.add.at(sums, rows, softmax_of(patches).numpy())
+        np.add.at(sums, rows, scores_of(patches).numpy())
         np.add.at(counts, rows, 1)
-    return sums / counts[:, np.newaxis]
+    means = sums / counts[:, np.newaxis]
+    return scipy.special.softmax(means, axis=1) if mean == "geometric" else means
 
 
 def accuracy(probabilities: npt.NDArray[Any], labels: Sequence[int]) -> float:

@@ -28,7 +28,6 @@ from loglearn_tf.study import RunSpec, run_identity
 _RUNS_PER_WORKER = 50
 # A run whose worker died (out of memory, killed) or raised is tried once more, then recorded.
 _ATTEMPTS = 2
-_HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "alpha", "beta", "knee")
 
 
 @dataclass(frozen=True)
@@ -163,11 +162,12 @@ def perform(spec: RunSpec, work: Work) -> dict[str, Any]:
     Returns:
         The content of `result.json`; `final` tells that another try would fail the same way.
     """
+    from loglearn_tf import episodic, training
     from loglearn_tf.callbacks import NonFiniteError
     from loglearn_tf.features import MelStore
-    from loglearn_tf.training import train_run
 
     settings, dataset = work.settings, work.dataset
+    train_run = episodic.train_run if spec.model == "prototypical" else training.train_run
     try:
         outcome = train_run(spec, settings, dataset, MelStore(work.store_folder))
         result = {
@@ -190,7 +190,7 @@ def perform(spec: RunSpec, work: Work) -> dict[str, Any]:
         ]
         with new_run_folder(settings.study_dir, spec) as folder:
             _write_settings(folder, work)
-            write_csv(folder / "history.csv", _HISTORY_COLUMNS, outcome.history)
+            write_csv(folder / "history.csv", tuple(outcome.history[0]), outcome.history)
             write_csv(folder / "predictions.csv", tuple(predictions[0]), predictions)
             if settings.save_models:
                 outcome.model.save(folder / "model.keras")

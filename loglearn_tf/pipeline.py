@@ -1,6 +1,8 @@
 """tf.data: random patches of the training clips, all patches of the clips to score."""
 
+import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,8 +10,12 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from loglearn_tf.datasets.clips import Clip
+from loglearn_tf.errors import ConfigError
 from loglearn_tf.features import MelStore
 from loglearn_tf.models.base import PATCH_FRAMES
+
+# Second words of the random keys of episodes: support and queries are independent draws.
+_SUPPORT, _QUERIES = 0, 1
 
 
 def training_patches(
@@ -144,3 +150,105 @@ def tile(mel: npt.NDArray[np.float32], patch_frames: int) -> npt.NDArray[np.floa
         return mel
     repeats = -(-patch_frames // len(mel))
     return np.tile(mel, (repeats, 1))[:patch_frames]
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """The patches of one prototypical training.
+
+    Attributes:
+        support: `(n_support_patches, patch_frames, n_mels)` float32, fixed for the run, ordered by class.
+        support_labels: `(n_support_patches,)` int32.
+        queries: Endless; `(patches, labels)` of one update each.
+        updates_per_epoch: Patches of all clips `//` patches of an update; 0 where there are fewer.
+    """
+
+    support: npt.NDArray[np.float32]
+    support_labels: npt.NDArray[np.int32]
+    queries: tf.data.Dataset
+    updates_per_epoch: int
+
+
+def episodes(
+    store: MelStore,
+    clips: Sequence[Clip],
+    *,
+    n_support: int,
+    n_query: int,
+    patch_hop: int,
+    overlap: bool,
+    seed: int,
+    patch_frames: int = PATCH_FRAMES,
+) -> Episodes:
+    """Draws the support set of a run and its query sets.
+
+    Args:
+        store: Mel power.
+        clips: Training clips.
+        n_support: At most so many clips per class are in the support, by one random patch each.
+        n_query: Query patches per class and update: distinct ones where the class has as many, else drawn with
+            replacement.
+        patch_hop: Frames between the patches of a clip that can be drawn.
+        overlap: Whether the support's patches may be queries too, as in the reference. If not, a class whose every
+            patch is in the support has no queries.
+        seed: Of all draws; queries also depend on the number of the epoch.
+        patch_frames: Frames per patch.
+
+    Raises:
+        ConfigError: If no class has a patch left for queries.
+
+    Reference:
+        Reference code, `src/pn_train.py`; FIDELITY, "Prototypical training".
+    """
+    mels = [tile(store.mel(clip), patch_frames) for clip in clips]
+    offsets = np.cumsum([0, *(len(mel) for mel in mels[:-1])])
+    starts_of = [
+        offset + np.arange(0, len(mel) - patch_frames + 1, patch_hop) for offset, mel in zip(offsets, mels, strict=True)
+    ]
+    with tf.device("CPU"):
+        frames = tf.constant(np.concatenate(mels))
+    n_mels = mels[0].shape[1]
+
+    rng = np.random.default_rng((seed, _SUPPORT))
+    support_starts: list[int] = []
+    support_labels: list[int] = []
+    candidates: dict[int, npt.NDArray[np.int64]] = {}
+    for label in sorted({clip.label for clip in clips}):
+        own = [at for at, clip in enumerate(clips) if clip.label == label]
+        chosen = rng.choice(own, size=min(n_support, len(own)), replace=False)
+        drawn = [int(rng.choice(starts_of[at])) for at in chosen]
+        support_starts += drawn
+        support_labels += [label] * len(drawn)
+        patches = np.concatenate([starts_of[at] for at in own])
+        left = patches if overlap else np.setdiff1d(patches, drawn)
+        if left.size:
+            candidates[label] = left
+    if not candidates:
+        raise ConfigError(
+            "No class has a patch left for queries: each has its only ones in the support. "
+            f"Received: {len(clips)} clips, n_support={n_support}, patch_hop={patch_hop}. Use a larger n_shot, "
+            "a smaller `episodic.patch_hop`, or protocol=pons2018, where both may overlap."
+        )
+    labels = np.repeat(np.array(sorted(candidates), np.int32), n_query)
+    updates = sum(map(len, starts_of)) // len(labels)
+
+    def draw() -> Iterator[npt.NDArray[np.int64]]:
+        for epoch in itertools.count():
+            rng = np.random.default_rng((seed, _QUERIES, epoch))
+            for _ in range(updates):
+                yield np.concatenate(
+                    [rng.choice(own, size=n_query, replace=len(own) < n_query) for _, own in sorted(candidates.items())]
+                )
+
+    def cut(starts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        rows = starts[:, tf.newaxis] + tf.range(patch_frames, dtype=tf.int64)
+        return tf.ensure_shape(tf.gather(frames, rows), (len(labels), patch_frames, n_mels)), tf.constant(labels)
+
+    queries = tf.data.Dataset.from_generator(draw, output_signature=tf.TensorSpec((len(labels),), tf.int64))
+    rows = np.array(support_starts)[:, np.newaxis] + np.arange(patch_frames)
+    return Episodes(
+        support=frames.numpy()[rows],
+        support_labels=np.array(support_labels, np.int32),
+        queries=queries.map(cut).prefetch(2),
+        updates_per_epoch=updates,
+    )

@@ -11,7 +11,7 @@ from loglearn_tf.datasets.few_shot import check_n_shot
 from loglearn_tf.seeds import derive_seed
 
 # Most costly first, so that no long run is left for the end.
-_COST_ORDER = ("vgg", "sb_cnn", "timbre")
+_COST_ORDER = ("prototypical", "vgg", "sb_cnn", "timbre")
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import numpy.typing as npt
 
-from loglearn_tf.callbacks import StopOnNonFinite, Trajectory, compression_values
-from loglearn_tf.config import Settings
+from loglearn_tf.callbacks import StopOnNonFinite, Trajectory, compression_values, find_compression
+from loglearn_tf.config import Settings, TrainingSettings
 from loglearn_tf.datasets.clips import Clip, DataSet
 from loglearn_tf.datasets.few_shot import draw_clips
 from loglearn_tf.evaluation import accuracy, clip_probabilities
@@ -24,7 +24,8 @@ class Outcome:
 
     Attributes:
         model: Trained.
-        history: One row an epoch: epoch, loss, accuracy, alpha, beta, knee.
+        history: One row an epoch: epoch, loss, accuracy, alpha, beta, knee; prototypical networks under `pons2018`
+            also `alpha_support`, `beta_support`, `knee_support`.
         clips: Test clips, in the data set's order.
         probabilities: `(n_clips, n_classes)`, of the test clips.
         accuracy: Share of test clips classified rightly.
@@ -42,7 +43,7 @@ class Outcome:
     @property
     def compression(self) -> dict[str, float | None]:
         """Alpha, beta and knee after training."""
-        return compression_values(self.model)
+        return compression_values(find_compression(self.model))
 
 
 def train_run(spec: RunSpec, settings: Settings, dataset: DataSet, store: MelStore) -> Outcome:
@@ -82,24 +83,29 @@ def train_run(spec: RunSpec, settings: Settings, dataset: DataSet, store: MelSto
     )
 
 
-def fit(model: keras.Model, store: MelStore, clips: tuple[Clip, ...], *, settings: Settings, seed: int) -> Trajectory:
-    """Trains `model` in place on random patches of `clips`."""
-    training = settings.training
-    patches = training_patches(store, clips, n_epochs=settings.epochs, batch_size=training.batch_size, seed=seed)
+def compile_as_published(model: keras.Model, training: TrainingSettings) -> None:
+    """Softmax cross-entropy of logits, SGD without momentum, gradients clipped to a global norm."""
     model.compile(
         optimizer=keras.optimizers.SGD(training.learning_rate, global_clipnorm=training.clip_norm),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
-        # Compiled by XLA, all three networks train slower on CPUs.
+        # Compiled by XLA, all networks train slower on CPUs.
         jit_compile=False,
     )
-    trajectory = Trajectory()
+
+
+def fit(model: keras.Model, store: MelStore, clips: tuple[Clip, ...], *, settings: Settings, seed: int) -> Trajectory:
+    """Trains `model` in place on random patches of `clips`."""
+    training = settings.training
+    patches = training_patches(store, clips, n_epochs=settings.epochs, batch_size=training.batch_size, seed=seed)
+    compile_as_published(model, training)
+    trajectory = Trajectory({"": find_compression(model)})
     model.fit(
         patches,
         epochs=settings.epochs,
         # One data set holds all epochs, each with patches of its own.
         steps_per_epoch=-(-len(clips) // training.batch_size),
-        callbacks=[StopOnNonFinite(), trajectory],
+        callbacks=[StopOnNonFinite(trajectory), trajectory],
         shuffle=False,  # already shuffled
         verbose=0,
     )

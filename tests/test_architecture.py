@@ -35,22 +35,23 @@ MAY_IMPORT = {
     "config": "errors",
     # Clips to mel store to patches.
     "features": "audio datasets layers errors files progress tensorflow_runtime",
-    "pipeline": "features datasets models",
+    "pipeline": "features datasets models errors",
     # One run.
     "study": "config datasets seeds",
     "callbacks": "",
     "evaluation": "pipeline features datasets",
     "training": "evaluation pipeline features models callbacks study config datasets",
+    "episodic": "training evaluation pipeline features models layers callbacks study config datasets",
     # Many runs; their results are read where nothing is trained.
     "results": "study errors files",
-    "executors": "training callbacks features results study config datasets files tensorflow_runtime",
+    "executors": "episodic training callbacks features results study config datasets files tensorflow_runtime",
     # All of it.
     "cli": "__init__ executors results study features config datasets errors progress tensorflow_runtime",
 }
 
 # DESIGN: "Imports flow". None may use one to its right, by whatever way round.
 FLOWS = [
-    "layers models training executors cli",
+    "layers models training episodic executors cli",
     "datasets features pipeline training",
     "audio features pipeline training",
     "config study training",

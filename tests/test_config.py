@@ -243,7 +243,7 @@ def test_unknown_key_in_a_file(write, text, key, nearest):
         ("n_shot=", "n_shot", "a valid integer", "None"),
         ("n_shot=[]", "n_shot", "at least 1 item", "[]"),
         ("folds=first", "folds", "a valid integer", "'first'"),
-        ("models=[vgg,lstm]", "models", "'sb_cnn', 'vgg' or 'timbre'", "'lstm'"),
+        ("models=[vgg,lstm]", "models", "'sb_cnn', 'vgg', 'timbre' or 'prototypical'", "'lstm'"),
         ("compressions=log", "compressions", "'loglearn', 'logeps' or 'none'", "'log'"),
         ("protocol=pons2019", "protocol", "'pons2018' or 'clean'", "'pons2019'"),
         ("runs=0", "runs", "greater than or equal to 1", "0"),

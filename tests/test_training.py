@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from conftest import short_settings
 
-from loglearn_tf import build_model
+from loglearn_tf import build_model, training
 from loglearn_tf.callbacks import NonFiniteError
 from loglearn_tf.pipeline import training_patches
 from loglearn_tf.study import RunSpec
@@ -112,3 +112,28 @@ def test_loglearn_fed_with_logarithms_ends_at_the_first_step(array_store, us8k_r
     settings = short_settings(us8k_root, tmp_path)
     with pytest.raises(NonFiniteError, match="loss is nan at step 1"):
         fit(build_model("timbre"), store, store.clips, settings=settings, seed=0)
+
+
+def test_fit_goes_through_all_epochs_of_patches(array_store, us8k_root, tmp_path, monkeypatch):
+    """Keras draws from one iterator for all epochs; started anew each epoch, it would repeat the first."""
+    store = array_store([1000.0 * clip + np.arange(173.0)[:, np.newaxis].repeat(128, axis=1) for clip in range(3)])
+    seen: list[np.ndarray] = []
+
+    def watched(*arguments, **keywords):
+        def look(patches, labels):
+            seen.append(patches[:, 0, 0])
+            return patches, labels
+
+        spec = (tf.TensorSpec((None, 128, 128)), tf.TensorSpec((None,), tf.int32))
+
+        def ensure(patches, labels):
+            patches, labels = tf.numpy_function(look, (patches, labels), (tf.float32, tf.int32))
+            return tf.ensure_shape(patches, spec[0].shape), tf.ensure_shape(labels, spec[1].shape)
+
+        return training_patches(*arguments, **keywords).map(ensure)
+
+    monkeypatch.setattr(training, "training_patches", watched)
+    settings = short_settings(us8k_root, tmp_path, "training.epochs=6", "training.batch_size=2")
+    fit(build_model("timbre"), store, store.clips, settings=settings, seed=4)
+    expected = training_patches(store, store.clips, n_epochs=6, batch_size=2, seed=4)
+    np.testing.assert_array_equal(np.concatenate(seen), np.concatenate([x.numpy()[:, 0, 0] for x, _ in expected]))

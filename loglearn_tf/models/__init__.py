@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from loglearn_tf.layers import build_compression
+from loglearn_tf.models.prototypical import build_prototypical
 from loglearn_tf.models.sb_cnn import build_sb_cnn
 from loglearn_tf.models.timbre import build_timbre
 from loglearn_tf.models.vgg import build_vgg
@@ -15,7 +16,12 @@ __all__ = ["MODELS", "build_model"]
 
 
 # Name in settings, run folders and results -> builder.
-MODELS: dict[str, Callable[..., keras.Model]] = {"sb_cnn": build_sb_cnn, "vgg": build_vgg, "timbre": build_timbre}
+MODELS: dict[str, Callable[..., keras.Model]] = {
+    "sb_cnn": build_sb_cnn,
+    "vgg": build_vgg,
+    "timbre": build_timbre,
+    "prototypical": build_prototypical,
+}
 
 
 def build_model(
@@ -32,12 +38,13 @@ def build_model(
     draw identical dropout masks.
 
     Args:
-        name: `"sb_cnn"`, `"vgg"` or `"timbre"`.
+        name: `"sb_cnn"`, `"vgg"`, `"timbre"` or `"prototypical"`.
         n_classes: Number of logits.
         compression: A name in `COMPRESSIONS`, or any layer that maps `(batch, frames, n_mels)` mel
             power to the same shape.
         seed: Every initialiser and dropout takes its own seed from this one.
-        **kwargs: For the builder: `patch_frames`, `n_mels`, `l2`; `n_filters` for VGG.
+        **kwargs: For the builder: `patch_frames`, `n_mels`, `l2`; `n_filters` for VGG and
+            prototypical networks; `protocol` for the latter.
 
     Returns:
         Functional model, `(batch, 128, 128)` mel power to `(batch, n_classes)` logits.

@@ -20,9 +20,13 @@ def compressed_input(
         The input, `(batch, patch_frames, n_mels)` mel power, and `(batch, patch_frames, n_mels, 1)`.
     """
     mel = keras.Input((patch_frames, n_mels), name="mel")
-    x = compression(mel)
-    x = keras.layers.Reshape((patch_frames, n_mels, 1), name="add_channel")(x)
-    return mel, keras.layers.BatchNormalization(name="input_norm")(x)
+    return mel, normalised_input(compression(mel), axis=-1)
+
+
+def normalised_input(log_mel: keras.KerasTensor, *, axis: int) -> keras.KerasTensor:
+    """`(batch, patch_frames, n_mels)` to `(batch, patch_frames, n_mels, 1)`, batch-normalised along `axis`."""
+    x = keras.layers.Reshape((*log_mel.shape[1:], 1), name="add_channel")(log_mel)
+    return keras.layers.BatchNormalization(axis=axis, name="input_norm")(x)
 
 
 def conv(x: Any, filters: int, kernel: tuple[int, int], *, name: str, seed: int, l2: float, **kwargs: Any) -> Any:

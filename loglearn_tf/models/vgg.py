@@ -1,5 +1,7 @@
 """VGG: five blocks of a 3 x 3 convolution, batch normalisation and pooling."""
 
+from typing import Any
+
 import keras
 
 from loglearn_tf.models.base import L2, N_MELS, PATCH_FRAMES, compressed_input, conv, dense, dropout
@@ -23,10 +25,15 @@ def build_vgg(
         The paper, section 2.1.
     """
     mel, x = compressed_input(compression, patch_frames=patch_frames, n_mels=n_mels)
+    x = keras.layers.Flatten(name="flatten")(vgg_blocks(x, n_filters, seed=seed, l2=l2))
+    x = dropout(x, name="dropout", seed=seed)
+    return keras.Model(mel, dense(x, n_classes, name="logits", seed=seed, l2=l2), name="vgg")
+
+
+def vgg_blocks(x: Any, n_filters: int, *, seed: int, l2: float) -> Any:
+    """Five blocks, `(batch, 128, 128, 1)` to `(batch, 4, 4, n_filters)`."""
     for block in range(1, 6):
         x = conv(x, n_filters, (3, 3), padding="same", activation="elu", name=f"conv_{block}", seed=seed, l2=l2)
         x = keras.layers.BatchNormalization(name=f"norm_{block}")(x)
         x = keras.layers.MaxPooling2D((2, 2), name=f"pool_{block}")(x)
-    x = keras.layers.Flatten(name="flatten")(x)
-    x = dropout(x, name="dropout", seed=seed)
-    return keras.Model(mel, dense(x, n_classes, name="logits", seed=seed, l2=l2), name="vgg")
+    return x

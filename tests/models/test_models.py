@@ -308,11 +308,11 @@ class TestCompression:
 
 class TestErrors:
     def test_names(self):
-        assert set(MODELS) == set(NAMES)
+        assert set(MODELS) == {*NAMES, "prototypical"}  # test_prototypical.py has the fourth
 
     @pytest.mark.parametrize("name", ["VGG", "resnet", 2, None])
     def test_unknown_network(self, name):
-        message = f"`name` must be one of ['sb_cnn', 'timbre', 'vgg']. Received: name={name!r}."
+        message = f"`name` must be one of ['prototypical', 'sb_cnn', 'timbre', 'vgg']. Received: name={name!r}."
         with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
             build_model(name)
 

@@ -1,0 +1,153 @@
+"""One prototypical run: an encoder trained so that the prototypes of a fixed support classify queries."""
+
+import time
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from loglearn_tf.callbacks import StopOnNonFinite, StopWithoutProgress, Trajectory
+from loglearn_tf.config import Settings
+from loglearn_tf.datasets.clips import Clip, DataSet
+from loglearn_tf.datasets.few_shot import draw_clips
+from loglearn_tf.evaluation import accuracy, clip_probabilities
+from loglearn_tf.features import MelStore
+from loglearn_tf.layers import build_compression
+from loglearn_tf.models import build_model
+from loglearn_tf.models.prototypical import minus_distance
+from loglearn_tf.pipeline import Episodes, episodes
+from loglearn_tf.study import RunSpec
+from loglearn_tf.training import Outcome, compile_as_published
+
+# Training ends by `patience`, never by this.
+_ENDLESS = 1_000_000
+
+
+class PrototypicalTraining(keras.Model):  # type: ignore[misc]
+    """Queries to logits, through prototypes that are computed anew from the support in every call.
+
+    Gradients flow through both branches. In training, batch normalisation uses the batch statistics of each branch
+    (two calls of one encoder), at test the moving ones for both.
+
+    Args:
+        classifier: From `build_model("prototypical")`: compression, `encoder`, `prototypes`. Trained in place.
+        support_compression: Compresses the support: a layer of its own in `pons2018`, the classifier's own in `clean`.
+        support: `(n_support_patches, patch_frames, n_mels)` mel power.
+        support_labels: `(n_support_patches,)`.
+
+    Reference:
+        Reference code, `src/pn_train.py`: support and query pass separate copies of the compression, so that each
+        has an alpha and a beta of its own.
+    """
+
+    def __init__(
+        self, classifier: keras.Model, support_compression: keras.layers.Layer, support: Any, support_labels: Any
+    ) -> None:
+        super().__init__(name="prototypical_training")
+        self.classifier = classifier
+        self.query_compression = classifier.layers[1]
+        self.support_compression = support_compression
+        self.encoder = classifier.get_layer("encoder")
+        self.head = classifier.get_layer("prototypes")
+        self._support = ops.convert_to_tensor(support)
+        one_hot = np.equal.outer(np.arange(self.head.n_classes), support_labels)
+        # (n_classes, n_support_patches): a product with it is the mean over each class.
+        self._mean = ops.convert_to_tensor(one_hot / np.maximum(one_hot.sum(axis=1, keepdims=True), 1), "float32")
+
+    def prototypes(self, *, training: bool) -> Any:
+        """`(n_classes, embedding_size)`."""
+        return ops.matmul(self._mean, self.encoder(self.support_compression(self._support), training=training))
+
+    def call(self, query: Any, training: bool = False) -> Any:
+        embedding = self.encoder(self.query_compression(query), training=training)
+        return minus_distance(embedding, self.prototypes(training=training), self.head.distance)
+
+    def store_prototypes(self) -> None:
+        """Leaves the support's prototypes, in inference mode, in the classifier."""
+        self.head.prototypes.assign(self.prototypes(training=False))
+
+
+def train_run(spec: RunSpec, settings: Settings, dataset: DataSet, store: MelStore) -> Outcome:
+    """Trains and scores one run as FIDELITY's "Prototypical training" and "Evaluation" say.
+
+    As in a supervised run, clips, initial weights and patches are the same for every compression.
+
+    Raises:
+        NonFiniteError: If the loss, alpha or beta leaves the finite numbers.
+        ConfigError: If a class has fewer clips than the run draws, or no query can be drawn.
+    """
+    clips = draw_clips(dataset, fold=spec.fold, n_shot=spec.n_shot, run=spec.run, seed=settings.seed)
+    started = time.monotonic()
+    model = build_model(
+        "prototypical",
+        n_classes=len(dataset.classes),
+        compression=spec.compression,
+        seed=spec.seed_for("weights"),
+        protocol=settings.protocol,
+        n_mels=settings.features.n_mels,
+    )
+    trajectory = fit(model, store, clips, spec=spec, settings=settings)
+    trained = time.monotonic()
+    test_clips: tuple[Clip, ...] = dataset.test_clips(spec.fold)
+    probabilities = clip_probabilities(
+        model,
+        store,
+        test_clips,
+        hop=settings.episodic.patch_hop,
+        batch_size=settings.evaluation.batch_size,
+        mean="geometric",
+    )
+    return Outcome(
+        model=model,
+        history=trajectory.rows,
+        clips=test_clips,
+        probabilities=probabilities,
+        accuracy=accuracy(probabilities, [clip.label for clip in test_clips]),
+        train_seconds=trained - started,
+        eval_seconds=time.monotonic() - trained,
+    )
+
+
+def fit(
+    model: keras.Model, store: MelStore, clips: tuple[Clip, ...], *, spec: RunSpec, settings: Settings
+) -> Trajectory:
+    """Trains a prototypical classifier in place and leaves its prototypes in it."""
+    episodic, pons2018 = settings.episodic, settings.protocol == "pons2018"
+    patches: Episodes = episodes(
+        store,
+        clips,
+        n_support=episodic.n_support,
+        n_query=episodic.n_query,
+        patch_hop=episodic.patch_hop,
+        overlap=pons2018,
+        seed=spec.seed_for("patches"),
+    )
+    support_compression = build_compression(spec.compression) if pons2018 else model.layers[1]
+    training = PrototypicalTraining(model, support_compression, patches.support, patches.support_labels)
+    training(ops.convert_to_tensor(patches.support[:1]))  # builds every weight, so that epoch 0 can be recorded
+    compile_as_published(training, settings.training)
+    pairs = {"": training.query_compression}
+    if pons2018:
+        pairs["_support"] = support_compression
+    trajectory = Trajectory(pairs)
+    if patches.updates_per_epoch:
+        training.fit(
+            patches.queries,
+            epochs=_ENDLESS,
+            steps_per_epoch=patches.updates_per_epoch,
+            callbacks=[
+                StopOnNonFinite(trajectory),
+                trajectory,
+                # "More than 200 epochs in total" in the reference; "200 in a row" is what was meant.
+                StopWithoutProgress(epochs=episodic.patience + pons2018, in_a_row=not pons2018),
+            ],
+            shuffle=False,
+            verbose=0,
+        )
+    else:
+        # The reference's epoch has `patches // queries` updates: none for US8K at n = 1 and 2. Its networks then
+        # stay as they were initialised, and classify by the prototypes of an untrained encoder.
+        trajectory.on_train_begin()
+    training.store_prototypes()
+    return trajectory
