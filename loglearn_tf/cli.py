@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,19 @@ from loglearn_tf.datasets.clips import DataSet
 from loglearn_tf.errors import ConfigError, LoglearnError
 from loglearn_tf.progress import Progress
 from loglearn_tf.results import format_tables, read_result, remove_unfinished, split_done, write_results
+from loglearn_tf.status import (
+    format_failures,
+    format_grid,
+    format_time_left,
+    is_worked_on,
+    last_line,
+    remember_settings,
+    remembered_settings,
+    study_lock,
+    survey,
+)
 from loglearn_tf.study import check_grid, plan_runs, run_identity
-from loglearn_tf.tensorflow_runtime import be_quiet
+from loglearn_tf.tensorflow_runtime import available_cores, be_quiet
 
 DONE, SOME_RUNS_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -40,15 +50,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _plan(options: argparse.Namespace) -> int:
     settings = load_settings(options.settings, options.overrides)
-    specs = plan_runs(settings)
-    results = {spec: read_result(settings.study_dir, spec) for spec in specs}
-    states = Counter("to do" if result is None else result["status"] for result in results.values())
-    print(f"{settings.name}: {len(specs):,} runs in {settings.study_dir}")
-    print(f"  done {states['done']:,}, failed {states['failed']:,}, to do {states['to do']:,}")
-    axes: dict[str, Any] = {"model": "model", "compression": "compression", "n": "n_shot", "fold": "fold"}
-    for title, attribute in axes.items():
-        counts = Counter(getattr(spec, attribute) for spec in specs)
-        print(f"  by {title}: " + ", ".join(f"{value} {count:,}" for value, count in sorted(counts.items())))
+    state = survey(settings, settings.study_dir, workers=settings.workers or available_cores())
+    print(f"{settings.name}: {len(state.results):,} runs in {settings.study_dir}\n")
+    print(format_grid(state))
+    return DONE
+
+
+def _status(options: argparse.Namespace) -> int:
+    settings = remembered_settings(options.study)
+    state = survey(settings, options.study, workers=settings.workers or available_cores())
+    n_done, n_failed = state.count("done"), state.count("failed")
+    print(
+        f"{options.study}: {n_done:,} of {len(state.results):,} runs done, {n_failed:,} failed, "
+        f"{state.count('to do'):,} to do; {'a job is' if is_worked_on(options.study) else 'no job is'} working on it."
+    )
+    print(format_time_left(state))
+    if n_failed:
+        print(format_failures(state))
     return DONE
 
 
@@ -63,12 +81,12 @@ def _run(options: argparse.Namespace) -> int:
     settings = load_settings(options.settings, options.overrides)
     dataset = _load_data(settings)
     check_grid(settings, dataset)
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
     study_dir = settings.study_dir
     try:
         study_dir.mkdir(parents=True, exist_ok=True)
-        with FileLock(study_dir / ".lock", timeout=0):
+        with study_lock(study_dir):
             return _run_study(settings, dataset)
     except Timeout:
         raise ConfigError(
@@ -88,22 +106,22 @@ def _run_study(settings: Settings, dataset: DataSet) -> int:
     done, to_do = split_done(study_dir, specs, run_identity(settings, dataset))
     if done:
         print(f"{len(done):,} of {len(specs):,} runs are done already.", file=sys.stderr)
+    remember_settings(settings)
     if to_do:
-        from loglearn_tf.executors import Work, describe_software, run_all
-        from loglearn_tf.features import available_cores
+        from loglearn_tf.executors import run_all
+        from loglearn_tf.worker import Work
 
-        store = _build_store(settings, dataset)
-        work = Work(settings, dataset, store.folder, describe_software())
-        with Progress("Runs", len(to_do), every_step=True) as progress:
+        work = Work(settings, dataset, _build_store(settings, dataset).folder)
+        with Progress("Runs", len(to_do), every_step=True, unit="runs") as progress:
 
             def report(spec: Any, result: dict[str, Any]) -> None:
                 if result["status"] == "done":
                     seconds = result["train_seconds"] + result["eval_seconds"]
                     progress.advance(f"{spec.describe()}: accuracy {100 * result['accuracy']:.1f} % ({seconds:.0f} s)")
                 else:
-                    progress.advance(f"{spec.describe()}: FAILED: {result['error'].strip().splitlines()[-1]}")
+                    progress.advance(f"{spec.describe()}: FAILED: {last_line(result['error'])}", failed=True)
 
-            run_all(to_do, work, workers=settings.workers or available_cores(), on_result=report)
+            run_all(to_do, work, _crew(work), on_result=report)
     rows = write_results(study_dir)
     print(format_tables(rows))
     print(f"One row a run: {study_dir / 'results.csv'}")
@@ -115,6 +133,17 @@ def _run_study(settings: Settings, dataset: DataSet) -> int:
             file=sys.stderr,
         )
     return SOME_RUNS_FAILED if failed else DONE
+
+
+def _crew(work: Any) -> Any:
+    settings = work.settings
+    if settings.ray is not None:
+        from loglearn_tf.cluster import RayCrew
+
+        return RayCrew(work, settings.ray)
+    from loglearn_tf.executors import Processes
+
+    return Processes(work, settings.workers or available_cores())
 
 
 def _results(options: argparse.Namespace) -> int:
@@ -196,9 +225,16 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         return sub
 
-    add("plan", _plan, [with_settings], "list the runs of a study and which are done; runs nothing")
+    add(
+        "plan",
+        _plan,
+        [with_settings],
+        "count the runs of a study, done and to do, and estimate the time left; runs nothing",
+    )
     add("features", _features, [with_settings], "compute the mel store of a data set")
     add("run", _run, [with_settings], "do the runs of a study that are not done yet, then print the tables")
+    status = add("status", _status, [common], "say how far a study is, what failed and why; runs nothing")
+    status.add_argument("study", type=Path, help="the study's folder, as runs/us8k")
     results = add("results", _results, [common], "rebuild results.csv from the run folders and print the tables")
     results.add_argument("study", type=Path, help="the study's folder, as runs/us8k")
     data = commands.add_parser("data", help="make or look after data sets")

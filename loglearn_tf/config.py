@@ -144,6 +144,25 @@ class EvaluationSettings(_Settings):
     batch_size: Annotated[int, Field(ge=1)] = 64
 
 
+class RaySettings(_Settings):
+    """An existing Ray cluster, and what a run asks of it; `ray: ADDRESS` is short for `ray: {address: ADDRESS}`.
+
+    Attributes:
+        address: `HOST:PORT` of its head, or `auto` on one of its nodes.
+        cpus, gpus: Of a run; parts of a GPU are allowed, as 0.25 for four runs to a GPU.
+        ship_store: Whether the mel store is sent to the nodes; if not, they must see `features.store_dir`.
+    """
+
+    address: Annotated[str, Field(pattern=r"^(auto|[^\s:]+:[0-9]{1,5})$")]
+    cpus: Annotated[int, Field(ge=1)] = 1
+    gpus: Annotated[float, Field(ge=0)] = 0.0
+    ship_store: bool = False
+
+
+def _as_ray(value: Any) -> Any:
+    return {"address": value} if isinstance(value, str) else value
+
+
 class Settings(_Settings):
     """A study: a grid of paired runs.
 
@@ -155,6 +174,8 @@ class Settings(_Settings):
         runs: Repetitions of every cell: one number, or one per n.
         runs_dir: Where results go.
         workers: Processes that train side by side; `null` for one a core.
+        threads: Of each process. One is fastest for many runs, and results with more differ in their last digits.
+        ray: Where given, runs are done by this cluster.
         save_models: Whether every run keeps its trained `model.keras`.
     """
 
@@ -177,6 +198,8 @@ class Settings(_Settings):
     evaluation: EvaluationSettings = EvaluationSettings()
     runs_dir: str = "runs"
     workers: Annotated[int, Field(ge=1)] | None = None
+    threads: Annotated[int, Field(ge=1)] = 1
+    ray: Annotated[RaySettings | None, BeforeValidator(_as_ray)] = None
     save_models: bool = False
 
     @model_validator(mode="after")
@@ -232,6 +255,7 @@ class Settings(_Settings):
         return {
             "protocol": plain["protocol"],
             "seed": plain["seed"],
+            "threads": plain["threads"],
             "data": {"name": plain["data"]["name"], "validation_fold": plain["data"]["validation_fold"]},
             "features": {key: value for key, value in plain["features"].items() if key != "store_dir"},
             "training": plain["training"],

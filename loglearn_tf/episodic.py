@@ -11,14 +11,13 @@ from loglearn_tf.callbacks import StopOnNonFinite, StopWithoutProgress, Trajecto
 from loglearn_tf.config import Settings
 from loglearn_tf.datasets.clips import Clip, DataSet
 from loglearn_tf.datasets.few_shot import draw_clips
-from loglearn_tf.evaluation import accuracy, clip_probabilities
 from loglearn_tf.features import MelStore
 from loglearn_tf.layers import build_compression
 from loglearn_tf.models import build_model
 from loglearn_tf.models.prototypical import minus_distance
 from loglearn_tf.pipeline import Episodes, episodes
 from loglearn_tf.study import RunSpec
-from loglearn_tf.training import Outcome, compile_as_published
+from loglearn_tf.training import CompiledModels, Outcome, compile_as_published, scored
 
 # Training ends by `patience`, never by this.
 _ENDLESS = 1_000_000
@@ -50,10 +49,12 @@ class PrototypicalTraining(keras.Model):  # type: ignore[misc]
         self.support_compression = support_compression
         self.encoder = classifier.get_layer("encoder")
         self.head = classifier.get_layer("prototypes")
-        self._support = ops.convert_to_tensor(support)
+        # Variables, which a compiled step reads anew: another run brings another support.
+        self._support = keras.Variable(support, trainable=False, name="support")
         one_hot = np.equal.outer(np.arange(self.head.n_classes), support_labels)
         # (n_classes, n_support_patches): a product with it is the mean over each class.
-        self._mean = ops.convert_to_tensor(one_hot / np.maximum(one_hot.sum(axis=1, keepdims=True), 1), "float32")
+        mean = one_hot / np.maximum(one_hot.sum(axis=1, keepdims=True), 1)
+        self._mean = keras.Variable(mean.astype(np.float32), trainable=False, name="mean")
 
     def prototypes(self, *, training: bool) -> Any:
         """`(n_classes, embedding_size)`."""
@@ -68,10 +69,15 @@ class PrototypicalTraining(keras.Model):  # type: ignore[misc]
         self.head.prototypes.assign(self.prototypes(training=False))
 
 
-def train_run(spec: RunSpec, settings: Settings, dataset: DataSet, store: MelStore) -> Outcome:
+def train_run(
+    spec: RunSpec, settings: Settings, dataset: DataSet, store: MelStore, *, models: CompiledModels | None = None
+) -> Outcome:
     """Trains and scores one run as FIDELITY's "Prototypical training" and "Evaluation" say.
 
     As in a supervised run, clips, initial weights and patches are the same for every compression.
+
+    Args:
+        spec, settings, dataset, store, models: See `training.train_run`.
 
     Raises:
         NonFiniteError: If the loss, alpha or beta leaves the finite numbers.
@@ -79,7 +85,8 @@ def train_run(spec: RunSpec, settings: Settings, dataset: DataSet, store: MelSto
     """
     clips = draw_clips(dataset, fold=spec.fold, n_shot=spec.n_shot, run=spec.run, seed=settings.seed)
     started = time.monotonic()
-    model = build_model(
+    patches = draw_episodes(store, clips, spec=spec, settings=settings)
+    classifier = build_model(
         "prototypical",
         n_classes=len(dataset.classes),
         compression=spec.compression,
@@ -87,49 +94,51 @@ def train_run(spec: RunSpec, settings: Settings, dataset: DataSet, store: MelSto
         protocol=settings.protocol,
         n_mels=settings.features.n_mels,
     )
-    trajectory = fit(model, store, clips, spec=spec, settings=settings)
-    trained = time.monotonic()
-    test_clips: tuple[Clip, ...] = dataset.test_clips(spec.fold)
-    probabilities = clip_probabilities(
-        model,
+    new = prepare(classifier, patches, spec=spec, settings=settings)
+    kind = (spec.model, spec.compression, patches.support.shape)
+    training: PrototypicalTraining = (models or CompiledModels()).take(kind, new)
+    trajectory = fit(training, patches, settings=settings)
+    return scored(
+        training.classifier,
+        trajectory,
         store,
-        test_clips,
+        dataset.test_clips(spec.fold),
+        started=started,
         hop=settings.episodic.patch_hop,
         batch_size=settings.evaluation.batch_size,
         mean="geometric",
     )
-    return Outcome(
-        model=model,
-        history=trajectory.rows,
-        clips=test_clips,
-        probabilities=probabilities,
-        accuracy=accuracy(probabilities, [clip.label for clip in test_clips]),
-        train_seconds=trained - started,
-        eval_seconds=time.monotonic() - trained,
-    )
 
 
-def fit(
-    model: keras.Model, store: MelStore, clips: tuple[Clip, ...], *, spec: RunSpec, settings: Settings
-) -> Trajectory:
-    """Trains a prototypical classifier in place and leaves its prototypes in it."""
-    episodic, pons2018 = settings.episodic, settings.protocol == "pons2018"
-    patches: Episodes = episodes(
+def draw_episodes(store: MelStore, clips: tuple[Clip, ...], *, spec: RunSpec, settings: Settings) -> Episodes:
+    """The run's support and queries."""
+    return episodes(
         store,
         clips,
-        n_support=episodic.n_support,
-        n_query=episodic.n_query,
-        patch_hop=episodic.patch_hop,
-        overlap=pons2018,
+        n_support=settings.episodic.n_support,
+        n_query=settings.episodic.n_query,
+        patch_hop=settings.episodic.patch_hop,
+        overlap=settings.protocol == "pons2018",
         seed=spec.seed_for("patches"),
     )
-    support_compression = build_compression(spec.compression) if pons2018 else model.layers[1]
-    training = PrototypicalTraining(model, support_compression, patches.support, patches.support_labels)
-    training(ops.convert_to_tensor(patches.support[:1]))  # builds every weight, so that epoch 0 can be recorded
+
+
+def prepare(classifier: keras.Model, patches: Episodes, *, spec: RunSpec, settings: Settings) -> PrototypicalTraining:
+    """The compiled training of a new classifier, every weight of it built."""
+    pons2018 = settings.protocol == "pons2018"
+    support_compression = build_compression(spec.compression) if pons2018 else classifier.layers[1]
+    training = PrototypicalTraining(classifier, support_compression, patches.support, patches.support_labels)
+    training(ops.convert_to_tensor(patches.support[:1]))
     compile_as_published(training, settings.training)
+    return training
+
+
+def fit(training: PrototypicalTraining, patches: Episodes, *, settings: Settings) -> Trajectory:
+    """Trains in place and leaves the prototypes in the classifier."""
+    episodic, pons2018 = settings.episodic, settings.protocol == "pons2018"
     pairs = {"": training.query_compression}
     if pons2018:
-        pairs["_support"] = support_compression
+        pairs["_support"] = training.support_compression
     trajectory = Trajectory(pairs)
     if patches.updates_per_epoch:
         training.fit(

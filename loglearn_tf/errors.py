@@ -20,5 +20,13 @@ class MissingDataError(DataError, FileNotFoundError):
     __str__ = ValueError.__str__
 
 
+class StorageError(LoglearnError):
+    """A file cannot be written: no space, no permission, no such place."""
+
+
+class ClusterError(LoglearnError):
+    """There is no such Ray cluster, or it cannot do the runs."""
+
+
 class AudioError(DataError):
     """One audio file cannot be decoded; names the file, the reason and the remedy."""

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import scipy.special
-import tensorflow as tf
 
 from loglearn_tf.datasets.clips import Clip
 from loglearn_tf.features import MelStore
@@ -42,19 +41,17 @@ def clip_probabilities(
         clips that fail are dropped from the mean; neither is copied.
     """
 
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
-    def scores_of(patches: tf.Tensor) -> tf.Tensor:
-        logits = tf.cast(model(patches, training=False), tf.float32)
-        return tf.nn.log_softmax(logits) if mean == "geometric" else tf.nn.softmax(logits)
-
     if mean not in ("arithmetic", "geometric"):
         raise ValueError(f"`mean` must be 'arithmetic' or 'geometric'. Received: mean={mean!r}.")
 
     sums = np.zeros((len(clips), model.output_shape[-1]))
     counts = np.zeros(len(clips), np.int64)
+    scores_of = scipy.special.log_softmax if mean == "geometric" else scipy.special.softmax
     for patches, numbers in evaluation_patches(store, clips, hop=hop, batch_size=batch_size):
         rows = numbers.numpy()
-        np.add.at(sums, rows, scores_of(patches).numpy())
+        # Compiled once for a model, however often it is scored.
+        logits = np.asarray(model.predict_on_batch(patches), np.float64)
+        np.add.at(sums, rows, scores_of(logits, axis=1))
         np.add.at(counts, rows, 1)
     means = sums / counts[:, np.newaxis]
     return scipy.special.softmax(means, axis=1) if mean == "geometric" else means

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from loglearn_tf.datasets.clips import Clip
 from loglearn_tf.errors import AudioError, DataError
 from loglearn_tf.files import write_file, write_json
 from loglearn_tf.progress import Progress
+from loglearn_tf.tensorflow_runtime import available_cores
 
 # Part of every store's key: raise it when the same settings give other numbers.
 _FORMAT = 1
@@ -148,13 +148,6 @@ def build_store(
                 },
             )
     return MelStore(folder)
-
-
-def available_cores() -> int:
-    """Cores that this process may use; fewer than the machine's under a batch system."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _compute(

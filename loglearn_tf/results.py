@@ -7,14 +7,15 @@ import shutil
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from loglearn_tf.errors import ConfigError, DataError
-from loglearn_tf.files import write_json, write_text
+from loglearn_tf.files import storage, write_bytes, write_json
 from loglearn_tf.study import RunSpec, differences
 
+# Of `result.json`: raise it when what is in there changes its meaning.
+FORMAT = 1
 COLUMNS = (
     "dataset",
     "model",
@@ -39,25 +40,41 @@ _UNFINISHED = ".unfinished"
 Row = dict[str, Any]
 
 
-@contextmanager
-def new_run_folder(study_dir: Path, spec: RunSpec) -> Iterator[Path]:
-    """A folder to fill, which becomes the run's own, whole, by one rename when the block ends.
+def write_run(study_dir: Path, spec: RunSpec, files: Mapping[str, bytes], result: Row) -> Row:
+    """Writes a run's folder, which appears whole, by one rename, or not at all.
 
-    If the block raises, or the process dies, there is no run folder. A finished run is never
-    replaced; a failed one is.
+    A finished run is never replaced; a failed one is.
+
+    Args:
+        study_dir: The study's folder.
+        spec: The run.
+        files: Name -> content.
+        result: Of `result.json`, which marks the run as done.
+
+    Returns:
+        What stands there now: `result`, or that of a run that was finished before.
+
+    Raises:
+        StorageError: If it cannot be written.
     """
+    before = read_result(study_dir, spec)
+    if before is not None and before["status"] == "done":
+        return before
+    final = study_dir / spec.folder
     scratch = study_dir / _UNFINISHED / uuid.uuid4().hex
-    scratch.mkdir(parents=True)
     try:
-        yield scratch
-        final = study_dir / spec.folder
-        final.parent.mkdir(parents=True, exist_ok=True)
-        if final.exists() and not is_done(study_dir, spec):
-            shutil.rmtree(final)
-        if not final.exists():
+        with storage(final):
+            scratch.mkdir(parents=True)
+            for name, content in files.items():
+                write_bytes(scratch / name, content)
+            write_json(scratch / "result.json", result)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            if final.exists():
+                shutil.rmtree(final)
             scratch.rename(final)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    return result
 
 
 def remove_unfinished(study_dir: Path) -> None:
@@ -65,18 +82,13 @@ def remove_unfinished(study_dir: Path) -> None:
     shutil.rmtree(study_dir / _UNFINISHED, ignore_errors=True)
 
 
-def write_result(folder: Path, result: Mapping[str, Any]) -> None:
-    """Writes `result.json`, which marks the run as done; call it last."""
-    write_json(folder / "result.json", result)
-
-
-def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes rows; `None` stays empty."""
+def csv_bytes(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Rows as CSV; `None` stays empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(path, text.getvalue())
+    return text.getvalue().encode()
 
 
 def read_result(study_dir: Path, spec: RunSpec) -> Row | None:
@@ -133,7 +145,7 @@ def read_runs(study_dir: Path) -> list[Row]:
 def write_results(study_dir: Path) -> list[Row]:
     """Rebuilds `results.csv` from the run folders, one row a run; returns the rows."""
     rows = read_runs(study_dir)
-    write_csv(study_dir / "results.csv", COLUMNS, rows)
+    write_bytes(study_dir / "results.csv", csv_bytes(COLUMNS, rows))
     return rows
 
 
@@ -224,7 +236,13 @@ def _align(lines: Sequence[Sequence[str]]) -> list[str]:
 
 def _read_json(path: Path) -> Row:
     try:
-        row: Row = json.loads(path.read_text(encoding="utf-8"))
+        row = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}. Remove its folder; the run is done again.") from error
-    return row
+    found = row.get("format") if isinstance(row, dict) else None
+    if found != FORMAT:
+        raise DataError(
+            f"{path} is of another version of loglearn_tf: its `format` must be {FORMAT}. Received: {found!r}. "
+            "Read it with that version, or give this study another name (`name=...`)."
+        )
+    return cast(Row, row)

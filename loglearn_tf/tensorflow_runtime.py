@@ -12,27 +12,40 @@ def be_quiet() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-def tensorflow(*, parallel_calls: int = 1) -> Any:
-    """Imports TensorFlow with one thread per operation and deterministic operations.
+def available_cores() -> int:
+    """Cores that this process may use; fewer than the machine's under a batch system."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def tensorflow(*, threads: int = 1, parallel_calls: int = 1, gpu: int = 0) -> Any:
+    """Imports TensorFlow with few threads per operation and deterministic operations.
 
     The same settings and seed then give the same result, whatever the number of cores: sums of
     floats depend on how many threads share them. Cores are used by doing several things at once.
 
     Args:
+        threads: That share one operation.
         parallel_calls: Operations that may run side by side.
+        gpu: Where TensorFlow sees GPUs, the number of the one to use; counts round when there are fewer, so that
+            numbered workers spread evenly.
     """
     import tensorflow as tf
 
     try:
-        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(parallel_calls)
     except RuntimeError:
         pass  # already running, as in a user's own process: its settings stay
     tf.config.experimental.enable_op_determinism()
-    for gpu in tf.config.list_physical_devices("GPU"):
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        mine = gpus[gpu % len(gpus)]
         try:
+            tf.config.set_visible_devices(mine, "GPU")
             # Several workers share a GPU; without this the first takes all of its memory.
-            tf.config.experimental.set_memory_growth(gpu, True)
+            tf.config.experimental.set_memory_growth(mine, True)
         except RuntimeError:
             pass  # already running
     return tf

@@ -1,6 +1,7 @@
 """One supervised run: drawn clips in, a trained network and its scored test clips out."""
 
 import time
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,11 +47,46 @@ class Outcome:
         return compression_values(find_compression(self.model))
 
 
-def train_run(spec: RunSpec, settings: Settings, dataset: DataSet, store: MelStore) -> Outcome:
+class CompiledModels:
+    """Networks and their compiled training steps, kept from run to run: of runs of one kind, only the first compiles.
+
+    Results are those of new networks: a kept one takes over every variable of the new one, weights, statistics and
+    seeds.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[Hashable, keras.Model] = {}
+
+    def take(self, kind: Hashable, new: keras.Model) -> keras.Model:
+        """The kept network of a kind, as if it were `new`; `new` itself where it is the first.
+
+        Args:
+            kind: Everything that the compiled step depends on.
+            new: Compiled, all its weights built.
+        """
+        kept = self._kept.setdefault(kind, new)
+        if kept is not new:
+            for variable, value in zip(kept.variables, new.variables, strict=True):
+                variable.assign(value)
+            kept.optimizer.iterations.assign(0)
+        return kept
+
+
+def train_run(
+    spec: RunSpec, settings: Settings, dataset: DataSet, store: MelStore, *, models: CompiledModels | None = None
+) -> Outcome:
     """Trains and scores one run as FIDELITY's "Supervised training" and "Evaluation" say.
 
     Clips, initial weights, dropout masks and patches follow from the run's cell and the study's
     seed; they are the same for every compression.
+
+    Args:
+        spec: The run.
+        settings: The study's.
+        dataset: Its clips.
+        store: Their mel power.
+        models: Networks of earlier runs with the same settings and data set; the outcome's is then among them, and
+            theirs again in the next run.
 
     Raises:
         NonFiniteError: If the loss, alpha or beta leaves the finite numbers.
@@ -58,7 +94,7 @@ def train_run(spec: RunSpec, settings: Settings, dataset: DataSet, store: MelSto
     """
     clips = draw_clips(dataset, fold=spec.fold, n_shot=spec.n_shot, run=spec.run, seed=settings.seed)
     started = time.monotonic()
-    model = build_model(
+    new = build_model(
         spec.model,
         n_classes=len(dataset.classes),
         compression=spec.compression,
@@ -66,12 +102,37 @@ def train_run(spec: RunSpec, settings: Settings, dataset: DataSet, store: MelSto
         l2=settings.training.l2,
         n_mels=settings.features.n_mels,
     )
+    compile_as_published(new, settings.training)
+    model = (models or CompiledModels()).take((spec.model, spec.compression), new)
     trajectory = fit(model, store, clips, settings=settings, seed=spec.seed_for("patches"))
-    trained = time.monotonic()
-    test_clips = dataset.test_clips(spec.fold)
-    probabilities = clip_probabilities(
-        model, store, test_clips, hop=settings.evaluation.hop, batch_size=settings.evaluation.batch_size
+    return scored(
+        model,
+        trajectory,
+        store,
+        dataset.test_clips(spec.fold),
+        started=started,
+        hop=settings.evaluation.hop,
+        batch_size=settings.evaluation.batch_size,
     )
+
+
+def scored(
+    model: keras.Model,
+    trajectory: Trajectory,
+    store: MelStore,
+    test_clips: tuple[Clip, ...],
+    *,
+    started: float,
+    **evaluation: Any,
+) -> Outcome:
+    """The outcome of a run that is trained: scores its test clips.
+
+    Args:
+        started: `time.monotonic()` when training began.
+        **evaluation: See `clip_probabilities`.
+    """
+    trained = time.monotonic()
+    probabilities = clip_probabilities(model, store, test_clips, **evaluation)
     return Outcome(
         model=model,
         history=trajectory.rows,
@@ -95,10 +156,9 @@ def compile_as_published(model: keras.Model, training: TrainingSettings) -> None
 
 
 def fit(model: keras.Model, store: MelStore, clips: tuple[Clip, ...], *, settings: Settings, seed: int) -> Trajectory:
-    """Trains `model` in place on random patches of `clips`."""
+    """Trains a compiled model in place on random patches of `clips`."""
     training = settings.training
     patches = training_patches(store, clips, n_epochs=settings.epochs, batch_size=training.batch_size, seed=seed)
-    compile_as_published(model, training)
     trajectory = Trajectory({"": find_compression(model)})
     model.fit(
         patches,

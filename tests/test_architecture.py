@@ -21,7 +21,7 @@ SLOW = ("tensorflow", "keras", "librosa", "tensorflow_io")  # seconds to import
 MAY_IMPORT = {
     # Tools that know nothing of the experiment.
     "errors": "",
-    "files": "",
+    "files": "errors",
     "progress": "",
     "seeds": "",
     "tensorflow_runtime": "",
@@ -41,21 +41,25 @@ MAY_IMPORT = {
     "callbacks": "",
     "evaluation": "pipeline features datasets",
     "training": "evaluation pipeline features models callbacks study config datasets",
-    "episodic": "training evaluation pipeline features models layers callbacks study config datasets",
+    "episodic": "training pipeline features models layers callbacks study config datasets",
     # Many runs; their results are read where nothing is trained.
     "results": "study errors files",
-    "executors": "episodic training callbacks features results study config datasets files tensorflow_runtime",
+    "status": "results study config errors files progress",
+    "worker": "episodic training callbacks features results study config datasets",
+    "executors": "worker results study tensorflow_runtime",
+    "cluster": "executors worker study config errors files tensorflow_runtime",
     # All of it.
-    "cli": "__init__ executors results study features config datasets errors progress tensorflow_runtime",
+    "cli": "__init__ cluster executors worker status results study features config datasets errors progress "
+    "tensorflow_runtime",
 }
 
 # DESIGN: "Imports flow". None may use one to its right, by whatever way round.
 FLOWS = [
-    "layers models training episodic executors cli",
+    "layers models training episodic worker executors cluster cli",
     "datasets features pipeline training",
     "audio features pipeline training",
     "config study training",
-    "study results cli",
+    "study results status cli",
 ]
 
 # `loglearn --help`, `plan` and `results` answer at once: what they need loads nothing slow.
@@ -74,6 +78,7 @@ QUICK = [
     "progress",
     "results",
     "seeds",
+    "status",
     "study",
     "tensorflow_runtime",
 ]
@@ -196,7 +201,14 @@ def test_imports_flow_one_way(flow):
 def test_results_are_read_without_what_makes_them():
     """Tables can be made where TensorFlow is not even installed."""
     reached = reaches("results")
-    assert not {part(module) for module in reached} & {"training", "executors", "pipeline", "features", "models"}
+    assert not {part(module) for module in reached} & {
+        "training",
+        "worker",
+        "executors",
+        "pipeline",
+        "features",
+        "models",
+    }
     for module in reached:
         assert not libraries(imports(module)) & set(SLOW), module
 

@@ -130,7 +130,9 @@ def test_unknown_command_is_exit_code_2(capsys):
 def test_plan_counts_the_grid_and_needs_no_data(capsys, tmp_path, file, n_runs):
     assert main(["plan", str(ROOT / "experiments" / file), f"runs_dir={tmp_path}"]) == 0
     out = capsys.readouterr().out
-    assert f"{n_runs} runs" in out and f"to do {n_runs}" in out
+    assert f"{n_runs} runs" in out
+    (total,) = [line.split() for line in out.splitlines() if line.startswith("all")]
+    assert total == ["all", n_runs, "0", "0", n_runs, "?"]
     assert not list(tmp_path.iterdir())
 
 

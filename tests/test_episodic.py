@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from loglearn_tf import LearnableLog, build_model
 from loglearn_tf.callbacks import StopWithoutProgress
-from loglearn_tf.episodic import PrototypicalTraining, fit, train_run
+from loglearn_tf.episodic import PrototypicalTraining, draw_episodes, fit, prepare, train_run
 from loglearn_tf.errors import ConfigError
 from loglearn_tf.pipeline import episodes
 from loglearn_tf.study import RunSpec
@@ -122,6 +122,10 @@ class TestTraining:
         support = LearnableLog() if protocol == "pons2018" else model.layers[1]
         return PrototypicalTraining(model, support, drawn.support, drawn.support_labels), drawn
 
+    def fit(self, model, store, settings):
+        drawn = draw_episodes(store, store.clips, spec=SPEC, settings=settings)
+        return fit(prepare(model, drawn, spec=SPEC, settings=settings), drawn, settings=settings).rows
+
     @pytest.mark.parametrize("protocol", ["pons2018", "clean"])
     def test_log_probabilities_equal_numpy(self, noise_store, protocol):
         training, drawn = self.make(noise_store, protocol)
@@ -172,7 +176,7 @@ class TestTraining:
     def test_history_tells_every_pair(self, noise_store, us8k_root, tmp_path, protocol):
         settings = short_settings(us8k_root, tmp_path, f"protocol={protocol}", "episodic.patience=2")
         model = build_model("prototypical", n_classes=3, n_filters=4, protocol=protocol, seed=2)
-        rows = fit(model, noise_store, noise_store.clips, spec=SPEC, settings=settings).rows
+        rows = self.fit(model, noise_store, settings)
         pairs = ["alpha", "beta", "knee"]
         if protocol == "pons2018":
             pairs += ["alpha_support", "beta_support", "knee_support"]
@@ -185,7 +189,7 @@ class TestTraining:
     def test_training_learns(self, noise_store, us8k_root, tmp_path):
         settings = short_settings(us8k_root, tmp_path, "episodic.patience=30")
         model = build_model("prototypical", n_classes=3, n_filters=4, seed=2)
-        rows = fit(model, noise_store, noise_store.clips, spec=SPEC, settings=settings).rows
+        rows = self.fit(model, noise_store, settings)
         assert max(row["accuracy"] for row in rows[1:]) > 0.9
 
 

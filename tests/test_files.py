@@ -6,6 +6,7 @@ import stat
 
 import pytest
 
+from loglearn_tf.errors import StorageError
 from loglearn_tf.files import write_file, write_json, write_text
 
 
@@ -48,9 +49,13 @@ def test_readers_see_the_old_content_until_the_new_is_whole(tmp_path):
     assert path.read_text() == "new, all of it"
 
 
-@pytest.mark.parametrize("error", [OSError("No space left on device"), Stopped()])
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(OSError(28, "No space left on device"), StorageError), (Stopped(), Stopped)],
+    ids=["full disk", "interrupt"],
+)
 @pytest.mark.parametrize("before", [None, "old"])
-def test_a_failing_writer_changes_nothing(tmp_path, before, error):
+def test_a_failing_writer_changes_nothing(tmp_path, before, error, raised):
     path = tmp_path / "result.json"
     if before is not None:
         path.write_text(before)
@@ -59,8 +64,10 @@ def test_a_failing_writer_changes_nothing(tmp_path, before, error):
         file.write(b"half of it")
         raise error
 
-    with pytest.raises(type(error)):
+    with pytest.raises(raised) as caught:
         write_file(path, write)
+    if raised is StorageError:
+        assert f"Cannot write {path}: No space left on device. Free space there" in str(caught.value)
     assert names(tmp_path) == ([] if before is None else ["result.json"])
     assert before is None or path.read_text() == before
 
@@ -68,7 +75,7 @@ def test_a_failing_writer_changes_nothing(tmp_path, before, error):
 def test_a_failing_rename_leaves_no_temporary_file(tmp_path):
     path = tmp_path / "result.json"
     path.mkdir()  # cannot be replaced by a file
-    with pytest.raises(OSError):
+    with pytest.raises(StorageError, match="Is a directory"):
         write_text(path, "text")
     assert names(tmp_path) == ["result.json"]
 

@@ -2,20 +2,21 @@
 
 import csv
 import json
+import shutil
+import subprocess
 
 import pytest
 
-from loglearn_tf.errors import ConfigError, DataError
+from loglearn_tf.errors import ConfigError, DataError, StorageError
 from loglearn_tf.results import (
     COLUMNS,
     format_tables,
     is_done,
-    new_run_folder,
     read_runs,
     remove_unfinished,
     split_done,
-    write_result,
     write_results,
+    write_run,
 )
 from loglearn_tf.study import RunSpec
 
@@ -24,6 +25,7 @@ IDENTITY = {"training": {"epochs": 199, "l2": 0.0005}, "clips": "abc"}
 
 def result(accuracy: float | None, **cell: object) -> dict[str, object]:
     return {
+        "format": 1,
         "dataset": "us8k",
         "model": "vgg",
         "compression": "loglearn",
@@ -51,8 +53,7 @@ def spec_of(row: dict) -> RunSpec:
 
 def write(study_dir, row) -> RunSpec:
     spec = spec_of(row)
-    with new_run_folder(study_dir, spec) as folder:
-        write_result(folder, row)
+    write_run(study_dir, spec, {"history.csv": b"epoch\n0\n"}, row)
     return spec
 
 
@@ -122,16 +123,40 @@ def test_results_csv_has_one_row_a_run_in_the_order_of_cells(tmp_path):
     assert rows[1]["accuracy"] == "0.4"
 
 
-def test_a_run_folder_appears_whole_or_not_at_all(tmp_path):
+def test_a_run_folder_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     row = result(0.5)
     spec = spec_of(row)
-    with pytest.raises(KeyboardInterrupt), new_run_folder(tmp_path, spec) as folder:
-        (folder / "history.csv").write_text("half")
+
+    def interrupted(path, value):
+        assert (path.parent / "history.csv").read_bytes() == b"epoch\n0\n"
         assert not (tmp_path / spec.folder).exists()
         raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("loglearn_tf.results.write_json", interrupted)
+        write(tmp_path, row)
     assert not list(tmp_path.rglob("history.csv"))
     write(tmp_path, row)
     assert is_done(tmp_path, spec)
+
+
+def test_a_full_disk_loses_nothing(tmp_path):
+    """On a file system of 64 KiB, where there is one to be had."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("mounting a tmpfs is not allowed here")
+    try:
+        first = write(disk, result(0.5))
+        second = result(0.7, run=1)
+        with pytest.raises(StorageError, match="Cannot write .*No space left on device.*the same command goes on"):
+            write_run(disk, spec_of(second), {"predictions.csv": bytes(100_000)}, second)
+        assert [row["accuracy"] for row in read_runs(disk)] == [0.5]
+        assert not (disk / spec_of(second).folder).exists() and not list((disk / ".unfinished").iterdir())
+        write(disk, second)  # space again
+        assert is_done(disk, first) and is_done(disk, spec_of(second))
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 def test_a_finished_run_is_never_replaced_but_a_failed_one_is(tmp_path):
@@ -157,9 +182,25 @@ def test_reading_says_what_is_wrong(tmp_path):
     with pytest.raises(DataError, match="No finished run in .*loglearn run"):
         read_runs(tmp_path)
     spec = write(tmp_path, result(0.5))
-    (tmp_path / spec.folder / "result.json").write_text('{"accuracy":')
+    path = tmp_path / spec.folder / "result.json"
+    for wrong in ({**result(0.5), "format": 2}, {"accuracy": 0.5}, [1]):
+        path.write_text(json.dumps(wrong))
+        with pytest.raises(DataError, match="is of another version of loglearn_tf: its `format` must be 1"):
+            read_runs(tmp_path)
+    path.write_text('{"accuracy":')
     with pytest.raises(DataError, match="result.json cannot be read"):
         read_runs(tmp_path)
+
+
+def test_folders_of_several_machines_are_merged_by_copying(tmp_path):
+    for row in GRID:
+        write(tmp_path / f"machine{row['fold']}" / "us8k", row)
+    for machine in ("machine1", "machine2"):
+        shutil.copytree(tmp_path / machine / "us8k", tmp_path / "all", dirs_exist_ok=True)
+    order = lambda row: [row[name] for name in ("compression", "fold", "run")]  # noqa: E731
+    assert write_results(tmp_path / "all") == sorted(GRID, key=order)
+    with (tmp_path / "all" / "results.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 6
 
 
 def test_a_result_must_be_a_number_or_nothing(tmp_path):

@@ -54,10 +54,16 @@ def test_compressions_of_a_pair_are_neighbours():
 
 
 def test_the_longest_runs_come_first():
-    """Time grows with n, then from TIMBRE over SB-CNN to VGG; no long run is left for the end."""
-    order = [(spec.n_shot, spec.model) for spec in plan("folds=[1,2]", "runs=1", "n_shot=[1,100,20]")]
+    """Time grows with n and from SB-CNN over TIMBRE and VGG to prototypical; no long run is left for the end."""
+    models = "models=[sb_cnn,timbre,vgg,prototypical]"
+    order = [(spec.model, spec.n_shot) for spec in plan("folds=[1,2]", "runs=1", "n_shot=[1,100]", models)]
     changes = [step for at, step in enumerate(order) if at == 0 or step != order[at - 1]]
-    assert changes == [(n, model) for n in (100, 20, 1) for model in ("vgg", "sb_cnn", "timbre")]
+    assert changes == [
+        ("prototypical", 100), ("vgg", 100), ("timbre", 100), ("sb_cnn", 100),
+        ("prototypical", 1), ("vgg", 1), ("timbre", 1), ("sb_cnn", 1),
+    ]  # fmt: skip
+    order = [(spec.model, spec.n_shot) for spec in plan("folds=1", "runs=1", "n_shot=[5,100]", models)]
+    assert order[::2][:3] == [("prototypical", 100), ("prototypical", 5), ("vgg", 100)]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,13 @@ from loglearn_tf import build_model, training
 from loglearn_tf.callbacks import NonFiniteError
 from loglearn_tf.pipeline import training_patches
 from loglearn_tf.study import RunSpec
-from loglearn_tf.training import fit, train_run
+from loglearn_tf.training import compile_as_published, fit, train_run
+
+
+def compiled(name, settings) -> keras.Model:
+    model = build_model(name)
+    compile_as_published(model, settings.training)
+    return model
 
 
 def spec_for(model: str, compression: str, **changes: int) -> RunSpec:
@@ -41,6 +47,7 @@ def test_one_update_is_sgd_with_a_clipped_global_norm_and_decay_of_kernels(
     assert (norm > clip_norm) == clipped
     scale = min(1, clip_norm / norm)
 
+    compile_as_published(model, settings.training)
     trajectory = fit(model, us8k_store, clips, settings=settings, seed=9)
     for weight in model.trainable_weights:
         expected = before[weight.path] - 0.1 * scale * gradients[weight.path]
@@ -111,7 +118,7 @@ def test_loglearn_fed_with_logarithms_ends_at_the_first_step(array_store, us8k_r
     store = array_store([np.full((128, 128), -5.0)] * 2, labels=[0, 1])
     settings = short_settings(us8k_root, tmp_path)
     with pytest.raises(NonFiniteError, match="loss is nan at step 1"):
-        fit(build_model("timbre"), store, store.clips, settings=settings, seed=0)
+        fit(compiled("timbre", settings), store, store.clips, settings=settings, seed=0)
 
 
 def test_fit_goes_through_all_epochs_of_patches(array_store, us8k_root, tmp_path, monkeypatch):
@@ -134,6 +141,6 @@ def test_fit_goes_through_all_epochs_of_patches(array_store, us8k_root, tmp_path
 
     monkeypatch.setattr(training, "training_patches", watched)
     settings = short_settings(us8k_root, tmp_path, "training.epochs=6", "training.batch_size=2")
-    fit(build_model("timbre"), store, store.clips, settings=settings, seed=4)
+    fit(compiled("timbre", settings), store, store.clips, settings=settings, seed=4)
     expected = training_patches(store, store.clips, n_epochs=6, batch_size=2, seed=4)
     np.testing.assert_array_equal(np.concatenate(seen), np.concatenate([x.numpy()[:, 0, 0] for x, _ in expected]))

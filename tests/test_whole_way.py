@@ -91,9 +91,9 @@ def test_a_second_call_does_nothing_again_and_prints_the_same_table(undisturbed,
     assert "6 of 6 runs are done already" in done.stderr
     assert done.stdout.startswith("SYNTHETIC DATA, not UrbanSound8K")
     after = files(undisturbed)
-    assert {name for name in before if after[name] != before[name]} == {"runs/us8k/results.csv"}
+    assert {name for name in before if after[name] != before[name]} == {"runs/us8k/results.csv", "runs/us8k/study.yaml"}
     plan = loglearn("plan", ROOT / "experiments" / "us8k.yaml", *short_overrides(us8k_root, undisturbed))
-    assert "done 6, failed 0, to do 0" in plan.stdout
+    assert "all 6 6 0 0" in " ".join(plan.stdout.split()) and "Nothing is left to do." in plan.stdout
 
 
 def test_a_study_is_rebuilt_from_its_folders(undisturbed):

@@ -1,0 +1,196 @@
+"""One run as a worker does it, in a process of this machine or on a node of a cluster."""
+
+import functools
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import traceback
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from loglearn_tf.config import Settings
+from loglearn_tf.datasets.clips import DataSet
+from loglearn_tf.results import FORMAT, csv_bytes
+from loglearn_tf.study import RunSpec, run_identity
+
+# TensorFlow's memory grows a little with every model; a worker that has done so many runs is replaced.
+RUNS_PER_WORKER = 50
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker needs beside the run; the same for all runs of a study.
+
+    Attributes:
+        settings: The study's.
+        dataset: Its clips.
+        store_folder: Of the complete mel store.
+    """
+
+    settings: Settings
+    dataset: DataSet
+    store_folder: Path
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run leaves: everything that its folder will hold.
+
+    Attributes:
+        result: The content of `result.json`. Of a failed run, `final` tells that another try would fail the same way.
+        files: Name -> content of the other files.
+    """
+
+    result: dict[str, Any]
+    files: dict[str, bytes] = field(repr=False)
+
+
+class Worker:
+    """Performs runs one after another; keeps between them what they share.
+
+    Args:
+        work: The study's.
+    """
+
+    def __init__(self, work: Work) -> None:
+        # Here, not at the top: the driver uses this module, too, and needs no TensorFlow.
+        from loglearn_tf.features import MelStore
+        from loglearn_tf.training import CompiledModels
+
+        self.work = work
+        self._store = MelStore(work.store_folder)
+        self._models = CompiledModels()
+
+    def perform(self, spec: RunSpec) -> Record:
+        """Does one run; one that fails is described, not raised."""
+        from loglearn_tf import episodic, training
+        from loglearn_tf.callbacks import NonFiniteError
+
+        settings, dataset = self.work.settings, self.work.dataset
+        train_run = episodic.train_run if spec.model == "prototypical" else training.train_run
+        peak = _PeakMemory()
+        try:
+            outcome = train_run(spec, settings, dataset, self._store, models=self._models)
+            names = dataset.classes
+            predictions = [
+                {
+                    "clip_id": clip.clip_id,
+                    "class": names[clip.label],
+                    "predicted": names[row.argmax()],
+                    **{f"p_{name}": f"{p:.7f}" for name, p in zip(names, row, strict=True)},
+                }
+                for clip, row in zip(outcome.clips, outcome.probabilities, strict=True)
+            ]
+            files = {
+                "history.csv": csv_bytes(tuple(outcome.history[0]), outcome.history),
+                "predictions.csv": csv_bytes(tuple(predictions[0]), predictions),
+            }
+            if settings.save_models:
+                files["model.keras"] = _saved(outcome.model)
+        except NonFiniteError as error:
+            return failure(spec, self.work, str(error), final=True)
+        except Exception:
+            return failure(spec, self.work, traceback.format_exc())
+        result = {
+            **_common(spec, self.work),
+            "status": "done",
+            "accuracy": outcome.accuracy,
+            **outcome.compression,
+            "train_seconds": round(outcome.train_seconds, 3),
+            "eval_seconds": round(outcome.eval_seconds, 3),
+            "peak_memory_mib": peak.mib(),
+        }
+        return Record(result, {**_settings_file(self.work), **files})
+
+
+def failure(spec: RunSpec, work: Work, error: str, *, final: bool = False) -> Record:
+    """The record of a run that failed."""
+    nothing = dict.fromkeys(("accuracy", "alpha", "beta", "knee", "train_seconds", "eval_seconds"))
+    result = {**_common(spec, work), **nothing, "status": "failed", "final": final, "error": error}
+    return Record(result, _settings_file(work))
+
+
+@functools.cache
+def describe_software() -> dict[str, str | None]:
+    """Versions and the git commit that results are recorded with."""
+    packages = ("loglearn_tf", "tensorflow", "tensorflow-io", "keras", "librosa", "numpy", "soundfile", "soxr", "ray")
+    versions: dict[str, str | None] = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return {**versions, "git_commit": _git_commit()}
+
+
+def _git_commit() -> str | None:
+    """Of the package's source; `None` outside a checkout. A `+` marks uncommitted changes."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
+        changes = subprocess.run(
+            [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head.stdout.strip() + ("+" if changes.stdout.strip() else "")
+
+
+def _common(spec: RunSpec, work: Work) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "dataset": spec.dataset,
+        "model": spec.model,
+        "compression": spec.compression,
+        "n_shot": spec.n_shot,
+        "fold": spec.fold,
+        "run": spec.run,
+        "seed": spec.seed,
+        "weights_seed": spec.seed_for("weights"),
+        "patches_seed": spec.seed_for("patches"),
+        "synthetic": work.dataset.synthetic,
+        "missing_clips": len(work.dataset.missing),
+        "identity": run_identity(work.settings, work.dataset),
+        "versions": describe_software(),
+        "host": platform.node(),
+    }
+
+
+def _settings_file(work: Work) -> dict[str, bytes]:
+    resolved = {**work.settings.dump(), "versions": describe_software()}
+    return {"config.yaml": yaml.safe_dump(resolved, sort_keys=False).encode()}
+
+
+def _saved(model: Any) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        model.save(path)
+        return path.read_bytes()
+
+
+class _PeakMemory:
+    """The largest resident memory of this process since the object was made; where the system cannot tell (not
+    Linux), since the process began."""
+
+    def __init__(self) -> None:
+        try:
+            # Sets the high-water mark back (proc(5), clear_refs).
+            Path("/proc/self/clear_refs").write_text("5")
+        except OSError:
+            pass
+
+    def mib(self) -> int:
+        try:
+            for line in Path("/proc/self/status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) // 1024
+        except OSError:
+            pass
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak // (1 << 20) if sys.platform == "darwin" else peak // 1024

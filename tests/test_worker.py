@@ -1,0 +1,101 @@
+"""One run as a worker does it: what it leaves, and what becomes of one that fails."""
+
+import csv
+import io
+import platform
+import sys
+
+import pytest
+import yaml
+from conftest import short_settings
+
+from loglearn_tf import training
+from loglearn_tf.callbacks import NonFiniteError
+from loglearn_tf.study import plan_runs
+from loglearn_tf.worker import Work, Worker, describe_software
+
+
+@pytest.fixture
+def worker(us8k, us8k_store, us8k_root, tmp_path):
+    def make(*overrides: str) -> tuple[Worker, list]:
+        settings = short_settings(us8k_root, tmp_path, *overrides)
+        return Worker(Work(settings, us8k, us8k_store.folder)), plan_runs(settings)
+
+    return make
+
+
+def test_a_record_tells_all_about_a_run(worker):
+    worker, (spec, _) = worker("models=[timbre]")
+    record = worker.perform(spec)
+    result = record.result
+    assert result["status"] == "done" and 0 <= result["accuracy"] <= 1
+    assert {"seed", "weights_seed", "patches_seed", "identity", "versions", "train_seconds", "eval_seconds"} <= {
+        *result
+    }
+    assert result["host"] == platform.node()
+    assert 100 < result["peak_memory_mib"] < 20_000
+    assert sorted(record.files) == ["config.yaml", "history.csv", "predictions.csv"]
+    assert yaml.safe_load(record.files["config.yaml"])["training"]["epochs"] == 2
+    predictions = list(csv.DictReader(io.StringIO(record.files["predictions.csv"].decode())))
+    assert sum(row["class"] == row["predicted"] for row in predictions) / len(predictions) == result["accuracy"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux sets the high-water mark back")
+def test_peak_memory_is_the_runs_own():
+    from loglearn_tf.worker import _PeakMemory
+
+    large = _PeakMemory()
+    block = bytearray(300 << 20)
+    with_block = large.mib()
+    del block
+    assert _PeakMemory().mib() < with_block - 200
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [["models=[sb_cnn]"], ["models=[prototypical]", "n_shot=[2]", "episodic.n_query=1", "episodic.patience=1"]],
+)
+def test_kept_networks_change_no_result(worker, overrides):
+    """The third run goes through a network that the first compiled and the second trained."""
+    overrides = [*overrides, "compressions=[loglearn]", "runs=2"]
+    kept, (one, other) = worker(*overrides)
+    first, _, again = kept.perform(one), kept.perform(other), kept.perform(one)
+    new, _ = worker(*overrides)
+    alone = new.perform(other)
+    assert len(kept._models._kept) == 1
+    for name in ("history.csv", "predictions.csv"):
+        assert again.files[name] == first.files[name] != alone.files[name]
+        assert kept.perform(other).files[name] == alone.files[name]
+
+
+def test_a_run_that_fails_is_described_and_leaves_the_next_alone(worker, monkeypatch):
+    worker, (bad, good) = worker("models=[timbre]")
+    train_run = training.train_run
+
+    def fail_for_bad(spec, *rest, **more):
+        if spec == bad:
+            raise MemoryError("no more")
+        return train_run(spec, *rest, **more)
+
+    monkeypatch.setattr(training, "train_run", fail_for_bad)
+    failed, done = worker.perform(bad).result, worker.perform(good).result
+    assert (failed["status"], failed["final"], failed["accuracy"]) == ("failed", False, None)
+    assert "Traceback" in failed["error"] and "MemoryError: no more" in failed["error"]
+    assert done["status"] == "done"
+
+
+def test_a_non_finite_run_is_final(worker, monkeypatch):
+    worker, (spec, _) = worker("models=[timbre]")
+
+    def diverge(*_, **__):
+        raise NonFiniteError("loss is nan at step 3. Lower `training.learning_rate`.")
+
+    monkeypatch.setattr(training, "train_run", diverge)
+    result = worker.perform(spec).result
+    assert result["final"] and result["error"].startswith("loss is nan at step 3")
+
+
+def test_results_say_what_made_them():
+    software = describe_software()
+    assert {"python", "loglearn_tf", "tensorflow", "keras", "numpy", "soxr", "git_commit"} <= set(software)
+    assert software["tensorflow"] and software["keras"]
