@@ -29,9 +29,10 @@ NARROWED = $(if $(strip $(FOLDS)),folds=$(call list,$(FOLDS))) \
 OVERRIDES = $(if $(strip $(DATA)),"data.root=$(DATA)") $(NARROWED)
 
 # tensorflow-io has wheels for Python up to 3.12 on these systems only; without it soundfile decodes all.
-EXTRAS = $(shell $(PYTHON) -c "import sys, platform as p; \
-print('tfio,test' if sys.version_info < (3, 13) and (p.system(), p.machine()) in \
-[('Linux', 'x86_64'), ('Darwin', 'x86_64')] else 'test')")
+TFIO = $(shell $(PYTHON) -c "import sys, platform as p; \
+print('tfio,' if sys.version_info < (3, 13) and (p.system(), p.machine()) in \
+[('Linux', 'x86_64'), ('Darwin', 'x86_64')] else '')")
+PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo us8k tut test lint clean
@@ -60,10 +61,15 @@ $(VENV)/.installed: setup.cfg setup.py pyproject.toml
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV) || \
 	  { echo "$(PYTHON) cannot make virtual environments (on Debian: apt install python3-venv)."; rm -rf $(VENV); exit 2; }
 	@echo "Installing into $(VENV) (TensorFlow is large: this takes a minute or more) ..."
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$(EXTRAS)]"
+	@$(PIP_INSTALL) ".[$(patsubst %$(comma),%,$(TFIO))]"
 	@touch $@
 
-demo: install  ## the whole experiment in small, on SYNTHETIC sounds: 3 networks x 2 compressions
+# What the tests need beside: pytest, and ray for the tests on a cluster.
+$(VENV)/.installed-test: $(VENV)/.installed
+	@$(PIP_INSTALL) ".[$(TFIO)test,cluster]"
+	@touch $@
+
+demo: install  ## the whole experiment in small, on SYNTHETIC sounds: 4 networks x 2 compressions
 	$(LOGLEARN) run experiments/demo.yaml $(NARROWED)
 
 us8k: install  ## the paper's experiment on UrbanSound8K (DATA=); finished runs are skipped
@@ -72,11 +78,11 @@ us8k: install  ## the paper's experiment on UrbanSound8K (DATA=); finished runs 
 tut: install  ## the paper's experiment on TUT Acoustic Scenes 2017 (DATA=)
 	$(LOGLEARN) run experiments/tut.yaml $(OVERRIDES)
 
-test: install  ## the tests
+test: $(VENV)/.installed-test  ## the tests
 	$(VENV)/bin/python -m pytest
 
-lint: install  ## ruff and mypy
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$(EXTRAS),dev]"
+lint: $(VENV)/.installed-test  ## ruff and mypy
+	@$(PIP_INSTALL) ".[$(TFIO)test,cluster,dev]"
 	$(VENV)/bin/ruff check loglearn_tf experiments tests
 	$(VENV)/bin/mypy
 

@@ -22,8 +22,8 @@ from loglearn_tf.status import (
     last_line,
     remember_settings,
     remembered_settings,
-    study_lock,
     survey,
+    working_on,
 )
 from loglearn_tf.study import check_grid, plan_runs, run_identity
 from loglearn_tf.tensorflow_runtime import available_cores, be_quiet
@@ -81,19 +81,9 @@ def _run(options: argparse.Namespace) -> int:
     settings = load_settings(options.settings, options.overrides)
     dataset = _load_data(settings)
     check_grid(settings, dataset)
-    from filelock import Timeout
-
-    study_dir = settings.study_dir
     try:
-        study_dir.mkdir(parents=True, exist_ok=True)
-        with study_lock(study_dir):
+        with working_on(settings.study_dir):
             return _run_study(settings, dataset)
-    except Timeout:
-        raise ConfigError(
-            f"Another process is working on {study_dir}. Wait for it, or give this study another name (`name=...`)."
-        ) from None
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        raise ConfigError(f"Cannot write to {study_dir}: {error}. Name another folder: `runs_dir=/path`.") from error
     except KeyboardInterrupt:
         print("\nStopped. Finished runs are kept; the same command goes on from here.", file=sys.stderr)
         return INTERRUPTED

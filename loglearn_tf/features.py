@@ -16,7 +16,7 @@ from filelock import FileLock
 from loglearn_tf.audio import load_waveform
 from loglearn_tf.datasets.clips import Clip
 from loglearn_tf.errors import AudioError, DataError
-from loglearn_tf.files import write_file, write_json
+from loglearn_tf.files import storage, write_file, write_json
 from loglearn_tf.progress import Progress
 from loglearn_tf.tensorflow_runtime import available_cores
 
@@ -120,7 +120,8 @@ def build_store(
     """
     clips = sorted(clips, key=lambda clip: clip.clip_id)
     folder = Path(store_dir) / f"{name}-{_key(clips, front_end, compression)}"
-    folder.mkdir(parents=True, exist_ok=True)
+    with storage(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     shards = [clips[at : at + _SHARD_CLIPS] for at in range(0, len(clips), _SHARD_CLIPS)]
     lock = FileLock(folder / ".lock")
     # Two studies that need the same store: the second waits, then finds it complete.

@@ -1,7 +1,8 @@
 """How far a study is: which runs are done, which failed and why, how long the rest takes."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from loglearn_tf.config import Settings, load_settings
 from loglearn_tf.errors import ConfigError
-from loglearn_tf.files import write_text
+from loglearn_tf.files import storage, write_text
 from loglearn_tf.progress import format_seconds
 from loglearn_tf.results import read_result
 from loglearn_tf.study import RunSpec, plan_runs
@@ -91,16 +92,34 @@ def remembered_settings(study_dir: Path) -> Settings:
     return load_settings(path)
 
 
-def study_lock(study_dir: Path) -> FileLock:
-    """Held by the one job that works on a study."""
-    return FileLock(study_dir / _LOCK, timeout=0)
+@contextmanager
+def working_on(study_dir: Path) -> Iterator[None]:
+    """Keeps other jobs off a study, whose folder is made where there is none.
+
+    Raises:
+        ConfigError: If another job works on it.
+        StorageError: If the folder cannot be written.
+    """
+    lock = FileLock(study_dir / _LOCK, timeout=0)
+    with storage(study_dir):
+        study_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise ConfigError(
+                f"Another process is working on {study_dir}. Wait for it, or give this study another name (`name=...`)."
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_worked_on(study_dir: Path) -> bool:
     if not (study_dir / _LOCK).exists():
         return False
     try:
-        with study_lock(study_dir):
+        with FileLock(study_dir / _LOCK, timeout=0):
             return False
     except Timeout:
         return True

@@ -112,7 +112,24 @@ def test_results_of_nothing(capsys, tmp_path):
 
 def test_a_folder_that_cannot_be_written(capsys, tmp_path, us8k_root):
     (tmp_path / "runs").write_text("a file")
-    assert "Cannot write to" in fails(capsys, *run_in(tmp_path, us8k_root))
+    message = fails(capsys, *run_in(tmp_path, us8k_root))
+    assert f"Cannot write {tmp_path / 'runs' / 'us8k'}: " in message and "name another folder (`runs_dir=`" in message
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's; nobody, root included, makes a folder there")
+@pytest.mark.parametrize("key", ["runs_dir", "features.store_dir"])
+def test_a_file_system_that_takes_no_files(capsys, tmp_path, us8k_root, key):
+    message = fails(capsys, *run_in(tmp_path, us8k_root, "models=[timbre]", f"{key}=/proc/loglearn"))
+    assert "Cannot write /proc/loglearn/" in message and "name another folder" in message
+
+
+def test_a_run_folder_of_another_version(capsys, tmp_path, us8k_root):
+    path = tmp_path / "runs/us8k/us8k/timbre/logeps/n001/fold01/run00/result.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"status": "done", "format": 2}')
+    message = fails(capsys, *run_in(tmp_path, us8k_root))
+    assert f"{path} is of another version of loglearn_tf" in message and "`name=...`" in message
+    assert path.read_text() == '{"status": "done", "format": 2}'
 
 
 def test_wrong_synthetic_arguments(capsys, tmp_path):
@@ -126,7 +143,7 @@ def test_unknown_command_is_exit_code_2(capsys):
     assert caught.value.code == 2
 
 
-@pytest.mark.parametrize(("file", "n_runs"), [("us8k.yaml", "4,500"), ("tut.yaml", "450")])
+@pytest.mark.parametrize(("file", "n_runs"), [("us8k.yaml", "6,000"), ("tut.yaml", "600")])
 def test_plan_counts_the_grid_and_needs_no_data(capsys, tmp_path, file, n_runs):
     assert main(["plan", str(ROOT / "experiments" / file), f"runs_dir={tmp_path}"]) == 0
     out = capsys.readouterr().out

@@ -23,13 +23,13 @@ def plan(*overrides: str, path: Path = US8K) -> list[RunSpec]:
 
 
 # 75 runs of a model, compression and fold: 20 + 20 + 10 + 10 + 5 + 5 + 5.
-@pytest.mark.parametrize(("path", "n_folds", "n_runs"), [(US8K, 10, 4500), (TUT, 1, 450)], ids=["us8k", "tut"])
+@pytest.mark.parametrize(("path", "n_folds", "n_runs"), [(US8K, 10, 6000), (TUT, 1, 600)], ids=["us8k", "tut"])
 def test_the_papers_grid(path, n_folds, n_runs):
     specs = plan(path=path)
     assert len(specs) == n_runs
     assert len(set(specs)) == n_runs
     cells = Counter((spec.model, spec.compression, spec.fold) for spec in specs)
-    assert len(cells) == 3 * 2 * n_folds
+    assert len(cells) == 4 * 2 * n_folds
     assert set(cells.values()) == {75}
     repetitions = Counter((spec.n_shot, spec.run) for spec in specs)
     expected = {1: 20, 2: 20, 5: 10, 10: 10, 20: 5, 50: 5, 100: 5}
@@ -116,8 +116,8 @@ def test_seeds_are_distinct_over_the_papers_grid():
     specs = plan() + plan(path=TUT)
     weights = {spec.seed_for("weights") for spec in specs}
     patches = {spec.seed_for("patches") for spec in specs}
-    assert len(weights) == (4500 + 450) // 2
-    assert len(patches) == (4500 + 450) // 2 // 3
+    assert len(weights) == (6000 + 600) // 2
+    assert len(patches) == (6000 + 600) // 2 // 4
     assert not weights & patches
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -47,7 +48,7 @@ def tut_root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(us8k_root, tmp_path_factory) -> Path:
-    """A study of three networks and two compressions that nothing went wrong with."""
+    """A study of four networks and two compressions that nothing went wrong with."""
     home = tmp_path_factory.mktemp("undisturbed")
     loglearn("run", ROOT / "experiments" / "us8k.yaml", *short_overrides(us8k_root, home), "save_models=true")
     return home
@@ -57,7 +58,9 @@ def test_a_study_leaves_whole_run_folders_and_one_table(undisturbed):
     study = undisturbed / "runs" / "us8k"
     rows = results(study)
     assert [(row["model"], row["compression"]) for row in rows] == [
-        (model, compression) for model in ("sb_cnn", "timbre", "vgg") for compression in ("logeps", "loglearn")
+        (model, compression)
+        for model in ("prototypical", "sb_cnn", "timbre", "vgg")
+        for compression in ("logeps", "loglearn")
     ]
     for row in rows:
         assert row["status"] == "done" and 0 <= float(row["accuracy"]) <= 1
@@ -72,10 +75,13 @@ def test_a_study_leaves_whole_run_folders_and_one_table(undisturbed):
         assert right / 20 == float(row["accuracy"])
         with (folder / "history.csv").open() as file:
             history = list(csv.DictReader(file))
-        assert [line["epoch"] for line in history] == ["0", "1", "2"]
+        trained = row["model"] != "prototypical"  # n = 1 has fewer patches than an update has queries
+        assert [line["epoch"] for line in history] == (["0", "1", "2"] if trained else ["0"])
+        assert ("alpha_support" in history[0]) != trained
         if row["compression"] == "loglearn":
             assert float(history[0]["alpha"]) == pytest.approx(1096.633, abs=1e-3)
-            assert history[-1]["alpha"] == row["alpha"] != history[0]["alpha"]
+            assert history[-1]["alpha"] == row["alpha"]
+            assert (row["alpha"] != history[0]["alpha"]) == trained
         else:
             assert row["alpha"] == history[0]["alpha"] == ""
         settings = yaml.safe_load((folder / "config.yaml").read_text())
@@ -88,12 +94,12 @@ def test_a_second_call_does_nothing_again_and_prints_the_same_table(undisturbed,
     before = files(undisturbed)
     overrides = [*short_overrides(us8k_root, undisturbed), "save_models=true"]
     done = loglearn("run", ROOT / "experiments" / "us8k.yaml", *overrides)
-    assert "6 of 6 runs are done already" in done.stderr
+    assert "8 of 8 runs are done already" in done.stderr
     assert done.stdout.startswith("SYNTHETIC DATA, not UrbanSound8K")
     after = files(undisturbed)
     assert {name for name in before if after[name] != before[name]} == {"runs/us8k/results.csv", "runs/us8k/study.yaml"}
     plan = loglearn("plan", ROOT / "experiments" / "us8k.yaml", *short_overrides(us8k_root, undisturbed))
-    assert "all 6 6 0 0" in " ".join(plan.stdout.split()) and "Nothing is left to do." in plan.stdout
+    assert "all 8 8 0 0" in " ".join(plan.stdout.split()) and "Nothing is left to do." in plan.stdout
 
 
 def test_a_study_is_rebuilt_from_its_folders(undisturbed):
@@ -151,11 +157,11 @@ def test_missing_clips_are_told_with_the_table(us8k_root, tmp_path):
 
 
 def test_tut_in_the_official_layout(tut_root, tmp_path):
-    overrides = [*short_overrides(tut_root, tmp_path), "evaluation.hop=100"]
+    overrides = [*short_overrides(tut_root, tmp_path), "evaluation.hop=100", "episodic.patch_hop=300"]
     done = loglearn("run", ROOT / "experiments" / "tut.yaml", *overrides)
     assert done.stdout.startswith("SYNTHETIC DATA, not TUT Acoustic Scenes 2017")
     rows = results(tmp_path / "runs" / "tut")
-    assert len(rows) == 6 and {row["status"] for row in rows} == {"done"}
+    assert len(rows) == 8 and {row["status"] for row in rows} == {"done"}
     predictions = (tmp_path / "runs/tut/tut/vgg/loglearn/n001/fold01/run00/predictions.csv").read_text().splitlines()
     assert len(predictions) == 1 + 15 and "p_cafe/restaurant" in predictions[0]
 
@@ -165,14 +171,49 @@ def test_the_demo_is_whole(tmp_path):
     overrides = [
         f"data.root={tmp_path / 'data'}", f"features.store_dir={tmp_path / 'stores'}", f"runs_dir={tmp_path / 'runs'}",
         "data.synthetic.clips_per_class=3", "training.epochs=2", "evaluation.hop=40",
+        "episodic.n_support=1", "episodic.patience=1",
     ]  # fmt: skip
     done = loglearn("run", ROOT / "experiments" / "demo.yaml", *overrides)
     assert done.stdout.startswith("SYNTHETIC DATA")
-    assert done.stdout.count("loglearn - logeps") == 3
+    assert done.stdout.count("loglearn - logeps") == 4
+    (history,) = (tmp_path / "runs").glob("demo/us8k/prototypical/loglearn/*/*/*/history.csv")
+    with history.open() as file:
+        first, *_, last = csv.DictReader(file)
+    for name in ("alpha", "alpha_support"):
+        assert float(first[name]) == pytest.approx(1096.633, abs=1e-3) and last[name] != first[name]
+    assert last["alpha"] != last["alpha_support"]
+
+
+def test_ctrl_c_ends_at_once_and_says_how_to_go_on(us8k_root, tmp_path):
+    """SIGINT to the whole process group, as a terminal sends it, while two workers train."""
+    overrides = [*short_overrides(us8k_root, tmp_path), "models=[vgg]", "runs=4", "training.epochs=40"]
+    process = subprocess.Popen(
+        command("run", ROOT / "experiments" / "us8k.yaml", *overrides),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    study = tmp_path / "runs" / "us8k"
+    while not list(study.rglob("result.json")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Stopped. Finished runs are kept; the same command goes on from here." in said
+    assert "Traceback" not in said
+    deadline = time.monotonic() + 10
+    with pytest.raises(ProcessLookupError):  # no process is left
+        while time.monotonic() < deadline:
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)
+    n_done = len(list(study.rglob("result.json")))
+    assert 1 <= n_done < 8
+    assert f"{n_done} of 8 runs done, 0 failed, {8 - n_done} to do" in loglearn("status", study).stdout
 
 
 def test_a_killed_job_ends_as_an_undisturbed_one(undisturbed, us8k_root, tmp_path):
-    """kill -9 at moments spread over the job, features and training; then the same command again."""
+    """kill -9 at random moments of the job, features and training; then the same command again."""
     expected = results(undisturbed / "runs" / "us8k")
 
     def job(home: Path) -> list[str]:
@@ -181,19 +222,28 @@ def test_a_killed_job_ends_as_an_undisturbed_one(undisturbed, us8k_root, tmp_pat
     started = time.monotonic()
     subprocess.run(job(tmp_path / "timed"), check=True, capture_output=True)
     duration_s = time.monotonic() - started
+    moments = random.Random(0)
     hit = 0
     for kill in range(N_KILLS):
         home = tmp_path / f"kill{kill}"
         process = subprocess.Popen(job(home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(duration_s * (kill + 0.5) / N_KILLS)
+        # One kill in every stretch of the job, somewhere in it.
+        time.sleep(duration_s * (kill + moments.random()) / N_KILLS)
         hit += process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.wait()
-        subprocess.run(job(home), check=True, capture_output=True)
         study = home / "runs" / "us8k"
+        finished = {path: path.stat().st_mtime_ns for path in study.glob("us8k/**/result.json")}
+        again = subprocess.run(job(home), check=True, capture_output=True, text=True)
+        # What was finished is not done again: neither counted among the runs, nor written.
+        n_left = len(expected) - len(finished)
+        assert again.stderr.count(": accuracy ") == n_left
+        assert not finished or f"{len(finished)} of {len(expected)} runs are done already" in again.stderr
+        assert {path: path.stat().st_mtime_ns for path in finished} == finished
         assert results(study) == expected
         for row in expected:
             folder = Path("us8k") / row["model"] / row["compression"] / "n001" / "fold01" / "run00"
+            assert len(list((study / folder).iterdir())) == 5
             for name in ("predictions.csv", "history.csv"):
                 assert (study / folder / name).read_bytes() == (undisturbed / "runs/us8k" / folder / name).read_bytes()
         assert not (study / ".unfinished").exists() or not list((study / ".unfinished").iterdir())
