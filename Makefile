@@ -11,6 +11,8 @@ RUNS ?=
 MODELS ?=
 COMPRESSIONS ?=
 WORKERS ?=
+# Where tensorboard looks.
+RUNS_DIR ?= runs
 # Any other settings, as SET="training.epochs=20 evaluation.hop=4"
 SET ?=
 
@@ -35,7 +37,7 @@ print('tfio,' if sys.version_info < (3, 13) and (p.system(), p.machine()) in \
 PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo us8k tut test lint clean
+.PHONY: help install demo us8k tut tensorboard test lint clean
 
 help:  ## this text
 	@echo "Learning the logarithmic compression of mel spectrograms: loglearn against log-EPS."
@@ -65,7 +67,10 @@ $(VENV)/.installed: setup.cfg setup.py pyproject.toml
 	@touch $@
 
 # What the tests need beside: pytest, and ray for the tests on a cluster.
-$(VENV)/.installed-test: $(VENV)/.installed
+$(VENV)/.installed-tensorboard: install  ## trajectories of alpha, beta and knee of what was run (RUNS_DIR=), in the browser
+	$(VENV)/bin/tensorboard --logdir $(RUNS_DIR)
+
+test: $(VENV)/.installed
 	@$(PIP_INSTALL) ".[$(TFIO)test,cluster]"
 	@touch $@
 
@@ -77,6 +82,9 @@ us8k: install  ## the paper's experiment on UrbanSound8K (DATA=); finished runs 
 
 tut: install  ## the paper's experiment on TUT Acoustic Scenes 2017 (DATA=)
 	$(LOGLEARN) run experiments/tut.yaml $(OVERRIDES)
+
+tensorboard: install  ## trajectories of alpha, beta and knee of what was run (RUNS_DIR=), in the browser
+	$(VENV)/bin/tensorboard --logdir $(RUNS_DIR)
 
 test: $(VENV)/.installed-test  ## the tests
 	$(VENV)/bin/python -m pytest

@@ -177,6 +177,8 @@ class Settings(_Settings):
         threads: Of each process. One is fastest for many runs, and results with more differ in their last digits.
         ray: Where given, runs are done by this cluster.
         save_models: Whether every run keeps its trained `model.keras`.
+        tensorboard: Runs that keep event files: `all`; `first`, run 0 of the first fold of every cell of model,
+            compression and n, since thousands of event files make TensorBoard unusable; `none`.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -201,6 +203,7 @@ class Settings(_Settings):
     threads: Annotated[int, Field(ge=1)] = 1
     ray: Annotated[RaySettings | None, BeforeValidator(_as_ray)] = None
     save_models: bool = False
+    tensorboard: Literal["all", "first", "none"] = "first"
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":

@@ -1,13 +1,14 @@
 """One prototypical run: an encoder trained so that the prototypes of a fixed support classify queries."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from loglearn_tf.callbacks import StopOnNonFinite, StopWithoutProgress, Trajectory
+from loglearn_tf.callbacks import CompressionTrajectory, StopOnNonFinite, StopWithoutProgress, compression_of
 from loglearn_tf.config import Settings
 from loglearn_tf.datasets.clips import Clip, DataSet
 from loglearn_tf.datasets.few_shot import draw_clips
@@ -45,7 +46,7 @@ class PrototypicalTraining(keras.Model):  # type: ignore[misc]
     ) -> None:
         super().__init__(name="prototypical_training")
         self.classifier = classifier
-        self.query_compression = classifier.layers[1]
+        self.query_compression = compression_of(classifier)
         self.support_compression = support_compression
         self.encoder = classifier.get_layer("encoder")
         self.head = classifier.get_layer("prototypes")
@@ -70,14 +71,20 @@ class PrototypicalTraining(keras.Model):  # type: ignore[misc]
 
 
 def train_run(
-    spec: RunSpec, settings: Settings, dataset: DataSet, store: MelStore, *, models: CompiledModels | None = None
+    spec: RunSpec,
+    settings: Settings,
+    dataset: DataSet,
+    store: MelStore,
+    *,
+    models: CompiledModels | None = None,
+    log_dir: Path | None = None,
 ) -> Outcome:
     """Trains and scores one run as FIDELITY's "Prototypical training" and "Evaluation" say.
 
     As in a supervised run, clips, initial weights and patches are the same for every compression.
 
     Args:
-        spec, settings, dataset, store, models: See `training.train_run`.
+        spec, settings, dataset, store, models, log_dir: See `training.train_run`.
 
     Raises:
         NonFiniteError: If the loss, alpha or beta leaves the finite numbers.
@@ -97,7 +104,7 @@ def train_run(
     new = prepare(classifier, patches, spec=spec, settings=settings)
     kind = (spec.model, spec.compression, patches.support.shape)
     training: PrototypicalTraining = (models or CompiledModels()).take(kind, new)
-    trajectory = fit(training, patches, settings=settings)
+    trajectory = fit(training, patches, settings=settings, log_dir=log_dir)
     return scored(
         training.classifier,
         trajectory,
@@ -126,20 +133,22 @@ def draw_episodes(store: MelStore, clips: tuple[Clip, ...], *, spec: RunSpec, se
 def prepare(classifier: keras.Model, patches: Episodes, *, spec: RunSpec, settings: Settings) -> PrototypicalTraining:
     """The compiled training of a new classifier, every weight of it built."""
     pons2018 = settings.protocol == "pons2018"
-    support_compression = build_compression(spec.compression) if pons2018 else classifier.layers[1]
+    support_compression = build_compression(spec.compression) if pons2018 else compression_of(classifier)
     training = PrototypicalTraining(classifier, support_compression, patches.support, patches.support_labels)
     training(ops.convert_to_tensor(patches.support[:1]))
     compile_as_published(training, settings.training)
     return training
 
 
-def fit(training: PrototypicalTraining, patches: Episodes, *, settings: Settings) -> Trajectory:
+def fit(
+    training: PrototypicalTraining, patches: Episodes, *, settings: Settings, log_dir: Path | None = None
+) -> CompressionTrajectory:
     """Trains in place and leaves the prototypes in the classifier."""
     episodic, pons2018 = settings.episodic, settings.protocol == "pons2018"
     pairs = {"": training.query_compression}
     if pons2018:
         pairs["_support"] = training.support_compression
-    trajectory = Trajectory(pairs)
+    trajectory = CompressionTrajectory(pairs, log_dir=log_dir, sample=patches.support)
     if patches.updates_per_epoch:
         training.fit(
             patches.queries,
@@ -158,5 +167,6 @@ def fit(training: PrototypicalTraining, patches: Episodes, *, settings: Settings
         # The reference's epoch has `patches // queries` updates: none for US8K at n = 1 and 2. Its networks then
         # stay as they were initialised, and classify by the prototypes of an untrained encoder.
         trajectory.on_train_begin()
+        trajectory.on_train_end()
     training.store_prototypes()
     return trajectory

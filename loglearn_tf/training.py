@@ -3,12 +3,13 @@
 import time
 from collections.abc import Hashable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy.typing as npt
 
-from loglearn_tf.callbacks import StopOnNonFinite, Trajectory, compression_values, find_compression
+from loglearn_tf.callbacks import CompressionTrajectory, StopOnNonFinite, compression_of, compression_values
 from loglearn_tf.config import Settings, TrainingSettings
 from loglearn_tf.datasets.clips import Clip, DataSet
 from loglearn_tf.datasets.few_shot import draw_clips
@@ -44,7 +45,7 @@ class Outcome:
     @property
     def compression(self) -> dict[str, float | None]:
         """Alpha, beta and knee after training."""
-        return compression_values(find_compression(self.model))
+        return compression_values(compression_of(self.model))
 
 
 class CompiledModels:
@@ -73,7 +74,13 @@ class CompiledModels:
 
 
 def train_run(
-    spec: RunSpec, settings: Settings, dataset: DataSet, store: MelStore, *, models: CompiledModels | None = None
+    spec: RunSpec,
+    settings: Settings,
+    dataset: DataSet,
+    store: MelStore,
+    *,
+    models: CompiledModels | None = None,
+    log_dir: Path | None = None,
 ) -> Outcome:
     """Trains and scores one run as FIDELITY's "Supervised training" and "Evaluation" say.
 
@@ -87,6 +94,7 @@ def train_run(
         store: Their mel power.
         models: Networks of earlier runs with the same settings and data set; the outcome's is then among them, and
             theirs again in the next run.
+        log_dir: Folder of TensorBoard's event files; `None` for none.
 
     Raises:
         NonFiniteError: If the loss, alpha or beta leaves the finite numbers.
@@ -104,7 +112,7 @@ def train_run(
     )
     compile_as_published(new, settings.training)
     model = (models or CompiledModels()).take((spec.model, spec.compression), new)
-    trajectory = fit(model, store, clips, settings=settings, seed=spec.seed_for("patches"))
+    trajectory = fit(model, store, clips, settings=settings, seed=spec.seed_for("patches"), log_dir=log_dir)
     return scored(
         model,
         trajectory,
@@ -118,7 +126,7 @@ def train_run(
 
 def scored(
     model: keras.Model,
-    trajectory: Trajectory,
+    trajectory: CompressionTrajectory,
     store: MelStore,
     test_clips: tuple[Clip, ...],
     *,
@@ -155,11 +163,20 @@ def compile_as_published(model: keras.Model, training: TrainingSettings) -> None
     )
 
 
-def fit(model: keras.Model, store: MelStore, clips: tuple[Clip, ...], *, settings: Settings, seed: int) -> Trajectory:
+def fit(
+    model: keras.Model,
+    store: MelStore,
+    clips: tuple[Clip, ...],
+    *,
+    settings: Settings,
+    seed: int,
+    log_dir: Path | None = None,
+) -> CompressionTrajectory:
     """Trains a compiled model in place on random patches of `clips`."""
     training = settings.training
     patches = training_patches(store, clips, n_epochs=settings.epochs, batch_size=training.batch_size, seed=seed)
-    trajectory = Trajectory({"": find_compression(model)})
+    sample = next(iter(patches))[0] if log_dir else None
+    trajectory = CompressionTrajectory({"": compression_of(model)}, log_dir=log_dir, sample=sample)
     model.fit(
         patches,
         epochs=settings.epochs,

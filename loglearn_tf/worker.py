@@ -76,7 +76,19 @@ class Worker:
         train_run = episodic.train_run if spec.model == "prototypical" else training.train_run
         peak = _PeakMemory()
         try:
-            outcome = train_run(spec, settings, dataset, self._store, models=self._models)
+            with tempfile.TemporaryDirectory() as folder:
+                scratch = Path(folder)
+                log_dir = scratch / "tensorboard" if _is_logged(spec, settings) else None
+                outcome = train_run(spec, settings, dataset, self._store, models=self._models, log_dir=log_dir)
+                if log_dir:
+                    _log_hparams(log_dir, spec, settings, outcome.accuracy, epochs=len(outcome.history) - 1)
+                if settings.save_models:
+                    outcome.model.save(scratch / "model.keras")
+                files = {
+                    path.relative_to(scratch).as_posix(): path.read_bytes()
+                    for path in sorted(scratch.rglob("*"))
+                    if path.is_file()
+                }
             names = dataset.classes
             predictions = [
                 {
@@ -87,12 +99,10 @@ class Worker:
                 }
                 for clip, row in zip(outcome.clips, outcome.probabilities, strict=True)
             ]
-            files = {
+            files |= {
                 "history.csv": csv_bytes(tuple(outcome.history[0]), outcome.history),
                 "predictions.csv": csv_bytes(tuple(predictions[0]), predictions),
             }
-            if settings.save_models:
-                files["model.keras"] = _saved(outcome.model)
         except NonFiniteError as error:
             return failure(spec, self.work, str(error), final=True)
         except Exception:
@@ -167,11 +177,21 @@ def _settings_file(work: Work) -> dict[str, bytes]:
     return {"config.yaml": yaml.safe_dump(resolved, sort_keys=False).encode()}
 
 
-def _saved(model: Any) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.keras"
-        model.save(path)
-        return path.read_bytes()
+def _is_logged(spec: RunSpec, settings: Settings) -> bool:
+    first = spec.run == 0 and spec.fold == settings.folds[0]
+    return settings.tensorboard == "all" or (settings.tensorboard == "first" and first)
+
+
+def _log_hparams(log_dir: Path, spec: RunSpec, settings: Settings, accuracy: float, *, epochs: int) -> None:
+    """Lets TensorBoard's HParams page filter runs by their cell and sort them by test accuracy."""
+    import tensorflow as tf
+    from tensorboard.plugins.hparams import api as hparams
+
+    cell = {name: getattr(spec, name) for name in ("dataset", "model", "compression", "n_shot", "fold", "run")}
+    with tf.summary.create_file_writer(str(log_dir)).as_default() as writer:
+        hparams.hparams({**cell, "protocol": settings.protocol}, trial_id=spec.folder.as_posix())
+        tf.summary.scalar("test/accuracy", accuracy, step=epochs)
+        writer.close()
 
 
 class _PeakMemory:

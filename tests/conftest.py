@@ -76,6 +76,20 @@ def short_overrides(root: Path, tmp_path: Path) -> list[str]:
     ]
 
 
+def read_scalars(log_dir: Path) -> dict[str, list[tuple[int, float]]]:
+    """Tag -> (step, value), of TensorBoard's event files, by its own reader."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.util.tensor_util import make_ndarray
+
+    found: dict[str, list[tuple[int, float]]] = {}
+    for path in sorted(log_dir.glob("events.out.tfevents.*")):
+        events = EventAccumulator(str(path), size_guidance={"tensors": 0}).Reload()
+        for tag in events.Tags()["tensors"]:
+            if events.SummaryMetadata(tag).plugin_data.plugin_name == "scalars":
+                found[tag] = [(event.step, float(make_ndarray(event.tensor_proto))) for event in events.Tensors(tag)]
+    return found
+
+
 class ArrayStore:
     """Stands for a `MelStore` where a test wants to choose every number itself."""
 

@@ -66,7 +66,7 @@ def test_a_study_leaves_whole_run_folders_and_one_table(undisturbed):
         assert row["status"] == "done" and 0 <= float(row["accuracy"]) <= 1
         folder = study / "us8k" / row["model"] / row["compression"] / "n001" / "fold01" / "run00"
         assert sorted(path.name for path in folder.iterdir()) == [
-            "config.yaml", "history.csv", "model.keras", "predictions.csv", "result.json",
+            "config.yaml", "history.csv", "model.keras", "predictions.csv", "result.json", "tensorboard",
         ]  # fmt: skip
         with (folder / "predictions.csv").open() as file:
             predictions = list(csv.DictReader(file))
@@ -243,7 +243,7 @@ def test_a_killed_job_ends_as_an_undisturbed_one(undisturbed, us8k_root, tmp_pat
         assert results(study) == expected
         for row in expected:
             folder = Path("us8k") / row["model"] / row["compression"] / "n001" / "fold01" / "run00"
-            assert len(list((study / folder).iterdir())) == 5
+            assert len(list((study / folder).iterdir())) == 6
             for name in ("predictions.csv", "history.csv"):
                 assert (study / folder / name).read_bytes() == (undisturbed / "runs/us8k" / folder / name).read_bytes()
         assert not (study / ".unfinished").exists() or not list((study / ".unfinished").iterdir())

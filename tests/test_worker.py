@@ -7,12 +7,15 @@ import sys
 
 import pytest
 import yaml
-from conftest import short_settings
+from conftest import ROOT, read_scalars, short_settings
 
 from loglearn_tf import training
 from loglearn_tf.callbacks import NonFiniteError
+from loglearn_tf.config import load_settings
 from loglearn_tf.study import plan_runs
-from loglearn_tf.worker import Work, Worker, describe_software
+from loglearn_tf.worker import Work, Worker, _is_logged, describe_software
+
+US8K = ROOT / "experiments" / "us8k.yaml"
 
 
 @pytest.fixture
@@ -34,10 +37,41 @@ def test_a_record_tells_all_about_a_run(worker):
     }
     assert result["host"] == platform.node()
     assert 100 < result["peak_memory_mib"] < 20_000
-    assert sorted(record.files) == ["config.yaml", "history.csv", "predictions.csv"]
+    assert {name.split("/")[0] for name in record.files} == {
+        "config.yaml", "history.csv", "predictions.csv", "tensorboard",
+    }  # fmt: skip
     assert yaml.safe_load(record.files["config.yaml"])["training"]["epochs"] == 2
     predictions = list(csv.DictReader(io.StringIO(record.files["predictions.csv"].decode())))
     assert sum(row["class"] == row["predicted"] for row in predictions) / len(predictions) == result["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "logged"),
+    [("all", [(1, 0), (1, 1), (2, 0), (2, 1)]), ("first", [(1, 0)]), ("none", [])],
+)
+def test_event_files_are_kept_for_the_runs_that_are_asked_for(worker, setting, logged):
+    _, specs = worker("models=[timbre]", "compressions=[loglearn]", "folds=[1,2]", "runs=2", f"tensorboard={setting}")
+    settings = load_settings(US8K, [f"tensorboard={setting}", "folds=[1,2]"])
+    assert [(spec.fold, spec.run) for spec in specs if _is_logged(spec, settings)] == logged
+
+
+def test_event_files_hold_what_history_holds(worker, tmp_path):
+    worker, (spec, _) = worker("models=[timbre]")
+    record = worker.perform(spec)
+    for name, content in record.files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    history = list(csv.DictReader(io.StringIO(record.files["history.csv"].decode())))
+    scalars = read_scalars(tmp_path / "tensorboard")
+    for tag, column in {"compression/alpha": "alpha", "compression/beta": "beta", "compression/knee": "knee"}.items():
+        assert [step for step, _ in scalars[tag]] == [0, 1, 2]
+        assert [value for _, value in scalars[tag]] == pytest.approx([float(row[column]) for row in history], rel=1e-6)
+    assert scalars["compression/alpha"][0][1] == pytest.approx(1096.633, abs=1e-3)
+    assert scalars["compression/beta"][0][1] == pytest.approx(1.31326, abs=1e-5)
+    for name in ("loss", "accuracy"):
+        expected = [float(row[name]) for row in history[1:]]
+        assert [value for _, value in scalars[f"training/{name}"]] == pytest.approx(expected, rel=1e-6)
+    assert scalars["test/accuracy"] == [(2, pytest.approx(record.result["accuracy"], rel=1e-6))]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux sets the high-water mark back")

@@ -2,5 +2,14 @@
 
 from loglearn_tf.layers.compression import COMPRESSIONS, LearnableLog, LogEps, NoCompression, build_compression
 from loglearn_tf.layers.frontend import MelSpectrogram
+from loglearn_tf.layers.normalization import BatchNormalization
 
-__all__ = ["COMPRESSIONS", "LearnableLog", "LogEps", "MelSpectrogram", "NoCompression", "build_compression"]
+__all__ = [
+    "COMPRESSIONS",
+    "BatchNormalization",
+    "LearnableLog",
+    "LogEps",
+    "MelSpectrogram",
+    "NoCompression",
+    "build_compression",
+]

@@ -1,0 +1,85 @@
+"""The fused batch normalisation is Keras' own: numbers, gradients, statistics, saved form."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from loglearn_tf import build_model
+from loglearn_tf.layers import BatchNormalization
+
+
+def twins(shape, **kwargs):
+    """The fused layer and Keras', with equal weights that are not the initial ones."""
+    rng = np.random.default_rng(1)
+    layers = BatchNormalization(**kwargs), keras.layers.BatchNormalization(**kwargs)
+    for layer in layers:
+        layer.build(shape)
+    weights = [rng.uniform(0.5, 2, weight.shape) for weight in layers[0].get_weights()]
+    for layer in layers:
+        layer.set_weights(weights)
+    return layers
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 6, 5), (4, 16, 16, 1), (1, 1, 1, 3)])
+def test_numbers_gradients_and_statistics_are_those_of_keras(shape):
+    x = tf.constant(np.random.default_rng(0).normal(-6, 3, shape).astype("float32"))
+    found = []
+    for layer in twins(shape, momentum=0.9):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(layer(x, training=True) ** 3)
+        gradients = tape.gradient(loss, [x, layer.gamma.value, layer.beta.value])
+        found.append([loss, *gradients, *layer.get_weights(), layer(x, training=False)])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-4 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize(
+    ("shape", "kwargs"), [((4, 6), {}), ((4, 6, 5, 3), {"axis": 1}), ((4, 6, 5, 3), {"scale": False})]
+)
+def test_what_is_not_fused_is_keras_own_code(shape, kwargs):
+    x = np.random.default_rng(0).normal(size=shape).astype("float32")
+    ours, theirs = (layer(x, training=True) for layer in twins(shape, **kwargs))
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_frozen_layer_keeps_its_statistics():
+    ours, _ = twins((4, 6, 5, 3))
+    ours.trainable = False
+    before = ours.get_weights()
+    ours(np.random.default_rng(0).normal(size=(4, 6, 5, 3)), training=True)
+    for weight, unchanged in zip(ours.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, unchanged)
+
+
+def test_half_precision_goes_through_float32():
+    x = np.random.default_rng(0).normal(1e3, 1, (4, 8, 8, 3)).astype("float16")
+    layer = BatchNormalization(dtype="mixed_float16")
+    y = layer(x, training=True)
+    assert y.dtype == tf.float16 and layer.gamma.dtype == "float32"
+    assert np.isfinite(y).all() and abs(float(np.std(y)) - 1) < 0.01
+
+
+def test_saved_files_name_keras_class_and_load_without_this_package(tmp_path):
+    model = build_model("vgg", compression="none", seed=1)
+    serialised = keras.saving.serialize_keras_object(model.get_layer("norm_1"))
+    assert (serialised["module"], serialised["class_name"]) == ("keras.layers", "BatchNormalization")
+    assert serialised["config"] == keras.layers.BatchNormalization.from_config(serialised["config"]).get_config()
+    layer = keras.Sequential([keras.Input((8, 8, 2)), BatchNormalization()])
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 2)).astype("float32")
+    layer(x, training=True)
+    layer.save(tmp_path / "norm.keras")
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", layer(x))
+    program = """
+import keras, numpy, sys
+model = keras.models.load_model("norm.keras")
+assert type(model.layers[0]) is keras.layers.BatchNormalization
+numpy.testing.assert_allclose(model(numpy.load("x.npy")), numpy.load("y.npy"), rtol=1e-6)
+assert "loglearn_tf" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
