@@ -12,6 +12,7 @@ from loglearn_tf.config import Settings, load_settings
 from loglearn_tf.datasets import load_dataset
 from loglearn_tf.datasets.clips import DataSet
 from loglearn_tf.errors import ConfigError, LoglearnError
+from loglearn_tf.files import storage
 from loglearn_tf.progress import Progress
 from loglearn_tf.results import format_tables, read_result, remove_unfinished, split_done, write_results
 from loglearn_tf.status import (
@@ -42,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LoglearnError as error:
         print(f"loglearn: {error}", file=sys.stderr)
         return WRONG_INPUT
+    except KeyboardInterrupt:
+        print("\nStopped. What was finished is kept; the same command goes on from here.", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:
         # As in `loglearn results ... | head`; keeps Python from complaining again when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -64,6 +68,8 @@ def _status(options: argparse.Namespace) -> int:
         f"{options.study}: {n_done:,} of {len(state.results):,} runs done, {n_failed:,} failed, "
         f"{state.count('to do'):,} to do; {'a job is' if is_worked_on(options.study) else 'no job is'} working on it."
     )
+    if state.n_outside:
+        print(f"{state.n_outside:,} more runs are outside the grid that was asked for last.")
     print(format_time_left(state))
     if n_failed:
         print(format_failures(state))
@@ -81,12 +87,8 @@ def _run(options: argparse.Namespace) -> int:
     settings = load_settings(options.settings, options.overrides)
     dataset = _load_data(settings)
     check_grid(settings, dataset)
-    try:
-        with working_on(settings.study_dir):
-            return _run_study(settings, dataset)
-    except KeyboardInterrupt:
-        print("\nStopped. Finished runs are kept; the same command goes on from here.", file=sys.stderr)
-        return INTERRUPTED
+    with working_on(settings.study_dir):
+        return _run_study(settings, dataset)
 
 
 def _run_study(settings: Settings, dataset: DataSet) -> int:
@@ -96,12 +98,12 @@ def _run_study(settings: Settings, dataset: DataSet) -> int:
     done, to_do = split_done(study_dir, specs, run_identity(settings, dataset))
     if done:
         print(f"{len(done):,} of {len(specs):,} runs are done already.", file=sys.stderr)
-    remember_settings(settings)
     if to_do:
         from loglearn_tf.executors import run_all
         from loglearn_tf.worker import Work
 
         work = Work(settings, dataset, _build_store(settings, dataset).folder)
+        remember_settings(settings)
         with Progress("Runs", len(to_do), every_step=True, unit="runs") as progress:
 
             def report(spec: Any, result: dict[str, Any]) -> None:
@@ -115,6 +117,7 @@ def _run_study(settings: Settings, dataset: DataSet) -> int:
     rows = write_results(study_dir)
     print(format_tables(rows))
     print(f"One row a run: {study_dir / 'results.csv'}")
+    _write_report(study_dir)
     failed = [spec for spec in specs if (read_result(study_dir, spec) or {}).get("status") != "done"]
     if failed:
         print(
@@ -142,6 +145,17 @@ def _results(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _report(options: argparse.Namespace) -> int:
+    _write_report(options.study, margin=options.margin / 100)
+    return DONE
+
+
+def _write_report(study_dir: Path, **more: Any) -> None:
+    from loglearn_tf.report import write_report
+
+    print(f"Report: {write_report(study_dir, **more)}")
+
+
 def _synthetic(options: argparse.Namespace) -> int:
     _make_synthetic(options.name, options.root, options.clips_per_class, seed=options.seed)
     print(f"A SYNTHETIC data set in the layout of {options.name} is in {options.root}")
@@ -152,12 +166,20 @@ def _make_synthetic(name: str, root: str | Path, clips_per_class: Sequence[int],
     from loglearn_tf.datasets import synthetic
 
     try:
-        if name == "us8k":
-            synthetic.make_us8k(root, clips_per_class=clips_per_class[0], **more)
-        else:
-            # One number serves for both sets.
-            development, evaluation = (*clips_per_class, *clips_per_class)[:2]
-            synthetic.make_tut(root, clips_per_class=(development, evaluation), **more)
+        at_most = {"us8k": 1, "tut": 2}[name]
+        if len(clips_per_class) > at_most:
+            raise ConfigError(
+                f"`clips_per_class` of {name} must have at most {at_most} numbers. Received: {list(clips_per_class)}."
+            )
+        with storage(Path(root)):
+            if name == "us8k":
+                synthetic.make_us8k(root, clips_per_class=clips_per_class[0], **more)
+            else:
+                # One number serves for both sets.
+                development, evaluation = (*clips_per_class, *clips_per_class)[:2]
+                synthetic.make_tut(root, clips_per_class=(development, evaluation), **more)
+    except LoglearnError:
+        raise
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
@@ -205,7 +227,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="loglearn",
         description="Learning the logarithmic compression of mel spectrograms: the experiment and its comparison.",
-        epilog="Exit codes: 0 done, 1 some runs failed, 2 wrong input.",
+        epilog="Exit codes: 0 done, 1 some runs failed, 2 wrong input, 130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"loglearn_tf {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -227,6 +249,11 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("study", type=Path, help="the study's folder, as runs/us8k")
     results = add("results", _results, [common], "rebuild results.csv from the run folders and print the tables")
     results.add_argument("study", type=Path, help="the study's folder, as runs/us8k")
+    report = add("report", _report, [common], "write report.html, report.md, tables and figures of a study")
+    report.add_argument("study", type=Path, help="the study's folder, as runs/us8k")
+    report.add_argument(
+        "--margin", type=float, default=2.0, metavar="POINTS", help="differences below it count as none (default: 2)"
+    )
     data = commands.add_parser("data", help="make or look after data sets")
     data_commands = data.add_subparsers(title="commands", required=True, metavar="COMMAND")
     made = data_commands.add_parser(

@@ -3,12 +3,13 @@
 import difflib
 import json
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from loglearn_tf.errors import ConfigError
 
@@ -16,6 +17,10 @@ from loglearn_tf.errors import ConfigError
 def _as_list(value: Any) -> Any:
     """Lets `n_shot: 10` stand for `n_shot: [10]`."""
     return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+
+# Shells expand `~` at the beginning of a word only, not in `data.root=~/sounds`.
+FolderName = Annotated[str, AfterValidator(os.path.expanduser)]
 
 
 class _Settings(BaseModel):
@@ -52,7 +57,7 @@ class DataSettings(_Settings):
     """
 
     name: Literal["us8k", "tut"]
-    root: str
+    root: FolderName
     validation_fold: Literal["next", "none"] = "next"
     allow_missing: bool = False
     synthetic: SyntheticSettings | None = None
@@ -70,9 +75,9 @@ class FeatureSettings(_Settings):
             not compress again.
     """
 
-    store_dir: str = "data/stores"
+    store_dir: FolderName = "data/stores"
     sample_rate: Annotated[int, Field(ge=1)] = 44_100
-    n_fft: Annotated[int, Field(ge=2)] = 1024
+    n_fft: Annotated[int, Field(ge=2, multiple_of=2)] = 1024
     hop_length: Annotated[int, Field(ge=1)] = 1024
     n_mels: Annotated[int, Field(ge=1)] = 128
     f_min: Annotated[float, Field(ge=0)] = 0.0
@@ -198,7 +203,7 @@ class Settings(_Settings):
     training: TrainingSettings = TrainingSettings()
     episodic: EpisodicSettings = EpisodicSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
-    runs_dir: str = "runs"
+    runs_dir: FolderName = "runs"
     workers: Annotated[int, Field(ge=1)] | None = None
     threads: Annotated[int, Field(ge=1)] = 1
     ray: Annotated[RaySettings | None, BeforeValidator(_as_ray)] = None
@@ -223,6 +228,11 @@ class Settings(_Settings):
                     f"`runs` gives no number of repetitions for n_shot={without[0]}. Add `{without[0]}: ...` to it, "
                     "or give one number for all"
                 )
+        if "timbre" in self.models and self.features.n_mels < 108:
+            raise ValueError(
+                "`features.n_mels` must be at least 108 for TIMBRE, whose filters span 108 bands. Received: "
+                f"features.n_mels={self.features.n_mels}. Use more bands, or leave timbre out of `models`"
+            )
         if self.features.compression != "none":
             again = [name for name in self.compressions if name != "none"]
             if again:

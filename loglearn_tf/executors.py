@@ -129,7 +129,13 @@ class _Process:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, work, number, os.getpid()), daemon=True)
-        self._process.start()
+        # Ctrl-C reaches the whole process group, and the driver ends its workers itself. They inherit that they are to
+        # ignore it, so that it does not matter how far a worker has started.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            self._process.start()
+        finally:
+            signal.signal(signal.SIGINT, before)
         theirs.close()  # so that the death of the process is seen as the end of the pipe
         self.spec: RunSpec | None = None
         self.n_done = 0
@@ -168,7 +174,6 @@ class _Process:
 
 def _serve(connection: Connection, work: Work, number: int, parent: int) -> None:
     """Body of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver ends the workers
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
     tensorflow(threads=work.settings.threads, gpu=number)
     worker = Worker(work)

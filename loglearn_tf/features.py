@@ -103,7 +103,7 @@ def build_store(
 ) -> MelStore:
     """Computes what a store lacks, and opens it.
 
-    Another list of clips (by id and file size), or another setting, makes another store. A shard
+    Another list of clips, other sounds in their files, or another setting, makes another store. A shard
     appears by rename: interrupted work resumes at the first missing one. Every shard's checksum is
     compared first; a damaged one is reported and computed again.
 
@@ -179,7 +179,7 @@ def _compute(
         more = f"\n  and {len(failures) - _SHOWN:,} more" if len(failures) > _SHOWN else ""
         raise DataError(
             f"{len(failures):,} of {n_clips:,} clips cannot be read:\n  {shown}{more}\n"
-            "Replace these files and run again; what was computed is kept."
+            "Replace these files and run again."
         )
 
 
@@ -206,7 +206,7 @@ def _mel_function(
 
 def _key(clips: Iterable[Clip], front_end: Mapping[str, Any], compression: str) -> str:
     parts = [json.dumps([_FORMAT, dict(front_end), compression], sort_keys=True)]
-    parts += [f"{clip.clip_id}\t{clip.n_bytes}" for clip in clips]
+    parts += [clip.sound for clip in clips]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

@@ -109,23 +109,18 @@ def split_done(
     """The runs that are done, and those to do.
 
     Raises:
-        ConfigError: If a run was done with other settings or other clips: the study's table must not
-            mix the two.
+        ConfigError: If any run in the study's folder, also one that is not asked for, was done with other settings or
+            other clips: the study's table must not mix the two.
     """
-    done, to_do = [], []
-    for spec in specs:
-        result = read_result(study_dir, spec)
-        if result is None or result["status"] != "done":
-            to_do.append(spec)
-            continue
-        changed = differences(identity, result["identity"])
+    for path, row in _rows(study_dir):
+        changed = differences(identity, row["identity"]) if row["status"] == "done" else []
         if changed:
             raise ConfigError(
-                f"{study_dir / spec.folder} was made with other settings: {'; '.join(changed[:3])}. "
+                f"{path.parent} was made with other settings: {'; '.join(changed[:3])}. "
                 f"Give this study another name (`name=...`), or remove {study_dir}."
             )
-        done.append(spec)
-    return done, to_do
+    done = [spec for spec in specs if is_done(study_dir, spec)]
+    return done, [spec for spec in specs if spec not in set(done)]
 
 
 def read_runs(study_dir: Path) -> list[Row]:
@@ -134,12 +129,33 @@ def read_runs(study_dir: Path) -> list[Row]:
     Folders of one study made on several machines can be merged before.
 
     Raises:
-        DataError: If there is none, or one cannot be read.
+        DataError: If there is none, one cannot be read, or finished runs of a data set were made with different
+            settings.
     """
-    rows = [_read_json(path) for path in study_dir.glob("*/*/*/n*/fold*/run*/result.json")]
-    if not rows:
+    found = list(_rows(study_dir))
+    if not found:
         raise DataError(f"No finished run in {study_dir}. Run `loglearn run SETTINGS.yaml` first.")
-    return sorted(rows, key=lambda row: tuple(row[column] for column in _CELL))
+    first: dict[str, tuple[Path, Row]] = {}
+    for path, row in found:
+        if row["status"] == "done":
+            other, like = first.setdefault(row["dataset"], (path, row))
+            changed = differences(row["identity"], like["identity"])
+            if changed:
+                raise DataError(
+                    f"{path.parent} was made with other settings than {other.parent}: {'; '.join(changed[:3])}. One "
+                    "table must not mix them: move one of the two into the folder of another study."
+                )
+    return sorted((row for _, row in found), key=lambda row: tuple(row[column] for column in _CELL))
+
+
+def result_files(study_dir: Path) -> Iterator[Path]:
+    """The `result.json` of every run in a study's folder."""
+    return study_dir.glob("*/*/*/n*/fold*/run*/result.json")
+
+
+def _rows(study_dir: Path) -> Iterator[tuple[Path, Row]]:
+    for path in sorted(result_files(study_dir)):
+        yield path, _read_json(path)
 
 
 def write_results(study_dir: Path) -> list[Row]:
@@ -188,13 +204,20 @@ def _format_table(dataset: str, rows: Sequence[Row]) -> str:
         if any(gain is not None for gain in gains):
             shown = ("" if gain is None else f"{100 * gain:+.1f}" for gain in gains)
             lines.append([model, "loglearn - logeps", *shown])
-    return "\n".join([_title(dataset, rows), *_align(lines), *_remarks(rows)])
+    return "\n".join([table_title(dataset, rows), *_align(lines), *remarks(rows)])
 
 
-def _title(dataset: str, rows: Sequence[Row]) -> str:
+def table_title(dataset: str, rows: Sequence[Row], what: str = "accuracy in %, mean over runs") -> str:
+    """Says what a table is of: which folds, and whether its sounds are real.
+
+    Args:
+        dataset: Its name.
+        rows: Its runs.
+        what: Its numbers, down to the mean over the runs of a fold.
+    """
     name, n_folds = _TITLES[dataset]
     folds = sorted({row["fold"] for row in rows})
-    title = f"{name}: accuracy in %, mean over runs"
+    title = f"{name}: {what}"
     if n_folds > 1:
         which = f"all {n_folds} folds" if len(folds) == n_folds else f"{len(folds)} of {n_folds} folds"
         title += f", then over {which}"
@@ -203,15 +226,16 @@ def _title(dataset: str, rows: Sequence[Row]) -> str:
     return f"SYNTHETIC DATA, not {title}" if any(row["synthetic"] for row in rows) else title
 
 
-def _remarks(rows: Sequence[Row]) -> list[str]:
-    remarks = []
+def remarks(rows: Sequence[Row]) -> list[str]:
+    """What must be said below a table: failed runs, missing clips."""
+    found = []
     failed = sum(row["status"] == "failed" for row in rows)
     if failed:
-        remarks.append(f"{failed} of {len(rows)} runs failed and are in no mean; their result.json says why.")
+        found.append(f"{failed} of {len(rows)} runs failed and are in no mean; their result.json says why.")
     missing = max(row["missing_clips"] for row in rows)
     if missing:
-        remarks.append(f"{missing:,} clips of the data set were missing and left out (data.allow_missing).")
-    return remarks
+        found.append(f"{missing:,} clips of the data set were missing and left out (data.allow_missing).")
+    return found
 
 
 def _mean_over_folds(values: "Iterator[tuple[int, float]]") -> float | None:

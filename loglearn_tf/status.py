@@ -15,7 +15,7 @@ from loglearn_tf.config import Settings, load_settings
 from loglearn_tf.errors import ConfigError
 from loglearn_tf.files import storage, write_text
 from loglearn_tf.progress import format_seconds
-from loglearn_tf.results import read_result
+from loglearn_tf.results import read_result, result_files
 from loglearn_tf.study import RunSpec, plan_runs
 
 # In a study's folder.
@@ -31,13 +31,18 @@ class Survey:
 
     Attributes:
         study_dir: The study's folder.
-        results: Run -> its `result.json`, `None` where there is none yet; in the order in which runs are done.
+        results: Run -> its `result.json`, `None` where there is none yet, or it was made with other settings; in the
+            order in which runs are done.
+        n_other: Finished runs of this grid that were made with other settings.
+        n_outside: Runs in the folder that are not of this grid.
         workers: Among whom the time left is divided.
     """
 
     study_dir: Path
     results: dict[RunSpec, dict[str, Any] | None]
     workers: int
+    n_other: int = 0
+    n_outside: int = 0
 
     def count(self, state: str) -> int:
         """Runs that are `done`, `failed` or `to do`."""
@@ -68,8 +73,20 @@ class Survey:
 
 
 def survey(settings: Settings, study_dir: Path, *, workers: int) -> Survey:
-    """Looks at every run of the grid; runs nothing."""
-    return Survey(study_dir, {spec: read_result(study_dir, spec) for spec in plan_runs(settings)}, workers)
+    """Looks at every run of the grid; runs nothing, and needs no data set."""
+    results: dict[RunSpec, dict[str, Any] | None] = {}
+    n_other = n_found = 0
+    for spec in plan_runs(settings):
+        result = read_result(study_dir, spec)
+        n_found += result is not None
+        if result is not None and result["status"] == "done":
+            made = {key: value for key, value in result["identity"].items() if key != "clips"}
+            if made != settings.result_settings():
+                n_other += 1
+                result = None
+        results[spec] = result
+    n_there = sum(1 for _ in result_files(study_dir))
+    return Survey(study_dir, results, workers, n_other, n_there - n_found)
 
 
 def remember_settings(settings: Settings) -> None:
@@ -144,7 +161,12 @@ def format_grid(state: Survey) -> str:
         "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
         for line in lines
     ]
-    return "\n".join([*(row.rstrip() for row in rows), "", format_time_left(state)])
+    warning = (
+        f"{state.n_other:,} runs of this grid were made with other settings: `loglearn run` asks for another `name`."
+        if state.n_other
+        else ""
+    )
+    return "\n".join([*(row.rstrip() for row in rows), "", *([warning] if warning else []), format_time_left(state)])
 
 
 def format_time_left(state: Survey) -> str:

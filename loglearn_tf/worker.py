@@ -143,6 +143,9 @@ def _git_commit() -> str | None:
     """Of the package's source; `None` outside a checkout. A `+` marks uncommitted changes."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
+        # An installed package may lie inside another project's checkout.
+        tracked = [*git, "ls-files", "--error-unmatch", Path(__file__).name]
+        subprocess.run(tracked, capture_output=True, check=True, timeout=10)
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
         changes = subprocess.run(
             [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True, timeout=10

@@ -45,12 +45,14 @@ MAY_IMPORT = {
     # Many runs; their results are read where nothing is trained.
     "results": "study errors files",
     "status": "results study config errors files progress",
+    "statistics": "errors",
+    "report": "report statistics status results study errors files progress",
     "worker": "episodic training callbacks features results study config datasets",
     "executors": "worker results study tensorflow_runtime",
     "cluster": "executors worker study config errors files tensorflow_runtime",
     # All of it.
-    "cli": "__init__ cluster executors worker status results study features config datasets errors progress "
-    "tensorflow_runtime",
+    "cli": "__init__ report cluster executors worker status results study features config datasets errors files "
+    "progress tensorflow_runtime",
 }
 
 # DESIGN: "Imports flow". None may use one to its right, by whatever way round.
@@ -59,7 +61,8 @@ FLOWS = [
     "datasets features pipeline training",
     "audio features pipeline training",
     "config study training",
-    "study results status cli",
+    "study results status report cli",
+    "results statistics report cli",
 ]
 
 # `loglearn --help`, `plan` and `results` answer at once: what they need loads nothing slow.

@@ -137,6 +137,15 @@ def test_wrong_synthetic_arguments(capsys, tmp_path):
     assert "clips_per_class" in message
 
 
+def test_too_many_synthetic_numbers(capsys, tmp_path):
+    message = fails(capsys, "data", "synthetic", "us8k", str(tmp_path / "made"), "--clips-per-class", "1", "2")
+    assert "`clips_per_class` of us8k must have at most 1 numbers. Received: [1, 2]" in message
+
+
+def test_a_synthetic_set_where_no_file_can_be(capsys):
+    assert "Cannot write /dev/null/made" in fails(capsys, "data", "synthetic", "us8k", "/dev/null/made")
+
+
 def test_unknown_command_is_exit_code_2(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["rum"])
@@ -165,4 +174,4 @@ def test_light_commands_do_not_load_tensorflow(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "Exit codes: 0 done, 1 some runs failed, 2 wrong input." in done.stdout
+    assert "Exit codes: 0 done, 1 some runs failed, 2 wrong input, 130 interrupted." in done.stdout

@@ -67,7 +67,9 @@ def test_the_papers_numbers(path):
     assert settings.evaluation.hop == 1
     assert settings.n_shot == (1, 2, 5, 10, 20, 50, 100)
     assert [settings.runs_for(n) for n in settings.n_shot] == [20, 20, 10, 10, 5, 5, 5]
-    assert set(settings.models) == {"sb_cnn", "vgg", "timbre"}
+    assert set(settings.models) == {"sb_cnn", "vgg", "timbre", "prototypical"}
+    episodic = {"n_support": 5, "n_query": 5, "patch_hop": 42, "patience": 200}
+    assert settings.episodic.model_dump() == episodic
     assert set(settings.compressions) == {"loglearn", "logeps"}
     # The store holds mel power, from which both compressions train.
     assert settings.features.compression == "none"
@@ -167,12 +169,32 @@ def test_runs_of_one_n():
     assert [settings.runs_for(n) for n in (10, 20, 50)] == [10, 3, 5]
 
 
+@pytest.mark.parametrize("override", ["features.n_fft=511", "features.n_fft=0"])
+def test_fft_sizes_are_even(override):
+    with pytest.raises(ConfigError, match=r"`features\.n_fft` in the command line"):
+        us8k(override)
+
+
+def test_timbre_needs_bands_for_its_filters():
+    with pytest.raises(ConfigError, match="must be at least 108 for TIMBRE.*Received: features.n_mels=64"):
+        us8k("features.n_mels=64")
+    assert us8k("features.n_mels=64", "models=[vgg]").features.n_mels == 64
+
+
+@pytest.mark.parametrize("key", ["data.root", "features.store_dir", "runs_dir"])
+def test_a_tilde_is_the_home_folder(key, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    settings = us8k(f"{key}=~/sounds")
+    section, _, name = key.rpartition(".")
+    assert getattr(getattr(settings, section) if section else settings, name) == "/home/me/sounds"
+
+
 def test_an_override_begins_a_section_that_the_file_lacks():
     assert us8k().data.synthetic is None
     synthetic = us8k("data.synthetic.seed=1").data.synthetic
     assert synthetic.seed == 1
     assert synthetic.clips_per_class == (10,)  # the default
-    assert us8k("features.n_mels=64").features.n_mels == 64
+    assert us8k("features.n_mels=112").features.n_mels == 112
 
 
 def test_a_section_can_be_given_and_removed_as_a_whole():
@@ -535,7 +557,7 @@ def test_a_finished_run_stays_valid_when_this_changes(override):
         "features.sample_rate=48000",
         "features.n_fft=2048",
         "features.hop_length=512",
-        "features.n_mels=64",
+        "features.n_mels=112",
         "features.f_min=20",
         "features.f_max=11025",
         "features.pad_mode=constant",

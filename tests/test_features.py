@@ -122,8 +122,9 @@ def test_another_setting_makes_another_store(clips, tmp_path, change):
 def test_other_clips_make_another_store(clips, tmp_path):
     folder = build(clips, tmp_path).folder
     assert build(clips[:9], tmp_path).folder != folder
-    replaced = dataclasses.replace(clips[0], n_bytes=clips[0].n_bytes + 2)
-    assert build([replaced, *clips[1:]], tmp_path).folder != folder
+    for change in ({"n_bytes": clips[0].n_bytes + 2}, {"checksum": clips[0].checksum + 1}):
+        replaced = dataclasses.replace(clips[0], **change)
+        assert build([replaced, *clips[1:]], tmp_path).folder != folder
 
 
 def test_can_hold_logarithms(clips, tmp_path):

@@ -178,6 +178,18 @@ def test_runs_of_other_settings_are_not_taken_for_done(tmp_path):
         split_done(tmp_path, specs, changed)
 
 
+def test_one_table_never_mixes_settings(tmp_path):
+    """Also not with runs that this call does not ask for, nor with folders that were copied here."""
+    write(tmp_path, result(0.5, n_shot=1))
+    changed = {**IDENTITY, "training": {"epochs": 20, "l2": 0.0005}}
+    asked_for = spec_of(result(0.5, n_shot=2))
+    with pytest.raises(ConfigError, match=r"other settings: training.epochs: 199 -> 20"):
+        split_done(tmp_path, [asked_for], changed)
+    write(tmp_path, result(0.7, n_shot=2, identity=changed))
+    with pytest.raises(DataError, match=r"n002/fold01/run00 was made with other settings than .*n001.*199 -> 20"):
+        read_runs(tmp_path)
+
+
 def test_reading_says_what_is_wrong(tmp_path):
     with pytest.raises(DataError, match="No finished run in .*loglearn run"):
         read_runs(tmp_path)

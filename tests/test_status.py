@@ -36,6 +36,7 @@ def study(settings):
         if (spec.model, spec.n_shot) == ("vgg", 5):
             row = {"format": 1, "dataset": "us8k", "model": "vgg", "n_shot": 5, "fold": 1, "run": spec.run, "seed": 0}
             row |= {"compression": spec.compression, "synthetic": False, "missing_clips": 0}
+            row["identity"] = {**settings.result_settings(), "clips": "abc"}
             if spec.compression == "loglearn":
                 row |= {"status": "done", "accuracy": 0.5, "train_seconds": next(seconds), "eval_seconds": 20.0}
             elif spec.run == 0:
@@ -69,6 +70,19 @@ def test_time_left_is_that_of_finished_runs_of_the_same_kind(settings, study):
     assert again.seconds_left(again.results) == (40.0, 12)
     assert format_time_left(again).startswith("About 20 s left with 2 workers")
     assert "12 of 13 runs, of which no such run has finished, are not counted" in format_time_left(again)
+
+
+def test_runs_of_other_settings_are_not_done(settings, study, tmp_path):
+    other = load_settings(US8K, ["models=[vgg]", "n_shot=[5]", "folds=[1]", "runs=2", "training.epochs=20"])
+    state = survey(other, study, workers=2)
+    assert (state.count("done"), state.n_other, state.n_outside) == (0, 2, 0)
+    assert "2 runs of this grid were made with other settings" in format_grid(state)
+
+
+def test_runs_outside_the_grid_are_told(settings, study, capsys):
+    remember_settings(settings.model_copy(update={"n_shot": (1,)}))
+    assert main(["status", str(study)]) == 0
+    assert "3 more runs are outside the grid that was asked for last." in capsys.readouterr().out
 
 
 def test_nothing_left_and_nothing_known(settings, tmp_path):

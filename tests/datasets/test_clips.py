@@ -201,3 +201,16 @@ def test_data_sets_have_names():
 def test_an_unknown_data_set(tmp_path):
     with pytest.raises(ValueError, match=r"`name` must be one of \['tut', 'us8k'\]\. Received: name='esc50'\."):
         load_dataset("esc50", tmp_path)
+
+
+def test_a_replaced_sound_of_the_same_size_is_another_data_set(tmp_path):
+    """As when all recordings are attenuated: same names, formats and sizes."""
+    dataset = put(data_set(tmp_path, ("a.wav", 0, 1), ("b.wav", 1, 3)))
+    sound = bytes(range(256)) * 100
+    dataset.clips[0].path.write_bytes(b"RIFF" + sound)
+    before = check_clips(dataset, metadata=METADATA, allow_missing=False)
+    again = check_clips(dataset, metadata=METADATA, allow_missing=False)
+    dataset.clips[0].path.write_bytes(b"RIFF" + sound[::-1])
+    after = check_clips(dataset, metadata=METADATA, allow_missing=False)
+    assert before.fingerprint == again.fingerprint != after.fingerprint
+    assert before.clips[0].n_bytes == after.clips[0].n_bytes and before.clips[1] == after.clips[1]

@@ -1,5 +1,8 @@
 """The prototypical classifier: distances, prototypes and parameters, against NumPy and the published counts."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -89,3 +92,19 @@ def test_names_what_is_wrong(wrong):
         build_model("prototypical", **wrong)
     with pytest.raises(ValueError, match="Received: distance='cosine'"):
         Prototypes(n_classes=2, distance="cosine")
+
+
+@pytest.mark.parametrize("imports", ["import keras, loglearn_tf", "import loglearn_tf, keras"])
+def test_a_saved_model_loads_in_a_fresh_process(tmp_path, imports):
+    model = build_model("prototypical", n_classes=3, n_filters=4, seed=1)
+    rng = np.random.default_rng(0)
+    model.get_layer("prototypes").prototypes.assign(rng.normal(size=(3, 10)))
+    mel = rng.lognormal(-9, 3, (2, 128, 128)).astype("float32")
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "mel.npy", mel)
+    program = f"""
+{imports}, numpy
+numpy.save("logits.npy", keras.models.load_model("model.keras")(numpy.load("mel.npy")))
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path, capture_output=True)
+    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), model(mel), rtol=1e-6)

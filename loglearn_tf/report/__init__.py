@@ -1,0 +1,5 @@
+"""A study's report: Tables 1 to 4, verdicts on the published findings, figures; one page, and files beside it."""
+
+from loglearn_tf.report.writer import write_report
+
+__all__ = ["write_report"]

@@ -1,0 +1,48 @@
+"""Text as text: names from files and settings, whatever is in them, in the four forms of a report."""
+
+import html
+import re
+
+# What is special in LaTeX, and the marks of these tables.
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "\u2212": "$-$",
+    "\u2191": r"$\uparrow$",
+    "\u2193": r"$\downarrow$",
+    "\u2248": r"$\approx$",
+    "\u2020": r"$\dagger$",
+}
+
+
+def html_text(text: object) -> str:
+    """For the content of elements and for quoted attributes."""
+    return html.escape(str(text), quote=True)
+
+
+def markdown_text(text: object) -> str:
+    """For paragraphs and table cells: no emphasis, links, columns or HTML of its own."""
+    line = " ".join(str(text).split())
+    line = re.sub(r"([\\`*_\[\]|~])", r"\\\1", line)
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # At the start of a line these would begin a heading or a list.
+    return re.sub(r"^(#{1,6}|[+-]|\d+[.)])(?= |$)", lambda found: found[0][:-1] + "\\" + found[0][-1], line)
+
+
+def latex_text(text: object) -> str:
+    return "".join(_LATEX.get(character, character) for character in " ".join(str(text).split()))
+
+
+def csv_text(text: str) -> str:
+    """For CSV cells that hold text: spreadsheets take `=`, `+`, `-` and `@` for the beginning of a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
