@@ -64,10 +64,14 @@ def test_the_server_knows_run_and_tags(server):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 def test_the_browser_shows_the_trajectories(server):
-    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000"]
+    # A large window: what is outside of it is not drawn.
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1400,1200"]
     for _ in range(3):  # its page draws when it has time to
         shown = subprocess.run(
-            [*command, "--dump-dom", f"{server}/#timeseries"], capture_output=True, text=True, timeout=120
+            [*command, "--virtual-time-budget=20000", "--dump-dom", f"{server}/#timeseries"],
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
         if "compression/alpha" in shown.stdout:
             break
