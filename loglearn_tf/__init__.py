@@ -49,4 +49,3 @@ def __dir__() -> list[str]:
 @wrapt.when_imported("keras")
 def _register_layers(_keras: Any) -> None:
     importlib.import_module("loglearn_tf.layers")
-    importlib.import_module("loglearn_tf.models.prototypical")

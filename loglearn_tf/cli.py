@@ -1,8 +1,10 @@
 """The command line, `loglearn`: everything that takes long is imported by the command that needs it."""
 
 import argparse
+import math
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,16 @@ from loglearn_tf.datasets.clips import DataSet
 from loglearn_tf.errors import ConfigError, LoglearnError
 from loglearn_tf.files import storage
 from loglearn_tf.progress import Progress
-from loglearn_tf.results import format_tables, read_result, remove_unfinished, split_done, write_results
+from loglearn_tf.results import (
+    align,
+    format_tables,
+    read_result,
+    read_runs,
+    remove_unfinished,
+    result_files,
+    split_done,
+    write_results,
+)
 from loglearn_tf.status import (
     format_failures,
     format_grid,
@@ -83,6 +94,41 @@ def _features(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _explain(options: argparse.Namespace) -> int:
+    settings = load_settings(options.settings, options.overrides)
+    dataset = _load_data(settings)
+    from loglearn_tf import mel_power
+
+    for name in ("alpha", "beta"):
+        if not 0 < getattr(options, name) < float("inf"):
+            raise ConfigError(f"`--{name}` must be above 0. Received: {getattr(options, name)}.")
+    power = _count_mel_power(settings, dataset, _build_store(settings, dataset))
+    if power is None:
+        raise ConfigError(
+            "`loglearn explain` needs a store of mel power. Received: "
+            f"features.compression={settings.features.compression}. Leave it out."
+        )
+    if dataset.synthetic:
+        print("SYNTHETIC DATA")
+    print("\n".join(textwrap.wrap(" ".join(mel_power.explain(power, alpha=options.alpha, beta=options.beta)), 100)))
+    knee = options.beta / options.alpha
+    print("\n" + align([mel_power.PER_CLASS_HEAD, *mel_power.per_class(power, knee=knee)]))
+    some_run = any(result_files(settings.study_dir))
+    moved = mel_power.knees_moved(read_runs(settings.study_dir)) if some_run else []
+    if moved:
+        print("\n" + align([mel_power.KNEES_HEAD, *moved]))
+    return DONE
+
+
+def _count_mel_power(settings: Settings, dataset: DataSet, store: Any) -> Any:
+    """`None` for a store of logarithms."""
+    from loglearn_tf.mel_power import count_mel_power
+
+    if settings.features.compression != "none":
+        return None
+    return count_mel_power(store, dataset.clips, dataset=dataset.name, classes=dataset.classes)
+
+
 def _run(options: argparse.Namespace) -> int:
     settings = load_settings(options.settings, options.overrides)
     dataset = _load_data(settings)
@@ -102,8 +148,10 @@ def _run_study(settings: Settings, dataset: DataSet) -> int:
         from loglearn_tf.executors import run_all
         from loglearn_tf.worker import Work
 
-        work = Work(settings, dataset, _build_store(settings, dataset).folder)
+        store = _build_store(settings, dataset)
+        work = Work(settings, dataset, store.folder)
         remember_settings(settings)
+        _write_mel_power(settings, dataset, store)
         with Progress("Runs", len(to_do), every_step=True, unit="runs") as progress:
 
             def report(spec: Any, result: dict[str, Any]) -> None:
@@ -126,6 +174,16 @@ def _run_study(settings: Settings, dataset: DataSet) -> int:
             file=sys.stderr,
         )
     return SOME_RUNS_FAILED if failed else DONE
+
+
+def _write_mel_power(settings: Settings, dataset: DataSet, store: Any) -> None:
+    """What the report says of the data set's mel power; counted once for a study."""
+    from loglearn_tf.mel_power import read_mel_power, write_mel_power
+
+    if read_mel_power(settings.study_dir, dataset.name) is None:
+        power = _count_mel_power(settings, dataset, store)
+        if power is not None:
+            write_mel_power(settings.study_dir, power)
 
 
 def _crew(work: Any) -> Any:
@@ -244,6 +302,9 @@ def _parser() -> argparse.ArgumentParser:
         "count the runs of a study, done and to do, and estimate the time left; runs nothing",
     )
     add("features", _features, [with_settings], "compute the mel store of a data set")
+    explained = add("explain", _explain, [with_settings], "say what a knee flattens of a data set's mel power")
+    explained.add_argument("--alpha", type=float, default=math.exp(7), help="default: 1096.633, where loglearn starts")
+    explained.add_argument("--beta", type=float, default=math.log1p(math.e), help="default: 1.31326")
     add("run", _run, [with_settings], "do the runs of a study that are not done yet, then print the tables")
     status = add("status", _status, [common], "say how far a study is, what failed and why; runs nothing")
     status.add_argument("study", type=Path, help="the study's folder, as runs/us8k")

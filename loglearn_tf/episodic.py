@@ -13,9 +13,8 @@ from loglearn_tf.config import Settings
 from loglearn_tf.datasets.clips import Clip, DataSet
 from loglearn_tf.datasets.few_shot import draw_clips
 from loglearn_tf.features import MelStore
-from loglearn_tf.layers import build_compression
+from loglearn_tf.layers import build_compression, minus_distance
 from loglearn_tf.models import build_model
-from loglearn_tf.models.prototypical import minus_distance
 from loglearn_tf.pipeline import Episodes, episodes
 from loglearn_tf.study import RunSpec
 from loglearn_tf.training import CompiledModels, Outcome, compile_as_published, scored

@@ -204,7 +204,7 @@ def _format_table(dataset: str, rows: Sequence[Row]) -> str:
         if any(gain is not None for gain in gains):
             shown = ("" if gain is None else f"{100 * gain:+.1f}" for gain in gains)
             lines.append([model, "loglearn - logeps", *shown])
-    return "\n".join([table_title(dataset, rows), *_align(lines), *remarks(rows)])
+    return "\n".join([table_title(dataset, rows), align(lines, n_names=2), *remarks(rows)])
 
 
 def table_title(dataset: str, rows: Sequence[Row], what: str = "accuracy in %, mean over runs") -> str:
@@ -247,15 +247,16 @@ def _mean_over_folds(values: "Iterator[tuple[int, float]]") -> float | None:
     return sum(sum(runs) / len(runs) for runs in by_fold.values()) / len(by_fold)
 
 
-def _align(lines: Sequence[Sequence[str]]) -> list[str]:
-    """Names to the left, numbers to the right."""
+def align(lines: Sequence[Sequence[str]], *, n_names: int = 1) -> str:
+    """A table as text: names to the left, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    aligned = []
-    for line in lines:
-        names = [name.ljust(width) for name, width in zip(line[:2], widths[:2], strict=True)]
-        numbers = [number.rjust(width) for number, width in zip(line[2:], widths[2:], strict=True)]
-        aligned.append("  ".join(names + numbers))
-    return aligned
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if at < n_names else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
 
 
 def _read_json(path: Path) -> Row:

@@ -15,7 +15,7 @@ from loglearn_tf.config import Settings, load_settings
 from loglearn_tf.errors import ConfigError
 from loglearn_tf.files import storage, write_text
 from loglearn_tf.progress import format_seconds
-from loglearn_tf.results import read_result, result_files
+from loglearn_tf.results import align, read_result, result_files
 from loglearn_tf.study import RunSpec, plan_runs
 
 # In a study's folder.
@@ -156,17 +156,12 @@ def format_grid(state: Survey) -> str:
         lines.append((title, "", "", "", "", ""))
         for value in sorted({value_of(spec) for spec in specs}):
             lines.append(_line(state, f"  {value}", [spec for spec in specs if value_of(spec) == value]))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rows = [
-        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
-        for line in lines
-    ]
     warning = (
         f"{state.n_other:,} runs of this grid were made with other settings: `loglearn run` asks for another `name`."
         if state.n_other
         else ""
     )
-    return "\n".join([*(row.rstrip() for row in rows), "", *([warning] if warning else []), format_time_left(state)])
+    return "\n".join([align(lines), "", *([warning] if warning else []), format_time_left(state)])
 
 
 def format_time_left(state: Survey) -> str:

@@ -3,6 +3,7 @@
 from loglearn_tf.layers.compression import COMPRESSIONS, LearnableLog, LogEps, NoCompression, build_compression
 from loglearn_tf.layers.frontend import MelSpectrogram
 from loglearn_tf.layers.normalization import BatchNormalization
+from loglearn_tf.layers.prototypes import Prototypes, minus_distance
 
 __all__ = [
     "COMPRESSIONS",
@@ -11,5 +12,7 @@ __all__ = [
     "LogEps",
     "MelSpectrogram",
     "NoCompression",
+    "Prototypes",
     "build_compression",
+    "minus_distance",
 ]

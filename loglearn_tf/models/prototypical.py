@@ -1,74 +1,13 @@
 """Prototypical networks: a VGG that embeds patches; a class is the mean of its support's embeddings."""
 
-from typing import Any
-
 import keras
-from keras import ops
 
+from loglearn_tf.layers import Prototypes
 from loglearn_tf.models.base import N_MELS, PATCH_FRAMES, dense, dropout, normalised_input
 from loglearn_tf.models.vgg import vgg_blocks
 
 EMBEDDING_SIZE = 10  # for both data sets, whatever their number of classes
 N_FILTERS = 128
-DISTANCES = ("mean_squared", "squared_euclidean")
-
-
-@keras.saving.register_keras_serializable(package="loglearn_tf")
-class Prototypes(keras.layers.Layer):  # type: ignore[misc]
-    """Logits of embeddings: minus their distance to every class's prototype.
-
-    The prototypes are a weight that no gradient moves: training leaves them in the model, so that a saved one
-    classifies new clips.
-
-    Args:
-        n_classes: Number of prototypes.
-        distance: `"mean_squared"`, the mean squared difference over the embedding, which the reference code calls
-            Euclidean; or `"squared_euclidean"`, its sum.
-        **kwargs: `name`, `dtype`, for the base layer.
-
-    Input shape:
-        `(batch, embedding_size)`.
-
-    Output shape:
-        `(batch, n_classes)`, <= 0.
-
-    Attributes:
-        prototypes: `(n_classes, embedding_size)` float32, zero until training sets them.
-
-    Raises:
-        ValueError: If there is no such distance.
-
-    Reference:
-        Snell, Swersky and Zemel, arXiv:1703.05175, 2017; reference code, `src/pn_train.py`.
-    """
-
-    def __init__(self, *, n_classes: int, distance: str = "mean_squared", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if distance not in DISTANCES:
-            raise ValueError(f"`distance` must be one of {DISTANCES}. Received: distance={distance!r}.")
-        self.n_classes = n_classes
-        self.distance = distance
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        self.prototypes = self.add_weight(
-            name="prototypes", shape=(self.n_classes, input_shape[-1]), initializer="zeros", trainable=False
-        )
-        self.built = True
-
-    def call(self, embedding: Any) -> Any:
-        return minus_distance(embedding, self.prototypes, self.distance)
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (input_shape[0], self.n_classes)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "n_classes": self.n_classes, "distance": self.distance}
-
-
-def minus_distance(embedding: Any, prototypes: Any, distance: str) -> Any:
-    """`(batch, size)` embeddings and `(n_classes, size)` prototypes to `(batch, n_classes)` logits."""
-    squares = (embedding[:, None, :] - prototypes[None, :, :]) ** 2
-    return -(ops.mean(squares, axis=-1) if distance == "mean_squared" else ops.sum(squares, axis=-1))
 
 
 def build_prototypical(

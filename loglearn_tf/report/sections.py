@@ -7,6 +7,16 @@ from pathlib import Path
 import yaml
 
 from loglearn_tf.errors import ConfigError
+from loglearn_tf.mel_power import (
+    KNEES_HEAD,
+    PER_CLASS_HEAD,
+    START_ALPHA,
+    START_BETA,
+    MelPower,
+    explain,
+    knees_moved,
+    per_class,
+)
 from loglearn_tf.progress import format_seconds
 from loglearn_tf.report.document import Block, Bullets, Facts, Grid, Heading, Judgement, Listing, Paragraph
 from loglearn_tf.report.names import (
@@ -141,6 +151,24 @@ def all_numbers(summary: str, comparisons: Sequence[Comparison]) -> Grid:
         ),
         summary,
     )
+
+
+def why(powers: Sequence[MelPower], done: Sequence[Row]) -> list[Block]:
+    """What the starting knee flattens of each data set, and how far training moved it."""
+    blocks: list[Block] = []
+    for power in powers:
+        rows = [row for row in done if row["dataset"] == power.dataset]
+        blocks.append(Heading(dataset_name(power.dataset)))
+        blocks.append(Paragraph(" ".join(explain(power, alpha=START_ALPHA, beta=START_BETA))))
+        moved = [(model_name(model), *more) for model, *more in knees_moved(rows)]
+        if moved:
+            blocks += [
+                Paragraph("How far training moved the knee, as a multiple of where it began:"),
+                Grid(KNEES_HEAD, tuple(moved)),
+            ]
+        classes = tuple(per_class(power, knee=START_BETA / START_ALPHA))
+        blocks.append(Grid(PER_CLASS_HEAD, classes, "Mel power by class, and what the starting knee leaves of it"))
+    return blocks
 
 
 def how_to_read(margin: float, confidence: float) -> list[Block]:

@@ -4,10 +4,12 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 
 from matplotlib.figure import Figure
 
 from loglearn_tf.files import storage, write_bytes, write_text
+from loglearn_tf.mel_power import EDGES, START_ALPHA, START_BETA, MelPower, read_mel_power
 from loglearn_tf.report import figures, sections, tables
 from loglearn_tf.report.document import Block, Document, Heading, Paragraph, Picture, Section, markdown, page
 from loglearn_tf.report.names import compression_name, dataset_name, datasets_in_order, model_name, models_in_order
@@ -59,6 +61,9 @@ def write_report(
     pictures = _pictures(
         datasets, means, read_traces(study_dir, done, unreadable), read_scores(study_dir, done, unreadable)
     )
+    powers = [power for dataset in datasets if (power := read_mel_power(study_dir, dataset)) is not None]
+    for power in powers:
+        pictures.append(_curves(power, done))
     _write_tables(study_dir / "tables", [table for group in made_tables.values() for table in group])
     svgs = _write_figures(study_dir / "figures", {stem: figure for _, stem, figure, _ in pictures if figure})
 
@@ -70,6 +75,7 @@ def write_report(
             Section("verdicts", "The published findings", sections.findings(published.source, verdicts, margin)),
             Section("tables", "Tables", _table_blocks(made_tables, comparisons)),
             Section("figures", "Figures", _figure_blocks(pictures, svgs)),
+            *([Section("why", "Why only the knee can matter", sections.why(powers, done))] if powers else []),
             *extra,
             Section("reading", "How to read it", sections.how_to_read(margin, confidence)),
             Section("missing", "What is missing", sections.what_is_missing(study_dir, rows, comparisons, unreadable)),
@@ -206,6 +212,29 @@ def _confusions(dataset: str, scores: Mapping[Kind, Scores]) -> Iterable[_Drawn]
         yield f"{name}: confusions", _stem(dataset, model, "confusion"), figures.draw_confusion(shown), caption
 
 
+def _curves(power: MelPower, done: Sequence[Row]) -> _Drawn:
+    """The curves at the start, and at the end by the medians of each network's runs."""
+    name = dataset_name(power.dataset)
+    ends: dict[str, tuple[float, float]] = {}
+    rows = [row for row in done if row["dataset"] == power.dataset and row["compression"] == "loglearn"]
+    for model in models_in_order(row["model"] for row in rows):
+        values = [(row["alpha"], row["beta"]) for row in rows if row["model"] == model]
+        alpha, beta = (median(one) for one in zip(*values, strict=True))
+        ends[f"end, {model_name(model)}"] = (alpha, beta)
+    labelled = {"start": (START_ALPHA, START_BETA), **ends}
+    figure = figures.draw_compression_curves(
+        edges=EDGES,
+        counts=power.counts.sum(axis=0),
+        alphas={label: alpha for label, (alpha, _) in labelled.items()},
+        betas={label: beta for label, (_, beta) in labelled.items()},
+    )
+    caption = (
+        f"{name}: the compression at the start and, by the medians of each network's runs, at the end, over the "
+        "histogram of the mel power of all clips. Left of a knee the curve is flat."
+    )
+    return f"{name}: what the compression flattens", _stem(power.dataset, "curves"), figure, caption
+
+
 def _figure_blocks(pictures: Sequence[_Drawn], svgs: Mapping[str, str]) -> list[Block]:
     blocks: list[Block] = []
     previous = ""
@@ -227,7 +256,7 @@ def _write_figures(folder: Path, drawn: Mapping[str, Figure]) -> dict[str, str]:
             path = folder / f"{stem}.{ending}"
             write_bytes(path, content)
             written.add(path)
-    _remove_others(folder, r".+-(accuracy|trajectories|classes|confusion)\.(svg|pdf)", written)
+    _remove_others(folder, r".+-(accuracy|trajectories|classes|confusion|curves)\.(svg|pdf)", written)
     return svgs
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from loglearn_tf import LearnableLog, build_model
-from loglearn_tf.models.prototypical import Prototypes
+from loglearn_tf.layers import Prototypes
 
 
 def n_trainable(model: keras.Model) -> int:
