@@ -90,6 +90,15 @@ def test_a_study_leaves_whole_run_folders_and_one_table(undisturbed):
         assert result["synthetic"] is True and "git_commit" in result["versions"]
 
 
+def test_a_study_ends_with_its_report(undisturbed, us8k_root):
+    study = undisturbed / "runs" / "us8k"
+    done = loglearn("run", ROOT / "experiments" / "us8k.yaml", *short_overrides(us8k_root, undisturbed))
+    assert f"Report: {study / 'report.html'}" in done.stdout
+    page = (study / "report.html").read_text()
+    assert "SYNTHETIC DATA" in page and "Why only the knee can matter" in page and "Table 2." in page
+    assert (study / "figures" / "us8k-curves.svg").is_file() and (study / "tables" / "table1.tex").is_file()
+
+
 def test_a_second_call_does_nothing_again_and_prints_the_same_table(undisturbed, us8k_root):
     before = files(undisturbed)
     overrides = [*short_overrides(us8k_root, undisturbed), "save_models=true"]
@@ -97,7 +106,10 @@ def test_a_second_call_does_nothing_again_and_prints_the_same_table(undisturbed,
     assert "8 of 8 runs are done already" in done.stderr
     assert done.stdout.startswith("SYNTHETIC DATA, not UrbanSound8K")
     after = files(undisturbed)
-    assert {name for name in before if after[name] != before[name]} == {"runs/us8k/results.csv", "runs/us8k/study.yaml"}
+    changed = {name for name in before if after[name] != before[name]}
+    assert {"runs/us8k/results.csv", "runs/us8k/report.html"} <= changed
+    assert not any(name.startswith(("runs/us8k/us8k/", "stores/")) for name in changed)
+    assert set(after) == set(before)
     plan = loglearn("plan", ROOT / "experiments" / "us8k.yaml", *short_overrides(us8k_root, undisturbed))
     assert "all 8 8 0 0" in " ".join(plan.stdout.split()) and "Nothing is left to do." in plan.stdout
 
