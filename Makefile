@@ -67,10 +67,7 @@ $(VENV)/.installed: setup.cfg setup.py pyproject.toml
 	@touch $@
 
 # What the tests need beside: pytest, and ray for the tests on a cluster.
-$(VENV)/.installed-tensorboard: install  ## trajectories of alpha, beta and knee of what was run (RUNS_DIR=), in the browser
-	$(VENV)/bin/tensorboard --logdir $(RUNS_DIR)
-
-test: $(VENV)/.installed
+$(VENV)/.installed-test: $(VENV)/.installed
 	@$(PIP_INSTALL) ".[$(TFIO)test,cluster]"
 	@touch $@
 

@@ -1,6 +1,10 @@
 """What the README shows works as shown."""
 
+import os
 import re
+import shlex
+import shutil
+import subprocess
 
 import pytest
 from conftest import ROOT
@@ -25,3 +29,43 @@ def test_targets_and_files_it_names_exist():
     for path in re.findall(r"(?:experiments|data)/[\w.]+\.(?:yaml|md)", README):
         assert (ROOT / path).is_file(), path
     assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    # Without what a `make test` around this test hands on.
+    env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    return subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, check=True, env=env)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize(
+    ("target", "last"),
+    [
+        ("demo", "loglearn run experiments/demo.yaml"),
+        ("us8k", "loglearn run experiments/us8k.yaml"),
+        ("tut", "loglearn run experiments/tut.yaml"),
+        ("test", "python -m pytest"),
+        ("tensorboard", "tensorboard --logdir runs"),
+        ("lint", "mypy"),
+    ],
+)
+def test_make_does_what_it_says(target, last):
+    done = make("-n", target)
+    assert last in done.stdout.splitlines()[-1]
+    assert not done.stderr  # as "overriding recipe for target"
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_narrowing_by_make_is_narrowing_by_overrides():
+    narrowed = ["DATA=/my data", "FOLDS=1 2", "N_SHOT=1,10", "RUNS=2", "MODELS=vgg", "WORKERS=3", "SET=threads=2"]
+    done = make("-n", "us8k", *narrowed)
+    overrides = [
+        "data.root=/my data",
+        "folds=[1,2]",
+        "n_shot=[1,10]",
+        "runs=2",
+        "models=[vgg]",
+        "workers=3",
+        "threads=2",
+    ]
+    assert shlex.split(done.stdout.splitlines()[-1])[-len(overrides) :] == overrides
