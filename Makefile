@@ -84,7 +84,7 @@ tensorboard: install  ## trajectories of alpha, beta and knee of what was run (R
 	$(VENV)/bin/tensorboard --logdir $(RUNS_DIR)
 
 test: $(VENV)/.installed-test  ## the tests
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 lint: $(VENV)/.installed-test  ## ruff and mypy
 	@$(PIP_INSTALL) ".[$(TFIO)test,cluster,dev]"

@@ -44,7 +44,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("demo", "loglearn run experiments/demo.yaml"),
         ("us8k", "loglearn run experiments/us8k.yaml"),
         ("tut", "loglearn run experiments/tut.yaml"),
-        ("test", "python -m pytest"),
+        ("test", "python -m pytest --numprocesses=auto"),
         ("tensorboard", "tensorboard --logdir runs"),
         ("lint", "mypy"),
     ],

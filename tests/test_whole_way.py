@@ -204,6 +204,8 @@ def test_ctrl_c_ends_at_once_and_says_how_to_go_on(us8k_root, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Shells start background jobs, as the one that runs these tests may be, with SIGINT ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     study = tmp_path / "runs" / "us8k"
     while not list(study.rglob("result.json")):
