@@ -214,7 +214,7 @@ def test_ctrl_c_ends_at_once_and_says_how_to_go_on(us8k_root, tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert "Stopped. Finished runs are kept; the same command goes on from here." in said
+    assert "Stopped. What was finished is kept; the same command goes on from here." in said
     assert "Traceback" not in said
     deadline = time.monotonic() + 10
     with pytest.raises(ProcessLookupError):  # no process is left
