@@ -112,15 +112,19 @@ def split_done(
         ConfigError: If any run in the study's folder, also one that is not asked for, was done with other settings or
             other clips: the study's table must not mix the two.
     """
+    finished = set()
     for path, row in _rows(study_dir):
-        changed = differences(identity, row["identity"]) if row["status"] == "done" else []
+        if row["status"] != "done":
+            continue
+        changed = differences(identity, row["identity"])
         if changed:
             raise ConfigError(
                 f"{path.parent} was made with other settings: {'; '.join(changed[:3])}. "
                 f"Give this study another name (`name=...`), or remove {study_dir}."
             )
-    done = [spec for spec in specs if is_done(study_dir, spec)]
-    return done, [spec for spec in specs if spec not in set(done)]
+        finished.add(path.parent)
+    done = [spec for spec in specs if study_dir / spec.folder in finished]
+    return done, [spec for spec in specs if study_dir / spec.folder not in finished]
 
 
 def read_runs(study_dir: Path) -> list[Row]:
