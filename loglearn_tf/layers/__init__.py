@@ -1,6 +1,7 @@
 """Keras layers: the mel front end and the compressions; usable in any model, alone."""
 
 from loglearn_tf.layers.compression import COMPRESSIONS, LearnableLog, LogEps, NoCompression, build_compression
+from loglearn_tf.layers.convolution import Conv2D
 from loglearn_tf.layers.frontend import MelSpectrogram
 from loglearn_tf.layers.normalization import BatchNormalization
 from loglearn_tf.layers.prototypes import Prototypes, minus_distance
@@ -8,6 +9,7 @@ from loglearn_tf.layers.prototypes import Prototypes, minus_distance
 __all__ = [
     "COMPRESSIONS",
     "BatchNormalization",
+    "Conv2D",
     "LearnableLog",
     "LogEps",
     "MelSpectrogram",

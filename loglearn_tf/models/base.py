@@ -5,6 +5,8 @@ from typing import Any
 
 import keras
 
+from loglearn_tf.layers import Conv2D
+
 PATCH_FRAMES = 128  # 2.972 s at hop 1024 and 44.1 kHz
 N_MELS = 128
 # The reference adds 0.001 * sum(w ** 2 / 2) over conv and dense kernels; Keras' L2 has no half.
@@ -32,7 +34,7 @@ def normalised_input(log_mel: keras.KerasTensor, *, axis: int) -> keras.KerasTen
 
 def conv(x: Any, filters: int, kernel: tuple[int, int], *, name: str, seed: int, l2: float, **kwargs: Any) -> Any:
     """Convolution over (time, mel) with the experiment's initialiser and weight decay."""
-    return keras.layers.Conv2D(filters, kernel, name=name, **_kernel(name, seed, l2), **kwargs)(x)
+    return Conv2D(filters, kernel, name=name, **_kernel(name, seed, l2), **kwargs)(x)
 
 
 def dense(x: Any, units: int, *, name: str, seed: int, l2: float, **kwargs: Any) -> Any:

@@ -1,0 +1,128 @@
+"""The wide convolution is Keras' own: numbers, gradients, saved form."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from loglearn_tf import build_model
+from loglearn_tf.layers import Conv2D
+
+
+def twins(shape, *args, **kwargs):
+    """Our layer and Keras', with equal weights."""
+    layers = Conv2D(*args, **kwargs), keras.layers.Conv2D(*args, **kwargs)
+    for layer in layers:
+        layer.build(shape)
+    rng = np.random.default_rng(1)
+    weights = [rng.normal(size=weight.shape) for weight in layers[0].get_weights()]
+    for layer in layers:
+        layer.set_weights(weights)
+    return layers
+
+
+def noise(*shape):
+    return np.random.default_rng(0).normal(-6, 3, shape).astype("float32")
+
+
+SILENCE = np.zeros((2, 20, 16, 1), "float32")  # every place of the map is its maximum
+HALF_SILENT = np.concatenate([noise(1, 20, 16, 1), SILENCE])
+
+
+def highest(map_):
+    return tf.reduce_max(map_, axis=(1, 2))
+
+
+def all_places(map_):
+    return tf.reduce_sum(map_**2, axis=(1, 2))
+
+
+def mean_of_halves(map_):
+    return tf.reduce_sum(tf.nn.relu(map_[:, ::2]), axis=(1, 2))
+
+
+@pytest.mark.parametrize("x", [noise(3, 20, 16, 1), noise(1, 3, 12, 1), SILENCE, HALF_SILENT], ids=lambda x: x.shape)
+@pytest.mark.parametrize("pool", [highest, all_places, mean_of_halves])
+def test_numbers_and_gradients_are_those_of_keras(x, pool):
+    """Gradients that are zero almost everywhere, nowhere, and in part take different ways."""
+    found = []
+    for layer in twins(x.shape, 5, (3, 12)):
+        inputs = tf.constant(x)
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            y = layer(inputs)
+            loss = tf.reduce_sum(pool(y) * tf.constant([1.0, -2.0, 0.5, 3.0, 0.0]))
+        found.append([y, *tape.gradient(loss, [inputs, layer.kernel.value, layer.bias.value])])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5 * max(np.abs(theirs).max(), 1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "kwargs"),
+    [
+        ((2, 9, 16, 2), (3, 12), {}),  # two channels
+        ((2, 9, 16, 1), (3, 5), {}),  # narrow
+        ((2, 9, 16, 1), (3, 12), {"padding": "same"}),
+        ((2, 9, 16, 1), (3, 12), {"strides": (2, 1)}),
+        ((2, 9, 16, 1), (3, 8), {"dilation_rate": (1, 2)}),
+    ],
+)
+def test_other_shapes_are_keras_own_code(shape, kernel, kwargs):
+    ours, theirs = (layer(noise(*shape)) for layer in twins(shape, 4, kernel, **kwargs))
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_any_number_of_frames_and_an_activation():
+    ours, theirs = twins((None, None, 16, 1), 4, (3, 12), activation="elu")
+    symbolic = ours(keras.Input((None, 16, 1)))
+    assert symbolic.shape == (None, None, 5, 4)
+    for frames in (3, 50):
+        x = noise(2, frames, 16, 1)
+        np.testing.assert_allclose(tf.function(ours)(x), theirs(x), rtol=1e-4, atol=1e-4)
+
+
+def test_half_precision():
+    ours, theirs = twins((None, 20, 16, 1), 4, (3, 12), dtype="mixed_float16")
+    x = noise(2, 20, 16, 1)
+    assert ours(x).dtype == tf.float16
+    np.testing.assert_allclose(ours(x), theirs(x), rtol=1e-2, atol=0.1)
+
+
+def test_timbre_trains_as_with_keras_layer(tmp_path):
+    """Whole steps by `fit`, with weight decay and clipping: the same weights and losses."""
+    model = build_model("timbre", seed=3)
+    model.save(tmp_path / "timbre.keras")
+    stock = keras.models.load_model(tmp_path / "timbre.keras")
+    assert type(stock.get_layer("conv")) is keras.layers.Conv2D is not type(model.get_layer("conv"))
+    mel = (10 ** np.random.default_rng(0).uniform(-8, 2, (12, 128, 128))).astype("float32")
+    labels = np.arange(12) % 10
+    losses = []
+    for network in (model, stock):
+        network.compile(
+            keras.optimizers.SGD(0.1, global_clipnorm=5.0),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            jit_compile=False,
+        )
+        losses.append(network.fit(mel, labels, batch_size=6, epochs=3, shuffle=False, verbose=0).history["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    for ours, theirs in zip(model.get_weights(), stock.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4 * max(np.abs(theirs).max(), 1e-2))
+
+
+def test_saved_files_load_without_this_package(tmp_path):
+    model = keras.Sequential([keras.Input((20, 16, 1)), Conv2D(4, (3, 12)), keras.layers.GlobalMaxPooling2D()])
+    x = noise(2, 20, 16, 1)
+    model.save(tmp_path / "wide.keras")
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", model(x))
+    program = """
+import keras, numpy, sys
+model = keras.models.load_model("wide.keras")
+assert type(model.layers[0]) is keras.layers.Conv2D
+numpy.testing.assert_allclose(model(numpy.load("x.npy")), numpy.load("y.npy"), rtol=1e-4, atol=1e-4)
+assert "loglearn_tf" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
