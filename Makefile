@@ -37,7 +37,7 @@ print('tfio,' if sys.version_info < (3, 13) and (p.system(), p.machine()) in \
 PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo us8k tut tensorboard test lint clean
+.PHONY: help install demo us8k tut tensorboard test test-matrix lint clean
 
 help:  ## this text
 	@echo "Learning the logarithmic compression of mel spectrograms: loglearn against log-EPS."
@@ -86,10 +86,13 @@ tensorboard: install  ## trajectories of alpha, beta and knee of what was run (R
 test: $(VENV)/.installed-test  ## the tests
 	$(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
+test-matrix:  ## saved models on TensorFlow 2.17 and the newest, JAX and PyTorch; in .matrix, some 8 GB
+	$(PYTHON) tests/matrix/run.py
+
 lint: $(VENV)/.installed-test  ## ruff and mypy
 	@$(PIP_INSTALL) ".[$(TFIO)test,cluster,dev]"
 	$(VENV)/bin/ruff check loglearn_tf experiments tests
 	$(VENV)/bin/mypy
 
-clean:  ## remove .venv and caches; data, stores and runs stay
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## remove .venv, .matrix and caches; data, stores and runs stay
+	rm -rf $(VENV) .matrix build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

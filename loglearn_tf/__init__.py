@@ -12,7 +12,7 @@ import wrapt
 
 if TYPE_CHECKING:
     from loglearn_tf.layers import COMPRESSIONS, LearnableLog, LogEps, MelSpectrogram
-    from loglearn_tf.models import MODELS, build_model
+    from loglearn_tf.models import MODELS, build_model, clip_classifier
 
 __version__ = "0.1.0"
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "LogEps",
     "MelSpectrogram",
     "build_model",
+    "clip_classifier",
 ]
 
 _HOMES = {
@@ -31,6 +32,7 @@ _HOMES = {
     "MelSpectrogram": "loglearn_tf.layers",
     "MODELS": "loglearn_tf.models",
     "build_model": "loglearn_tf.models",
+    "clip_classifier": "loglearn_tf.models",
 }
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,49 @@ def _write_report(study_dir: Path, **more: Any) -> None:
     print(f"Report: {write_report(study_dir, **more)}")
 
 
+def _predict(options: argparse.Namespace) -> int:
+    from loglearn_tf import predict, saved_models
+
+    if options.top < 1:
+        raise ConfigError(f"`--top` must be at least 1. Received: {options.top}.")
+    model = saved_models.load_model(options.model)
+    names = saved_models.head_of(model, options.model).class_names
+    sounds = predict.find_sounds(options.sounds)
+    write = predict.writer(options.format, names, top=options.top, out=sys.stdout)
+    n_unreadable = 0
+    # On a terminal the table is the progress.
+    silent = sys.stdout.isatty() or len(sounds) == 1
+    with nullcontext() if silent else Progress("Files", len(sounds)) as progress:
+        for prediction in predict.predict(model, sounds, workers=available_cores(), where=options.model):
+            if prediction.probabilities is None:
+                n_unreadable += 1
+                print(f"loglearn: {prediction.error}", file=sys.stderr)
+            else:
+                write(prediction)
+            if progress is not None:
+                progress.advance(failed=prediction.probabilities is None)
+    if n_unreadable:
+        print(f"loglearn: {n_unreadable:,} of {len(sounds):,} files cannot be read.", file=sys.stderr)
+    return SOME_RUNS_FAILED if n_unreadable else DONE
+
+
+def _export(options: argparse.Namespace) -> int:
+    from loglearn_tf import export, saved_models
+
+    model = saved_models.load_model(options.model)
+    beside = options.model if options.model.is_dir() else options.model.parent
+    default = beside / {"savedmodel": "savedmodel", "tflite": "model.tflite"}[options.to]
+    print(export.export_model(model, options.output or default, to=options.to))
+    return DONE
+
+
+def _show(options: argparse.Namespace) -> int:
+    from loglearn_tf import saved_models
+
+    print(saved_models.describe(saved_models.load_model(options.model)))
+    return DONE
+
+
 def _synthetic(options: argparse.Namespace) -> int:
     _make_synthetic(options.name, options.root, options.clips_per_class, seed=options.seed)
     print(f"A SYNTHETIC data set in the layout of {options.name} is in {options.root}")
@@ -285,7 +329,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="loglearn",
         description="Learning the logarithmic compression of mel spectrograms: the experiment and its comparison.",
-        epilog="Exit codes: 0 done, 1 some runs failed, 2 wrong input, 130 interrupted.",
+        epilog="Exit codes: 0 done, 1 some runs or files failed, 2 wrong input, 130 stopped.",
     )
     parser.add_argument("--version", action="version", version=f"loglearn_tf {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -315,6 +359,17 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--margin", type=float, default=2.0, metavar="POINTS", help="differences below it count as none (default: 2)"
     )
+    predicted = add("predict", _predict, [common], "say what a saved model hears in sound files")
+    predicted.add_argument("model", type=Path, help="model.keras of a run, its run folder, or any clip classifier")
+    predicted.add_argument("sounds", type=Path, nargs="+", help="sound files, or folders to search for them")
+    predicted.add_argument("--top", type=int, default=3, metavar="K", help="most probable classes to name (default: 3)")
+    predicted.add_argument("--format", choices=("table", "csv", "jsonl"), default="table")
+    exported = add("export", _export, [common], "write a saved model as SavedModel or TFLite")
+    exported.add_argument("model", type=Path, help="run folder with model.keras, or a .keras file")
+    exported.add_argument("--to", choices=("savedmodel", "tflite"), required=True)
+    exported.add_argument("--output", type=Path, help="default: beside the model")
+    shown = add("show", _show, [common], "describe a saved model: front end, classes, alpha, beta, knee and curve")
+    shown.add_argument("model", type=Path, help="run folder with model.keras, or a .keras file")
     data = commands.add_parser("data", help="make or look after data sets")
     data_commands = data.add_subparsers(title="commands", required=True, metavar="COMMAND")
     made = data_commands.add_parser(

@@ -181,7 +181,7 @@ class Settings(_Settings):
         workers: Processes that train side by side; `null` for one a core.
         threads: Of each process. One is fastest for many runs, and results with more differ in their last digits.
         ray: Where given, runs are done by this cluster.
-        save_models: Whether every run keeps its trained `model.keras`.
+        save_models: Whether every run keeps its trained `model.keras`, from waveform to probabilities.
         tensorboard: Runs that keep event files: `all`; `first`, run 0 of the first fold of every cell of model,
             compression and n, since thousands of event files make TensorBoard unusable; `none`.
     """
@@ -195,7 +195,7 @@ class Settings(_Settings):
         tuple[Literal["sb_cnn", "vgg", "timbre", "prototypical"], ...], BeforeValidator(_as_list), Field(min_length=1)
     ]
     compressions: Annotated[
-        tuple[Literal["loglearn", "logeps", "none"], ...], BeforeValidator(_as_list), Field(min_length=1)
+        tuple[Literal["loglearn", "logeps", "log", "none"], ...], BeforeValidator(_as_list), Field(min_length=1)
     ]
     n_shot: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_as_list), Field(min_length=1)]
     folds: Annotated[tuple[int, ...], BeforeValidator(_as_list), Field(min_length=1)]

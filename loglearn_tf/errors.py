@@ -28,5 +28,9 @@ class ClusterError(LoglearnError):
     """There is no such Ray cluster, or it cannot do the runs."""
 
 
+class ModelError(LoglearnError):
+    """A file is no saved model, or not one that does what was asked."""
+
+
 class AudioError(DataError):
     """One audio file cannot be decoded; names the file, the reason and the remedy."""

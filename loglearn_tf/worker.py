@@ -83,7 +83,7 @@ class Worker:
                 if log_dir:
                     _log_hparams(log_dir, spec, settings, outcome.accuracy, epochs=len(outcome.history) - 1)
                 if settings.save_models:
-                    outcome.model.save(scratch / "model.keras")
+                    self._deployable(spec, outcome.model).save(scratch / "model.keras")
                 files = {
                     path.relative_to(scratch).as_posix(): path.read_bytes()
                     for path in sorted(scratch.rglob("*"))
@@ -117,6 +117,21 @@ class Worker:
             "peak_memory_mib": peak.mib(),
         }
         return Record(result, {**_settings_file(self.work), **files})
+
+    def _deployable(self, spec: RunSpec, network: Any) -> Any:
+        """The network with front end and mean over patches: what the evaluation did, as one model."""
+        from loglearn_tf.models import clip_classifier
+
+        settings = self.work.settings
+        episodic = spec.model == "prototypical"
+        return clip_classifier(
+            network,
+            class_names=self.work.dataset.classes,
+            front_end=settings.features.front_end,
+            features_compression=settings.features.compression,
+            hop=settings.episodic.patch_hop if episodic else settings.evaluation.hop,
+            mean="geometric" if episodic else "arithmetic",
+        )
 
 
 def failure(spec: RunSpec, work: Work, error: str, *, final: bool = False) -> Record:

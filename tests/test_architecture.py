@@ -48,12 +48,16 @@ MAY_IMPORT = {
     "statistics": "errors",
     "mel_power": "errors files",
     "report": "report mel_power statistics status results study errors files progress",
-    "worker": "episodic training callbacks features results study config datasets",
+    # Models for use elsewhere.
+    "saved_models": "layers errors",
+    "predict": "saved_models audio errors",
+    "export": "saved_models models layers errors files",
+    "worker": "models episodic training callbacks features results study config datasets",
     "executors": "worker results study tensorflow_runtime",
     "cluster": "executors worker study config errors files tensorflow_runtime",
     # All of it.
-    "cli": "__init__ report mel_power cluster executors worker status results study features config datasets errors "
-    "files progress tensorflow_runtime",
+    "cli": "__init__ predict export saved_models report mel_power cluster executors worker status results study "
+    "features config datasets errors files progress tensorflow_runtime",
 }
 
 # DESIGN: "Imports flow". None may use one to its right, by whatever way round.

@@ -174,4 +174,4 @@ def test_light_commands_do_not_load_tensorflow(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "Exit codes: 0 done, 1 some runs failed, 2 wrong input, 130 interrupted." in done.stdout
+    assert "Exit codes: 0 done, 1 some runs or files failed, 2 wrong input, 130 stopped." in done.stdout

@@ -266,7 +266,7 @@ def test_unknown_key_in_a_file(write, text, key, nearest):
         ("n_shot=[]", "n_shot", "at least 1 item", "[]"),
         ("folds=first", "folds", "a valid integer", "'first'"),
         ("models=[vgg,lstm]", "models", "'sb_cnn', 'vgg', 'timbre' or 'prototypical'", "'lstm'"),
-        ("compressions=log", "compressions", "'loglearn', 'logeps' or 'none'", "'log'"),
+        ("compressions=ln", "compressions", "'loglearn', 'logeps', 'log' or 'none'", "'ln'"),
         ("protocol=pons2019", "protocol", "'pons2018' or 'clean'", "'pons2019'"),
         ("runs=0", "runs", "greater than or equal to 1", "0"),
         ("runs=two", "runs", "a valid integer", "'two'"),

@@ -23,16 +23,24 @@ MODULES_WITH_EXAMPLES = sorted(
 
 
 def test_public_names():
-    from loglearn_tf import COMPRESSIONS, MODELS, LearnableLog, LogEps, MelSpectrogram, build_model
+    from loglearn_tf import (
+        COMPRESSIONS,
+        MODELS,
+        LearnableLog,
+        LogEps,
+        MelSpectrogram,
+        build_model,
+        clip_classifier,
+    )
 
     assert all(issubclass(layer, keras.layers.Layer) for layer in (LearnableLog, LogEps, MelSpectrogram))
     assert {"loglearn", "logeps"} <= set(COMPRESSIONS)
     assert {"sb_cnn", "vgg", "timbre"} <= set(MODELS)
-    assert callable(build_model)
+    assert callable(build_model) and callable(clip_classifier)
 
 
 def test_all_and_dir_list_the_public_names():
-    names = ["COMPRESSIONS", "LearnableLog", "LogEps", "MODELS", "MelSpectrogram", "build_model"]
+    names = ["COMPRESSIONS", "LearnableLog", "LogEps", "MODELS", "MelSpectrogram", "build_model", "clip_classifier"]
     assert sorted(loglearn_tf.__all__) == sorted(names)
     assert {*names, "__version__"} <= set(dir(loglearn_tf))
 

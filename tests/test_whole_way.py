@@ -10,9 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from conftest import ROOT, short_overrides
+
+from loglearn_tf.predict import find_sounds, predict
+from loglearn_tf.saved_models import head_of, load_model
 
 # More moments than a quick check needs: LOGLEARN_KILLS=10 make test
 N_KILLS = int(os.environ.get("LOGLEARN_KILLS", "3"))
@@ -88,6 +92,21 @@ def test_a_study_leaves_whole_run_folders_and_one_table(undisturbed):
         assert settings["training"]["epochs"] == 2 and settings["versions"]["tensorflow"]
         result = json.loads((folder / "result.json").read_text())
         assert result["synthetic"] is True and "git_commit" in result["versions"]
+
+
+@pytest.mark.parametrize("model", ["prototypical", "sb_cnn", "timbre", "vgg"])
+def test_saved_models_predict_what_the_evaluation_gave(undisturbed, us8k_root, model):
+    folder = undisturbed / "runs" / "us8k" / "us8k" / model / "loglearn" / "n001" / "fold01" / "run00"
+    with (folder / "predictions.csv").open() as file:
+        expected = {row["clip_id"]: row for row in csv.DictReader(file)}
+    classifier = load_model(folder)
+    names = head_of(classifier).class_names
+    found = list(predict(classifier, find_sounds([us8k_root / "audio" / "fold1"])))
+    assert len(found) == len(expected) == 20
+    for prediction in found:
+        row = expected[prediction.path.name]
+        np.testing.assert_allclose(prediction.probabilities, [float(row[f"p_{name}"]) for name in names], atol=1e-5)
+        assert names[prediction.probabilities.argmax()] == row["predicted"]
 
 
 def test_a_study_ends_with_its_report(undisturbed, us8k_root):

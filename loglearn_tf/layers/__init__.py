@@ -1,9 +1,10 @@
 """Keras layers: the mel front end and the compressions; usable in any model, alone."""
 
-from loglearn_tf.layers.compression import COMPRESSIONS, LearnableLog, LogEps, NoCompression, build_compression
+from loglearn_tf.layers.compression import COMPRESSIONS, LearnableLog, Log, LogEps, NoCompression, build_compression
 from loglearn_tf.layers.convolution import Conv2D
 from loglearn_tf.layers.frontend import MelSpectrogram
 from loglearn_tf.layers.normalization import BatchNormalization
+from loglearn_tf.layers.patches import MeanOverPatches
 from loglearn_tf.layers.prototypes import Prototypes, minus_distance
 
 __all__ = [
@@ -11,7 +12,9 @@ __all__ = [
     "BatchNormalization",
     "Conv2D",
     "LearnableLog",
+    "Log",
     "LogEps",
+    "MeanOverPatches",
     "MelSpectrogram",
     "NoCompression",
     "Prototypes",

@@ -8,7 +8,7 @@ from loglearn_tf.errors import DataError
 _DATASETS = {"us8k": "US8K", "tut": "ASC-TUT"}
 _MODELS = {"sb_cnn": "SB-CNN", "vgg": "VGG", "timbre": "TIMBRE", "prototypical": "Prototypical"}
 # The baseline first, as one reads a comparison.
-_COMPRESSIONS = {"logeps": "log-EPS", "loglearn": "loglearn", "none": "none"}
+_COMPRESSIONS = {"logeps": "log-EPS", "loglearn": "loglearn", "log": "log(10000 X + 1)", "none": "none"}
 
 
 def dataset_name(dataset: str) -> str:

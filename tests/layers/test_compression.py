@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from loglearn_tf.layers import COMPRESSIONS, LearnableLog, LogEps, NoCompression, build_compression
+from loglearn_tf.layers import COMPRESSIONS, LearnableLog, Log, LogEps, NoCompression, build_compression
 
 # Mel power from far below float64's eps to a very loud clip, and silence.
 MEL = np.concatenate([[0.0], np.logspace(-25, 4, 119)]).astype("float32").reshape(2, 6, 10)
 FLOAT64_EPS = 2.220446049250313e-16
 POLICIES = ("float32", "mixed_float16", "mixed_bfloat16", "float64")
-EVERY_LAYER = (LearnableLog, LogEps, NoCompression)
+EVERY_LAYER = (LearnableLog, Log, LogEps, NoCompression)
 
 
 def loglearn(mel, a=7.0, b=1.0):
@@ -74,6 +74,13 @@ class TestFormula:
         layer = LogEps(eps=1.19e-7)
         np.testing.assert_allclose(layer(MEL), np.log10(MEL.astype("float64") + 1.19e-7), rtol=1e-6, atol=1e-7)
 
+    def test_log_with_fixed_values(self):
+        np.testing.assert_allclose(Log()(MEL), np.log(1e4 * MEL.astype("float64") + 1), rtol=1e-6, atol=2e-7)
+        layer = Log(alpha=[1.0, 2.0, 3.0], beta=[0.5, 1.0, 4.0])
+        mel = random_mel(2, 5, 3)
+        np.testing.assert_allclose(layer(mel), np.log([1, 2, 3] * mel + [0.5, 1, 4]), rtol=1e-5, atol=1e-6)
+        assert float(Log().knee) == pytest.approx(1e-4)
+
     def test_no_compression_is_the_identity(self):
         np.testing.assert_array_equal(NoCompression()(MEL), MEL)
 
@@ -130,6 +137,98 @@ class TestOutOfGateValues:
         assert float(loaded.alpha) == pytest.approx(33.11545, rel=1e-6)
         assert float(loaded.beta) == pytest.approx(2.126928, rel=1e-6)
         np.testing.assert_allclose(loaded(MEL), loglearn(MEL, 3.5, 2.0), rtol=1e-6)
+
+
+class TestFromValues:
+    @pytest.mark.parametrize(("alpha", "beta"), [(10_000, 1), (1e-6, 1e-6), (3.5, 60.0), (1e6, 1e3)])
+    def test_begins_with_these_values(self, alpha, beta):
+        layer = LearnableLog.from_values(alpha=alpha, beta=beta, name="mine")
+        layer.build((None, 6, 10))
+        assert float(layer.alpha) == pytest.approx(alpha, rel=2e-6)
+        assert float(layer.beta) == pytest.approx(beta, rel=2e-6)
+        assert layer.name == "mine"
+
+    def test_is_the_inverse_of_the_gates(self):
+        layer = LearnableLog.from_values(alpha=np.exp(7.0), beta=np.log1p(np.exp(1.0)))
+        config = layer.get_config()
+        assert (config["alpha_pre_gate"], config["beta_pre_gate"]) == (pytest.approx(7.0), pytest.approx(1.0))
+
+    @pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf"), "1"])
+    @pytest.mark.parametrize("name", ["alpha", "beta"])
+    def test_values_must_be_above_zero(self, name, value):
+        with pytest.raises(ValueError, match=rf"^`{name}` must be .* Received: {name}={re.escape(repr(value))}\.$"):
+            LearnableLog.from_values(**{"alpha": 1.0, "beta": 1.0, name: value})
+
+
+class TestLearningRateFactor:
+    @pytest.mark.parametrize("factor", [0, 0.1, 1, 100.0])
+    def test_scales_gradients_and_nothing_else(self, factor):
+        plain, scaled = LearnableLog(), LearnableLog(learning_rate_factor=factor)
+        mel, gradients = tf.constant(random_mel(2, 6, 10)), []
+        for layer in (plain, scaled):
+            with tf.GradientTape() as tape:
+                tape.watch(mel)
+                loss = mean_square(layer, mel)
+            gradients.append(tape.gradient(loss, [*layer.trainable_weights, mel]))
+        np.testing.assert_array_equal(plain(mel), scaled(mel))
+        np.testing.assert_allclose(np.array(gradients[1][:2]), factor * np.array(gradients[0][:2]), rtol=1e-6)
+        np.testing.assert_array_equal(gradients[1][2], gradients[0][2])
+
+    @pytest.mark.parametrize("factor", [-1, float("nan"), "2", None])
+    def test_must_be_a_number_from_zero_on(self, factor):
+        with pytest.raises(ValueError, match=r"^`learning_rate_factor` must be .* Received: learning_rate_factor="):
+            LearnableLog(learning_rate_factor=factor)
+
+
+class TestCheckedInput:
+    BAD = [(-0.5, "-0.5"), (float("nan"), "nan"), (float("inf"), "inf"), (-float("inf"), "-inf")]
+
+    @pytest.mark.parametrize(("bad", "shown"), BAD)
+    def test_names_the_first_bad_value(self, bad, shown):
+        mel = random_mel(2, 6, 10)
+        mel[1, 2, 3] = mel[1, 5, 0] = bad
+        layer = LearnableLog(check_input=True, name="checked")
+        message = rf"layer `checked` must be mel power.* Received: {shown} at index \(1, 2, 3\), the first of 2"
+        with pytest.raises(ValueError, match=message):
+            layer(mel)
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"layer `checked` must be mel power(.|\n)*1 2 3"):
+            tf.function(layer)(mel)
+
+    def test_says_nothing_of_mel_power(self):
+        layer, plain = LearnableLog(check_input=True), LearnableLog()
+        np.testing.assert_array_equal(layer(MEL), plain(MEL))
+        np.testing.assert_allclose(tf.function(layer)(MEL), plain(MEL), rtol=3e-7, atol=1e-7)
+        mel = keras.Input((None, 10))
+        np.testing.assert_allclose(
+            keras.Model(mel, layer(mel)).predict(MEL, verbose=0), plain(MEL), rtol=3e-7, atol=1e-7
+        )
+
+    def test_without_it_bad_values_pass_as_described(self):
+        negative = LearnableLog()(np.array([[[-1e-4, -3.0, np.nan, np.inf]]], "float32")).numpy()[0, 0]
+        assert negative[0] < np.log(1.31326) and np.isnan(negative[1:3]).all() and negative[3] == np.inf
+
+
+class TestFolded:
+    @pytest.mark.parametrize("kwargs", [{}, {"per_band": True}, {"per_band": True, "axis": 1}])
+    def test_same_numbers_without_weights(self, kwargs):
+        layer = LearnableLog(name="mine", **kwargs)
+        layer.build((None, 6, 10))
+        rng = np.random.default_rng(0)
+        layer.set_weights([weight + rng.normal(size=weight.shape) for weight in layer.get_weights()])
+        folded = layer.folded()
+        np.testing.assert_allclose(folded(MEL), layer(MEL), rtol=1e-6, atol=2e-7)
+        assert type(folded) is Log and folded.weights == [] and folded.name == "mine"
+        again = Log.from_config(folded.get_config())
+        np.testing.assert_array_equal(again(MEL), folded(MEL))
+
+    def test_as_many_numbers_as_bands(self):
+        with pytest.raises(ValueError, match=r"`alpha` must hold one number for every mel band. Received: 2 numbers"):
+            Log(alpha=[1.0, 2.0])(MEL)
+
+    @pytest.mark.parametrize("value", [0, -1, [1.0, 0.0], [], "1", float("inf")])
+    def test_values_must_be_above_zero(self, value):
+        with pytest.raises(ValueError, match=r"^`(alpha|beta)` must be "):
+            Log(beta=value)
 
 
 class TestWeights:
@@ -189,6 +288,20 @@ class TestPerBand:
         # atol: band 1's logarithm comes close to zero, as beta = ln 2 there.
         np.testing.assert_allclose(layer(mel), loglearn(mel, a, b), rtol=1e-6, atol=2e-7)
 
+    def test_channels_may_follow_the_bands(self):
+        layer = LearnableLog(per_band=True, axis=-2)
+        layer.build((None, None, 3, 2))
+        a, b = np.array([7.0, 2.0, -1.0], "float32"), np.array([1.0, 0.0, 3.0], "float32")
+        layer.set_weights([a, b])
+        mel = random_mel(2, 5, 3, 2)
+        np.testing.assert_allclose(layer(mel), loglearn(mel, a[:, None], b[:, None]), rtol=1e-6, atol=2e-7)
+        assert layer.alpha.shape == (3,)
+
+    @pytest.mark.parametrize("axis", [0, -3, 3, 7])
+    def test_axis_must_be_one_of_the_input(self, axis):
+        with pytest.raises(ValueError, match="`axis"):
+            LearnableLog(per_band=True, axis=axis).build((None, 5, 10))
+
     def test_needs_a_fixed_number_of_bands(self):
         message = (
             "`per_band=True` needs a fixed number of mel bands on the last axis. Received: input_shape=(None, 5, None)."
@@ -216,7 +329,8 @@ class TestKerasCitizen:
 
     def test_config_holds_every_argument(self):
         config = LearnableLog(alpha_pre_gate=2.5, beta_pre_gate=-0.5, per_band=True, name="mine").get_config()
-        expected = {"name": "mine", "alpha_pre_gate": 2.5, "beta_pre_gate": -0.5, "per_band": True}
+        expected = {"name": "mine", "alpha_pre_gate": 2.5, "beta_pre_gate": -0.5, "per_band": True, "axis": -1}
+        expected |= {"learning_rate_factor": 1.0, "check_input": False}
         assert expected.items() <= config.items()
         assert LogEps().get_config()["eps"] == FLOAT64_EPS
 
@@ -250,6 +364,20 @@ class TestKerasCitizen:
         # No statistic crosses the batch: the loss of both is the mean of their losses.
         alone = [float(mean_square(layer, mel[i : i + 1])) for i in range(2)]
         assert float(mean_square(layer, mel)) == pytest.approx(np.mean(alone), rel=1e-6)
+
+    @pytest.mark.parametrize("kind", EVERY_LAYER)
+    def test_a_mask_and_an_unknown_length_pass(self, kind):
+        mel = keras.Input((None, 10))
+        model = keras.Model(mel, keras.layers.LSTM(2)(kind()(keras.layers.Masking(0.0)(mel))))
+        x = random_mel(2, 6, 10)
+        padded = np.concatenate([x, np.zeros((2, 3, 10), "float32")], axis=1)
+        np.testing.assert_allclose(model(padded), model(x), rtol=1e-5, atol=1e-6)
+
+    @pytest.mark.parametrize("kind", EVERY_LAYER)
+    def test_compiled_by_xla(self, kind):
+        layer = kind()
+        compiled = tf.function(layer, jit_compile=True)
+        np.testing.assert_allclose(compiled(MEL), layer(MEL), rtol=1e-6, atol=2e-7)
 
     @pytest.mark.parametrize("kind", EVERY_LAYER)
     def test_eager_equals_dataset_map_and_function(self, kind):
@@ -316,10 +444,10 @@ class TestErrors:
 
 class TestByName:
     def test_names_in_settings_and_results(self):
-        assert {"loglearn": LearnableLog, "logeps": LogEps, "none": NoCompression} == COMPRESSIONS
+        assert {"loglearn": LearnableLog, "logeps": LogEps, "log": Log, "none": NoCompression} == COMPRESSIONS
 
     @pytest.mark.parametrize(
-        ("name", "kind"), [("loglearn", LearnableLog), ("logeps", LogEps), ("none", NoCompression)]
+        ("name", "kind"), [("loglearn", LearnableLog), ("logeps", LogEps), ("log", Log), ("none", NoCompression)]
     )
     def test_builds_the_published_defaults_under_the_same_name(self, name, kind):
         layer = build_compression(name)
@@ -333,10 +461,10 @@ class TestByName:
         layer = keras.layers.ReLU()
         assert build_compression(layer) is layer
 
-    @pytest.mark.parametrize("unknown", ["log", "LearnableLog", None])
+    @pytest.mark.parametrize("unknown", ["ln", "LearnableLog", None])
     def test_unknown_name(self, unknown):
         message = (
-            "`compression` must be a Keras layer or one of ['logeps', 'loglearn', 'none']. "
+            "`compression` must be a Keras layer or one of ['log', 'logeps', 'loglearn', 'none']. "
             f"Received: compression={unknown!r}."
         )
         with pytest.raises(ValueError, match=re.escape(message)):

@@ -1,0 +1,143 @@
+"""Whole clips to class probabilities: a network applied to every patch of a clip, and the mean of its softmax."""
+
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+MEANS = ("arithmetic", "geometric")
+
+
+@keras.saving.register_keras_serializable(package="loglearn_tf")
+class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
+    """Class probabilities of a clip: the mean over its patches of the softmax of a network's logits.
+
+    Patches of the network's length begin every `hop` frames; a clip shorter than one is repeated to its length.
+    Patches are scored a few at a time, so that memory does not grow with the clip.
+
+    Args:
+        network: Model, `(batch, patch_frames, n_mels)` mel power to `(batch, n_classes)` logits.
+        class_names: One name for each logit; saved with the layer.
+        hop: Frames between patches; 1, as in the reference, scores every possible one.
+        mean: `"arithmetic"`, of the probabilities; `"geometric"`, of their logarithms, scaled to sum to 1, as the
+            reference does for prototypical networks.
+        patches_at_once: How many patches of each clip are scored together; changes speed and memory, not results.
+        **kwargs: `name`, `dtype`, for the base layer.
+
+    Input shape:
+        `(batch, frames, n_mels)`, mel power, any number of frames from 1 on.
+
+    Output shape:
+        `(batch, n_classes)` float32, rows that sum to 1.
+
+    Raises:
+        ValueError: If the network is no model of patches, if there are not as many class names as logits, or if an
+            argument is out of its range.
+
+    Reference:
+        FIDELITY, "Evaluation"; `evaluation.clip_probabilities` gives the same numbers for a mel store.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        *,
+        class_names: Sequence[str],
+        hop: int = 1,
+        mean: str = "arithmetic",
+        patches_at_once: int = 16,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        if not isinstance(network, keras.Model):
+            raise ValueError(f"`network` must be a Keras model. Received: network={network!r}.")
+        shapes = (tuple(network.input_shape), tuple(network.output_shape))
+        if [len(shape) for shape in shapes] != [3, 2] or None in (*shapes[0][1:], shapes[1][1]):
+            raise ValueError(
+                "`network` must map (batch, patch_frames, n_mels) to (batch, n_classes), all but the batch fixed. "
+                f"Received: a model of {shapes[0]} to {shapes[1]}."
+            )
+        names = [str(name) for name in class_names]
+        if len(names) != shapes[1][1] or len(set(names)) < len(names):
+            raise ValueError(
+                f"`class_names` must be different names, one for each of the network's {shapes[1][1]} logits. "
+                f"Received: class_names={names}."
+            )
+        for name, value in (("hop", hop), ("patches_at_once", patches_at_once)):
+            if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+                raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
+        if mean not in MEANS:
+            raise ValueError(f"`mean` must be one of {MEANS}. Received: mean={mean!r}.")
+        self.network = network
+        self.class_names = names
+        self.hop = int(hop)
+        self.mean = mean
+        self.patches_at_once = int(patches_at_once)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        n_mels = self.network.input_shape[2]
+        if len(input_shape) != 3 or input_shape[2] != n_mels:
+            raise ValueError(
+                f"The input must have the shape (batch, frames, {n_mels}), as the network's. Received: {input_shape}."
+            )
+        self.built = True
+
+    def call(self, mel: Any) -> Any:
+        patch_frames, n_mels = self.network.input_shape[1:]
+        n_frames = ops.shape(mel)[1]
+        # A clip shorter than a patch begins again at its end.
+        frames = ops.arange(ops.maximum(n_frames, patch_frames)) % n_frames
+        n_patches = 1 + (ops.shape(frames)[0] - patch_frames) // self.hop
+        per_step = self.patches_at_once
+        n_steps = (n_patches + per_step - 1) // per_step
+
+        def add_next(step: Any, total: Any) -> Any:
+            numbers = step * per_step + ops.arange(per_step)
+            # The last step may reach beyond the last patch; what it scores there counts nothing.
+            counts = ops.cast(numbers < n_patches, "float32")
+            starts = ops.minimum(numbers, n_patches - 1) * self.hop
+            rows = ops.take(frames, starts[:, None] + ops.arange(patch_frames)[None, :], axis=0)
+            patches = ops.reshape(ops.take(mel, rows, axis=1), (-1, patch_frames, n_mels))
+            logits = ops.cast(self.network(patches, training=False), "float32")
+            scores = ops.log_softmax(logits) if self.mean == "geometric" else ops.softmax(logits)
+            scores = ops.reshape(scores, (-1, per_step, len(self.class_names)))
+            return total + ops.sum(scores * counts[None, :, None], axis=1)
+
+        nothing = ops.zeros((ops.shape(mel)[0], len(self.class_names)), "float32")
+        mean = _loop(n_steps, add_next, nothing) / ops.cast(n_patches, "float32")
+        return ops.softmax(mean) if self.mean == "geometric" else mean
+
+    def compute_output_spec(self, mel: Any) -> keras.KerasTensor:
+        return keras.KerasTensor((mel.shape[0], len(self.class_names)), dtype="float32")
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "network": keras.saving.serialize_keras_object(self.network),
+            "class_names": self.class_names,
+            "hop": self.hop,
+            "mean": self.mean,
+            "patches_at_once": self.patches_at_once,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "MeanOverPatches":
+        network = keras.saving.deserialize_keras_object(config["network"])
+        return cls(**{**config, "network": network})
+
+
+def _loop(n_steps: Any, body: Any, start: Any) -> Any:
+    if keras.backend.backend() != "tensorflow":
+        return ops.fori_loop(0, n_steps, body, start)
+    import tensorflow as tf
+
+    # One step after another: side by side they would hold the activations of many.
+    return tf.while_loop(
+        lambda step, _: step < n_steps,
+        lambda step, total: (step + 1, body(step, total)),
+        (0, start),
+        shape_invariants=(tf.TensorSpec((), tf.int32), tf.TensorSpec((None, start.shape[1]), tf.float32)),
+        parallel_iterations=1,
+    )[1]

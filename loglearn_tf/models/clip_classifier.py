@@ -1,0 +1,82 @@
+"""The model to deploy: waveform in, class probabilities out, everything in one file."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from loglearn_tf.layers import LearnableLog, MeanOverPatches, MelSpectrogram, build_compression
+
+
+def clip_classifier(
+    network: keras.Model,
+    *,
+    class_names: Sequence[str],
+    front_end: Mapping[str, Any] | None = None,
+    features_compression: "str | keras.layers.Layer" = "none",
+    hop: int = 1,
+    mean: str = "arithmetic",
+) -> keras.Model:
+    """Joins the mel front end, patches, a trained network and the mean of its softmax into one model.
+
+    Args:
+        network: `(batch, patch_frames, n_mels)` mel power to `(batch, n_classes)` logits, as of `build_model`. Its
+            weights are shared, not copied.
+        class_names: One for each logit, in their order; saved in the file.
+        front_end: Arguments of `MelSpectrogram`, as the network was trained with; `None` for the defaults.
+        features_compression: Applied before the network, where it was trained on compressed features.
+        hop: Frames between patches; 1 scores every possible one, larger is faster.
+        mean: Of the patches' probabilities; see `MeanOverPatches`.
+
+    Returns:
+        Functional model, `(batch, samples)` float32 waveforms in [-1, 1], of any length, to
+        `(batch, n_classes)` probabilities. Clips of a batch have one length; two together give what each gives alone.
+
+    Raises:
+        ValueError: If the class names or the front end's bands do not match the network's.
+
+    Reference:
+        FIDELITY, "Evaluation".
+
+    Example:
+        >>> import numpy as np
+        >>> from loglearn_tf import build_model
+        >>> network = build_model("timbre", n_classes=2)
+        >>> classifier = clip_classifier(network, class_names=["dog_bark", "siren"], hop=42)
+        >>> classifier.predict(np.zeros((1, 44_100), "float32"), verbose=0).shape
+        (1, 2)
+    """
+    waveform = keras.Input((None,), name="waveform")
+    mel = MelSpectrogram(**(front_end or {}), name="front_end")(waveform)
+    if features_compression != "none":
+        mel = build_compression(features_compression)(mel)
+    head = MeanOverPatches(network, class_names=class_names, hop=hop, mean=mean, name="clip")
+    return keras.Model(waveform, head(mel), name="clip_classifier")
+
+
+def fold_compressions(model: keras.Model) -> keras.Model:
+    """A copy of a model, for inference, whose learned compressions are constants: no gates, no weights of theirs.
+
+    Args:
+        model: Functional or sequential, with `LearnableLog` layers at any depth.
+
+    Returns:
+        A new model with the same outputs; other weights are copied.
+    """
+
+    copies: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
+
+    def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, LearnableLog):
+            return layer.folded()
+        if isinstance(layer, MeanOverPatches):
+            return MeanOverPatches(**{**layer.get_config(), "network": fold_compressions(layer.network)})
+        if isinstance(layer, keras.Model):
+            return fold_compressions(layer)
+        copies.append((layer, type(layer).from_config(layer.get_config())))
+        return copies[-1][1]
+
+    folded = keras.models.clone_model(model, clone_function=copy)
+    for layer, again in copies:
+        again.set_weights(layer.get_weights())
+    return folded

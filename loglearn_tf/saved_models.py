@@ -1,0 +1,135 @@
+"""Saved models: read, checked and described."""
+
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from loglearn_tf.errors import ModelError
+from loglearn_tf.layers import MeanOverPatches, MelSpectrogram
+
+_SAVE = "A run keeps its model with `save_models=true`; `clip_classifier` makes one of your own network."
+# Mel power at which `describe` shows the curve: from silence to a loud tone.
+_SHOWN_POWER = 10.0 ** np.arange(-10, 5)
+
+
+def load_model(path: str | Path) -> keras.Model:
+    """Loads a `.keras` file, or that of a run's folder, with Keras' safe mode on.
+
+    Raises:
+        ModelError: If there is no such file, it is no Keras model, or it holds code (a lambda, a pickled object) or
+            layers of packages that are not imported.
+    """
+    file = Path(path) / "model.keras" if Path(path).is_dir() else Path(path)
+    if not file.is_file():
+        raise ModelError(f"There is no model {file}. Name a .keras file or a run's folder that has one. {_SAVE}")
+    try:
+        with zipfile.ZipFile(file) as archive:
+            json.loads(archive.read("config.json"))
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+        raise ModelError(f"{file} is no model saved by Keras 3: {error}. {_SAVE}") from error
+    try:
+        return keras.models.load_model(file, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises TypeError, ValueError, KeyError, ... of its own and of the layers
+        # The first of the chain says what is wrong; the others only in which layers.
+        while error.__context__ is not None:
+            error = error.__context__  # type: ignore[assignment]
+        reason = str(error).strip().split("\n")[0][:300]
+        raise ModelError(
+            f"{file} cannot be loaded: {reason} Only layers of Keras and of this package load, and no Python code."
+        ) from error
+
+
+def front_end_of(model: keras.Model, where: str | Path = "the model") -> MelSpectrogram:
+    """The mel front end of a clip classifier.
+
+    Raises:
+        ModelError: If the model is none.
+    """
+    _check_is_classifier(model, where)
+    return next(layer for layer in model.layers if isinstance(layer, MelSpectrogram))
+
+
+def head_of(model: keras.Model, where: str | Path = "the model") -> MeanOverPatches:
+    """The last layer of a clip classifier: network, class names, hop.
+
+    Raises:
+        ModelError: If the model is none.
+    """
+    _check_is_classifier(model, where)
+    head: MeanOverPatches = model.layers[-1]
+    return head
+
+
+def _check_is_classifier(model: keras.Model, where: str | Path) -> None:
+    is_one = isinstance(model.layers[-1], MeanOverPatches) and any(isinstance(x, MelSpectrogram) for x in model.layers)
+    if not is_one:
+        raise ModelError(
+            f"{where} is no clip classifier: it must go from a waveform through `MelSpectrogram` to `MeanOverPatches`. "
+            f"Received: a model `{model.name}` of {model.input_shape} to {model.output_shape}. "
+            "`loglearn_tf.clip_classifier(network, class_names=...)` makes one of a network."
+        )
+
+
+def describe(model: keras.Model) -> str:
+    """A model's inputs, front end, classes and compressions as text, with their values and curves."""
+    lines = [f"{model.name}: {model.input_shape} to {model.output_shape}, {model.count_params():,} parameters"]
+    for layer in all_layers(model):
+        if isinstance(layer, MelSpectrogram):
+            f_max = layer.sample_rate / 2 if layer.f_max is None else layer.f_max
+            lines.append(
+                f"front end: {layer.sample_rate:,} Hz, FFT {layer.n_fft}, hop {layer.hop_length} samples "
+                f"({1e3 * layer.hop_length / layer.sample_rate:.1f} ms), {layer.n_mels} mel bands from "
+                f"{layer.f_min:g} to {f_max:g} Hz, {layer.pad_mode} padding, {layer.fft_dtype}"
+            )
+        elif isinstance(layer, MeanOverPatches):
+            frames, bands = layer.network.input_shape[1:]
+            lines.append(
+                f"patches: {frames} frames x {bands} bands, every {layer.hop} frames, {layer.mean} mean of the softmax"
+            )
+            lines.append(f"network: {layer.network.name}, {layer.network.count_params():,} parameters")
+            lines.append(f"classes: {', '.join(layer.class_names)}")
+        elif hasattr(layer, "compress"):
+            lines += _describe_compression(layer)
+    return "\n".join(lines)
+
+
+def _describe_compression(layer: Any) -> list[str]:
+    lines = [f"compression: {layer.name} ({type(layer).__name__})"]
+    for name in ("alpha", "beta", "knee", "eps"):
+        if hasattr(layer, name):
+            values = np.asarray(keras.ops.convert_to_numpy(getattr(layer, name)), np.float64)
+            shown = f"{float(values):.6g}" if values.ndim == 0 else _spread(values)
+            lines.append(f"  {name:<5} {shown}")
+    bands = int(np.size(keras.ops.convert_to_numpy(layer.knee))) if hasattr(layer, "knee") else 1
+    power = np.repeat(_SHOWN_POWER[:, np.newaxis], bands, axis=1).astype(np.float32)
+    try:
+        curve = np.asarray(keras.ops.convert_to_numpy(layer.compress(keras.ops.convert_to_tensor(power)))).mean(axis=1)
+    except ValueError:  # bands on another axis
+        return lines
+    low, high = float(curve.min()), float(curve.max())
+    lines.append(f"  mel power to {'its mean over bands' if bands > 1 else 'output'}:")
+    for at, value in zip(_SHOWN_POWER, curve, strict=True):
+        bar = "#" * round(50 * (value - low) / (high - low)) if high > low else ""
+        lines.append(f"  {at:8.0e} {value:9.3f}  {bar}".rstrip())
+    return lines
+
+
+def _spread(values: Any) -> str:
+    low, middle, high = np.quantile(values, (0, 0.5, 1))
+    return f"{low:.6g} to {high:.6g}, median {middle:.6g}, of {values.size} bands"
+
+
+def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """All layers, those of nested models at their place."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from all_layers(layer)
+        else:
+            yield layer
+            if isinstance(layer, MeanOverPatches):
+                yield from all_layers(layer.network)

@@ -1,0 +1,144 @@
+"""Saved models are read by anyone, described, and never run code of their own."""
+
+import json
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from loglearn_tf import LearnableLog, build_model, clip_classifier
+from loglearn_tf.errors import ModelError
+from loglearn_tf.saved_models import describe, front_end_of, head_of, load_model
+
+EARLIER = sorted((Path(__file__).parent / "saved_models").glob("*.keras"))
+
+
+@pytest.mark.parametrize("file", EARLIER, ids=lambda path: path.stem)
+def test_files_of_earlier_versions_load_and_give_the_same(file):
+    """Made by tests/saved_models/make.py of that version."""
+    model = load_model(file)
+    stored = np.load(file.with_suffix(".npz"))
+    waveform = np.random.default_rng(0)
+    for weight in model.get_weights():
+        waveform.normal(0, 0.3, weight.shape)  # as make.py drew them first
+    waveform = waveform.uniform(-1, 1, (2, 16_000)).astype("float32")
+    np.testing.assert_allclose(model(waveform), stored["logits"], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(model.get_layer("loglearn_per_band").alpha, stored["alpha"], rtol=1e-6)
+
+
+def test_there_are_files_of_earlier_versions():
+    assert EARLIER
+
+
+def test_two_layers_and_a_custom_loop_saved_here_load_in_a_fresh_process(tmp_path):
+    mel = keras.Input((None, 8))
+    x = keras.layers.Concatenate()([LearnableLog(name="one")(mel), LearnableLog(per_band=True, name="all")(mel)])
+    model = keras.Model(mel, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling1D()(x)))
+    power = np.random.default_rng(0).exponential(size=(4, 6, 8)).astype("float32")
+    optimizer = keras.optimizers.SGD(0.1)
+    for _ in range(5):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(model(power, training=True) ** 2)
+        optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+    model.save(tmp_path / "two.keras")
+    np.savez(tmp_path / "two.npz", power=power, logits=model(power), alpha=model.get_layer("all").alpha)
+    program = """
+import keras, numpy, loglearn_tf
+model, stored = keras.models.load_model("two.keras"), numpy.load("two.npz")
+numpy.testing.assert_allclose(model(stored["power"]), stored["logits"], rtol=1e-5, atol=1e-6)
+numpy.testing.assert_allclose(model.get_layer("all").alpha, stored["alpha"], rtol=1e-6)
+assert abs(float(model.get_layer("one").alpha) - 1096.633) > 0.01
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
+
+
+class TestDescribe:
+    def test_a_clip_classifier(self):
+        network = build_model("timbre", n_classes=2)
+        shown = describe(clip_classifier(network, class_names=["dog", "siren"], hop=42, front_end={"f_max": 16_000}))
+        for part in (
+            "44,100 Hz, FFT 1024, hop 1024 samples (23.2 ms), 128 mel bands from 0 to 16000 Hz, reflect padding",
+            "128 frames x 128 bands, every 42 frames, arithmetic mean",
+            "network: timbre, 1,520 parameters",
+            "classes: dog, siren",
+            "compression: loglearn (LearnableLog)",
+            "alpha 1096.63",
+            "knee  0.00119754",
+        ):
+            assert part in shown
+        assert re.search(r"1e-10 +0\.273\n", shown)  # ln beta, where the curve is flat
+        assert re.search(r"1e\+04 +16\.210 +#{50}$", shown, re.M)
+
+    def test_any_model_with_a_layer_in_it(self):
+        mel = keras.Input((5, 4))
+        shown = describe(keras.Model(mel, keras.Sequential([LearnableLog(per_band=True), keras.layers.Dense(1)])(mel)))
+        assert "alpha 1096.63 to 1096.63, median 1096.63, of 4 bands" in shown and "its mean over bands" in shown
+
+
+class TestErrors:
+    def test_no_such_file(self, tmp_path):
+        with pytest.raises(ModelError, match=r"There is no model .*nothing.keras.*save_models=true"):
+            load_model(tmp_path / "nothing.keras")
+        with pytest.raises(ModelError, match=r"There is no model .*model.keras"):
+            load_model(tmp_path)  # a run's folder without one
+
+    @pytest.mark.parametrize("content", [b"", b"RIFF....WAVE", b"\x89HDF\r\n\x1a\n"])
+    def test_no_model(self, tmp_path, content):
+        (tmp_path / "sound.keras").write_bytes(content)
+        with pytest.raises(ModelError, match=r"sound.keras is no model saved by Keras 3"):
+            load_model(tmp_path / "sound.keras")
+
+    def test_a_zip_of_something_else(self, tmp_path):
+        with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:
+            archive.writestr("readme.txt", "hello")
+        with pytest.raises(ModelError, match="no model saved by Keras 3"):
+            load_model(tmp_path / "other.keras")
+
+    def test_layers_of_another_package(self, tmp_path):
+        @keras.saving.register_keras_serializable(package="elsewhere")
+        class Unheard(keras.layers.Layer):
+            def call(self, x):
+                return x
+
+        keras.Sequential([keras.Input((2,)), Unheard()]).save(tmp_path / "other.keras")
+        program = """
+import sys
+from loglearn_tf.cli import main
+sys.exit(main(["show", "other.keras"]))
+"""
+        done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+        assert (
+            done.returncode == 2
+            and "cannot be loaded" in done.stderr
+            and "Could not locate class 'Unheard'" in done.stderr
+        )
+
+    def test_code_in_a_file_is_not_run(self, tmp_path):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x)])
+        model.save(tmp_path / "lambda.keras")
+        with pytest.raises(ModelError, match=r"cannot be loaded: .*(unsafe|lambda)"):
+            load_model(tmp_path / "lambda.keras")
+
+    def test_a_damaged_configuration(self, tmp_path):
+        keras.Sequential([keras.Input((2,)), LearnableLog()]).save(tmp_path / "good.keras")
+        with zipfile.ZipFile(tmp_path / "good.keras") as good, zipfile.ZipFile(tmp_path / "bad.keras", "w") as bad:
+            for name in good.namelist():
+                content = good.read(name)
+                if name == "config.json":
+                    config = json.loads(content)
+                    config["config"]["layers"][-1]["config"]["alpha_pre_gate"] = "seven"
+                    content = json.dumps(config).encode()
+                bad.writestr(name, content)
+        with pytest.raises(ModelError, match="cannot be loaded"):
+            load_model(tmp_path / "bad.keras")
+
+    @pytest.mark.parametrize("part", [front_end_of, head_of])
+    def test_a_model_that_is_no_clip_classifier(self, part):
+        with pytest.raises(ModelError, match=r"net.keras is no clip classifier.*Received: a model `timbre` of"):
+            part(build_model("timbre", n_classes=3), "net.keras")
