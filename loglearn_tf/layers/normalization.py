@@ -33,12 +33,9 @@ class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
         )
         # The kernel's variance is that of a sample, over n - 1; Keras averages that of the batch, over n.
         n = ops.cast(ops.size(inputs) // inputs.shape[-1], "float32")
-        self._follow(self.moving_mean, mean)
-        self._follow(self.moving_variance, variance * ((n - 1) / n))
+        for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance * ((n - 1) / n))):
+            moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
         return ops.cast(outputs, self.compute_dtype)
-
-    def _follow(self, moving: Any, value: Any) -> None:
-        moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
 
 
 # Keras writes module and name into saved files; these are where its own class is looked up.
