@@ -5,9 +5,16 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
+import soundfile
 from conftest import ROOT
+
+from loglearn_tf import LearnableLog, clip_classifier
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -22,9 +29,25 @@ def test_examples_run(example, tmp_path, monkeypatch, capsys):
             assert printed.startswith(promised.rstrip("."))
 
 
+def test_commands_for_a_trained_model(tmp_path):
+    (block,) = (one for one in re.findall(r"```sh\n(.*?)```", README, re.S) if "predict" in one)
+    mel = keras.Input((8, 16))
+    network = keras.Model(mel, keras.layers.Dense(2)(keras.layers.Flatten()(LearnableLog()(mel))))
+    front_end = {"sample_rate": 8000, "n_fft": 256, "hop_length": 256, "n_mels": 16}
+    clip_classifier(network, class_names=["dog", "siren"], front_end=front_end).save(tmp_path / "model.keras")
+    (tmp_path / "sounds").mkdir()
+    soundfile.write(tmp_path / "sounds" / "one.wav", np.zeros(8000), 8000)
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-e", "-c", block], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "sounds/one.wav  dog" in done.stdout or "sounds/one.wav  siren" in done.stdout
+    assert (tmp_path / "found.csv").read_text().startswith("file,class_1,p_1\nsounds/one.wav,")
+    assert (tmp_path / "savedmodel" / "saved_model.pb").is_file() and (tmp_path / "model.tflite").is_file()
+
+
 def test_targets_and_files_it_names_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"^make ([a-z0-9]+)", README, re.M):
+    for target in re.findall(r"^make ([a-z0-9-]+)", README, re.M):
         assert re.search(rf"^{target}:", makefile, re.M), target
     for path in re.findall(r"(?:experiments|data)/[\w.]+\.(?:yaml|md)", README):
         assert (ROOT / path).is_file(), path
