@@ -411,6 +411,19 @@ class TestDtypes:
         assert model(self.MEL).dtype == "float32"
         np.testing.assert_allclose(model(self.MEL), expected, rtol=1e-6)
 
+    @pytest.mark.parametrize("policy", POLICIES[1:3])
+    def test_a_model_in_half_precision_has_finite_gradients(self, policy, global_policy):
+        """From silence to 1e4, where a layer that followed the policy would give infinity from 60 on."""
+        global_policy(policy)
+        mel = keras.Input((6, 10), dtype="float32")
+        layer = LearnableLog()
+        model = keras.Model(mel, keras.layers.Dense(2)(keras.layers.Flatten()(layer(mel))))
+        power = np.concatenate([[0.0], np.logspace(-20, 4, 59)]).astype("float32").reshape(1, 6, 10)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.cast(model(power), "float32") ** 2)
+        gradients = tape.gradient(loss, layer.trainable_variables)
+        assert np.isfinite(loss) and np.isfinite(gradients).all() and np.abs(gradients).min() > 0
+
     def test_float64_input_gives_float32(self):
         out = LearnableLog()(MEL.astype("float64"))
         assert out.dtype == "float32"

@@ -21,7 +21,7 @@ SURROUNDINGS = {
     "tensorflow-2.17-io": ("tensorflow", [f"{ROOT}[tfio]"]),
     "tensorflow-newest": ("tensorflow", [str(ROOT), "--upgrade-strategy=eager", "--upgrade"]),
     "jax": ("jax", ["jax", *WITHOUT_TENSORFLOW]),
-    "torch": ("torch", ["torch", *WITHOUT_TENSORFLOW]),
+    "torch": ("torch", ["torch", "onnx", "onnxscript", "onnxruntime", *WITHOUT_TENSORFLOW]),
 }
 
 
@@ -35,11 +35,11 @@ def main() -> int:
         print(_run(home, name, "save.py", model).strip(), flush=True)
         models.append(model)
     failed = False
-    for name in SURROUNDINGS:
+    for name, script in [*((name, "load.py") for name in SURROUNDINGS), ("torch", "to_onnx.py")]:
         try:
-            print(_run(home, name, "load.py", *models).strip(), flush=True)
+            print(_run(home, name, script, *models).strip(), flush=True)
         except subprocess.CalledProcessError as error:
-            print(f"{name} FAILED:\n{error.stderr}", flush=True)
+            print(f"{name}, {script} FAILED:\n{error.stderr}", flush=True)
             failed = True
     return int(failed)
 
