@@ -39,7 +39,8 @@ MAY_IMPORT = {
     # One run.
     "study": "config datasets seeds",
     "callbacks": "",
-    "evaluation": "pipeline features datasets",
+    "sliding": "layers",
+    "evaluation": "sliding pipeline features datasets",
     "training": "evaluation pipeline features models callbacks study config datasets",
     "episodic": "training pipeline features models layers callbacks study config datasets",
     # Many runs; their results are read where nothing is trained.

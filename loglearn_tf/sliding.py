@@ -1,0 +1,327 @@
+"""Every patch of a clip scored from maps of the whole clip, without cutting patches.
+
+Patches that begin one frame apart share almost everything. A convolution or a pooling computes the same number for
+the same frames, whatever patch they are in; so it is computed once for the clip, and a patch's own map is read from
+it:
+
+- **Phases.** After pooling by 4, a patch that begins at frame 0 has maxima over frames 0-3, 4-7, ..., one that begins
+  at frame 1 over 1-4, 5-8, ...: four interleaved maps, the phases of the clip. They are kept side by side; the layers
+  after them go over each as over a clip of its own. Pooling again multiplies their number. With `stride`, the product
+  of the poolings, column t of the patch that begins at frame s is column `s // stride + t` of phase `s % stride`. With
+  patches `hop` frames apart only the phases that patches begin in are computed.
+- **Borders.** A convolution with zero padding sees zeros beside the patch, but neighbouring frames in the clip. What
+  it computes there depends on where the patch begins (its left columns) or ends (its right columns), and on nothing
+  else: these few columns are computed for each patch, from its border columns of the layer before and from the maps.
+- **Reading.** Where a layer needs the patch as a whole, as `Flatten` does, its columns are put together from left
+  border, map and right border, and the remaining layers do what they always do. Global pooling reads only what it
+  needs: it pools over bands once for the clip, then over the columns of every patch.
+
+The layers are the model's own, with their own weights. Results are those of cut patches but for the rounding of sums
+in another order.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras import ops
+
+from loglearn_tf import layers as ours
+
+# Column by column, band by band: the same in a patch as in a clip. Dropout is none when scoring.
+_POINTWISE = (
+    keras.layers.Activation,
+    keras.layers.Dropout,
+    keras.layers.ELU,
+    keras.layers.LeakyReLU,
+    keras.layers.ReLU,
+    keras.layers.Rescaling,
+    ours.Log,
+    ours.LogEps,
+    ours.NoCompression,
+)
+_WITH_AXIS = (keras.layers.BatchNormalization, ours.BatchNormalization, ours.LearnableLog)
+_CONVOLUTIONS = (keras.layers.Conv2D, ours.Conv2D)
+_POOLINGS = {keras.layers.MaxPooling2D: ops.max_pool, keras.layers.AveragePooling2D: ops.average_pool}
+_GLOBAL_POOLINGS = {keras.layers.GlobalMaxPooling2D: ops.max, keras.layers.GlobalAveragePooling2D: ops.mean}
+
+
+@dataclass(frozen=True)
+class _Maps:
+    """What a layer gives for all patches of some clips of equal length.
+
+    Attributes:
+        clips: `(n_clips * n_phases, columns, bands, channels)`, without channels at first. Of each clip one row a
+            phase; row r holds the columns of frames `phases[r]`, `phases[r] + stride`, ... What lies beyond a
+            clip's end is arbitrary: no patch reads it.
+        left: `(n_patches, n_left, bands, channels)`, the first columns of every patch, where they are not the clips'.
+        right: `(n_patches, n_right, bands, channels)`, the last ones.
+        n_columns: Of a patch.
+        stride: Frames between the columns of a patch.
+        phases: Those that patches begin in, ascending.
+    """
+
+    clips: Any
+    left: Any
+    right: Any
+    n_columns: int
+    stride: int
+    phases: tuple[int, ...]
+
+    @property
+    def n_left(self) -> int:
+        return 0 if self.left is None else int(self.left.shape[1])
+
+    @property
+    def n_right(self) -> int:
+        return 0 if self.right is None else int(self.right.shape[1])
+
+
+class _NeedsPatches(Exception):
+    """A layer works on the patch as a whole, or nothing between the borders is left to share."""
+
+
+@dataclass(frozen=True)
+class _Patches:
+    """Where the patches of the clips begin; reads their columns out of maps.
+
+    Attributes:
+        clips: `(n_patches,)`, the clip that each is of.
+        starts: `(n_patches,)`, its first frame.
+        hop: Frames between them.
+    """
+
+    clips: Any
+    starts: Any
+    hop: int
+
+    def columns(self, maps: _Maps, first: int, n: int) -> Any:
+        """Columns `first` to `first + n` of every patch, `(n_patches, n, bands, channels)`, from the clips' maps."""
+        if not maps.n_left <= first <= first + n <= maps.n_columns - maps.n_right:
+            raise _NeedsPatches
+        phase_numbers = np.zeros(maps.stride, np.int32)
+        phase_numbers[list(maps.phases)] = range(len(maps.phases))
+        phase = ops.take(ops.convert_to_tensor(phase_numbers), self.starts % maps.stride)
+        n_columns = ops.shape(maps.clips)[1]
+        begin = (self.clips * len(maps.phases) + phase) * n_columns + self.starts // maps.stride + first
+        rest = maps.clips.shape[2:]
+        return ops.take(ops.reshape(maps.clips, (-1, *rest)), begin[:, None] + ops.arange(n)[None, :], axis=0)
+
+    def whole(self, maps: _Maps) -> Any:
+        """`(n_patches, n_columns, bands, channels)`."""
+        inside = self.columns(maps, maps.n_left, maps.n_columns - maps.n_left - maps.n_right)
+        return _side_by_side(maps.left, inside, maps.right)
+
+
+class SlidingScorer:
+    """Logits of all patches of clips. Compiled once for all lengths; follows the model's weights.
+
+    Args:
+        model: `(batch, patch_frames, n_mels)` mel power to `(batch, n_classes)` logits, layers in a chain. Up to the
+            first that needs a patch as a whole they must be known here, with a convolution among them.
+        hop: Frames between patches.
+
+    Raises:
+        ValueError: If the model is not of this kind; `sliding_scorer` gives `None` instead.
+    """
+
+    def __init__(self, model: keras.Model, *, hop: int) -> None:
+        import tensorflow as tf
+
+        self._layers = _chain(model)
+        self._hop = hop
+        self._patch_frames, n_mels = model.input_shape[1:]
+        signature = [tf.TensorSpec((None, None, n_mels), tf.float32)]
+        # autograph=False: the loops and conditions are Python's, over layers.
+        self._logits = tf.function(self._trace, input_signature=signature, autograph=False)
+        self._logits.get_concrete_function()  # finds out whether it can be done
+
+    def logits(self, mels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """`(n_clips, frames, n_mels)` mel power, no shorter than a patch, to `(n_clips, n_patches, n_classes)`."""
+        logits = np.asarray(self._logits(mels))
+        return logits.reshape(len(mels), -1, logits.shape[-1])
+
+    def _trace(self, mels: Any) -> Any:
+        n_clips, n_frames, _ = ops.shape(mels)
+        n_patches = (n_frames - self._patch_frames) // self._hop + 1
+        patches = _Patches(
+            clips=ops.repeat(ops.arange(n_clips), n_patches),
+            starts=ops.tile(ops.arange(n_patches) * self._hop, (n_clips,)),
+            hop=self._hop,
+        )
+        maps = _Maps(mels, None, None, self._patch_frames, 1, (0,))
+        shares = False
+        left, x = list(self._layers), None
+        while left and x is None:
+            try:
+                if type(left[0]) in _GLOBAL_POOLINGS:
+                    x = _pool_globally(left[0], maps, patches)
+                else:
+                    maps = _step(left[0], maps, patches)
+                    shares = shares or type(left[0]) in _CONVOLUTIONS
+                left.pop(0)
+            except _NeedsPatches:
+                x = patches.whole(maps)
+        if not shares:
+            raise ValueError("Patches are cut before anything was computed for all of them.")
+        x = patches.whole(maps) if x is None else x
+        for layer in left:
+            x = layer(x)
+        return x
+
+
+def sliding_scorer(model: keras.Model, *, hop: int) -> SlidingScorer | None:
+    """The scorer of a model, or `None` where it must be scored by cut patches."""
+    try:
+        return SlidingScorer(model, hop=hop)
+    except ValueError:
+        return None
+
+
+def _chain(model: keras.Model) -> list[Any]:
+    """The layers from input to output, those of nested models at their place.
+
+    Raises:
+        ValueError: If they are not a chain.
+    """
+    if not _is_graph(model) or len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ValueError("No graph of layers with one input and one output.")
+    chain: list[Any] = []
+    (tensor,) = model.outputs
+    while True:
+        operation, node, _ = tensor._keras_history
+        inputs = operation._inbound_nodes[node].input_tensors
+        if not inputs:
+            return chain[::-1]
+        if len(inputs) > 1:
+            raise ValueError("Not a chain of layers.")
+        chain += _chain(operation)[::-1] if _is_graph(operation) else [operation]
+        (tensor,) = inputs
+
+
+def _is_graph(layer: Any) -> bool:
+    """Whether it is a functional or sequential model, and no class derived from one, which may do other things."""
+    return type(layer).__name__ in ("Functional", "Sequential") and type(layer).__module__.startswith("keras.")
+
+
+def _step(layer: Any, maps: _Maps, patches: _Patches) -> _Maps:
+    """What `layer` makes of the maps.
+
+    Raises:
+        _NeedsPatches: If it is none that can be computed on them.
+    """
+    kind, rank = type(layer), len(maps.clips.shape)
+    if kind in _POINTWISE or (kind in _WITH_AXIS and not _is_over_time(layer, rank)):
+        return replace(maps, **{name: _maybe(layer, getattr(maps, name)) for name in ("clips", "left", "right")})
+    if kind is keras.layers.Reshape and rank == 3 and layer.target_shape == (maps.n_columns, maps.clips.shape[2], 1):
+        return replace(maps, clips=maps.clips[..., None])
+    if rank == 4 and getattr(layer, "data_format", None) == "channels_last":
+        if kind in _CONVOLUTIONS and layer.strides[0] == layer.dilation_rate[0] == layer.groups == 1:
+            if layer.padding == "valid":
+                return _convolve(layer, maps, patches, 0, 0)
+            if layer.padding == "same" and layer.strides[1] == 1:
+                before, after = _padding(layer.kernel_size[0])
+                return _convolve(layer, maps, patches, before, after)
+        if kind in _POOLINGS and layer.padding == "valid" and tuple(layer.strides) == tuple(layer.pool_size):
+            return _pool(layer, maps, patches)
+    raise _NeedsPatches
+
+
+def _is_over_time(layer: Any, rank: int) -> bool:
+    """Whether a layer treats columns differently."""
+    if isinstance(layer, ours.LearnableLog) and not layer.per_band:
+        return False
+    return layer.axis in (1, 1 - rank)
+
+
+def _convolve(layer: Any, maps: _Maps, patches: _Patches, before: int, after: int) -> _Maps:
+    """A convolution over `before` zeros, a patch, and `after` zeros."""
+    overlap = layer.kernel_size[0] - 1
+    left, right, n_columns = maps.left, maps.right, maps.n_columns
+    # A border grows by the columns that see zeros; its last one sees so many columns inside.
+    if before or left is not None:
+        inside = patches.columns(maps, maps.n_left, overlap)
+        left = _over_columns(layer, _side_by_side(_zeros(inside, before), left, inside))
+    if after or right is not None:
+        inside = patches.columns(maps, n_columns - maps.n_right - overlap, overlap)
+        right = _over_columns(layer, _side_by_side(inside, right, _zeros(inside, after)))
+    return replace(
+        maps, clips=layer(maps.clips), left=left, right=right, n_columns=n_columns - overlap + before + after
+    )
+
+
+def _pool(layer: Any, maps: _Maps, patches: _Patches) -> _Maps:
+    size, n_bands = layer.pool_size
+    pool = _POOLINGS[type(layer)]
+    n_columns = maps.n_columns // size
+    n_left, n_right = -(-maps.n_left // size), n_columns - (maps.n_columns - maps.n_right) // size
+    left = right = None
+    if n_left:
+        inside = patches.columns(maps, maps.n_left, n_left * size - maps.n_left)
+        left = layer(_side_by_side(maps.left, inside))
+    if n_right:
+        first = (n_columns - n_right) * size
+        inside = patches.columns(maps, first, maps.n_columns - maps.n_right - first)
+        # Columns that fill no window are left out, as in the patch.
+        right = layer(_side_by_side(inside, maps.right[:, : n_columns * size - (maps.n_columns - maps.n_right)]))
+
+    stride = maps.stride * size
+    # (phase, row of the old phase, how many columns it begins later)
+    new = sorted(
+        (phase + late * maps.stride, row, late) for row, phase in enumerate(maps.phases) for late in range(size)
+    )
+    new = [one for one in new if one[0] % math.gcd(patches.hop, stride) == 0]
+    lates = sorted({late for _, _, late in new})
+    clips = ops.pad(maps.clips, [[0, 0], [0, 2 * size], [0, 0], [0, 0]])
+    length = (ops.shape(maps.clips)[1] + size) // size * size
+    pooled = ops.stack(
+        [pool(clips[:, late : late + length], (size, n_bands), strides=(size, n_bands)) for late in lates], axis=1
+    )
+    rest = pooled.shape[3:]
+    rows = len(maps.phases) * len(lates)
+    by_clip = ops.reshape(pooled, (-1, rows, length // size, *rest))
+    order = [row * len(lates) + lates.index(late) for _, row, late in new]
+    if order != list(range(rows)):
+        by_clip = ops.take(by_clip, order, axis=1)
+    clips = ops.reshape(by_clip, (-1, length // size, *rest))
+    return _Maps(clips, left, right, n_columns, stride, tuple(phase for phase, _, _ in new))
+
+
+def _pool_globally(layer: Any, maps: _Maps, patches: _Patches) -> Any:
+    if layer.data_format != "channels_last" or layer.keepdims or maps.left is not None or maps.right is not None:
+        raise _NeedsPatches
+    over = _GLOBAL_POOLINGS[type(layer)]
+    without_bands = replace(maps, clips=over(maps.clips, axis=2))
+    return over(patches.columns(without_bands, 0, maps.n_columns), axis=1)
+
+
+def _over_columns(layer: Any, x: Any) -> Any:
+    """A convolution whose zeros in time are among the columns already; in bands it pads as it does."""
+    if layer.padding == "same":
+        before, after = _padding(layer.kernel_size[1])
+        x = ops.pad(x, [[0, 0], [0, 0], [before, after], [0, 0]])
+    y = ops.conv(x, layer.kernel, strides=layer.strides, padding="valid", dilation_rate=layer.dilation_rate)
+    if layer.use_bias:
+        y = y + layer.bias
+    return y if layer.activation is None else layer.activation(y)
+
+
+def _padding(size: int) -> tuple[int, int]:
+    """Zeros before and after, of padding "same" with stride 1."""
+    return (size - 1) // 2, size // 2
+
+
+def _zeros(like: Any, n: int) -> Any:
+    return ops.repeat(ops.zeros_like(like[:, :1]), n, axis=1)
+
+
+def _side_by_side(*parts: Any) -> Any:
+    present = [part for part in parts if part is not None and part.shape[1] != 0]
+    return present[0] if len(present) == 1 else ops.concatenate(present, axis=1)
+
+
+def _maybe(layer: Any, x: Any) -> Any:
+    return None if x is None else layer(x)
