@@ -116,7 +116,10 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
 
         waveform = tf.cast(waveform, self.fft_dtype)
         waveform = _pad(tf, waveform, self.n_fft // 2, self.pad_mode)
-        spectrum = tf.signal.stft(waveform, self.n_fft, self.hop_length, self.n_fft)  # (batch, frames, bins)
+        frames = _frames(tf, waveform, self.n_fft, self.hop_length) * tf.signal.hann_window(
+            self.n_fft, dtype=waveform.dtype
+        )
+        spectrum = tf.signal.rfft(frames)  # (batch, frames, bins)
         # Not tf.abs(...) ** 2: its guarded square root costs more than the transform.
         power = tf.cast(tf.math.real(spectrum) ** 2 + tf.math.imag(spectrum) ** 2, tf.float32)
         return tf.matmul(power, tf.constant(self._filter_bank))
@@ -157,6 +160,19 @@ def mel_filter_bank(
 
     bank = mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels, fmin=f_min, fmax=f_max, htk=False, norm="slaney")
     return np.ascontiguousarray(bank.T.astype(np.float32))
+
+
+def _frames(tf: Any, waveform: Any, n_fft: int, hop_length: int) -> Any:
+    """`(batch, samples)` to `(batch, frames, n_fft)`."""
+    if n_fft % hop_length:
+        return tf.signal.frame(waveform, n_fft, hop_length)
+    # Without gathering: whole hops, side by side with those that follow.
+    overlap = n_fft // hop_length
+    n_hops = tf.shape(waveform)[1] // hop_length
+    hops = tf.reshape(waveform[:, : n_hops * hop_length], [-1, n_hops, hop_length])
+    if overlap == 1:
+        return hops
+    return tf.concat([hops[:, at : n_hops - overlap + 1 + at] for at in range(overlap)], axis=2)
 
 
 def _pad(tf: Any, waveform: Any, width: int, mode: str) -> Any:
