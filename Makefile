@@ -37,7 +37,7 @@ print('tfio,' if sys.version_info < (3, 13) and (p.system(), p.machine()) in \
 PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo us8k tut tensorboard test test-matrix lint clean
+.PHONY: help install demo us8k tut tensorboard test bench test-matrix lint clean
 
 help:  ## this text
 	@echo "Learning the logarithmic compression of mel spectrograms: loglearn against log-EPS."
@@ -85,6 +85,9 @@ tensorboard: install  ## trajectories of alpha, beta and knee of what was run (R
 
 test: $(VENV)/.installed-test  ## the tests
 	$(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
+
+bench: $(VENV)/.installed-test  ## what each stage costs against a plain implementation; experiments/benchmarks/latest.md
+	$(VENV)/bin/python experiments/benchmarks/stages.py
 
 test-matrix:  ## saved models on TensorFlow 2.17 and the newest, JAX and PyTorch; in .matrix, some 8 GB
 	$(PYTHON) tests/matrix/run.py

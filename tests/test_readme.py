@@ -69,6 +69,8 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("tut", "loglearn run experiments/tut.yaml"),
         ("test", "python -m pytest --numprocesses=auto"),
         ("tensorboard", "tensorboard --logdir runs"),
+        ("bench", "python experiments/benchmarks/stages.py"),
+        ("test-matrix", "tests/matrix/run.py"),
         ("lint", "mypy"),
     ],
 )

@@ -38,6 +38,26 @@ def test_numbers_gradients_and_statistics_are_those_of_keras(shape):
         np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-4 * np.abs(theirs).max())
 
 
+@pytest.mark.parametrize("offset", [0, 100])
+def test_sums_of_a_million_values_are_right_to_six_digits(offset):
+    """Half of the values equal, as an activation makes them, and far from zero: where sums one by one lose digits."""
+    rng = np.random.default_rng(0)
+    x = (offset + np.where(rng.random((16, 256, 256, 2)) > 0.5, 3 + rng.normal(size=(16, 256, 256, 2)), -0.8)).astype(
+        "float32"
+    )
+    layer = BatchNormalization(momentum=0.0, epsilon=1e-3)
+    y = layer(x, training=True)
+    mean, variance = (getattr(x.astype("float64"), name)(axis=(0, 1, 2)) for name in ("mean", "var"))
+    np.testing.assert_allclose(layer.moving_mean, mean, rtol=2e-6)
+    np.testing.assert_allclose(layer.moving_variance, variance, rtol=2e-6)
+    np.testing.assert_allclose(y, (x - mean) / np.sqrt(variance + 1e-3), atol=1e-6 * (20 + offset))
+
+
+def test_a_constant_channel_is_normalised_to_zero():
+    y = BatchNormalization()(np.full((4, 64, 64, 2), -0.99, "float32"), training=True)
+    np.testing.assert_allclose(y, 0, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("shape", "kwargs"), [((4, 6), {}), ((4, 6, 5, 3), {"axis": 1}), ((4, 6, 5, 3), {"scale": False})]
 )

@@ -1,0 +1,51 @@
+"""The benchmarks can be run: they compare what they say, and put a study together from its parts."""
+
+import importlib.util
+import json
+
+import pytest
+from conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def stages():
+    spec = importlib.util.spec_from_file_location("stages", ROOT / "experiments" / "benchmarks" / "stages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_both_are_called_alike(stages):
+    calls = []
+    row = stages.compare("stage", "case", lambda: calls.append("plain"), lambda: calls.append("ours"), repeats=4)
+    assert calls == ["plain", "ours"] * 5  # the first to compile
+    assert row.plain_ms >= 0 and row.low <= row.ratio <= row.high
+
+
+def test_the_stock_network_has_keras_layers_and_the_same_numbers(stages):
+    for name in stages.NETWORKS:
+        ours = stages.build_model(name, seed=1)
+        plain = stages.stock(ours)
+        assert not any("loglearn_tf" in type(layer).__module__ for layer in plain.layers if layer.name != "loglearn")
+        types = [(type(a), type(b)) for a, b in zip(ours.layers, plain.layers, strict=True)]
+        assert any(a is not b for a, b in types)  # ours are of other classes
+
+
+def test_a_study_is_the_mean_over_the_cells_of_the_protocol(stages, tmp_path):
+    rows = []
+    for network in stages.NETWORKS:
+        for frames in (173, 431):
+            rows.append(stages.Row("evaluation", f"{network}, {frames} frames at hop 1, a clip", 10, 1, 10, 10, 10))
+        for batch in (10, 100):
+            case = f"{network} with loglearn, batch {batch}, a patch"
+            rows.append(stages.Row("training", case, 4, 2, 2, 2, 2))
+    us8k, tut = stages.study(rows)
+    # 75 runs of 199 epochs: (20 * 1 + 20 * 2 + 10 * 5 + 10 * 10 + 5 * (20 + 50 + 100)) / 75 clips a class on average.
+    patches = 199 * 10 * 1060 / 75
+    assert us8k.plain_ms == pytest.approx(4 * patches + 873 * 10)
+    assert us8k.ours_ms == pytest.approx(2 * patches + 873)
+    assert tut.ratio == pytest.approx((4 * 1.5 * patches + 16_200) / (2 * 1.5 * patches + 1620))
+    stages.write([*rows, us8k, tut], tmp_path / "latest")
+    written = json.loads((tmp_path / "latest.json").read_text())["rows"]
+    assert {"stage", "case", "plain_ms", "ours_ms", "ratio"} <= set(written[0])
+    assert len((tmp_path / "latest.md").read_text().splitlines()) == 6 + len(written)
