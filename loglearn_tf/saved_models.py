@@ -89,7 +89,7 @@ def describe(model: keras.Model) -> str:
         elif isinstance(layer, MeanOverPatches):
             frames, bands = layer.network.input_shape[1:]
             lines.append(
-                f"patches: {frames} frames x {bands} bands, every {layer.hop} frames, {layer.mean} mean of the softmax"
+                f"patches: {frames} frames x {bands} bands, hop {layer.hop}, {layer.mean} mean of the softmax"
             )
             lines.append(f"network: {layer.network.name}, {layer.network.count_params():,} parameters")
             lines.append(f"classes: {', '.join(layer.class_names)}")

@@ -64,7 +64,7 @@ class TestDescribe:
         shown = describe(clip_classifier(network, class_names=["dog", "siren"], hop=42, front_end={"f_max": 16_000}))
         for part in (
             "44,100 Hz, FFT 1024, hop 1024 samples (23.2 ms), 128 mel bands from 0 to 16000 Hz, reflect padding",
-            "128 frames x 128 bands, every 42 frames, arithmetic mean",
+            "128 frames x 128 bands, hop 42, arithmetic mean",
             "network: timbre, 1,520 parameters",
             "classes: dog, siren",
             "compression: loglearn (LearnableLog)",

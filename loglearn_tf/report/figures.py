@@ -94,7 +94,7 @@ def draw_accuracy(dataset: str, accuracies: Sequence[Accuracy]) -> Figure:
         panel.set_title(model_name(model))
         _axis_of_n(panel, shots)
     panels[0].set_ylabel("accuracy (%)")
-    panels[0].legend(loc="best")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
     return figure
 
 
