@@ -85,7 +85,7 @@ def test_compressions_share_initial_weights():
         np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("wrong", [{"protocol": "pons"}, {"compression": "log"}])
+@pytest.mark.parametrize("wrong", [{"protocol": "pons"}, {"compression": "ln"}])
 def test_names_what_is_wrong(wrong):
     ((name, value),) = wrong.items()
     with pytest.raises(ValueError, match=f"Received: {name}='{value}'"):
