@@ -45,7 +45,7 @@ DONE, SOME_RUNS_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns 0 done, 1 some runs failed, 2 wrong input, 130 interrupted."""
+    """Runs one command; returns 0 done, 1 some runs or files failed, 2 wrong input, 130 stopped."""
     options = _parser().parse_args(arguments)
     if not options.verbose:
         be_quiet()
@@ -56,7 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"loglearn: {error}", file=sys.stderr)
         return WRONG_INPUT
     except KeyboardInterrupt:
-        print("\nStopped. What was finished is kept; the same command goes on from here.", file=sys.stderr)
+        goes_on = options.command in (_run, _features, _explain)
+        kept = " What was finished is kept; the same command goes on from here." if goes_on else ""
+        print(f"\nStopped.{kept}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # As in `loglearn results ... | head`; keeps Python from complaining again when it exits.

@@ -18,7 +18,7 @@ from loglearn_tf.sliding import SlidingScorer, sliding_scorer
 _LARGEST_SLIDING_HOP = 16
 # Bounds memory: some 100 MB with VGG's borders.
 _PATCHES_AT_ONCE = 512
-_scorers: WeakKeyDictionary[keras.Model, dict[int, SlidingScorer | None]] = WeakKeyDictionary()
+_scorers: WeakKeyDictionary[keras.Model, dict[tuple[int, ...], SlidingScorer | None]] = WeakKeyDictionary()
 
 
 def clip_probabilities(
@@ -93,8 +93,12 @@ def _logits_of_sliding_patches(
         at_once = max(1, _PATCHES_AT_ONCE // n_patches)
         for at in range(0, len(numbers), at_once):
             some = numbers[at : at + at_once]
-            logits = scorer.logits(np.stack([tile(store.mel(clips[number]), patch_frames) for number in some]))
-            yield np.repeat(some, n_patches), logits.reshape(-1, logits.shape[-1])
+            mels = np.stack([tile(store.mel(clips[number]), patch_frames) for number in some])
+            # Long clips in stretches that overlap by what patches share.
+            for first in range(0, n_patches, _PATCHES_AT_ONCE):
+                last = min(first + _PATCHES_AT_ONCE, n_patches) - 1
+                logits = scorer.logits(mels[:, first * hop : last * hop + patch_frames])
+                yield np.repeat(some, last - first + 1), logits.reshape(-1, logits.shape[-1])
 
 
 def _scorer(model: keras.Model, hop: int) -> SlidingScorer | None:
@@ -102,9 +106,11 @@ def _scorer(model: keras.Model, hop: int) -> SlidingScorer | None:
     if hop > _LARGEST_SLIDING_HOP:
         return None
     kept = _scorers.setdefault(model, {})
-    if hop not in kept:
-        kept[hop] = sliding_scorer(model, hop=hop)
-    return kept[hop]
+    # Layers can be added to a sequential model.
+    kind = (hop, *map(id, model.layers))
+    if kind not in kept:
+        kept[kind] = sliding_scorer(model, hop=hop)
+    return kept[kind]
 
 
 def accuracy(probabilities: npt.NDArray[Any], labels: Sequence[int]) -> float:

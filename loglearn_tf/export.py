@@ -11,7 +11,7 @@ from loglearn_tf.errors import ModelError
 from loglearn_tf.files import storage, write_bytes
 from loglearn_tf.layers import MelSpectrogram
 from loglearn_tf.models import fold_compressions
-from loglearn_tf.saved_models import all_layers, front_end_of, head_of
+from loglearn_tf.saved_models import all_layers, front_end_of, head_of, is_clip_classifier
 
 FORMATS = ("savedmodel", "tflite")
 # A knee from here on hides the rounding floor of a float32 FFT, some 1e-14 of a frame's power. Log-EPS has none.
@@ -53,6 +53,8 @@ def export_model(model: keras.Model, path: str | Path, *, to: str) -> str:
         return f"{path}: SavedModel; serves with TensorFlow alone."
     if path.is_dir():
         raise ModelError(f"{path} is a folder. Name a file, as model.tflite.")
+    if path.exists() and not _is_tflite(path):
+        raise ModelError(f"{path} exists and is no TFLite file: it is not replaced. Name another place.")
     return _write_tflite(model, path)
 
 
@@ -61,14 +63,25 @@ def _write_savedmodel(model: keras.Model, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
             _export(model, Path(scratch) / "new")
+            old = Path(scratch) / "old"
             if path.exists():
-                path.rename(Path(scratch) / "old")
-            (Path(scratch) / "new").rename(path)
+                path.rename(old)
+            try:
+                (Path(scratch) / "new").rename(path)
+            except BaseException:
+                if old.exists():
+                    old.rename(path)
+                raise
 
 
 def _export(model: keras.Model, folder: Path) -> None:
     import tensorflow as tf
 
+    if len(model.inputs) != 1:
+        raise ModelError(
+            f"Only models with one input can be exported. Received: `{model.name}` with {len(model.inputs)} inputs. "
+            "Use `model.export`, Keras' own."
+        )
     archive = keras.export.ExportArchive()
     archive.track(model)
     (tensor,) = model.inputs
@@ -77,10 +90,13 @@ def _export(model: keras.Model, folder: Path) -> None:
         lambda inputs: model(inputs, training=False),
         input_signature=[tf.TensorSpec(tensor.shape, tensor.dtype, name=tensor.name)],
     )
-    if any(isinstance(layer, MelSpectrogram) for layer in model.layers):
-        names, rate = head_of(model).class_names, front_end_of(model).sample_rate
-        archive.add_endpoint("class_names", lambda: tf.constant(names), input_signature=[])
-        archive.add_endpoint("sample_rate", lambda: tf.constant(rate), input_signature=[])
+    if is_clip_classifier(model):
+        told = {"class_names": head_of(model).class_names, "sample_rate": front_end_of(model).sample_rate}
+        for name, value in told.items():
+            function = tf.function(lambda value=value: tf.constant(value), input_signature=[], autograph=False)
+            # Traced already: an empty signature counts as none in some versions of Keras.
+            function.get_concrete_function()
+            archive.add_endpoint(name, function)
     archive.write_out(str(folder), verbose=False)
 
 
@@ -107,13 +123,18 @@ def _write_tflite(model: keras.Model, path: Path) -> str:
                 ) from error
         file = Path(scratch) / "model.tflite"
         file.write_bytes(content)
-        if any(isinstance(layer, MelSpectrogram) for layer in model.layers):
+        if is_clip_classifier(model):
             with zipfile.ZipFile(file, "a") as archive:
                 archive.writestr("labels.txt", "".join(f"{name}\n" for name in head_of(model).class_names))
         write_bytes(path, file.read_bytes())
     runtime = "needs TensorFlow's select operators" if needs_select_ops else "runs on the plain TFLite runtime"
     front_end = ", its front end in float32" if in_float32 else ""
     return f"{path}: TFLite{front_end}; {runtime}."
+
+
+def _is_tflite(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(8)[4:] == b"TFL3"
 
 
 def _in_float32(model: keras.Model) -> keras.Model | None:

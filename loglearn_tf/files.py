@@ -40,7 +40,7 @@ def storage(path: Path) -> Iterator[None]:
     except OSError as error:
         raise StorageError(
             f"Cannot write {path}: {error.strerror or error}. Free space there, or name another folder (`runs_dir=`, "
-            "`features.store_dir=`). What was finished before is kept; the same command goes on from it."
+            "`features.store_dir=`, `--output`). What was finished before is kept; the same command goes on from it."
         ) from error
 
 

@@ -38,17 +38,18 @@ class Prediction:
 
 
 def find_sounds(paths: Iterable[str | Path]) -> list[Path]:
-    """The files among `paths`, and of folders all sound files in them, at any depth, by name.
+    """The files among `paths`, and of folders all sound files in them, at any depth, by name; links to folders are not
+    followed.
 
     Raises:
-        MissingDataError: If a path is not there, or a folder holds no sound file.
+        MissingDataError: If a path is not there, a folder cannot be listed, or holds no sound file.
     """
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
             inside = [
                 Path(folder, name)
-                for folder, _, names in os.walk(path)
+                for folder, _, names in os.walk(path, onerror=_cannot_be_listed)
                 for name in names
                 if name.lower().endswith(SUFFIXES)
             ]
@@ -62,6 +63,12 @@ def find_sounds(paths: Iterable[str | Path]) -> list[Path]:
         else:
             raise MissingDataError(f"There is no file or folder {path}. Check the path.")
     return found
+
+
+def _cannot_be_listed(error: OSError) -> None:
+    raise MissingDataError(
+        f"Folder {error.filename} cannot be listed: {error.strerror}. Check its permissions, or name other folders."
+    ) from error
 
 
 def predict(

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def load_model(path: str | Path) -> keras.Model:
     try:
         with zipfile.ZipFile(file) as archive:
             json.loads(archive.read("config.json"))
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, OSError, RuntimeError) as error:
         raise ModelError(f"{file} is no model saved by Keras 3: {error}. {_SAVE}") from error
     try:
         return keras.models.load_model(file, compile=False, safe_mode=True)
@@ -65,19 +66,26 @@ def head_of(model: keras.Model, where: str | Path = "the model") -> MeanOverPatc
     return head
 
 
+def is_clip_classifier(model: keras.Model) -> bool:
+    """Whether a model goes from waveform to probabilities, as `clip_classifier` makes it."""
+    layers = list(model.layers)
+    has_front_end = any(isinstance(layer, MelSpectrogram) for layer in layers)
+    return has_front_end and isinstance(layers[-1], MeanOverPatches)
+
+
 def _check_is_classifier(model: keras.Model, where: str | Path) -> None:
-    is_one = isinstance(model.layers[-1], MeanOverPatches) and any(isinstance(x, MelSpectrogram) for x in model.layers)
-    if not is_one:
+    if not is_clip_classifier(model):
         raise ModelError(
             f"{where} is no clip classifier: it must go from a waveform through `MelSpectrogram` to `MeanOverPatches`. "
-            f"Received: a model `{model.name}` of {model.input_shape} to {model.output_shape}. "
+            f"Received: a model `{model.name}`, {_shapes(model)}. "
             "`loglearn_tf.clip_classifier(network, class_names=...)` makes one of a network."
         )
 
 
 def describe(model: keras.Model) -> str:
     """A model's inputs, front end, classes and compressions as text, with their values and curves."""
-    lines = [f"{model.name}: {model.input_shape} to {model.output_shape}, {model.count_params():,} parameters"]
+    n_parameters = f"{model.count_params():,}" if model.built else "unknown"
+    lines = [f"{model.name}: {_shapes(model)}, {n_parameters} parameters"]
     for layer in all_layers(model):
         if isinstance(layer, MelSpectrogram):
             f_max = layer.sample_rate / 2 if layer.f_max is None else layer.f_max
@@ -88,14 +96,16 @@ def describe(model: keras.Model) -> str:
             )
         elif isinstance(layer, MeanOverPatches):
             frames, bands = layer.network.input_shape[1:]
-            lines.append(
-                f"patches: {frames} frames x {bands} bands, hop {layer.hop}, {layer.mean} mean of the softmax"
-            )
+            lines.append(f"patches: {frames} frames x {bands} bands, hop {layer.hop}, {layer.mean} mean of the softmax")
             lines.append(f"network: {layer.network.name}, {layer.network.count_params():,} parameters")
             lines.append(f"classes: {', '.join(layer.class_names)}")
         elif hasattr(layer, "compress"):
             lines += _describe_compression(layer)
     return "\n".join(lines)
+
+
+def _shapes(model: keras.Model) -> str:
+    return f"{model.input_shape} to {model.output_shape}" if model.built and model.inputs else "not built"
 
 
 def _describe_compression(layer: Any) -> list[str]:
@@ -105,12 +115,14 @@ def _describe_compression(layer: Any) -> list[str]:
             values = np.asarray(keras.ops.convert_to_numpy(getattr(layer, name)), np.float64)
             shown = f"{float(values):.6g}" if values.ndim == 0 else _spread(values)
             lines.append(f"  {name:<5} {shown}")
-    bands = int(np.size(keras.ops.convert_to_numpy(layer.knee))) if hasattr(layer, "knee") else 1
-    power = np.repeat(_SHOWN_POWER[:, np.newaxis], bands, axis=1).astype(np.float32)
-    try:
-        curve = np.asarray(keras.ops.convert_to_numpy(layer.compress(keras.ops.convert_to_tensor(power)))).mean(axis=1)
-    except ValueError:  # bands on another axis
-        return lines
+    power, bands = _SHOWN_POWER[:, np.newaxis], 1
+    if hasattr(layer, "knee"):
+        # By the formula: the layer may have its bands on another axis.
+        alpha, beta = (np.ravel(keras.ops.convert_to_numpy(value)) for value in (layer.alpha, layer.beta))
+        bands = max(alpha.size, beta.size)
+        curve = np.log(alpha * power + beta).mean(axis=1)
+    else:
+        curve = np.ravel(keras.ops.convert_to_numpy(layer.compress(keras.ops.convert_to_tensor(power, "float32"))))
     low, high = float(curve.min()), float(curve.max())
     lines.append(f"  mel power to {'its mean over bands' if bands > 1 else 'output'}:")
     for at, value in zip(_SHOWN_POWER, curve, strict=True):

@@ -38,12 +38,22 @@ _POINTWISE = (
     keras.layers.ELU,
     keras.layers.LeakyReLU,
     keras.layers.ReLU,
-    keras.layers.Rescaling,
-    ours.Log,
     ours.LogEps,
     ours.NoCompression,
 )
-_WITH_AXIS = (keras.layers.BatchNormalization, ours.BatchNormalization, ours.LearnableLog)
+_WITH_AXIS = (keras.layers.BatchNormalization, ours.BatchNormalization, ours.LearnableLog, ours.Log)
+_ACTIVATIONS = (
+    keras.activations.elu,
+    keras.activations.gelu,
+    keras.activations.leaky_relu,
+    keras.activations.linear,
+    keras.activations.relu,
+    keras.activations.selu,
+    keras.activations.sigmoid,
+    keras.activations.silu,
+    keras.activations.softplus,
+    keras.activations.tanh,
+)
 _CONVOLUTIONS = (keras.layers.Conv2D, ours.Conv2D)
 _POOLINGS = {keras.layers.MaxPooling2D: ops.max_pool, keras.layers.AveragePooling2D: ops.average_pool}
 _GLOBAL_POOLINGS = {keras.layers.GlobalMaxPooling2D: ops.max, keras.layers.GlobalAveragePooling2D: ops.mean}
@@ -132,6 +142,8 @@ class SlidingScorer:
         import tensorflow as tf
 
         self._layers = _chain(model)
+        if any(getattr(layer, "compute_dtype", "float32") != "float32" for layer in self._layers):
+            raise ValueError("Not all layers compute in float32.")
         self._hop = hop
         self._patch_frames, n_mels = model.input_shape[1:]
         signature = [tf.TensorSpec((None, None, n_mels), tf.float32)]
@@ -169,7 +181,7 @@ class SlidingScorer:
             raise ValueError("Patches are cut before anything was computed for all of them.")
         x = patches.whole(maps) if x is None else x
         for layer in left:
-            x = layer(x)
+            x = layer(x, training=False) if getattr(layer, "_call_has_training_arg", False) else layer(x)
         return x
 
 
@@ -177,7 +189,7 @@ def sliding_scorer(model: keras.Model, *, hop: int) -> SlidingScorer | None:
     """The scorer of a model, or `None` where it must be scored by cut patches."""
     try:
         return SlidingScorer(model, hop=hop)
-    except ValueError:
+    except (ValueError, TypeError):
         return None
 
 
@@ -214,6 +226,8 @@ def _step(layer: Any, maps: _Maps, patches: _Patches) -> _Maps:
         _NeedsPatches: If it is none that can be computed on them.
     """
     kind, rank = type(layer), len(maps.clips.shape)
+    if getattr(layer, "activation", None) not in (None, *_ACTIVATIONS):
+        raise _NeedsPatches  # any function: it may go over columns
     if kind in _POINTWISE or (kind in _WITH_AXIS and not _is_over_time(layer, rank)):
         return replace(maps, **{name: _maybe(layer, getattr(maps, name)) for name in ("clips", "left", "right")})
     if kind is keras.layers.Reshape and rank == 3 and layer.target_shape == (maps.n_columns, maps.clips.shape[2], 1):
@@ -222,7 +236,7 @@ def _step(layer: Any, maps: _Maps, patches: _Patches) -> _Maps:
         if kind in _CONVOLUTIONS and layer.strides[0] == layer.dilation_rate[0] == layer.groups == 1:
             if layer.padding == "valid":
                 return _convolve(layer, maps, patches, 0, 0)
-            if layer.padding == "same" and layer.strides[1] == 1:
+            if layer.padding == "same" and layer.strides[1] == layer.dilation_rate[1] == 1:
                 before, after = _padding(layer.kernel_size[0])
                 return _convolve(layer, maps, patches, before, after)
         if kind in _POOLINGS and layer.padding == "valid" and tuple(layer.strides) == tuple(layer.pool_size):
@@ -232,7 +246,7 @@ def _step(layer: Any, maps: _Maps, patches: _Patches) -> _Maps:
 
 def _is_over_time(layer: Any, rank: int) -> bool:
     """Whether a layer treats columns differently."""
-    if isinstance(layer, ours.LearnableLog) and not layer.per_band:
+    if isinstance(layer, (ours.LearnableLog, ours.Log)) and not layer.per_band:
         return False
     return layer.axis in (1, 1 - rank)
 

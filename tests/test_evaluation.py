@@ -34,6 +34,18 @@ def test_equals_scoring_patch_by_patch(store, hop, batch_size):
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
 
 
+def test_long_clips_go_in_stretches(array_store, monkeypatch):
+    from loglearn_tf import evaluation
+
+    store = array_store([np.random.default_rng(0).lognormal(-5, 4, (n, 128)) for n in (173, 150)])
+    model = build_model("timbre", n_classes=4, seed=3)
+    for hop in (1, 3):
+        whole = clip_probabilities(model, store, store.clips, hop=hop)
+        with monkeypatch.context() as patch:
+            patch.setattr(evaluation, "_PATCHES_AT_ONCE", 10)
+            np.testing.assert_allclose(clip_probabilities(model, store, store.clips, hop=hop), whole, rtol=1e-5)
+
+
 def test_averages_probabilities_not_logits(array_store):
     # One patch is sure of class 0, three lean to class 1: in the mean of softmax the three win,
     # in the mean of logits the one would.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from loglearn_tf import LearnableLog, LogEps, build_model, clip_classifier
+from loglearn_tf import LearnableLog, LogEps, MelSpectrogram, build_model, clip_classifier
 from loglearn_tf.cli import main
 from loglearn_tf.errors import ModelError
 from loglearn_tf.export import export_model
@@ -103,6 +103,24 @@ def test_a_network_without_a_front_end(tmp_path):
     np.testing.assert_allclose(interpret(tmp_path / "network.tflite", mel), network(mel), rtol=1e-4, atol=1e-4)
 
 
+def test_a_front_end_with_another_end(tmp_path):
+    """As the first model of the README."""
+    waveform = keras.Input((None,))
+    mel = MelSpectrogram(sample_rate=8000, n_fft=256, hop_length=256, n_mels=8, fft_dtype="float32")(waveform)
+    x = keras.layers.GlobalAveragePooling1D()(LearnableLog()(mel))
+    model = keras.Model(waveform, keras.layers.Dense(2)(x))
+    export_model(model, tmp_path / "served", to="savedmodel")
+    served = tf.saved_model.load(str(tmp_path / "served"))
+    sound = noises()[1]
+    np.testing.assert_allclose(served.serve(sound), model(sound), rtol=1e-5, atol=1e-6)
+
+
+def test_two_inputs(tmp_path):
+    inputs = [keras.Input((2,)), keras.Input((2,))]
+    with pytest.raises(ModelError, match="Only models with one input can be exported. Received: .* with 2 inputs"):
+        export_model(keras.Model(inputs, keras.layers.Add()(inputs)), tmp_path / "served", to="savedmodel")
+
+
 class TestPlaces:
     def test_written_again_and_whole(self, classifier, tmp_path):
         for _ in range(2):
@@ -113,6 +131,8 @@ class TestPlaces:
         (tmp_path / "holiday.jpg").write_bytes(b"not to be lost")
         with pytest.raises(ModelError, match=r"holiday.jpg exists and is no SavedModel"):
             export_model(classifier, tmp_path / "holiday.jpg", to="savedmodel")
+        with pytest.raises(ModelError, match=r"holiday.jpg exists and is no TFLite file"):
+            export_model(classifier, tmp_path / "holiday.jpg", to="tflite")
         with pytest.raises(ModelError, match="is a folder"):
             export_model(classifier, tmp_path, to="tflite")
         with pytest.raises(ValueError, match="`to` must be one of"):

@@ -59,6 +59,20 @@ class TestFindSounds:
         with pytest.raises(MissingDataError, match="empty holds no sound files"):
             find_sounds([tmp_path / "empty"])
 
+    def test_a_folder_that_cannot_be_listed(self, sounds, monkeypatch):
+        import os
+
+        list_folder = os.scandir
+
+        def refuse(path):
+            if str(path).endswith("a"):
+                raise PermissionError(13, "Permission denied", str(path))
+            return list_folder(path)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+        with pytest.raises(MissingDataError, match="cannot be listed: Permission denied. Check its permissions"):
+            find_sounds([sounds])
+
     def test_a_path_that_is_not_there(self, tmp_path):
         with pytest.raises(MissingDataError, match=r"no file or folder .*nowhere.wav"):
             find_sounds([tmp_path / "nowhere.wav"])

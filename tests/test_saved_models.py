@@ -37,6 +37,7 @@ def test_there_are_files_of_earlier_versions():
 
 
 def test_two_layers_and_a_custom_loop_saved_here_load_in_a_fresh_process(tmp_path):
+    keras.utils.set_random_seed(0)
     mel = keras.Input((None, 8))
     x = keras.layers.Concatenate()([LearnableLog(name="one")(mel), LearnableLog(per_band=True, name="all")(mel)])
     model = keras.Model(mel, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling1D()(x)))
@@ -79,6 +80,14 @@ class TestDescribe:
         mel = keras.Input((5, 4))
         shown = describe(keras.Model(mel, keras.Sequential([LearnableLog(per_band=True), keras.layers.Dense(1)])(mel)))
         assert "alpha 1096.63 to 1096.63, median 1096.63, of 4 bands" in shown and "its mean over bands" in shown
+
+    def test_bands_on_another_axis(self):
+        mel = keras.Input((5, 4, 2))
+        model = keras.Model(mel, LearnableLog(per_band=True, axis=-2)(mel))
+        assert "of 4 bands" in describe(model) and re.search(r"1e\+04 +16\.210", describe(model))
+
+    def test_a_model_that_is_not_built(self):
+        assert "not built, unknown parameters" in describe(keras.Sequential([keras.layers.Dense(1)], name="new"))
 
 
 class TestErrors:
@@ -139,6 +148,11 @@ sys.exit(main(["show", "other.keras"]))
             load_model(tmp_path / "bad.keras")
 
     @pytest.mark.parametrize("part", [front_end_of, head_of])
+    def test_a_model_without_layers(self, part):
+        with pytest.raises(ModelError, match="is no clip classifier.*not built"):
+            part(keras.Sequential([]))
+
+    @pytest.mark.parametrize("part", [front_end_of, head_of])
     def test_a_model_that_is_no_clip_classifier(self, part):
-        with pytest.raises(ModelError, match=r"net.keras is no clip classifier.*Received: a model `timbre` of"):
+        with pytest.raises(ModelError, match=r"net.keras is no clip classifier.*Received: a model `timbre`, "):
             part(build_model("timbre", n_classes=3), "net.keras")

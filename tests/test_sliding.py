@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loglearn_tf import LearnableLog, build_model
-from loglearn_tf.layers import BatchNormalization
+from loglearn_tf.layers import BatchNormalization, Log
 from loglearn_tf.sliding import sliding_scorer
 
 
@@ -142,10 +142,28 @@ RESHAPE = (20, 8, 1)
         mel_of(keras.layers.Reshape(RESHAPE), keras.layers.BatchNormalization(axis=1), keras.layers.Conv2D(2, 3)),
         mel_of(LearnableLog(per_band=True, axis=1), keras.layers.Reshape(RESHAPE), keras.layers.Conv2D(2, 3)),
         build_model("prototypical", n_classes=3, protocol="pons2018", n_filters=4),
+        mel_of(Log(alpha=[*range(1, 21)], axis=1), keras.layers.Reshape(RESHAPE), keras.layers.Conv2D(2, 3)),
+        mel_of(keras.layers.Rescaling(np.ones((20, 1))), keras.layers.Reshape(RESHAPE), keras.layers.Conv2D(2, 3)),
+        mel_of(
+            keras.layers.Reshape(RESHAPE),
+            keras.layers.Conv2D(2, 3, activation=lambda x: keras.ops.softmax(x, axis=1)),
+            keras.layers.Flatten(),
+        ),
+        mel_of(keras.layers.Reshape(RESHAPE), keras.layers.Conv2D(2, 3, padding="same", dilation_rate=(1, 2))),
+        mel_of(keras.layers.Reshape(RESHAPE), keras.layers.Conv2D(2, 3, dtype="mixed_float16")),
     ],
 )
 def test_other_networks_are_left_to_cutting(model):
     assert sliding_scorer(model, hop=1) is None
+
+
+def test_layers_after_the_maps_are_in_inference_mode():
+    class Doubled(keras.layers.Layer):
+        def call(self, x, training=True):
+            return 2 * x if training else x
+
+    model = mel_of(keras.layers.Reshape(RESHAPE), keras.layers.Conv2D(2, 3), keras.layers.Flatten(), Doubled())
+    assert_same(model, power(1, 25, 8), 1)
 
 
 def test_branches_are_left_to_cutting():

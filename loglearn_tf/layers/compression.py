@@ -129,11 +129,9 @@ class LearnableLog(_Compression):
             **kwargs: As for the class, without the pre-gates.
 
         Raises:
-            ValueError: If a value is not a finite number above zero.
+            ValueError: If a value is no number from 1.18e-38 to 3.4e38, float32's range.
         """
-        for name, value in (("alpha", alpha), ("beta", beta)):
-            if _finite(name, value) <= 0:
-                raise ValueError(f"`{name}` must be above 0. Received: {name}={value!r}.")
+        alpha, beta = _in_float32("alpha", alpha), _in_float32("beta", beta)
         # softplus(b) = beta, solved for b; in this form exact to rounding for small and for large beta.
         return cls(alpha_pre_gate=math.log(alpha), beta_pre_gate=beta + math.log(-math.expm1(-beta)), **kwargs)
 
@@ -227,8 +225,8 @@ class Log(_Compression):
         knee: `beta / alpha`, in units of mel power.
 
     Raises:
-        ValueError: If alpha or beta is not a finite number above zero; when built, if a list has not as many numbers as
-            there are bands.
+        ValueError: If alpha or beta is no number from 1.18e-38 to 3.4e38, float32's range; when built, if a list has
+            not as many numbers as there are bands.
 
     Reference:
         Dieleman and Schrauwen, End-to-end learning for music audio, ICASSP 2014.
@@ -252,13 +250,18 @@ class Log(_Compression):
         self.axis = _axis(axis)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
+        n_axes = len(input_shape)
         for name, value in self._values.items():
-            if isinstance(value, list) and len(value) != input_shape[self.axis]:
+            if isinstance(value, list) and (not -n_axes < self.axis < n_axes or len(value) != input_shape[self.axis]):
                 raise ValueError(
                     f"`{name}` must hold one number for every mel band. Received: {len(value)} numbers, "
-                    f"input_shape={tuple(input_shape)}."
+                    f"axis={self.axis}, input_shape={tuple(input_shape)}."
                 )
         self.built = True
+
+    @property
+    def per_band(self) -> bool:
+        return any(isinstance(value, list) for value in self._values.values())
 
     @property
     def alpha(self) -> Any:
@@ -400,11 +403,18 @@ def _axis(axis: Any) -> int:
 
 
 def _positive(name: str, value: float | Sequence[float]) -> float | list[float]:
-    values: list[Any] = list(value) if isinstance(value, (list, tuple)) else [value]
-    if not values or any(_finite(name, number) <= 0 for number in values):
-        raise ValueError(f"`{name}` must be above 0. Received: {name}={value!r}.")
-    floats = [float(number) for number in values]
-    return floats if isinstance(value, (list, tuple)) else floats[0]
+    if not isinstance(value, (list, tuple)):
+        return _in_float32(name, value)
+    if not value:
+        raise ValueError(f"`{name}` must hold one number for every mel band. Received: {name}={value!r}.")
+    return [_in_float32(name, number) for number in value]
+
+
+def _in_float32(name: str, value: Any) -> float:
+    # From its smallest normal number, below which hardware may read zero, to its largest.
+    if not 1.18e-38 <= _finite(name, value) <= 3.4e38:
+        raise ValueError(f"`{name}` must be above 0, from 1.18e-38 to 3.4e38 (float32). Received: {name}={value!r}.")
+    return float(value)
 
 
 def _finite(name: str, value: Any) -> float:

@@ -56,7 +56,7 @@ def _narrow_convolution(x: Any, kernel: Any, padding: str) -> Any:
             of_kernel = tf.raw_ops.Conv2DBackpropFilter(
                 input=x, filter_sizes=kernel.shape, out_backprop=of_map, strides=[1, 1, 1, 1], padding=padding
             )
-            # Over bands, for every row of the kernel apart: (batch, rows, bands + 2 * (width - 1), height).
+            # Over bands, for every row of the kernel apart: (batch, rows, columns + width - 1, height).
             rows = tf.nn.conv2d(
                 of_map,
                 tf.transpose(tf.reverse(kernel[:, :, 0], [1]), [1, 2, 0])[tf.newaxis],

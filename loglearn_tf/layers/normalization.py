@@ -16,22 +16,32 @@ class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
     That kernel's own mean and variance are not used: a sum of a million float32 values one by one is right to two or
     three digits, and so is Keras'. Here they are sums of sums over each axis, right to six.
 
-    At inference, on other backends and for other shapes, axes or masks, Keras' own code runs. Saved files hold Keras'
-    class, so that they load where this package is not: see the end of this module.
+    At inference, where TensorFlow sees a GPU, on other backends and for other shapes, axes, masks or options, Keras'
+    own code runs. XLA (`jit_compile=True`) has not all of these kernels on CPUs. Saved files hold Keras' class, so that
+    they load where this package is not: see the end of this module.
 
     Args:
         **kwargs: See Keras.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        fused = keras.backend.backend() == "tensorflow" and len(inputs.shape) == 4 and self.axis in (-1, 3)
-        if not (fused and training and self.trainable and self.center and self.scale and mask is None):
+        plain = self.center and self.scale and not self.synchronized and not getattr(self, "renorm", False)
+        fitting = len(inputs.shape) == 4 and self.axis in (-1, 3) and self.variable_dtype == "float32" and mask is None
+        if not (training and self.trainable and plain and fitting and _on_cpu()):
             return super().call(inputs, training=training, mask=mask)
         x, gamma, beta = (ops.cast(each, "float32") for each in (inputs, self.gamma, self.beta))
         outputs, mean, variance = _normalise(x, gamma, beta, self.epsilon)
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
         return ops.cast(outputs, self.compute_dtype)
+
+
+def _on_cpu() -> bool:
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return not tf.config.get_visible_devices("GPU")
 
 
 def _normalise(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
@@ -62,8 +72,7 @@ def _normalise(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any,
                 x=x,
                 scale=gamma,
                 reserve_space_1=mean,
-                # On GPUs the kernel wants the inverse of the deviation.
-                reserve_space_2=variance if on_cpu else tf.math.rsqrt(variance + epsilon),
+                reserve_space_2=variance,  # on GPUs it would be the inverse of the deviation
                 reserve_space_3=tf.zeros([0]),
                 epsilon=epsilon,
                 is_training=True,
@@ -75,7 +84,6 @@ def _normalise(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any,
         )
         return y, gradient
 
-    on_cpu = not tf.config.get_visible_devices("GPU")
     return normalise(tf.convert_to_tensor(x), tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta)), mean, variance
 
 

@@ -53,6 +53,8 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
         super().__init__(autocast=False, **kwargs)
         if not isinstance(network, keras.Model):
             raise ValueError(f"`network` must be a Keras model. Received: network={network!r}.")
+        if not network.built or len(getattr(network, "inputs", None) or ()) != 1:
+            raise ValueError(f"`network` must be built, with one input. Received: network={network.name!r}.")
         shapes = (tuple(network.input_shape), tuple(network.output_shape))
         if [len(shape) for shape in shapes] != [3, 2] or None in (*shapes[0][1:], shapes[1][1]):
             raise ValueError(
@@ -115,7 +117,7 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "network": keras.saving.serialize_keras_object(self.network),
+            "network": _without_training(keras.saving.serialize_keras_object(self.network)),
             "class_names": self.class_names,
             "hop": self.hop,
             "mean": self.mean,
@@ -124,8 +126,15 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "MeanOverPatches":
-        network = keras.saving.deserialize_keras_object(config["network"])
+        network = keras.saving.deserialize_keras_object(_without_training(config["network"]))
         return cls(**{**config, "network": network})
+
+
+def _without_training(config: Any) -> Any:
+    """A serialised network without losses and optimisers, which may be functions that no other program has."""
+    if isinstance(config, dict):
+        return {key: _without_training(value) for key, value in config.items() if key != "compile_config"}
+    return [_without_training(value) for value in config] if isinstance(config, list) else config
 
 
 def _loop(n_steps: Any, body: Any, start: Any) -> Any:

@@ -79,4 +79,6 @@ def fold_compressions(model: keras.Model) -> keras.Model:
     folded = keras.models.clone_model(model, clone_function=copy)
     for layer, again in copies:
         again.set_weights(layer.get_weights())
+        if hasattr(again, "finalize_state"):  # `Normalization` computes from its weights when it loads them
+            again.finalize_state()
     return folded

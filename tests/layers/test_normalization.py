@@ -59,7 +59,14 @@ def test_a_constant_channel_is_normalised_to_zero():
 
 
 @pytest.mark.parametrize(
-    ("shape", "kwargs"), [((4, 6), {}), ((4, 6, 5, 3), {"axis": 1}), ((4, 6, 5, 3), {"scale": False})]
+    ("shape", "kwargs"),
+    [
+        ((4, 6), {}),
+        ((4, 6, 5, 3), {"axis": 1}),
+        ((4, 6, 5, 3), {"scale": False}),
+        ((4, 6, 5, 3), {"synchronized": True}),
+        ((4, 6, 5, 3), {"dtype": "float64"}),
+    ],
 )
 def test_what_is_not_fused_is_keras_own_code(shape, kwargs):
     x = np.random.default_rng(0).normal(size=shape).astype("float32")

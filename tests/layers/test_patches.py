@@ -86,6 +86,25 @@ def test_the_network_must_be_one_of_patches():
         MeanOverPatches(keras.Model(mel, keras.layers.GlobalMaxPooling1D()(mel)), class_names=NAMES)
 
 
+def test_an_unbuilt_network():
+    with pytest.raises(ValueError, match="`network` must be built, with one input"):
+        MeanOverPatches(keras.Sequential([keras.layers.Dense(3)]), class_names=NAMES)
+
+
+def test_a_loss_of_the_users_own_does_not_travel(tmp_path):
+    """It would be a function that no other program has."""
+    keras.utils.set_random_seed(0)
+    inner = keras.Sequential([keras.Input((8, 4)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    inner.compile("adam", lambda truth, guess: keras.ops.mean(guess))
+    inner.fit(np.zeros((2, 8, 4)), np.zeros((2, 3)), verbose=0)
+    mel = keras.Input((None, 4))
+    keras.Model(mel, MeanOverPatches(inner, class_names=NAMES)(mel)).save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert not loaded.layers[-1].network.compiled
+    x = np.random.default_rng(0).normal(size=(1, 9, 4)).astype("float32")
+    np.testing.assert_allclose(loaded(x), MeanOverPatches(inner, class_names=NAMES)(x), rtol=1e-6)
+
+
 def test_the_bands_must_be_the_networks(network):
     with pytest.raises(ValueError, match=r"must have the shape \(batch, frames, 4\).*Received: \(None, None, 5\)"):
         MeanOverPatches(network, class_names=NAMES)(keras.Input((None, 5)))

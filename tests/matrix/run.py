@@ -32,7 +32,11 @@ def main() -> int:
     models = []
     for name in SURROUNDINGS:
         model = home / f"from-{name}.keras"
-        print(_run(home, name, "save.py", model).strip(), flush=True)
+        try:
+            print(_run(home, name, "save.py", model).strip(), flush=True)
+        except subprocess.CalledProcessError as error:
+            print(f"{name}, save.py FAILED:\n{error.stderr}", flush=True)
+            return 1
         models.append(model)
     failed = False
     for name, script in [*((name, "load.py") for name in SURROUNDINGS), ("torch", "to_onnx.py")]:

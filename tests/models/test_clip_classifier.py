@@ -87,6 +87,14 @@ def test_folded_is_the_same_without_gates(classifier):
     assert float(folded.layers[-1].network.get_layer("loglearn").alpha) == pytest.approx(np.exp(6.0), rel=1e-6)
 
 
+def test_an_adapted_normalisation_keeps_its_statistics():
+    normalisation = keras.layers.Normalization()
+    normalisation.adapt(np.random.default_rng(0).normal(5, 2, (50, 5, 4)))
+    model = keras.Sequential([keras.Input((5, 4)), LearnableLog(), normalisation, keras.layers.Dense(2)])
+    x = np.random.default_rng(1).exponential(size=(3, 5, 4)).astype("float32")
+    np.testing.assert_allclose(fold_compressions(model)(x), model(x), rtol=1e-5, atol=1e-6)
+
+
 def test_a_sequential_and_a_nested_model_fold_too():
     inner = keras.Sequential([keras.Input((5, 4)), LearnableLog(per_band=True), keras.layers.Dense(2)])
     mel = keras.Input((5, 4))
