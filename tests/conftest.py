@@ -17,6 +17,11 @@ be_quiet()
 ROOT = Path(__file__).parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests that take minutes come first, so that no core waits for another at the end."""
+    items.sort(key=lambda item: item.path.name != "test_whole_way.py")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _same_tensorflow_as_workers() -> None:
     """One thread and deterministic operations, so that tests see the numbers that studies see."""
