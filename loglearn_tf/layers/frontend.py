@@ -104,9 +104,10 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
             raise ValueError(
                 f"The input must have the shape (batch, samples), with at least one sample. Received: {input_shape}."
             )
-        self._filter_bank = mel_filter_bank(
+        bank = mel_filter_bank(
             sample_rate=self.sample_rate, n_fft=self.n_fft, n_mels=self.n_mels, f_min=self.f_min, f_max=self.f_max
         )
+        self._banks = _without_zeros(bank)
         self.built = True
 
     def call(self, waveform: Any) -> Any:
@@ -115,14 +116,17 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
         import tensorflow as tf
 
         waveform = tf.cast(waveform, self.fft_dtype)
-        waveform = _pad(tf, waveform, self.n_fft // 2, self.pad_mode)
+        waveform = _pad(tf, waveform, self.n_fft // 2, self.hop_length, self.pad_mode)
         frames = _frames(tf, waveform, self.n_fft, self.hop_length) * tf.signal.hann_window(
             self.n_fft, dtype=waveform.dtype
         )
         spectrum = tf.signal.rfft(frames)  # (batch, frames, bins)
         # Not tf.abs(...) ** 2: its guarded square root costs more than the transform.
         power = tf.cast(tf.math.real(spectrum) ** 2 + tf.math.imag(spectrum) ** 2, tf.float32)
-        return tf.matmul(power, tf.constant(self._filter_bank))
+        n_frames = tf.shape(power)[1]
+        power = tf.reshape(power, [-1, self.n_fft // 2 + 1])
+        mel = [tf.matmul(power[:, first:last], tf.constant(bank)) for first, last, bank in self._banks]
+        return tf.reshape(tf.concat(mel, axis=1), [-1, n_frames, self.n_mels])
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         batch, samples = input_shape
@@ -162,6 +166,19 @@ def mel_filter_bank(
     return np.ascontiguousarray(bank.T.astype(np.float32))
 
 
+def _without_zeros(bank: npt.NDArray[np.float32], n_parts: int = 4) -> list[tuple[int, int, npt.NDArray[np.float32]]]:
+    """A filter bank in parts of neighbouring bands, each with the first bin it covers and the one after the last.
+
+    Bands are narrow: of the whole bank 98 % are zeros, and multiplying them takes as long as the Fourier transform.
+    """
+    parts = []
+    for part in np.array_split(bank, min(n_parts, bank.shape[1]), axis=1):
+        covered = np.flatnonzero(part.any(axis=1))
+        first, last = (int(covered[0]), int(covered[-1]) + 1) if covered.size else (0, 1)
+        parts.append((first, last, np.ascontiguousarray(part[first:last])))
+    return parts
+
+
 def _frames(tf: Any, waveform: Any, n_fft: int, hop_length: int) -> Any:
     """`(batch, samples)` to `(batch, frames, n_fft)`."""
     if n_fft % hop_length:
@@ -175,16 +192,23 @@ def _frames(tf: Any, waveform: Any, n_fft: int, hop_length: int) -> Any:
     return tf.concat([hops[:, at : n_hops - overlap + 1 + at] for at in range(overlap)], axis=2)
 
 
-def _pad(tf: Any, waveform: Any, width: int, mode: str) -> Any:
-    """Pads `(batch, samples)` at both ends; reflection as in NumPy, also where `samples <= width`."""
+def _pad(tf: Any, waveform: Any, width: int, hop_length: int, mode: str) -> Any:
+    """Pads `(batch, samples)` with `width` samples at the start, and at the end with what the last frame needs.
+
+    Reflection is as in NumPy, also where `samples <= width`.
+    """
+    samples = tf.shape(waveform)[1]
+    # Less than `width` where the waveform goes on beyond the last whole hop; below zero, its own end is not needed.
+    needed = width - samples % hop_length
+    inside = waveform[:, : samples + tf.minimum(needed, 0)]
+    needed = tf.maximum(needed, 0)
     if mode == "constant":
-        return tf.pad(waveform, [[0, 0], [width, width]])
+        return tf.pad(inside, [[0, 0], [width, needed]])
     # tf.pad's REFLECT refuses waveforms of at most `width` samples; NumPy and librosa go on
     # reflecting back and forth, which is what reading at these positions does.
-    samples = tf.shape(waveform)[1]
     last = samples - 1
     period = tf.maximum(2 * last, 1)
     left = tf.range(width, 0, -1) % period
-    right = (last + tf.range(1, width + 1)) % period
+    right = (last + tf.range(1, needed + 1)) % period
     edges = [tf.gather(waveform, tf.minimum(at, 2 * last - at), axis=1) for at in (left, right)]
-    return tf.concat([edges[0], waveform, edges[1]], axis=1)
+    return tf.concat([edges[0], inside, edges[1]], axis=1)

@@ -83,6 +83,7 @@ class TestParityWithLibrosaToday:
             pytest.param({"f_max": 8000.0}, {"fmax": 8000.0}, id="f_max"),
             pytest.param({"f_min": 300, "f_max": 16000}, {"fmin": 300, "fmax": 16000}, id="both, as integers"),
             pytest.param({"hop_length": 441, "n_mels": 40}, {"hop_length": 441, "n_mels": 40}, id="hop and bands"),
+            pytest.param({"hop_length": 1500, "n_mels": 2}, {"hop_length": 1500, "n_mels": 2}, id="gaps, two bands"),
             pytest.param(
                 {"sample_rate": 16000, "n_fft": 512, "hop_length": 160, "n_mels": 64},
                 {"sr": 16000, "n_fft": 512, "hop_length": 160, "n_mels": 64},
