@@ -11,6 +11,7 @@ import scipy.special
 
 from loglearn_tf.datasets.clips import Clip
 from loglearn_tf.features import MelStore
+from loglearn_tf.layers.patches import MEANS
 from loglearn_tf.pipeline import evaluation_patches, tile
 from loglearn_tf.sliding import SlidingScorer, sliding_scorer
 
@@ -27,7 +28,7 @@ def clip_probabilities(
     clips: Sequence[Clip],
     *,
     hop: int,
-    batch_size: int = 64,
+    batch_size: int = 16,
     mean: str = "arithmetic",
 ) -> npt.NDArray[Any]:
     """Mean over a clip's patches of their class probabilities, the softmax of the logits.
@@ -51,10 +52,8 @@ def clip_probabilities(
         Reference code, `src/sl_train.py`, evaluation at hop 1. Its last partial batch is lost, and
         clips that fail are dropped from the mean; neither is copied.
     """
-
-    if mean not in ("arithmetic", "geometric"):
-        raise ValueError(f"`mean` must be 'arithmetic' or 'geometric'. Received: mean={mean!r}.")
-
+    if mean not in MEANS:
+        raise ValueError(f"`mean` must be one of {MEANS}. Received: mean={mean!r}.")
     scorer = _scorer(model, hop)
     logits = (
         _logits_of_cut_patches(model, store, clips, hop=hop, batch_size=batch_size)

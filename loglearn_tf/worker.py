@@ -74,7 +74,7 @@ class Worker:
 
         settings, dataset = self.work.settings, self.work.dataset
         train_run = episodic.train_run if spec.model == "prototypical" else training.train_run
-        peak = _PeakMemory()
+        peak = PeakMemory()
         try:
             with tempfile.TemporaryDirectory() as folder:
                 scratch = Path(folder)
@@ -212,7 +212,7 @@ def _log_hparams(log_dir: Path, spec: RunSpec, settings: Settings, accuracy: flo
         writer.close()
 
 
-class _PeakMemory:
+class PeakMemory:
     """The largest resident memory of this process since the object was made; where the system cannot tell (not
     Linux), since the process began."""
 

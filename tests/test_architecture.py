@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "study": "config datasets seeds",
     "callbacks": "",
     "sliding": "layers",
-    "evaluation": "sliding pipeline features datasets",
+    "evaluation": "sliding pipeline features layers datasets",
     "training": "evaluation pipeline features models callbacks study config datasets",
     "episodic": "training pipeline features models layers callbacks study config datasets",
     # Many runs; their results are read where nothing is trained.

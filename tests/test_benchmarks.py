@@ -1,18 +1,22 @@
 """The benchmarks can be run: they compare what they say, and put a study together from its parts."""
 
-import importlib.util
+import importlib
 import json
 
 import pytest
 from conftest import ROOT
 
 
-@pytest.fixture(scope="module")
-def stages():
-    spec = importlib.util.spec_from_file_location("stages", ROOT / "experiments" / "benchmarks" / "stages.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def stages(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "experiments" / "benchmarks")
+    return importlib.import_module("stages")
+
+
+@pytest.fixture
+def growth(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "experiments" / "benchmarks")
+    return importlib.import_module("growth")
 
 
 def test_both_are_called_alike(stages):
@@ -49,3 +53,15 @@ def test_a_study_is_the_mean_over_the_cells_of_the_protocol(stages, tmp_path):
     written = json.loads((tmp_path / "latest.json").read_text())["rows"]
     assert {"stage", "case", "plain_ms", "ours_ms", "ratio"} <= set(written[0])
     assert len((tmp_path / "latest.md").read_text().splitlines()) == 6 + len(written)
+
+
+def test_what_grows_is_done_in_full(growth, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOGLEARN_SHARED", str(tmp_path / "nowhere"))
+    for task, size in {"results.csv from run folders": 60, "report.html and all beside it": 60}.items():
+        work, _ = growth.TASKS[task]
+        assert work(size, tmp_path / task) >= 0
+        study = tmp_path / task / "study"
+        assert len(list(study.glob("**/result.json"))) == 60
+    assert (study / "report.html").is_file()
+    assert growth.TASKS["statistics of a table"][0](400, tmp_path) > 0
+    assert growth.TASKS["evaluation on TUT, timbre"][0](1, tmp_path) > 0

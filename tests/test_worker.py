@@ -76,18 +76,21 @@ def test_event_files_hold_what_history_holds(worker, tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux sets the high-water mark back")
 def test_peak_memory_is_the_runs_own():
-    from loglearn_tf.worker import _PeakMemory
+    from loglearn_tf.worker import PeakMemory
 
-    large = _PeakMemory()
+    large = PeakMemory()
     block = bytearray(300 << 20)
     with_block = large.mib()
     del block
-    assert _PeakMemory().mib() < with_block - 200
+    assert PeakMemory().mib() < with_block - 200
 
 
 @pytest.mark.parametrize(
     "overrides",
-    [["models=[sb_cnn]"], ["models=[prototypical]", "n_shot=[2]", "episodic.n_query=1", "episodic.patience=1"]],
+    [
+        ["models=[sb_cnn]"],
+        ["models=[prototypical]", "episodic.n_query=1", "episodic.patience=1", "episodic.patch_hop=300"],
+    ],
 )
 def test_kept_networks_change_no_result(worker, overrides):
     """The third run goes through a network that the first compiled and the second trained."""
