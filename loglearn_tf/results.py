@@ -97,12 +97,6 @@ def read_result(study_dir: Path, spec: RunSpec) -> Row | None:
     return _read_json(path) if path.is_file() else None
 
 
-def is_done(study_dir: Path, spec: RunSpec) -> bool:
-    """Whether the run has finished; a failed run has not."""
-    result = read_result(study_dir, spec)
-    return result is not None and result["status"] == "done"
-
-
 def split_done(
     study_dir: Path, specs: Sequence[RunSpec], identity: Mapping[str, Any]
 ) -> tuple[list[RunSpec], list[RunSpec]]:

@@ -11,7 +11,7 @@ from conftest import short_settings
 from loglearn_tf import results
 from loglearn_tf.errors import StorageError
 from loglearn_tf.executors import Processes, run_all
-from loglearn_tf.results import is_done, read_result, read_runs
+from loglearn_tf.results import read_result, read_runs
 from loglearn_tf.study import plan_runs
 from loglearn_tf.worker import Record, Work, failure
 
@@ -88,7 +88,8 @@ def test_a_full_disk_ends_the_study_and_keeps_what_was_finished(work, monkeypatc
     monkeypatch.setattr(results, "write_bytes", full_after_the_first_run)
     with pytest.raises(StorageError, match="No space left"):
         run_all(specs, work, Processes(work, workers=1), on_result=lambda spec, _: written.append(spec))
-    assert [is_done(work.settings.study_dir, spec) for spec in specs] == [True, False, False, False]
+    first, *others = (read_result(work.settings.study_dir, spec) for spec in specs)
+    assert first["status"] == "done" and others == [None, None, None]
     assert not multiprocessing.active_children()
     monkeypatch.undo()
     run_all(specs[1:], work, Processes(work, workers=1), on_result=lambda spec, _: written.append(spec))

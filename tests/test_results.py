@@ -11,7 +11,7 @@ from loglearn_tf.errors import ConfigError, DataError, StorageError
 from loglearn_tf.results import (
     COLUMNS,
     format_tables,
-    is_done,
+    read_result,
     read_runs,
     remove_unfinished,
     split_done,
@@ -137,7 +137,7 @@ def test_a_run_folder_appears_whole_or_not_at_all(tmp_path, monkeypatch):
         write(tmp_path, row)
     assert not list(tmp_path.rglob("history.csv"))
     write(tmp_path, row)
-    assert is_done(tmp_path, spec)
+    assert read_result(tmp_path, spec)["status"] == "done"
 
 
 def test_a_full_disk_loses_nothing(tmp_path):
@@ -154,14 +154,14 @@ def test_a_full_disk_loses_nothing(tmp_path):
         assert [row["accuracy"] for row in read_runs(disk)] == [0.5]
         assert not (disk / spec_of(second).folder).exists() and not list((disk / ".unfinished").iterdir())
         write(disk, second)  # space again
-        assert is_done(disk, first) and is_done(disk, spec_of(second))
+        assert read_result(disk, first)["status"] == "done" and read_result(disk, spec_of(second))["status"] == "done"
     finally:
         subprocess.run(["umount", disk], check=True)
 
 
 def test_a_finished_run_is_never_replaced_but_a_failed_one_is(tmp_path):
     spec = write(tmp_path, result(None, error="out of memory"))
-    assert not is_done(tmp_path, spec)
+    assert read_result(tmp_path, spec)["status"] == "failed"
     write(tmp_path, result(0.5))
     write(tmp_path, result(0.9))
     assert [row["accuracy"] for row in read_runs(tmp_path)] == [0.5]
