@@ -29,7 +29,7 @@ _BLOCK_CODED = (MS_ADPCM, IMA_ADPCM, GSM)  # only their `fact` chunk tells the f
 _GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
 
 # What tensorflow-io 0.37.1 decodes correctly. (tag, bits) -> (its dtype, zero, full scale):
-# (x - zero) / full scale is exact in float32 and equals soundfile's conversion bit for bit.
+# x / full scale - zero / full scale is exact in float32 and equals soundfile's conversion bit for bit.
 # 24-bit samples come left-aligned in 32. PCM 32 is not here: its bits are read as floats.
 _TENSORFLOW_IO_FORMATS = {
     (PCM, 8): ("uint8", 128.0, 128.0),
@@ -126,7 +126,8 @@ def load_waveform(path: FilePath, *, sample_rate: int = 44100) -> Samples:
     if sample_rate < 1:
         raise ValueError(f"`sample_rate` must be a positive integer. Received: sample_rate={sample_rate}.")
     decoded = decode(path)
-    waveform: Samples = decoded.samples.mean(axis=1, dtype=np.float32)
+    one_channel = decoded.samples.shape[1] == 1
+    waveform: Samples = decoded.samples[:, 0] if one_channel else decoded.samples.mean(axis=1, dtype=np.float32)
     if decoded.sample_rate != sample_rate:
         waveform = soxr.resample(waveform, decoded.sample_rate, sample_rate, quality="HQ")
     if not waveform.size:
@@ -316,7 +317,10 @@ def _decode_with_tensorflow_io(path: FilePath, header: WavHeader) -> Decoded | N
         return None
     if raw.shape != (header.declared_frames, header.channels):
         return None
-    samples = (raw.astype(np.float32) - np.float32(zero)) / np.float32(full_scale)
+    # Full scales are powers of two: multiplying by the inverse is exact, too, and one pass over the samples.
+    samples = np.multiply(raw, np.float32(1 / full_scale), dtype=np.float32)
+    if zero:
+        samples -= np.float32(zero / full_scale)
     return Decoded(samples, header.sample_rate, "tensorflow-io")
 
 

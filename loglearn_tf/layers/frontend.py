@@ -115,11 +115,10 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
         # PyTorch, where TensorFlow may be missing.
         import tensorflow as tf
 
-        waveform = tf.cast(waveform, self.fft_dtype)
-        waveform = _pad(tf, waveform, self.n_fft // 2, self.hop_length, self.pad_mode)
-        frames = _frames(tf, waveform, self.n_fft, self.hop_length) * tf.signal.hann_window(
-            self.n_fft, dtype=waveform.dtype
-        )
+        dtype = tf.as_dtype(self.fft_dtype)
+        waveform = _pad(tf, tf.convert_to_tensor(waveform), self.n_fft // 2, self.hop_length, self.pad_mode)
+        frames = tf.cast(_frames(tf, waveform, self.n_fft, self.hop_length), dtype)
+        frames *= tf.signal.hann_window(self.n_fft, dtype=dtype)
         spectrum = tf.signal.rfft(frames)  # (batch, frames, bins)
         # Not tf.abs(...) ** 2: its guarded square root costs more than the transform.
         power = tf.cast(tf.math.real(spectrum) ** 2 + tf.math.imag(spectrum) ** 2, tf.float32)
