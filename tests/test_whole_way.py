@@ -188,27 +188,25 @@ def test_missing_clips_are_told_with_the_table(us8k_root, tmp_path):
 
 
 def test_tut_in_the_official_layout(tut_root, tmp_path):
-    shorter = ["models=[timbre,prototypical]", "evaluation.hop=100", "episodic.patch_hop=300"]
-    overrides = [*short_overrides(tut_root, tmp_path), *shorter]
+    overrides = [*short_overrides(tut_root, tmp_path), "evaluation.hop=100", "episodic.patch_hop=300"]
     done = loglearn("run", ROOT / "experiments" / "tut.yaml", *overrides)
     assert done.stdout.startswith("SYNTHETIC DATA, not TUT Acoustic Scenes 2017")
     rows = results(tmp_path / "runs" / "tut")
-    assert len(rows) == 4 and {row["status"] for row in rows} == {"done"}
-    predictions = (tmp_path / "runs/tut/tut/timbre/loglearn/n001/fold01/run00/predictions.csv").read_text().splitlines()
+    assert len(rows) == 8 and {row["status"] for row in rows} == {"done"}
+    predictions = (tmp_path / "runs/tut/tut/vgg/loglearn/n001/fold01/run00/predictions.csv").read_text().splitlines()
     assert len(predictions) == 1 + 15 and "p_cafe/restaurant" in predictions[0]
 
 
 def test_the_demo_is_whole(tmp_path):
-    """experiments/demo.yaml as it stands, but for time: two of its networks, two epochs, fewer sounds."""
+    """experiments/demo.yaml as it stands, but for time: two epochs on fewer sounds."""
     overrides = [
         f"data.root={tmp_path / 'data'}", f"features.store_dir={tmp_path / 'stores'}", f"runs_dir={tmp_path / 'runs'}",
-        "models=[timbre,prototypical]", "data.synthetic.clips_per_class=2", "n_shot=[2]",
-        "training.epochs=2", "evaluation.hop=40",
+        "data.synthetic.clips_per_class=2", "n_shot=[2]", "training.epochs=2", "evaluation.hop=40",
         "episodic.n_support=1", "episodic.n_query=2", "episodic.patience=1",
     ]  # fmt: skip
     done = loglearn("run", ROOT / "experiments" / "demo.yaml", *overrides)
     assert done.stdout.startswith("SYNTHETIC DATA")
-    assert done.stdout.count("loglearn - logeps") == 2
+    assert done.stdout.count("loglearn - logeps") == 4
     (history,) = (tmp_path / "runs").glob("demo/us8k/prototypical/loglearn/*/*/*/history.csv")
     with history.open() as file:
         first, *_, last = csv.DictReader(file)

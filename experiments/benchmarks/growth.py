@@ -3,7 +3,7 @@
 Linear growth is a cost per unit that stays; flat memory a peak that does. Hours of audio are simulated by reading a few
 clips again and again, under other names; finished runs by folders that nothing was trained for.
 
-Run: python experiments/benchmarks/growth.py               (about ten minutes, 8 GB of disk for 100 hours)
+Run: python experiments/benchmarks/growth.py               (8 GB of disk for 100 hours)
      python experiments/benchmarks/growth.py --hours 1 10 --runs 100 1000 --rows 10000 100000
 """
 

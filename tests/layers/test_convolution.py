@@ -1,10 +1,14 @@
 """The wide convolution is Keras' own: numbers, gradients, saved form."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from loglearn_tf import build_model
 from loglearn_tf.layers import Conv2D
 
 
@@ -100,3 +104,43 @@ def test_half_precision(kernel):
     x = noise(2, 20, 16, 1)
     assert ours(x).dtype == tf.float16
     np.testing.assert_allclose(ours(x), theirs(x), rtol=1e-2, atol=0.1)
+
+
+@pytest.mark.parametrize(("name", "epochs"), [("timbre", 3), ("sb_cnn", 3)])
+def test_networks_train_as_with_keras_layer(name, epochs, tmp_path):
+    """Whole steps by `fit`, with weight decay, dropout and clipping: the same weights and losses. In VGG each rounding
+    that changes a maximum grows from step to step; tests/test_training.py holds its gradients against float64."""
+    model = build_model(name, seed=3)
+    model.save(tmp_path / "model.keras")
+    stock = keras.models.load_model(tmp_path / "model.keras")
+    first = "conv" if name == "timbre" else "conv_1"
+    assert type(stock.get_layer(first)) is keras.layers.Conv2D is not type(model.get_layer(first))
+    mel = (10 ** np.random.default_rng(0).uniform(-8, 2, (12, 128, 128))).astype("float32")
+    labels = np.arange(12) % 10
+    losses = []
+    for network in (model, stock):
+        network.compile(
+            keras.optimizers.SGD(0.1, global_clipnorm=5.0),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            jit_compile=False,
+        )
+        losses.append(network.fit(mel, labels, batch_size=6, epochs=epochs, shuffle=False, verbose=0).history["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    for ours, theirs in zip(model.get_weights(), stock.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4 * max(np.abs(theirs).max(), 1e-2))
+
+
+def test_saved_files_load_without_this_package(tmp_path):
+    model = keras.Sequential([keras.Input((20, 16, 1)), Conv2D(4, (3, 12)), keras.layers.GlobalMaxPooling2D()])
+    x = noise(2, 20, 16, 1)
+    model.save(tmp_path / "wide.keras")
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", model(x))
+    program = """
+import keras, numpy, sys
+model = keras.models.load_model("wide.keras")
+assert type(model.layers[0]) is keras.layers.Conv2D
+numpy.testing.assert_allclose(model(numpy.load("x.npy")), numpy.load("y.npy"), rtol=1e-4, atol=1e-4)
+assert "loglearn_tf" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)

@@ -3,11 +3,7 @@
 Configuration and serialisation round trips, symbolic and eager calls, dtype policies, a training step.
 """
 
-import subprocess
-import sys
-
 import keras
-import numpy as np
 import pytest
 
 from loglearn_tf import layers
@@ -67,21 +63,3 @@ def test_keras_checks(name, case):
         # Keras' step trains all weights or none; it is not made for layers that have none.
         run_training_check=n_trainable > 0,
     )
-
-
-def test_layers_that_stand_for_keras_own_load_without_this_package(tmp_path):
-    stack = [layers.Conv2D(4, (3, 12)), layers.BatchNormalization(), keras.layers.GlobalMaxPooling2D()]
-    model = keras.Sequential([keras.Input((20, 16, 1)), *stack])
-    x = np.random.default_rng(0).normal(size=(2, 20, 16, 1)).astype("float32")
-    model(x, training=True)
-    model.save(tmp_path / "model.keras")
-    np.save(tmp_path / "x.npy", x)
-    np.save(tmp_path / "y.npy", model(x))
-    program = """
-import keras, numpy, sys
-model = keras.models.load_model("model.keras")
-assert [type(layer) for layer in model.layers[:2]] == [keras.layers.Conv2D, keras.layers.BatchNormalization]
-numpy.testing.assert_allclose(model(numpy.load("x.npy")), numpy.load("y.npy"), rtol=1e-4, atol=1e-4)
-assert "loglearn_tf" not in sys.modules
-"""
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)

@@ -1,5 +1,8 @@
 """The fused batch normalisation is Keras' own: numbers, gradients, statistics, saved form."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -88,8 +91,22 @@ def test_half_precision_goes_through_float32():
     assert np.isfinite(y).all() and abs(float(np.std(y)) - 1) < 0.01
 
 
-def test_saved_files_name_keras_class():
+def test_saved_files_name_keras_class_and_load_without_this_package(tmp_path):
     model = build_model("vgg", compression="none", seed=1)
     serialised = keras.saving.serialize_keras_object(model.get_layer("norm_1"))
     assert (serialised["module"], serialised["class_name"]) == ("keras.layers", "BatchNormalization")
     assert serialised["config"] == keras.layers.BatchNormalization.from_config(serialised["config"]).get_config()
+    layer = keras.Sequential([keras.Input((8, 8, 2)), BatchNormalization()])
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 2)).astype("float32")
+    layer(x, training=True)
+    layer.save(tmp_path / "norm.keras")
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", layer(x))
+    program = """
+import keras, numpy, sys
+model = keras.models.load_model("norm.keras")
+assert type(model.layers[0]) is keras.layers.BatchNormalization
+numpy.testing.assert_allclose(model(numpy.load("x.npy")), numpy.load("y.npy"), rtol=1e-6)
+assert "loglearn_tf" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
