@@ -84,7 +84,7 @@ tensorboard: install  ## trajectories of alpha, beta and knee of what was run (R
 	$(VENV)/bin/tensorboard --logdir $(RUNS_DIR)
 
 test: $(VENV)/.installed-test  ## the tests
-	$(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
+	$(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 bench: $(VENV)/.installed-test  ## what each stage costs against a plain implementation; experiments/benchmarks/latest.md
 	$(VENV)/bin/python experiments/benchmarks/stages.py

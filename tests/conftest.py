@@ -1,6 +1,9 @@
 """Fixtures: the shared reference material, and one small synthetic data set for the whole session."""
 
+import csv
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +21,9 @@ ROOT = Path(__file__).parent.parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests that take minutes come first, so that no core waits for another at the end."""
-    items.sort(key=lambda item: item.path.name != "test_whole_way.py")
+    """The files that take minutes come first, so that no core waits for another at the end."""
+    long = ("test_whole_way.py", "test_interruptions.py", "test_cluster.py", "test_executors.py")
+    items.sort(key=lambda item: long.index(item.path.name) if item.path.name in long else len(long))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -79,6 +83,23 @@ def short_overrides(root: Path, tmp_path: Path) -> list[str]:
         "evaluation.hop=20",
         "workers=2",
     ]
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "loglearn_tf.cli", *map(str, arguments)]
+
+
+def loglearn(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command(*arguments), capture_output=True, text=True)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def results(study_dir: Path) -> list[dict[str, str]]:
+    """results.csv without its two columns of wall-clock seconds, which no two jobs share."""
+    with (study_dir / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return [{key: value for key, value in row.items() if not key.endswith("_seconds")} for row in rows]
 
 
 def read_scalars(log_dir: Path) -> dict[str, list[tuple[int, float]]]:

@@ -65,3 +65,21 @@ def test_what_grows_is_done_in_full(growth, tmp_path, monkeypatch):
     assert (study / "report.html").is_file()
     assert growth.TASKS["statistics of a table"][0](400, tmp_path) > 0
     assert growth.TASKS["evaluation on TUT, timbre"][0](1, tmp_path) > 0
+
+
+def test_whole_runs_are_paired(monkeypatch, us8k_root, capsys, tmp_path):
+    monkeypatch.setenv("LOGLEARN_SHARED", str(tmp_path / "nowhere"))
+    monkeypatch.syspath_prepend(ROOT / "experiments" / "benchmarks")
+    whole_runs = importlib.import_module("whole_runs")
+    monkeypatch.setattr(whole_runs, "SHARED", tmp_path / "nowhere")
+    monkeypatch.setattr(whole_runs, "make_us8k", lambda *_, **__: us8k_root)
+    monkeypatch.setattr("sys.argv", ["", "--models", "timbre", "--n-shot", "1", "--runs", "2", "--epochs", "2"])
+    whole_runs.main()
+    said = capsys.readouterr().out
+    assert "60 computed clips, fold 1 tested, n = 1, 2 epochs" in said
+    assert said.count("timbre   run") == 4
+    # The first update of two equal networks on equal patches: alpha is the same to rounding.
+    alphas = [float(line.split("alpha")[1].split()[0]) for line in said.splitlines() if "alpha" in line]
+    assert alphas[0] == pytest.approx(alphas[1], abs=0.02) and alphas[2] == pytest.approx(alphas[3], abs=0.02)
+    assert alphas[0] != alphas[2]
+    assert "timbre    " in said.splitlines()[-1] and "2 pairs" in said.splitlines()[-1]

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 from loglearn_tf.report.escape import html_text
@@ -302,6 +303,7 @@ def draw_compression_curves(
 def to_svg(figure: Figure) -> str:
     """A file of its own."""
     with matplotlib.rc_context(_STYLE):
+        _lay_out(figure)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     # A hundredth of a point is finer than any printer; the rest of the digits would be half of the file.
@@ -312,9 +314,17 @@ def to_svg(figure: Figure) -> str:
 
 def to_pdf(figure: Figure) -> bytes:
     with matplotlib.rc_context(_STYLE):
+        _lay_out(figure)
         content = io.BytesIO()
         figure.savefig(content, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
     return content.getvalue()
+
+
+def _lay_out(figure: Figure) -> None:
+    """Once for all formats: the constrained layout takes longer than the drawing."""
+    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
 
 
 def inline_svg(svg: str, *, name: str, label: str) -> str:

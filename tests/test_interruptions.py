@@ -1,0 +1,93 @@
+"""Jobs stopped in the middle, by their user or by force: the same command again ends as if nothing had been."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, command, loglearn, results, short_overrides
+
+# More moments than a quick check needs: LOGLEARN_KILLS=10 make test
+N_KILLS = int(os.environ.get("LOGLEARN_KILLS", "3"))
+
+
+def test_ctrl_c_ends_at_once_and_says_how_to_go_on(us8k_root, us8k_store, tmp_path):
+    """SIGINT to the whole process group, as a terminal sends it, while two workers train."""
+    overrides = [*short_overrides(us8k_root, tmp_path), f"features.store_dir={us8k_store.folder.parent}"]
+    overrides += ["models=[timbre]", "runs=4", "training.epochs=200"]
+    process = subprocess.Popen(
+        command("run", ROOT / "experiments" / "us8k.yaml", *overrides),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Shells start background jobs, as the one that runs these tests may be, with SIGINT ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    study = tmp_path / "runs" / "us8k"
+    while not list(study.rglob("result.json")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Stopped. What was finished is kept; the same command goes on from here." in said
+    assert "Traceback" not in said
+    deadline = time.monotonic() + 10
+    with pytest.raises(ProcessLookupError):  # no process is left
+        while time.monotonic() < deadline:
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)
+    n_done = len(list(study.rglob("result.json")))
+    assert 1 <= n_done < 8
+    assert f"{n_done} of 8 runs done, 0 failed, {8 - n_done} to do" in loglearn("status", study).stdout
+
+
+def test_a_killed_job_ends_as_an_undisturbed_one(us8k_root, tmp_path):
+    """kill -9 at random moments of the job, features and training; then the same command again."""
+
+    def job(home: Path) -> list[str]:
+        overrides = [*short_overrides(us8k_root, home), "models=[timbre]", "runs=4", "save_models=true"]
+        return command("run", ROOT / "experiments" / "us8k.yaml", *overrides)
+
+    undisturbed = tmp_path / "undisturbed"
+    started = time.monotonic()
+    subprocess.run(job(undisturbed), check=True, capture_output=True)
+    duration_s = time.monotonic() - started
+    expected = results(undisturbed / "runs" / "us8k")
+    assert len(expected) == 8 and {row["status"] for row in expected} == {"done"}
+    moments = random.Random(0)
+    for kill in range(N_KILLS):
+        for attempt in range(5):
+            home = tmp_path / f"kill{kill}_{attempt}"
+            started = time.monotonic()
+            process = subprocess.Popen(job(home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                # One kill in every stretch of the job, somewhere in it.
+                process.wait(timeout=duration_s * (kill + moments.random()) / N_KILLS)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                break
+            duration_s = time.monotonic() - started  # shorter than before: the machine has less to do
+        else:
+            pytest.fail("The job was never running any more when it was to be killed.")
+        study = home / "runs" / "us8k"
+        finished = {path: path.stat().st_mtime_ns for path in study.glob("us8k/**/result.json")}
+        again = subprocess.run(job(home), check=True, capture_output=True, text=True)
+        # What was finished is not done again: neither counted among the runs, nor written.
+        n_left = len(expected) - len(finished)
+        assert again.stderr.count(": accuracy ") == n_left
+        assert not finished or f"{len(finished)} of {len(expected)} runs are done already" in again.stderr
+        assert {path: path.stat().st_mtime_ns for path in finished} == finished
+        assert results(study) == expected
+        for row in expected:
+            folder = Path("us8k") / row["model"] / row["compression"] / "n001" / "fold01" / f"run0{row['run']}"
+            assert {path.name for path in (study / folder).iterdir()} == {
+                path.name for path in (undisturbed / "runs/us8k" / folder).iterdir()
+            }
+            for name in ("predictions.csv", "history.csv"):
+                assert (study / folder / name).read_bytes() == (undisturbed / "runs/us8k" / folder / name).read_bytes()
+        assert not (study / ".unfinished").exists() or not list((study / ".unfinished").iterdir())
