@@ -34,7 +34,8 @@ OVERRIDES = $(if $(strip $(DATA)),"data.root=$(DATA)") $(NARROWED)
 TFIO = $(shell $(PYTHON) -c "import sys, platform as p; \
 print('tfio,' if sys.version_info < (3, 13) and (p.system(), p.machine()) in \
 [('Linux', 'x86_64'), ('Darwin', 'x86_64')] else '')")
-PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable
+# Not compiled: most of TensorFlow's thousands of files are never imported, and Python compiles the others itself.
+PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --editable
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo us8k tut tensorboard test bench test-matrix lint clean
@@ -57,19 +58,22 @@ help:  ## this text
 
 install: $(VENV)/.installed  ## make .venv with the package and what it needs
 
-$(VENV)/.installed: setup.cfg setup.py pyproject.toml
+$(VENV)/bin/python:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" || \
 	  { echo "Python 3.10 or newer is needed; $(PYTHON) is older. Name another: make PYTHON=python3.12 ..."; exit 2; }
-	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV) || \
+	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "$(PYTHON) cannot make virtual environments (on Debian: apt install python3-venv)."; rm -rf $(VENV); exit 2; }
+
+$(VENV)/.installed: setup.cfg setup.py pyproject.toml | $(VENV)/bin/python
 	@echo "Installing into $(VENV) (TensorFlow is large: this takes a minute or more) ..."
 	@$(PIP_INSTALL) ".[$(patsubst %$(comma),%,$(TFIO))]"
 	@touch $@
 
-# What the tests need beside: pytest, and ray for the tests on a cluster.
-$(VENV)/.installed-test: $(VENV)/.installed
+# With what the tests need beside: pytest, and ray for the tests on a cluster. In one go: resolving takes its time, too.
+$(VENV)/.installed-test: setup.cfg setup.py pyproject.toml | $(VENV)/bin/python
+	@echo "Installing into $(VENV), with what the tests need (this takes a minute or more) ..."
 	@$(PIP_INSTALL) ".[$(TFIO)test,cluster]"
-	@touch $@
+	@touch $(VENV)/.installed $@
 
 demo: install  ## the whole experiment in small, on SYNTHETIC sounds: 4 networks x 2 compressions
 	$(LOGLEARN) run experiments/demo.yaml $(NARROWED)

@@ -49,7 +49,7 @@ def test_a_killed_job_ends_as_an_undisturbed_one(us8k_root, tmp_path):
     """kill -9 at random moments of the job, features and training; then the same command again."""
 
     def job(home: Path) -> list[str]:
-        overrides = [*short_overrides(us8k_root, home), "models=[timbre]", "runs=4", "save_models=true"]
+        overrides = [*short_overrides(us8k_root, home), "models=[timbre]", "runs=4", "save_models=true", "workers=1"]
         return command("run", ROOT / "experiments" / "us8k.yaml", *overrides)
 
     undisturbed = tmp_path / "undisturbed"
