@@ -34,8 +34,9 @@ OVERRIDES = $(if $(strip $(DATA)),"data.root=$(DATA)") $(NARROWED)
 TFIO = $(shell $(PYTHON) -c "import sys, platform as p; \
 print('tfio,' if sys.version_info < (3, 13) and (p.system(), p.machine()) in \
 [('Linux', 'x86_64'), ('Darwin', 'x86_64')] else '')")
-# Not compiled: most of TensorFlow's thousands of files are never imported, and Python compiles the others itself.
 PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --editable
+# On all cores, where pip uses one. Files for other versions of Python, which some libraries hold, fail: no matter.
+COMPILE = $(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo us8k tut tensorboard test bench test-matrix lint clean
@@ -67,12 +68,14 @@ $(VENV)/bin/python:
 $(VENV)/.installed: setup.cfg setup.py pyproject.toml | $(VENV)/bin/python
 	@echo "Installing into $(VENV) (TensorFlow is large: this takes a minute or more) ..."
 	@$(PIP_INSTALL) ".[$(patsubst %$(comma),%,$(TFIO))]"
+	@$(COMPILE)
 	@touch $@
 
 # With what the tests need beside: pytest, and ray for the tests on a cluster. In one go: resolving takes its time, too.
 $(VENV)/.installed-test: setup.cfg setup.py pyproject.toml | $(VENV)/bin/python
 	@echo "Installing into $(VENV), with what the tests need (this takes a minute or more) ..."
 	@$(PIP_INSTALL) ".[$(TFIO)test,cluster]"
+	@$(COMPILE)
 	@touch $(VENV)/.installed $@
 
 demo: install  ## the whole experiment in small, on SYNTHETIC sounds: 4 networks x 2 compressions

@@ -14,10 +14,15 @@ from loglearn_tf.datasets import DataSet, load_dataset
 from loglearn_tf.datasets.clips import Clip
 from loglearn_tf.datasets.synthetic import make_us8k
 from loglearn_tf.features import MelStore, build_store
-from loglearn_tf.tensorflow_runtime import be_quiet, tensorflow
+from loglearn_tf.tensorflow_runtime import available_cores, be_quiet, tensorflow
 
 be_quiet()
 ROOT = Path(__file__).parent.parent
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: the longest tests wait for processes of their own."""
+    return available_cores() + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
