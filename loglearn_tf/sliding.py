@@ -38,10 +38,8 @@ _POINTWISE = (
     keras.layers.ELU,
     keras.layers.LeakyReLU,
     keras.layers.ReLU,
-    ours.LogEps,
-    ours.NoCompression,
 )
-_WITH_AXIS = (keras.layers.BatchNormalization, ours.BatchNormalization, ours.LearnableLog, ours.Log)
+_NORMALISATIONS = (keras.layers.BatchNormalization, ours.BatchNormalization)
 _ACTIVATIONS = (
     keras.activations.elu,
     keras.activations.gelu,
@@ -228,7 +226,7 @@ def _step(layer: Any, maps: _Maps, patches: _Patches) -> _Maps:
     kind, rank = type(layer), len(maps.clips.shape)
     if getattr(layer, "activation", None) not in (None, *_ACTIVATIONS):
         raise _NeedsPatches  # any function: it may go over columns
-    if kind in _POINTWISE or (kind in _WITH_AXIS and not _is_over_time(layer, rank)):
+    if kind in _POINTWISE or (_has_axis(layer) and not _is_over_time(layer, rank)):
         return replace(maps, **{name: _maybe(layer, getattr(maps, name)) for name in ("clips", "left", "right")})
     if kind is keras.layers.Reshape and rank == 3 and layer.target_shape == (maps.n_columns, maps.clips.shape[2], 1):
         return replace(maps, clips=maps.clips[..., None])
@@ -244,10 +242,16 @@ def _step(layer: Any, maps: _Maps, patches: _Patches) -> _Maps:
     raise _NeedsPatches
 
 
+def _has_axis(layer: Any) -> bool:
+    """Whether a layer is pointwise but for its axis, on which every place has a map of its own."""
+    # A compression must say so of its very class: one derived from it may do anything.
+    return type(layer) in _NORMALISATIONS or (isinstance(layer, ours.Compression) and "pointwise" in vars(type(layer)))
+
+
 def _is_over_time(layer: Any, rank: int) -> bool:
     """Whether a layer treats columns differently."""
-    if isinstance(layer, (ours.LearnableLog, ours.Log)) and not layer.per_band:
-        return False
+    if isinstance(layer, ours.Compression):
+        return not layer.pointwise or (getattr(layer, "per_band", False) and layer.axis in (1, 1 - rank))
     return layer.axis in (1, 1 - rank)
 
 

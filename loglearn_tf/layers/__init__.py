@@ -1,6 +1,18 @@
 """Keras layers: the mel front end and the compressions; usable in any model, alone."""
 
-from loglearn_tf.layers.compression import COMPRESSIONS, LearnableLog, Log, LogEps, NoCompression, build_compression
+from loglearn_tf.layers.compression import (
+    COMPRESSIONS,
+    PCEN,
+    Compression,
+    LearnableKnee,
+    LearnableLog,
+    Log,
+    Log1p,
+    LogEps,
+    NoCompression,
+    Power,
+    build_compression,
+)
 from loglearn_tf.layers.convolution import Conv2D
 from loglearn_tf.layers.frontend import MelSpectrogram
 from loglearn_tf.layers.normalization import BatchNormalization
@@ -9,14 +21,19 @@ from loglearn_tf.layers.prototypes import Prototypes, minus_distance
 
 __all__ = [
     "COMPRESSIONS",
+    "PCEN",
     "BatchNormalization",
+    "Compression",
     "Conv2D",
+    "LearnableKnee",
     "LearnableLog",
     "Log",
+    "Log1p",
     "LogEps",
     "MeanOverPatches",
     "MelSpectrogram",
     "NoCompression",
+    "Power",
     "Prototypes",
     "build_compression",
     "minus_distance",

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from loglearn_tf.layers import LearnableLog, MeanOverPatches, MelSpectrogram, build_compression
+from loglearn_tf.layers import MeanOverPatches, MelSpectrogram, build_compression
 
 
 def clip_classifier(
@@ -58,7 +58,7 @@ def fold_compressions(model: keras.Model) -> keras.Model:
     """A copy of a model, for inference, whose learned compressions are constants: no gates, no weights of theirs.
 
     Args:
-        model: Functional or sequential, with `LearnableLog` layers at any depth.
+        model: Functional or sequential, with compressions as `LearnableLog` at any depth.
 
     Returns:
         A new model with the same outputs; other weights are copied.
@@ -67,7 +67,7 @@ def fold_compressions(model: keras.Model) -> keras.Model:
     copies: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
 
     def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if isinstance(layer, LearnableLog):
+        if hasattr(layer, "folded"):
             return layer.folded()
         if isinstance(layer, MeanOverPatches):
             return MeanOverPatches(**{**layer.get_config(), "network": fold_compressions(layer.network)})

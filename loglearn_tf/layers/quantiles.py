@@ -1,0 +1,75 @@
+"""Quantiles of mel power from counts, in one pass and bounded memory."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+# The bits of positive floats rise with their value. Their upper half, sign, exponent and 7 bits of the mantissa, cuts
+# the whole range of float32 into intervals less than 1 % wide.
+_SHIFT = 16
+_N_INTERVALS = 0x7F80  # up to infinity
+
+
+class PowerCounts:
+    """Counts values of mel power, all together or band by band.
+
+    Args:
+        n_bands: Number of mel bands, on the last axis; `None` to count all together.
+    """
+
+    def __init__(self, n_bands: int | None) -> None:
+        self._n_bands = n_bands
+        self._counts = np.zeros((n_bands or 1, _N_INTERVALS), np.int64)
+
+    @property
+    def n(self) -> int:
+        """How many values were counted."""
+        return int(self._counts.sum())
+
+    def add(self, mel: npt.NDArray[np.float32]) -> None:
+        """Counts more.
+
+        Args:
+            mel: `(..., n_mels)`, >= 0.
+
+        Raises:
+            ValueError: If a value is negative or not finite, or the bands are not as many as before.
+        """
+        if self._n_bands not in (None, mel.shape[-1]):
+            raise ValueError(f"Data must have {self._n_bands} mel bands throughout. Received: {mel.shape[-1]} bands.")
+        wrong = ~((mel >= 0) & (mel < np.inf))
+        if wrong.any():
+            index = tuple(int(at) for at in np.argwhere(wrong)[0])
+            raise ValueError(f"Mel power must be finite and >= 0, no logarithm. Received: {mel[index]} at {index}.")
+        # abs: -0.0 has the sign bit set.
+        intervals = np.abs(np.ascontiguousarray(mel)).view(np.uint32) >> _SHIFT
+        rows: Any = np.arange(self._n_bands) if self._n_bands else 0
+        np.add.at(self._counts, (np.broadcast_to(rows, intervals.shape), intervals), 1)
+
+    def quantile(self, share: float) -> Any:
+        """The value that `share` of the values lie below: a number, or `(n_bands,)`.
+
+        Raises:
+            ValueError: If it is zero.
+        """
+        found = [_quantile(counts, share) for counts in self._counts]
+        if 0 in found:
+            band = found.index(0)
+            zeros = self._counts[band, 0] / self._counts[band].sum()
+            whose = f"of band {band} " if self._n_bands else ""
+            raise ValueError(
+                f"A share of {zeros:.3g} of the mel power {whose}is zero, digital silence, so that the quantile "
+                f"{share:g} is no power. Received: quantile={share:g}. Ask for a larger one, or leave silence out."
+            )
+        return np.array(found) if self._n_bands else found[0]
+
+
+def _quantile(counts: npt.NDArray[np.int64], share: float) -> float:
+    up_to = np.cumsum(counts)
+    target = share * up_to[-1]
+    interval = int(np.searchsorted(up_to, target))
+    if interval == 0:
+        return 0.0
+    low, high = (np.array([interval, interval + 1], np.uint32) << _SHIFT).view(np.float32).astype(np.float64)
+    return float(low + (high - low) * (target - up_to[interval - 1]) / counts[interval])
