@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from loglearn_tf import __version__
-from loglearn_tf.config import Settings, load_settings
+from loglearn_tf.config import Settings, load_settings, load_studies
 from loglearn_tf.datasets import load_dataset
 from loglearn_tf.datasets.clips import DataSet
 from loglearn_tf.errors import ConfigError, LoglearnError
@@ -67,10 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    settings = load_settings(options.settings, options.overrides)
-    state = survey(settings, settings.study_dir, workers=settings.workers or available_cores())
-    print(f"{settings.name}: {len(state.results):,} runs in {settings.study_dir}\n")
-    print(format_grid(state))
+    for at, settings in enumerate(load_studies(options.settings, options.overrides)):
+        state = survey(settings, settings.study_dir, workers=settings.workers or available_cores())
+        part = f", part {settings.part}" if settings.part else ""
+        gap = "\n" if at else ""
+        print(f"{gap}{settings.name}{part}: {len(state.results):,} runs in {settings.study_dir}\n")
+        print(format_grid(state))
     return DONE
 
 
@@ -91,9 +93,9 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _features(options: argparse.Namespace) -> int:
-    settings = load_settings(options.settings, options.overrides)
-    store = _build_store(settings, _load_data(settings))
-    print(f"{len(store):,} clips in {store.folder}")
+    for settings in load_studies(options.settings, options.overrides):
+        store = _build_store(settings, _load_data(settings))
+        print(f"{len(store):,} clips in {store.folder}")
     return DONE
 
 
@@ -133,11 +135,32 @@ def _count_mel_power(settings: Settings, dataset: DataSet, store: Any) -> Any:
 
 
 def _run(options: argparse.Namespace) -> int:
-    settings = load_settings(options.settings, options.overrides)
-    dataset = _load_data(settings)
-    check_grid(settings, dataset)
-    with working_on(settings.study_dir):
-        return _run_study(settings, dataset)
+    studies = load_studies(options.settings, options.overrides)
+    # All that is wrong with any part is said before the first begins.
+    datasets = [_load_data(settings) for settings in studies]
+    for settings, dataset in zip(studies, datasets, strict=True):
+        check_grid(settings, dataset)
+        _check_variants(settings)
+    code = DONE
+    for settings, dataset in zip(studies, datasets, strict=True):
+        if settings.part:
+            print(f"Part {settings.part}:", file=sys.stderr)
+        with working_on(settings.study_dir):
+            code = max(code, _run_study(settings, dataset))
+    return code
+
+
+def _check_variants(settings: Settings) -> None:
+    """Builds them: only a layer knows its arguments."""
+    if settings.variants:
+        from loglearn_tf.layers import build_compression
+
+        for name in settings.variants:
+            layer, arguments = settings.compression(name)
+            try:
+                build_compression(layer, **{"name": name, **arguments})
+            except ValueError as error:
+                raise ConfigError(f"`variants.{name}`: {error}") from error
 
 
 def _run_study(settings: Settings, dataset: DataSet) -> int:
@@ -298,7 +321,13 @@ def _load_data(settings: Settings) -> DataSet:
         if data.name == "us8k":
             more["folds"] = made.folds
         _make_synthetic(data.name, data.root, made.clips_per_class, **more)
-    dataset = load_dataset(data.name, data.root, validation_fold=data.validation_fold, allow_missing=data.allow_missing)
+    dataset = load_dataset(
+        data.name,
+        data.root,
+        validation_fold=data.validation_fold,
+        n_folds=data.n_folds,
+        allow_missing=data.allow_missing,
+    )
     if dataset.missing:
         n_missing = len(dataset.missing)
         print(f"Warning: {n_missing:,} clips are missing under {dataset.root} and left out.", file=sys.stderr)
@@ -315,6 +344,7 @@ def _build_store(settings: Settings, dataset: DataSet) -> Any:
         front_end=features.front_end,
         store_dir=features.store_dir,
         compression=features.compression,
+        gain_db=features.gain_db,
         workers=settings.workers,
     )
 

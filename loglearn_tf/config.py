@@ -1,5 +1,6 @@
 """YAML to validated, frozen settings; every value can be overridden as `key=value`."""
 
+import copy
 import difflib
 import json
 import math
@@ -18,6 +19,23 @@ def _as_list(value: Any) -> Any:
     """Lets `n_shot: 10` stand for `n_shot: [10]`."""
     return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
+
+# Of `layers.COMPRESSIONS`, which is not imported here: settings are checked before anything large is loaded.
+COMPRESSION_NAMES = (
+    "log",
+    "log1p_learn",
+    "logeps",
+    "loglearn",
+    "loglearn_adapted",
+    "loglearn_knee",
+    "loglearn_per_band",
+    "none",
+    "pcen",
+    "pcen_learn",
+    "power",
+)
+# Of studies, their parts, and variants of compressions: folders are called so.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 # Shells expand `~` at the beginning of a word only, not in `data.root=~/sounds`.
 FolderName = Annotated[str, AfterValidator(os.path.expanduser)]
@@ -48,17 +66,20 @@ class DataSettings(_Settings):
     """Which data set, and where it lies.
 
     Attributes:
-        name: `us8k` or `tut`.
-        root: Its folder, in the official layout.
-        validation_fold: US8K: `next` leaves fold k + 1 out of training, as the reference does;
-            `none` trains on the other nine.
+        name: `us8k`, `tut`, or `folder` for recordings of one's own.
+        root: Its folder, in the official layout. Of `folder`: one that holds a folder for each class, or a CSV file
+            with the columns path, label and fold.
+        validation_fold: US8K and `folder`: `next` leaves fold k + 1 out of training, as the reference does;
+            `none` trains on all others.
+        n_folds: Folds that the clips of class-named folders are dealt into.
         allow_missing: Go on without clips that the metadata lists and the disk lacks.
         synthetic: Where given, the data set is made at `root`.
     """
 
-    name: Literal["us8k", "tut"]
+    name: Literal["us8k", "tut", "folder"]
     root: FolderName
     validation_fold: Literal["next", "none"] = "next"
+    n_folds: Annotated[int, Field(ge=2)] = 5
     allow_missing: bool = False
     synthetic: SyntheticSettings | None = None
 
@@ -73,6 +94,7 @@ class FeatureSettings(_Settings):
         compression: `none` stores mel power, which every compression trains from. `logeps` stores
             the logarithm, as the reference's own feature files do; networks that read it must
             not compress again.
+        gain_db: Applied to every waveform first: -20 lets all recordings be a tenth as loud.
     """
 
     store_dir: FolderName = "data/stores"
@@ -85,6 +107,7 @@ class FeatureSettings(_Settings):
     pad_mode: Literal["reflect", "constant"] = "reflect"
     fft_dtype: Literal["float64", "float32"] = "float64"
     compression: Literal["none", "logeps"] = "none"
+    gain_db: Annotated[float, Field(ge=-200, le=200)] = 0.0
 
     @model_validator(mode="after")
     def _bands_in_range(self) -> "FeatureSettings":
@@ -99,7 +122,7 @@ class FeatureSettings(_Settings):
     @property
     def front_end(self) -> dict[str, Any]:
         """The arguments of `MelSpectrogram`."""
-        return self.model_dump(exclude={"store_dir", "compression"})
+        return self.model_dump(exclude={"store_dir", "compression", "gain_db"})
 
 
 class TrainingSettings(_Settings):
@@ -169,14 +192,36 @@ def _as_ray(value: Any) -> Any:
     return {"address": value} if isinstance(value, str) else value
 
 
+def _check_name(key: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean {near[0]}" if near else f"Known: {', '.join(sorted(known))}"
+        raise ValueError(f"`{key}` must name a compression, or one of `variants`. Received: {name!r}. {hint}")
+
+
+class CompressionVariant(_Settings):
+    """A compression with other arguments than its defaults, under a name of its own.
+
+    Attributes:
+        layer: A name in `COMPRESSIONS`.
+        args: Arguments of that layer, as `{alpha_pre_gate: 16.0, trainable: false}`.
+    """
+
+    layer: str
+    args: dict[str, bool | int | float | list[float] | None] = {}
+
+
 class Settings(_Settings):
     """A study: a grid of paired runs.
 
     Attributes:
         name: Names the study's folder under `runs_dir`.
+        part: Of a study in parts, the one that these settings are of; a folder inside the study's.
         protocol: `pons2018`, the reference experiment to the letter, or `clean`.
         seed: Every draw of the study derives from it.
-        models, compressions, n_shot, folds: The axes of the grid.
+        models, compressions, n_shot, folds: The axes of the grid. `compressions` are names in `COMPRESSIONS`, or in
+            `variants`.
+        variants: Name -> a compression with other arguments.
         runs: Repetitions of every cell: one number, or one per n.
         runs_dir: Where results go.
         workers: Processes that train side by side; `null` for one a core.
@@ -187,7 +232,8 @@ class Settings(_Settings):
             compression and n, since thousands of event files make TensorBoard unusable; `none`.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    name: Name
+    part: Name | None = None
     protocol: Literal["pons2018", "clean"] = "pons2018"
     seed: Annotated[int, Field(ge=0)] = 0
     data: DataSettings
@@ -195,9 +241,8 @@ class Settings(_Settings):
     models: Annotated[
         tuple[Literal["sb_cnn", "vgg", "timbre", "prototypical"], ...], BeforeValidator(_as_list), Field(min_length=1)
     ]
-    compressions: Annotated[
-        tuple[Literal["loglearn", "logeps", "log", "none"], ...], BeforeValidator(_as_list), Field(min_length=1)
-    ]
+    compressions: Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
+    variants: dict[Name, CompressionVariant] = {}
     n_shot: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_as_list), Field(min_length=1)]
     folds: Annotated[tuple[int, ...], BeforeValidator(_as_list), Field(min_length=1)]
     runs: Annotated[int, Field(ge=1)] | dict[int, Annotated[int, Field(ge=1)]]
@@ -213,15 +258,21 @@ class Settings(_Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
-        last = {"us8k": 10, "tut": 1}[self.data.name]
+        if self.data.name == "folder" and self.data.synthetic is not None:
+            raise ValueError(
+                "`data.synthetic` makes sounds in the layouts of us8k and tut. Received: data.name=folder. Leave it out"
+            )
+        # A CSV file of `folder` names its folds itself.
+        last = {"us8k": 10, "tut": 1, "folder": math.inf}[self.data.name]
         outside = [fold for fold in self.folds if not 1 <= fold <= last]
         if outside:
-            rule = "from 1 to 10" if last == 10 else "[1], ASC-TUT's one split"
+            rule = {"us8k": "from 1 to 10", "tut": "[1], ASC-TUT's one split", "folder": "1 or more"}[self.data.name]
             raise ValueError(f"`folds` of {self.data.name} must be {rule}. Received: fold {outside[0]}")
         for axis in ("models", "compressions", "n_shot", "folds"):
             values = getattr(self, axis)
             if len(set(values)) < len(values):
                 raise ValueError(f"`{axis}` must not repeat a value. Received: {list(values)}")
+        self._check_compressions()
         if isinstance(self.runs, dict):
             without = [n for n in self.n_shot if n not in self.runs]
             if without:
@@ -234,8 +285,13 @@ class Settings(_Settings):
                 "`features.n_mels` must be at least 108 for TIMBRE, whose filters span 108 bands. Received: "
                 f"features.n_mels={self.features.n_mels}. Use more bands, or leave timbre out of `models`"
             )
+        if self.features.gain_db and self.save_models:
+            raise ValueError(
+                f"`features.gain_db` must be 0 with `save_models`: a saved model takes recordings as they are. "
+                f"Received: features.gain_db={self.features.gain_db:g}"
+            )
         if self.features.compression != "none":
-            again = [name for name in self.compressions if name != "none"]
+            again = [name for name in self.compressions if self.compression(name)[0] != "none"]
             if again:
                 raise ValueError(
                     f"compression {again[0]} takes mel power, but `features.compression={self.features.compression}` "
@@ -243,6 +299,22 @@ class Settings(_Settings):
                     "`features.compression=none`, or `compressions=[none]`"
                 )
         return self
+
+    def _check_compressions(self) -> None:
+        for name, variant in self.variants.items():
+            _check_name(f"variants.{name}.layer", variant.layer, COMPRESSION_NAMES)
+        hidden = sorted(set(self.variants) & set(COMPRESSION_NAMES))
+        if hidden:
+            raise ValueError(
+                f"`variants` must not take the name of a compression there is. Received: {hidden[0]}. Choose another"
+            )
+        for name in self.compressions:
+            _check_name("compressions", name, [*COMPRESSION_NAMES, *self.variants])
+
+    def compression(self, name: str) -> tuple[str, dict[str, Any]]:
+        """The layer's name in `COMPRESSIONS`, and its arguments, of a compression of this study."""
+        variant = self.variants.get(name)
+        return (name, {}) if variant is None else (variant.layer, dict(variant.args))
 
     def runs_for(self, n_shot: int) -> int:
         """Repetitions of a cell with `n_shot` clips per class."""
@@ -255,7 +327,7 @@ class Settings(_Settings):
 
     @property
     def study_dir(self) -> Path:
-        return Path(self.runs_dir) / self.name
+        return Path(self.runs_dir, self.name, *([self.part] if self.part else []))
 
     def dump(self) -> dict[str, Any]:
         """The settings as plain data, every default and protocol value written out."""
@@ -264,17 +336,22 @@ class Settings(_Settings):
         return plain
 
     def result_settings(self) -> dict[str, Any]:
-        """What a run's result depends on, beside its cell of the grid and the clips."""
+        """What a run's result depends on, beside its cell of the grid and the clips.
+
+        What was added to the settings later, and is not used, is left out: runs from before stay valid.
+        """
         plain = self.dump()
+        unused = {"store_dir", *([] if self.features.gain_db else ["gain_db"])}
         return {
             "protocol": plain["protocol"],
             "seed": plain["seed"],
             "threads": plain["threads"],
             "data": {"name": plain["data"]["name"], "validation_fold": plain["data"]["validation_fold"]},
-            "features": {key: value for key, value in plain["features"].items() if key != "store_dir"},
+            "features": {key: value for key, value in plain["features"].items() if key not in unused},
             "training": plain["training"],
             "episodic": plain["episodic"],
             "evaluation": {"hop": plain["evaluation"]["hop"]},
+            **({"variants": plain["variants"]} if self.variants else {}),
         }
 
 
@@ -283,7 +360,26 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
 
     Raises:
         ConfigError: If the file is not there or not YAML, or a setting is unknown, of the wrong
-            type, out of its range, or contradicts another.
+            type, out of its range, or contradicts another; if it is a study in several parts.
+    """
+    studies = load_studies(path, overrides)
+    if len(studies) > 1:
+        parts = [str(settings.part) for settings in studies]
+        raise ConfigError(f"{path} has the parts {', '.join(parts)}. Name one, as `part={parts[0]}`.")
+    return studies[0]
+
+
+def load_studies(path: str | Path, overrides: Sequence[str] = ()) -> list[Settings]:
+    """As `load_settings`, of a file that may hold a study in parts.
+
+    `parts` in it is a table, name -> settings that differ in this part. Overrides apply to all parts, over what a part
+    says itself; `part=NAME`, or `part=[NAME,NAME]`, chooses among them.
+
+    Returns:
+        The settings of each part, in the file's order; of a study without parts, its own.
+
+    Raises:
+        ConfigError: As `load_settings`; also if there is no such part.
     """
     path = Path(path)
     try:
@@ -295,7 +391,7 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
     raw = _parse_yaml(text, str(path))
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} must hold `key: value` lines. Received: {type(raw).__name__}.")
-    given: set[tuple[str, ...]] = set()
+    changes: list[tuple[tuple[str, ...], Any, str]] = []
     for override in overrides:
         key, equals, value = override.partition("=")
         parts = tuple(key.split("."))
@@ -306,8 +402,39 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
             raise ConfigError(
                 f"Override {override!r} is a {type(parsed).__name__}, which no setting takes. Quote text."
             )
-        _set(raw, parts, parsed, override)
-        given.add(parts)
+        changes.append((parts, parsed, override))
+    if "parts" not in raw:
+        if any(key == ("part",) for key, _, _ in changes):
+            raise ConfigError(f"{path} has no parts. Leave `part=` out.")
+        return [_validated(raw, changes, path)]
+    parts_of = raw.pop("parts")
+    if not isinstance(parts_of, dict) or not parts_of or not all(isinstance(x, dict | None) for x in parts_of.values()):
+        raise ConfigError(f"`parts` in {path} must be a table, name: settings. Received: {parts_of!r}.")
+    asked = [value for key, value, _ in changes if key == ("part",)]
+    chosen = _as_list(asked[-1]) if asked else tuple(parts_of)
+    unknown = [name for name in chosen if name not in parts_of]
+    if unknown or not chosen:
+        raise ConfigError(f"`part` must be among the parts of {path}: {', '.join(parts_of)}. Received: {asked[-1]!r}.")
+    changes = [change for change in changes if change[0] != ("part",)]
+    return [
+        _validated({**_merged(raw, parts_of[name] or {}), "part": name}, changes, f"{path}, part {name}")
+        for name in parts_of
+        if name in chosen
+    ]
+
+
+def _merged(common: Any, own: Any) -> Any:
+    """Tables key by key; anything else is replaced."""
+    if not (isinstance(common, dict) and isinstance(own, dict)):
+        return own
+    return {**common, **{key: _merged(common.get(key), value) for key, value in own.items()}}
+
+
+def _validated(raw: dict[str, Any], changes: Sequence[tuple[tuple[str, ...], Any, str]], path: str | Path) -> Settings:
+    raw = copy.deepcopy(raw)
+    for parts, value, override in changes:
+        _set(raw, parts, value, override)
+    given = {parts for parts, _, _ in changes}
     try:
         # Through JSON, where strict validation still takes lists for tuples.
         return Settings.model_validate_json(json.dumps(raw))
@@ -350,7 +477,7 @@ def _set(raw: dict[str, Any], parts: tuple[str, ...], value: Any, override: str)
     raw[last] = value
 
 
-def _describe(error: ValidationError, path: Path, given: set[tuple[str, ...]]) -> str:
+def _describe(error: ValidationError, path: str | Path, given: set[tuple[str, ...]]) -> str:
     """pydantic's first complaint in the form: key, place, rule, value received, remedy."""
     errors = error.errors(include_url=False)
     # `runs` is a number or a table: of the complaints about a table, the one about a number in it lies deepest.

@@ -13,11 +13,11 @@ from loglearn_tf.config import Settings
 from loglearn_tf.datasets.clips import Clip, DataSet
 from loglearn_tf.datasets.few_shot import draw_clips
 from loglearn_tf.features import MelStore
-from loglearn_tf.layers import build_compression, minus_distance
+from loglearn_tf.layers import minus_distance
 from loglearn_tf.models import build_model
 from loglearn_tf.pipeline import Episodes, episodes
 from loglearn_tf.study import RunSpec
-from loglearn_tf.training import CompiledModels, Outcome, compile_as_published, scored
+from loglearn_tf.training import CompiledModels, Outcome, compile_as_published, compression_for, scored
 
 # Training ends by `patience`, never by this.
 _ENDLESS = 1_000_000
@@ -95,12 +95,12 @@ def train_run(
     classifier = build_model(
         "prototypical",
         n_classes=len(dataset.classes),
-        compression=spec.compression,
+        compression=compression_for(spec, settings, store, clips),
         seed=spec.seed_for("weights"),
         protocol=settings.protocol,
         n_mels=settings.features.n_mels,
     )
-    new = prepare(classifier, patches, spec=spec, settings=settings)
+    new = prepare(classifier, patches, settings=settings)
     kind = (spec.model, spec.compression, patches.support.shape)
     training: PrototypicalTraining = (models or CompiledModels()).take(kind, new)
     trajectory = fit(training, patches, settings=settings, log_dir=log_dir)
@@ -129,14 +129,24 @@ def draw_episodes(store: MelStore, clips: tuple[Clip, ...], *, spec: RunSpec, se
     )
 
 
-def prepare(classifier: keras.Model, patches: Episodes, *, spec: RunSpec, settings: Settings) -> PrototypicalTraining:
+def prepare(classifier: keras.Model, patches: Episodes, *, settings: Settings) -> PrototypicalTraining:
     """The compiled training of a new classifier, every weight of it built."""
     pons2018 = settings.protocol == "pons2018"
-    support_compression = build_compression(spec.compression) if pons2018 else compression_of(classifier)
+    support_compression = compression_of(classifier)
+    if pons2018:
+        support_compression = _twin(support_compression, patches.support.shape)
     training = PrototypicalTraining(classifier, support_compression, patches.support, patches.support_labels)
     training(ops.convert_to_tensor(patches.support[:1]))
     compile_as_published(training, settings.training)
     return training
+
+
+def _twin(layer: keras.layers.Layer, shape: tuple[int, ...]) -> keras.layers.Layer:
+    """A layer that begins as another is now, with weights of its own."""
+    twin = type(layer).from_config(layer.get_config())
+    twin.build(shape)
+    twin.set_weights(layer.get_weights())
+    return twin
 
 
 def fit(

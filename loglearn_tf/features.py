@@ -99,6 +99,7 @@ def build_store(
     front_end: Mapping[str, Any],
     store_dir: str | Path,
     compression: str = "none",
+    gain_db: float = 0.0,
     workers: int | None = None,
 ) -> MelStore:
     """Computes what a store lacks, and opens it.
@@ -113,13 +114,14 @@ def build_store(
         front_end: Arguments of `MelSpectrogram`.
         store_dir: Folder of the stores.
         compression: `"none"`, or a fixed compression to apply, as `"logeps"`.
+        gain_db: Of every waveform, before the front end.
         workers: Threads that decode and transform; default: one a core.
 
     Raises:
         DataError: If clips cannot be decoded; names them all. The others' shards are kept.
     """
     clips = sorted(clips, key=lambda clip: clip.clip_id)
-    folder = Path(store_dir) / f"{name}-{_key(clips, front_end, compression)}"
+    folder = Path(store_dir) / f"{name}-{_key(clips, front_end, compression, gain_db)}"
     with storage(folder):
         folder.mkdir(parents=True, exist_ok=True)
     shards = [clips[at : at + _SHARD_CLIPS] for at in range(0, len(clips), _SHARD_CLIPS)]
@@ -135,6 +137,7 @@ def build_store(
                 {number: shards[number] for number in missing},
                 front_end=front_end,
                 compression=compression,
+                gain_db=gain_db,
                 workers=workers or available_cores(),
             )
         if missing or not (folder / "store.json").is_file():
@@ -144,6 +147,7 @@ def build_store(
                     "format": _FORMAT,
                     "front_end": dict(front_end),
                     "compression": compression,
+                    "gain_db": gain_db,
                     "n_clips": len(clips),
                     "n_shards": len(shards),
                 },
@@ -152,14 +156,22 @@ def build_store(
 
 
 def _compute(
-    folder: Path, shards: Mapping[int, Sequence[Clip]], *, front_end: Mapping[str, Any], compression: str, workers: int
+    folder: Path,
+    shards: Mapping[int, Sequence[Clip]],
+    *,
+    front_end: Mapping[str, Any],
+    compression: str,
+    gain_db: float,
+    workers: int,
 ) -> None:
+    gain = np.float32(10 ** (gain_db / 20))
     mel_of = _mel_function(front_end, compression, workers)
     failures: list[str] = []
 
     def compute(clip: Clip) -> npt.NDArray[np.float32] | None:
         try:
-            return mel_of(load_waveform(clip.path, sample_rate=front_end["sample_rate"]))
+            waveform = load_waveform(clip.path, sample_rate=front_end["sample_rate"])
+            return mel_of(gain * waveform if gain_db else waveform)
         except AudioError as error:
             failures.append(str(error))
             return None
@@ -204,8 +216,10 @@ def _mel_function(
     return lambda waveform: transform(waveform[np.newaxis]).numpy()
 
 
-def _key(clips: Iterable[Clip], front_end: Mapping[str, Any], compression: str) -> str:
-    parts = [json.dumps([_FORMAT, dict(front_end), compression], sort_keys=True)]
+def _key(clips: Iterable[Clip], front_end: Mapping[str, Any], compression: str, gain_db: float) -> str:
+    # Without a gain as before there were gains: stores of then are found.
+    gain = [gain_db] if gain_db else []
+    parts = [json.dumps([_FORMAT, dict(front_end), compression, *gain], sort_keys=True)]
     parts += [clip.sound for clip in clips]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 

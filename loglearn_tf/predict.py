@@ -15,11 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from loglearn_tf.audio import load_waveform
+from loglearn_tf.datasets.clips import SUFFIXES
 from loglearn_tf.errors import AudioError, MissingDataError
 from loglearn_tf.saved_models import front_end_of
-
-# What a folder is searched for; any other file can be named itself.
-SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64")
 
 
 @dataclass(frozen=True)

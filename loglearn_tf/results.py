@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from loglearn_tf.errors import ConfigError, DataError
 from loglearn_tf.files import storage, write_bytes, write_json
-from loglearn_tf.study import RunSpec, differences
+from loglearn_tf.study import RunSpec, identity_differences
 
 # Of `result.json`: raise it when what is in there changes its meaning.
 FORMAT = 1
@@ -33,7 +33,8 @@ COLUMNS = (
     "status",
 )
 _CELL = COLUMNS[:6]
-_TITLES = {"us8k": ("UrbanSound8K", 10), "tut": ("TUT Acoustic Scenes 2017", 1)}
+# With the number of folds, where it is always the same.
+_TITLES = {"us8k": ("UrbanSound8K", 10), "tut": ("TUT Acoustic Scenes 2017", 1), "folder": ("Own recordings", None)}
 # Unfinished run folders; on the same file system, so that a rename makes them appear.
 _UNFINISHED = ".unfinished"
 
@@ -110,7 +111,7 @@ def split_done(
     for path, row in _rows(study_dir):
         if row["status"] != "done":
             continue
-        changed = differences(identity, row["identity"])
+        changed = identity_differences(identity, row["identity"])
         if changed:
             raise ConfigError(
                 f"{path.parent} was made with other settings: {'; '.join(changed[:3])}. "
@@ -133,16 +134,18 @@ def read_runs(study_dir: Path) -> list[Row]:
     found = list(_rows(study_dir))
     if not found:
         raise DataError(f"No finished run in {study_dir}. Run `loglearn run SETTINGS.yaml` first.")
-    first: dict[str, tuple[Path, Row]] = {}
+    first: dict[tuple[str, ...], tuple[Path, Row]] = {}
     for path, row in found:
         if row["status"] == "done":
-            other, like = first.setdefault(row["dataset"], (path, row))
-            changed = differences(row["identity"], like["identity"])
-            if changed:
-                raise DataError(
-                    f"{path.parent} was made with other settings than {other.parent}: {'; '.join(changed[:3])}. One "
-                    "table must not mix them: move one of the two into the folder of another study."
-                )
+            # Runs of one compression share the definition of a variant, too.
+            for kind in ((row["dataset"],), (row["dataset"], row["compression"])):
+                other, like = first.setdefault(kind, (path, row))
+                changed = identity_differences(row["identity"], like["identity"])
+                if changed:
+                    raise DataError(
+                        f"{path.parent} was made with other settings than {other.parent}: {'; '.join(changed[:3])}. "
+                        "One table must not mix them: move one of the two into the folder of another study."
+                    )
     return sorted((row for _, row in found), key=lambda row: tuple(row[column] for column in _CELL))
 
 
@@ -164,7 +167,7 @@ def write_results(study_dir: Path) -> list[Row]:
 
 
 def format_tables(rows: Sequence[Row]) -> str:
-    """Per data set: mean accuracy, and loglearn minus log-EPS over the pairs that both finished.
+    """Per data set: mean accuracy, and every compression minus log-EPS over the pairs that both finished.
 
     Means over runs, then over folds, in percent; differences in points.
     """
@@ -191,17 +194,18 @@ def _format_table(dataset: str, rows: Sequence[Row]) -> str:
                 for shot in shots
             ]
             lines.append([model, compression, *("" if cell is None else f"{100 * cell:.1f}" for cell in cells)])
-        gains = [
-            _mean_over_folds(
-                (fold, value - accuracy[model, "logeps", n, fold, run])
-                for (m, c, n, fold, run), value in accuracy.items()
-                if (m, c, n) == (model, "loglearn", shot) and (model, "logeps", n, fold, run) in accuracy
-            )
-            for shot in shots
-        ]
-        if any(gain is not None for gain in gains):
-            shown = ("" if gain is None else f"{100 * gain:+.1f}" for gain in gains)
-            lines.append([model, "loglearn - logeps", *shown])
+        for compression in sorted({row["compression"] for row in rows if row["model"] == model} - {"logeps"}):
+            gains = [
+                _mean_over_folds(
+                    (fold, value - accuracy[model, "logeps", n, fold, run])
+                    for (m, c, n, fold, run), value in accuracy.items()
+                    if (m, c, n) == (model, compression, shot) and (model, "logeps", n, fold, run) in accuracy
+                )
+                for shot in shots
+            ]
+            if any(gain is not None for gain in gains):
+                shown = ("" if gain is None else f"{100 * gain:+.1f}" for gain in gains)
+                lines.append([model, f"{compression} - logeps", *shown])
     return "\n".join([table_title(dataset, rows), align(lines, n_names=2), *remarks(rows)])
 
 
@@ -216,7 +220,9 @@ def table_title(dataset: str, rows: Sequence[Row], what: str = "accuracy in %, m
     name, n_folds = _TITLES[dataset]
     folds = sorted({row["fold"] for row in rows})
     title = f"{name}: {what}"
-    if n_folds > 1:
+    if n_folds is None:
+        title += f", then over folds {', '.join(map(str, folds))}" if len(folds) > 1 else f", fold {folds[0]}"
+    elif n_folds > 1:
         which = f"all {n_folds} folds" if len(folds) == n_folds else f"{len(folds)} of {n_folds} folds"
         title += f", then over {which}"
         if len(folds) < n_folds:

@@ -16,7 +16,7 @@ from loglearn_tf.errors import ConfigError
 from loglearn_tf.files import storage, write_text
 from loglearn_tf.progress import format_seconds
 from loglearn_tf.results import align, read_result, result_files
-from loglearn_tf.study import RunSpec, plan_runs
+from loglearn_tf.study import RunSpec, identity_differences, plan_runs
 
 # In a study's folder.
 _SETTINGS, _LOCK = "study.yaml", ".lock"
@@ -81,7 +81,7 @@ def survey(settings: Settings, study_dir: Path, *, workers: int) -> Survey:
         n_found += result is not None
         if result is not None and result["status"] == "done":
             made = {key: value for key, value in result["identity"].items() if key != "clips"}
-            if made != settings.result_settings():
+            if identity_differences(made, settings.result_settings()):
                 n_other += 1
                 result = None
         results[spec] = result

@@ -1,6 +1,6 @@
 """Settings to the list of runs, paired: runs that differ in compression alone share everything else."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,20 @@ def run_identity(settings: Settings, dataset: DataSet) -> dict[str, Any]:
     A finished run counts as done only if this is the same.
     """
     return {**settings.result_settings(), "clips": dataset.fingerprint}
+
+
+def identity_of(spec: RunSpec, identity: dict[str, Any]) -> dict[str, Any]:
+    """The part of a study's `run_identity` that a run of it depends on: of the variants, its own."""
+    own = {key: value for key, value in identity.get("variants", {}).items() if key == spec.compression}
+    rest = {key: value for key, value in identity.items() if key != "variants"}
+    return {**rest, "variants": own} if own else rest
+
+
+def identity_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """What differs between two identities; a variant that one of them does not have is no difference."""
+    shared = ours.get("variants", {}).keys() & theirs.get("variants", {}).keys()
+    mine, other = ({**one, "variants": {key: one.get("variants", {})[key] for key in shared}} for one in (ours, theirs))
+    return differences(mine, other)
 
 
 def differences(ours: Any, theirs: Any, prefix: str = "") -> list[str]:

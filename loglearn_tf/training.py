@@ -15,6 +15,7 @@ from loglearn_tf.datasets.clips import Clip, DataSet
 from loglearn_tf.datasets.few_shot import draw_clips
 from loglearn_tf.evaluation import accuracy, clip_probabilities
 from loglearn_tf.features import MelStore
+from loglearn_tf.layers import build_compression
 from loglearn_tf.models import build_model
 from loglearn_tf.pipeline import training_patches
 from loglearn_tf.study import RunSpec
@@ -105,7 +106,7 @@ def train_run(
     new = build_model(
         spec.model,
         n_classes=len(dataset.classes),
-        compression=spec.compression,
+        compression=compression_for(spec, settings, store, clips),
         seed=spec.seed_for("weights"),
         l2=settings.training.l2,
         n_mels=settings.features.n_mels,
@@ -122,6 +123,15 @@ def train_run(
         hop=settings.evaluation.hop,
         batch_size=settings.evaluation.batch_size,
     )
+
+
+def compression_for(spec: RunSpec, settings: Settings, store: MelStore, clips: tuple[Clip, ...]) -> keras.layers.Layer:
+    """The compression that a run begins with; one that adapts has seen the run's training clips, once."""
+    layer, arguments = settings.compression(spec.compression)
+    compression = build_compression(layer, **{"name": spec.compression, **arguments})
+    if getattr(compression, "quantile", None) is not None:
+        compression.adapt(store.mel(clip) for clip in clips)
+    return compression
 
 
 def scored(

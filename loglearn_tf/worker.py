@@ -17,7 +17,7 @@ import yaml
 from loglearn_tf.config import Settings
 from loglearn_tf.datasets.clips import DataSet
 from loglearn_tf.results import FORMAT, csv_bytes
-from loglearn_tf.study import RunSpec, run_identity
+from loglearn_tf.study import RunSpec, identity_of, run_identity
 
 # TensorFlow's memory grows a little with every model; a worker that has done so many runs is replaced.
 RUNS_PER_WORKER = 50
@@ -184,7 +184,7 @@ def _common(spec: RunSpec, work: Work) -> dict[str, Any]:
         "patches_seed": spec.seed_for("patches"),
         "synthetic": work.dataset.synthetic,
         "missing_clips": len(work.dataset.missing),
-        "identity": run_identity(work.settings, work.dataset),
+        "identity": identity_of(spec, run_identity(work.settings, work.dataset)),
         "versions": describe_software(),
         "host": platform.node(),
     }

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from loglearn_tf.errors import ConfigError, DataError, MissingDataError
 
+# What the names of sound files end in.
+SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64")
 # The generator leaves this file in the data sets it makes, so that every table made from them says so.
 SYNTHETIC_MARKER = "SYNTHETIC.txt"
 _SHOWN = 5
@@ -25,7 +27,7 @@ class Clip:
         clip_id: Unique in the data set, the same on every machine.
         path: Audio file.
         label: Index into the data set's classes.
-        fold: UrbanSound8K's folder, 1-10; for TUT 0 is the development, 1 the evaluation set.
+        fold: UrbanSound8K's folder, 1-10; for TUT 0 is the development, 1 the evaluation set; else from 1.
         n_bytes: Size of the file.
         checksum: CRC of some bytes from its middle; with the size it tells cheaply that a sound was replaced.
     """
@@ -48,7 +50,7 @@ class DataSet:
     """A data set as its authors split it.
 
     Attributes:
-        name: `"us8k"` or `"tut"`.
+        name: `"us8k"`, `"tut"` or `"folder"`.
         root: Its folder.
         classes: Names, in the data set's own order.
         clips: Every clip there is, ordered by `clip_id`.

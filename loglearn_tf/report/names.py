@@ -5,10 +5,22 @@ from typing import Any
 
 from loglearn_tf.errors import DataError
 
-_DATASETS = {"us8k": "US8K", "tut": "ASC-TUT"}
+_DATASETS = {"us8k": "US8K", "tut": "ASC-TUT", "folder": "Own recordings"}
 _MODELS = {"sb_cnn": "SB-CNN", "vgg": "VGG", "timbre": "TIMBRE", "prototypical": "Prototypical"}
 # The baseline first, as one reads a comparison.
-_COMPRESSIONS = {"logeps": "log-EPS", "loglearn": "loglearn", "log": "log(10000 X + 1)", "none": "none"}
+_COMPRESSIONS = {
+    "logeps": "log-EPS",
+    "loglearn": "loglearn",
+    "loglearn_per_band": "loglearn, per band",
+    "loglearn_adapted": "loglearn, adapted",
+    "loglearn_knee": "loglearn, knee alone",
+    "log": "log(10000 X + 1)",
+    "log1p_learn": "log1p, learned",
+    "power": "power, learned",
+    "pcen": "PCEN",
+    "pcen_learn": "PCEN, learned",
+    "none": "none",
+}
 
 
 def dataset_name(dataset: str) -> str:
@@ -36,7 +48,7 @@ def datasets_in_order(rows: Iterable[dict[str, Any]]) -> list[str]:
     """The data sets that rows of `read_runs` speak of.
 
     Raises:
-        DataError: If one is of neither of the two data sets that there are tables for.
+        DataError: If one is of none that there are tables for.
     """
     found = {row["dataset"] for row in rows}
     unknown = sorted(found - set(_DATASETS))

@@ -1,0 +1,122 @@
+"""Recordings of one's own: a folder for each class, or a CSV file with paths, labels and folds."""
+
+import csv
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from loglearn_tf.datasets.clips import SUFFIXES, Clip, DataSet, check_clips, is_synthetic
+from loglearn_tf.errors import DataError, MissingDataError
+
+_COLUMNS = ("path", "label", "fold")
+
+
+def load_folder(
+    root: str | Path, *, n_folds: int = 5, validation_fold: str = "none", allow_missing: bool = False
+) -> DataSet:
+    """Reads recordings of one's own.
+
+    Args:
+        root: Either a folder that holds a folder for each class, named as it, with its sound files at any depth: their
+            folds are dealt, class by class, in an order that follows from the file names alone, so that a new file
+            moves few others. Or a CSV file with the columns path (beginning at its own folder), label and fold (from
+            1 on): for recordings that belong together, as of one place or one day, give the folds there, since clips of
+            one recording must not lie in two folds.
+        n_folds: Folds that class-named folders are dealt into.
+        validation_fold: `"next"` leaves fold k + 1 (the first for the last) out of training when fold k is the test
+            fold, `"none"` trains on all others.
+        allow_missing: Leave out clips that a CSV file lists and the disk lacks instead of raising.
+
+    Returns:
+        A data set whose classes are in alphabetical order.
+
+    Raises:
+        MissingDataError: If there is no such folder or file, or a clip is missing.
+        DataError: If there are fewer than two classes, or two folds, or a fold is left with none to train on; if a
+            class's folder holds a file that is no sound file; if a line of a CSV file is not as above.
+    """
+    if validation_fold not in ("next", "none"):
+        raise ValueError(f"`validation_fold` must be 'next' or 'none'. Received: validation_fold={validation_fold!r}.")
+    root = Path(root)
+    if root.is_file():
+        found, base = list(_read_csv(root)), root.parent
+    elif root.is_dir():
+        found, base = list(_read_folders(root, n_folds)), root
+    else:
+        raise MissingDataError(
+            f"{root} is not there. `data.root` must be a folder that holds a folder for each class, or a CSV file with "
+            f"the columns {', '.join(_COLUMNS)}."
+        )
+    classes = tuple(sorted({label for _, label, _ in found}))
+    if len(classes) < 2:
+        raise DataError(
+            f"{root} must hold at least two classes. Received: {', '.join(classes) or 'none'}. "
+            + ("Make a folder for each." if root.is_dir() else "Its column `label` names them.")
+        )
+    folds = sorted({fold for _, _, fold in found})
+    train_folds = {}
+    for at, test_fold in enumerate(folds):
+        left_out = {test_fold, *([folds[(at + 1) % len(folds)]] if validation_fold == "next" else [])}
+        train_folds[test_fold] = tuple(fold for fold in folds if fold not in left_out)
+        if not train_folds[test_fold]:
+            raise DataError(
+                f"{root} has {len(folds)} folds, so that none is left to train on when fold {test_fold} is the test "
+                "fold. Give more folds, or set `data.validation_fold=none`."
+            )
+    dataset = DataSet(
+        name="folder",
+        root=base,
+        classes=classes,
+        clips=tuple(
+            Clip(clip_id=name, path=base / name, label=classes.index(label), fold=fold) for name, label, fold in found
+        ),
+        train_folds=train_folds,
+        synthetic=is_synthetic(base),
+    )
+    return check_clips(dataset, metadata=root, allow_missing=allow_missing)
+
+
+def _read_folders(root: Path, n_folds: int) -> Iterator[tuple[str, str, int]]:
+    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        names = [
+            path.relative_to(root).as_posix()
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and not path.name.startswith(".")
+        ]
+        for name in names:
+            if not name.lower().endswith(SUFFIXES):
+                raise DataError(
+                    f"{root / name} must be a sound file ({', '.join(SUFFIXES)}), as everything in a class's folder. "
+                    "Move it elsewhere, or list the recordings in a CSV file."
+                )
+        if not names:
+            raise DataError(f"{folder} holds no sound files. Remove it, or put the class's recordings there.")
+        yield from ((name, folder.name, fold) for name, fold in _deal(names, n_folds))
+
+
+def _deal(names: Sequence[str], n_folds: int) -> Iterator[tuple[str, int]]:
+    """Folds of one class's files, of equal size to one."""
+    shuffled = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
+    return ((name, at % n_folds + 1) for at, name in enumerate(shuffled))
+
+
+def _read_csv(path: Path) -> Iterator[tuple[str, str, int]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            absent = [column for column in _COLUMNS if column not in (rows.fieldnames or ())]
+            if absent:
+                raise DataError(
+                    f"{path} lacks the column `{absent[0]}`; its columns are {rows.fieldnames}. Its first line must "
+                    f"name {', '.join(_COLUMNS)}."
+                )
+            for row in rows:
+                where = f"{path}, line {rows.line_num}"
+                name, label, fold = (row[column] for column in _COLUMNS)
+                if not name or not label:
+                    raise DataError(f"{where}: `path` and `label` must not be empty. Received: {name!r}, {label!r}.")
+                if not (fold or "").isdecimal() or int(fold) < 1:
+                    raise DataError(f"{where}: `fold` must be an integer of 1 or more. Received: {fold!r}.")
+                yield name, label, int(fold)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is not a CSV file in UTF-8: {error}. Save it as such.") from error
