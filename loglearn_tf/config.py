@@ -450,6 +450,8 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue  # `<<`: what is merged gives way to the keys beside it
             # As text: 1 and "1" would become one key on the way through JSON.
             key = str(self.construct_object(key_node, deep=True))
             if key in seen:

@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "callbacks": "",
     "sliding": "layers",
     "evaluation": "sliding pipeline features layers datasets",
-    "training": "evaluation pipeline features models callbacks study config datasets",
+    "training": "evaluation pipeline features models layers callbacks study config datasets",
     "episodic": "training pipeline features models layers callbacks study config datasets",
     # Many runs; their results are read where nothing is trained.
     "results": "study errors files",
@@ -51,14 +51,14 @@ MAY_IMPORT = {
     "report": "report mel_power statistics status results study errors files progress",
     # Models for use elsewhere.
     "saved_models": "layers errors",
-    "predict": "saved_models audio errors",
+    "predict": "saved_models datasets audio errors",
     "export": "saved_models models layers errors files",
     "worker": "models episodic training callbacks features results study config datasets",
     "executors": "worker results study tensorflow_runtime",
     "cluster": "executors worker study config errors files tensorflow_runtime",
     # All of it.
     "cli": "__init__ predict export saved_models report mel_power cluster executors worker status results study "
-    "features config datasets errors files progress tensorflow_runtime",
+    "features layers config datasets errors files progress tensorflow_runtime",
 }
 
 # DESIGN: "Imports flow". None may use one to its right, by whatever way round.
@@ -79,6 +79,7 @@ QUICK = [
     "datasets.__init__",
     "datasets.clips",
     "datasets.few_shot",
+    "datasets.folder",
     "datasets.synthetic",
     "datasets.tut",
     "datasets.us8k",

@@ -9,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from loglearn_tf.config import Settings, load_settings
+from loglearn_tf.config import Settings, load_settings, load_studies
 from loglearn_tf.errors import ConfigError
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
@@ -266,7 +266,6 @@ def test_unknown_key_in_a_file(write, text, key, nearest):
         ("n_shot=[]", "n_shot", "at least 1 item", "[]"),
         ("folds=first", "folds", "a valid integer", "'first'"),
         ("models=[vgg,lstm]", "models", "'sb_cnn', 'vgg', 'timbre' or 'prototypical'", "'lstm'"),
-        ("compressions=ln", "compressions", "'loglearn', 'logeps', 'log' or 'none'", "'ln'"),
         ("protocol=pons2019", "protocol", "'pons2018' or 'clean'", "'pons2019'"),
         ("runs=0", "runs", "greater than or equal to 1", "0"),
         ("runs=two", "runs", "a valid integer", "'two'"),
@@ -479,12 +478,123 @@ def test_settings_are_frozen():
 
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_dump_loads_again(path, write):
-    settings = load_settings(path)
-    again = load_settings(write(yaml.safe_dump(settings.dump())))
-    # All that the dump adds is the protocol's number of epochs.
-    assert again == load_settings(path, [f"training.epochs={settings.epochs}"])
-    assert again.dump() == settings.dump()
-    assert again.result_settings() == settings.result_settings()
+    for settings in load_studies(path):
+        again = load_settings(write(yaml.safe_dump(settings.dump())))
+        # All that the dump adds is the protocol's number of epochs.
+        part = [f"part={settings.part}"] if settings.part else []
+        assert again == load_settings(path, [f"training.epochs={settings.epochs}", *part])
+        assert again.dump() == settings.dump()
+        assert again.result_settings() == settings.result_settings()
+
+
+# ---- Compressions, their variants, and studies in parts ---------------------------------------------------------
+
+VARIANTS = (
+    MINIMAL.replace("compressions: loglearn", "compressions: [logeps, low]")
+    + """\
+variants:
+  low: {layer: loglearn, args: {alpha_pre_gate: 16.0, trainable: false}}
+"""
+)
+PARTS = (
+    VARIANTS
+    + """\
+parts:
+  full:
+  half: {features: {f_max: 11025.0}, n_shot: [2, 5], data: {root: elsewhere}}
+"""
+)
+
+
+def test_a_variant_is_a_layer_with_arguments(write):
+    settings = load_settings(write(VARIANTS))
+    assert settings.compression("low") == ("loglearn", {"alpha_pre_gate": 16.0, "trainable": False})
+    assert settings.compression("logeps") == ("logeps", {})
+    assert settings.result_settings()["variants"] == {
+        "low": {"layer": "loglearn", "args": {"alpha_pre_gate": 16.0, "trainable": False}}
+    }
+
+
+def test_settings_without_variants_and_gain_identify_runs_as_before_there_were_any():
+    assert "variants" not in us8k().result_settings()
+    assert "gain_db" not in us8k().result_settings()["features"]
+    assert us8k("features.gain_db=-20.0").result_settings()["features"]["gain_db"] == -20
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["compressions=[logepz]"], "Received: 'logepz'. Did you mean logeps."),
+        (["compressions=[zzz]"], "Received: 'zzz'. Known: log, log1p_learn, logeps,"),
+        (["variants.mine.layer=logep"], "`variants.mine.layer` must name a compression"),
+        (["variants.mine.layer=lowest"], "Received: 'lowest'."),
+        (
+            ["variants.logeps.layer=log"],
+            "`variants` must not take the name of a compression there is. Received: logeps",
+        ),
+        (["features.gain_db=-20.0", "save_models=true"], "`features.gain_db` must be 0 with `save_models`"),
+    ],
+)
+def test_bad_compressions(write, overrides, message):
+    assert message in refusal(write(VARIANTS), *overrides)
+
+
+def test_a_variant_of_another_compression_takes_no_stored_logarithms_either(write):
+    assert "compression low takes mel power" in refusal(
+        write(VARIANTS), "features.compression=logeps", "compressions=[low]"
+    )
+
+
+def test_parts_differ_in_what_they_say(write):
+    full, half = load_studies(write(PARTS))
+    assert (full.part, full.features.f_max, full.n_shot, full.data.root) == ("full", None, (1,), "data/UrbanSound8K")
+    assert (half.part, half.features.f_max, half.n_shot, half.data.root) == ("half", 11025, (2, 5), "elsewhere")
+    assert half.data.name == "us8k" and half.variants == full.variants
+    assert full.study_dir == Path("runs/small/full")
+
+
+def test_overrides_go_over_what_a_part_says_and_choose_parts(write):
+    path = write(PARTS)
+    full, half = load_studies(path, ["n_shot=[7]", "data.root=there"])
+    assert full.n_shot == half.n_shot == (7,)
+    assert full.data.root == half.data.root == "there"
+    assert [settings.part for settings in load_studies(path, ["part=half"])] == ["half"]
+    assert [settings.part for settings in load_studies(path, ["part=[half,full]"])] == ["full", "half"]
+    assert load_settings(path, ["part=half"]).part == "half"
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "message"),
+    [
+        (PARTS, [], "has the parts full, half. Name one, as `part=full`."),
+        (PARTS, ["part=third"], "among the parts of"),
+        (PARTS, ["part=[]"], "among the parts of"),
+        (VARIANTS, ["part=full"], "has no parts. Leave `part=` out."),
+        (MINIMAL + "parts: 3\n", [], "must be a table, name: settings. Received: 3."),
+        (MINIMAL + "parts: {}\n", [], "must be a table, name: settings. Received: {}."),
+        (MINIMAL + "parts: {a: 3}\n", [], "must be a table, name: settings."),
+        (MINIMAL + "parts: {a: {n_shots: 2}}\n", [], "Unknown key `n_shots` in "),
+        (MINIMAL + "parts: {a/b: {n_shot: 2}}\n", [], "`part` in "),
+    ],
+)
+def test_bad_parts(write, text, overrides, message):
+    assert message in refusal(write(text), *overrides)
+
+
+def test_merge_keys_serve_parts_that_resemble_each_other(write):
+    parts = "parts:\n  a: &a {n_shot: [3], folds: [2]}\n  b: {<<: *a, folds: [4]}\n"
+    first, second = load_studies(write(MINIMAL + parts))
+    assert (second.n_shot, second.folds) == ((3,), (4,))
+    assert (first.n_shot, first.folds) == ((3,), (2,))
+
+
+def test_the_folds_of_own_recordings_are_any(write):
+    text = MINIMAL.replace("name: us8k", "name: folder")
+    assert load_settings(write(text), ["folds=[12]"]).folds == (12,)
+    assert "`folds` of folder must be 1 or more" in refusal(write(text), "folds=[0]")
+    assert "`data.synthetic` makes sounds in the layouts of us8k and tut" in refusal(
+        write(text), "data.synthetic={clips_per_class: 3}"
+    )
 
 
 @given(

@@ -124,7 +124,7 @@ class TestTraining:
 
     def fit(self, model, store, settings):
         drawn = draw_episodes(store, store.clips, spec=SPEC, settings=settings)
-        return fit(prepare(model, drawn, spec=SPEC, settings=settings), drawn, settings=settings).rows
+        return fit(prepare(model, drawn, settings=settings), drawn, settings=settings).rows
 
     @pytest.mark.parametrize("protocol", ["pons2018", "clean"])
     def test_log_probabilities_equal_numpy(self, noise_store, protocol):

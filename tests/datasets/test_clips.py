@@ -199,7 +199,9 @@ def test_data_sets_have_names():
 
 
 def test_an_unknown_data_set(tmp_path):
-    with pytest.raises(ValueError, match=r"`name` must be one of \['tut', 'us8k'\]\. Received: name='esc50'\."):
+    with pytest.raises(
+        ValueError, match=r"`name` must be one of \['folder', 'tut', 'us8k'\]\. Received: name='esc50'\."
+    ):
         load_dataset("esc50", tmp_path)
 
 

@@ -26,6 +26,14 @@ CASES = {
         ({"per_band": True, "axis": -2, "check_input": True}, (2, 9, 4, 3), (2, 9, 4, 3), 2),
         ({"trainable": False}, MEL, MEL, 0),
     ],
+    "LearnableKnee": [({}, MEL, MEL, 1), ({"knee": 1e-9, "per_band": True, "quantile": 0.3}, MEL, MEL, 1)],
+    "Log1p": [({}, MEL, MEL, 1), ({"a": 2.0, "per_band": True}, MEL, MEL, 1)],
+    "Power": [({}, MEL, MEL, 1)],
+    "PCEN": [
+        ({}, MEL, MEL, 3),
+        ({"smoothing": 0.5, "per_band": True}, MEL, MEL, 3),
+        ({"trainable": False}, MEL, MEL, 0),
+    ],
     "Log": [({}, MEL, MEL, 0), ({"alpha": [1.0, 2.0, 3.0, 4.0], "beta": 0.5}, MEL, MEL, 0)],
     "LogEps": [({"eps": 1e-7}, MEL, MEL, 0)],
     "NoCompression": [({}, MEL, MEL, 0)],
@@ -42,6 +50,7 @@ CASES = {
 
 def test_no_layer_is_left_out():
     found = {name for name, kind in vars(layers).items() if isinstance(kind, type) and issubclass(kind, keras.Layer)}
+    found.remove("Compression")  # the base
     assert found == set(CASES)
 
 
@@ -51,7 +60,7 @@ def test_keras_checks(name, case):
     kind = getattr(layers, name)
     check = checks.TestCase()
     check.setUp()
-    pointwise = issubclass(kind, layers.LogEps.__base__)
+    compression = issubclass(kind, layers.Compression)
     check.run_layer_test(
         kind,
         init_kwargs=arguments,
@@ -59,7 +68,7 @@ def test_keras_checks(name, case):
         expected_output_shape=output_shape,
         expected_output_dtype="float32",
         expected_num_trainable_weights=n_trainable,
-        supports_masking=True if pointwise else None,
+        supports_masking=True if compression else None,
         # Keras' step trains all weights or none; it is not made for layers that have none.
         run_training_check=n_trainable > 0,
     )
