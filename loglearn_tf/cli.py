@@ -15,7 +15,7 @@ from loglearn_tf.config import Settings, load_settings, load_studies
 from loglearn_tf.datasets import load_dataset
 from loglearn_tf.datasets.clips import DataSet
 from loglearn_tf.errors import ConfigError, LoglearnError
-from loglearn_tf.files import storage
+from loglearn_tf.files import storage, write_text
 from loglearn_tf.progress import Progress
 from loglearn_tf.results import (
     align,
@@ -230,7 +230,19 @@ def _results(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    _write_report(options.study, margin=options.margin / 100)
+    if options.fill is None:
+        if options.output is not None:
+            raise ConfigError(f"`--output` belongs to `--fill`. Received: --output {options.output}. Leave it out.")
+        # Of a study in parts, each has its own.
+        parts = sorted(path.parent for path in options.study.glob("*/study.yaml"))
+        for study_dir in parts or [options.study]:
+            _write_report(study_dir, margin=options.margin / 100)
+        return DONE
+    from loglearn_tf.report import fill
+
+    path = options.output or options.study / "FINDINGS.md"
+    write_text(path, fill(options.fill, options.study))
+    print(f"Findings: {path}")
     return DONE
 
 
@@ -391,6 +403,10 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--margin", type=float, default=2.0, metavar="POINTS", help="differences below it count as none (default: 2)"
     )
+    report.add_argument(
+        "--fill", type=Path, metavar="TEXT", help="instead, put the study's numbers into a text of findings"
+    )
+    report.add_argument("--output", type=Path, help="of --fill; default: FINDINGS.md in the study's folder")
     predicted = add("predict", _predict, [common], "say what a saved model hears in sound files")
     predicted.add_argument("model", type=Path, help="model.keras of a run, its run folder, or any clip classifier")
     predicted.add_argument("sounds", type=Path, nargs="+", help="sound files, or folders to search for them")

@@ -136,13 +136,48 @@ def compare(
     """
     if compression == baseline:
         raise ConfigError(f"`compression` and `baseline` must differ. Received: {compression!r} for both.")
-    if not 0 < margin < 1:
-        raise ConfigError(
-            f"`margin` must be above 0 and below 1. Received: margin={margin!r}. "
-            "It is a fraction of accuracy: write 0.02 for 2 points."
-        )
+    _check_margin(margin)
+    _check_confidence(confidence)
+    return _with_verdicts(_compared(_Runs(rows), compression, baseline, margin, confidence, seed))
+
+
+def compare_all(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    baseline: str = "logeps",
+    margin: float = 0.02,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> list[Comparison]:
+    """Compares every other compression with the baseline, as `compare` does two.
+
+    Holm's correction is over all of them: the cells of all compressions of a data set together.
+
+    Args:
+        rows, baseline, margin, confidence, seed: See `compare`.
+
+    Returns:
+        One comparison per (data set, model, n, compression) with at least one pair, in that order.
+
+    Raises:
+        ConfigError, DataError: As `compare`.
+    """
+    _check_margin(margin)
     _check_confidence(confidence)
     runs = _Runs(rows)
+    found = [
+        cell
+        for compression in runs.levels["compression"]
+        if compression != baseline
+        for cell in _compared(runs, compression, baseline, margin, confidence, seed)
+    ]
+    return _with_verdicts(sorted(found, key=lambda cell: (cell.dataset, cell.model, cell.n_shot, cell.compression)))
+
+
+def _compared(
+    runs: "_Runs", compression: str, baseline: str, margin: float, confidence: float, seed: int
+) -> list[Comparison]:
+    """The cells of two compressions, without Holm's p and verdicts."""
     key = runs.key("dataset", "model", "n_shot", "fold", "run")
     sides = [np.flatnonzero(runs.is_compression(name)) for name in (compression, baseline)]
     pairs, ours, theirs = np.intersect1d(key[sides[0]], key[sides[1]], assume_unique=True, return_indices=True)
@@ -173,7 +208,7 @@ def compare(
                 verdict="undecided",
             )
         )
-    return _with_verdicts(found)
+    return found
 
 
 def accuracies(rows: Sequence[Mapping[str, Any]], *, confidence: float = 0.95, seed: int = 0) -> list[Accuracy]:
@@ -215,6 +250,92 @@ def accuracies(rows: Sequence[Mapping[str, Any]], *, confidence: float = 0.95, s
             )
         )
     return found
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Mean ranks of the compressions of a data set; 1 is the most accurate.
+
+    Attributes:
+        dataset: Its name.
+        compressions: By mean rank, the best first.
+        mean_ranks: As many; ties share their mean.
+        n_blocks: What was ranked: (model, n, fold), or where there is one fold (model, n, run).
+        p_value: Of "all compressions are equally good": Friedman's test in the form of Iman and Davenport.
+        critical_difference: Mean ranks of two compressions that differ by less cannot be told apart (Nemenyi, 5 %).
+    """
+
+    dataset: str
+    compressions: tuple[str, ...]
+    mean_ranks: tuple[float, ...]
+    n_blocks: int
+    p_value: float
+    critical_difference: float
+
+
+def rank(rows: Sequence[Mapping[str, Any]]) -> list[Ranking]:
+    """Ranks three or more compressions over the cells of a data set, as Demsar does classifiers over data sets.
+
+    In a block, a network, n and fold, every compression has its mean accuracy over the runs that all of them have
+    done; these are ranked. Blocks of one fold share its test clips, those of one network its ways: they are less
+    independent than Demsar's data sets, and p is the more to be taken as a description.
+
+    Args:
+        rows: As `results.read_runs` gives them.
+
+    Returns:
+        One per data set with three or more compressions and two or more blocks in which all of them have a run.
+
+    Raises:
+        DataError: As `accuracies`.
+
+    Reference:
+        Demsar, *JMLR* 7, 2006; Iman and Davenport, *Communications in Statistics* 9, 1980.
+    """
+    found: dict[str, dict[tuple[Any, ...], dict[str, float]]] = {}
+    _Runs(rows)  # checks them
+    for row in rows:
+        if row["status"] == "done":
+            cell = (row["model"], row["n_shot"], row["fold"], row["run"])
+            found.setdefault(row["dataset"], {}).setdefault(cell, {})[row["compression"]] = row["accuracy"]
+    rankings = []
+    for dataset, cells in sorted(found.items()):
+        names = sorted({name for of_cell in cells.values() for name in of_cell})
+        whole = {cell: of_cell for cell, of_cell in cells.items() if len(of_cell) == len(names)}
+        several_folds = len({fold for _, _, fold, _ in whole}) > 1
+        blocks: dict[tuple[Any, ...], list[list[float]]] = {}
+        for (model, n_shot, fold, run), of_cell in sorted(whole.items()):
+            block = (model, n_shot, fold if several_folds else run)
+            blocks.setdefault(block, []).append([of_cell[name] for name in names])
+        if len(names) > 2 and len(blocks) > 1:
+            means = np.array([np.mean(runs, axis=0) for runs in blocks.values()])
+            rankings.append(_ranking(dataset, names, means))
+    return rankings
+
+
+def _ranking(dataset: str, names: Sequence[str], accuracy: FloatArray) -> Ranking:
+    from scipy import stats
+
+    # Rounded: means of the same accuracies in another order must tie.
+    ranks = stats.rankdata(-np.round(accuracy, _DECIMALS), axis=1)
+    n, k = ranks.shape
+    mean = ranks.mean(axis=0)
+    spread = float(((ranks - (k + 1) / 2) ** 2).sum())
+    # Friedman's statistic, corrected for ties; without any spread, all compressions tie everywhere.
+    chi_square = (k - 1) * n**2 * float(((mean - (k + 1) / 2) ** 2).sum()) / spread if spread else 0.0
+    rest = n * (k - 1) - chi_square
+    # No rest: all blocks have the same order.
+    p_value = float(_special().fdtrc(k - 1, (k - 1) * (n - 1), (n - 1) * chi_square / rest)) if rest > 1e-9 else 0.0
+    quantile = float(stats.studentized_range.ppf(1 - _ALPHA, k, np.inf)) / math.sqrt(2)
+    order = np.argsort(mean, kind="stable")
+    return Ranking(
+        dataset=dataset,
+        compressions=tuple(names[at] for at in order),
+        mean_ranks=tuple(float(mean[at]) for at in order),
+        n_blocks=n,
+        p_value=p_value,
+        critical_difference=quantile * math.sqrt(k * (k + 1) / (6 * n)),
+    )
 
 
 # ---- Rows to cells ----------------------------------------------------------------------------------------------
@@ -297,6 +418,14 @@ class _Runs:
 
 def _describe(row: Mapping[str, Any]) -> str:
     return "{dataset} {model} {compression} n={n_shot} fold {fold} run {run}".format(**row)
+
+
+def _check_margin(margin: float) -> None:
+    if not 0 < margin < 1:
+        raise ConfigError(
+            f"`margin` must be above 0 and below 1. Received: margin={margin!r}. "
+            "It is a fraction of accuracy: write 0.02 for 2 points."
+        )
 
 
 def _check_confidence(confidence: float) -> None:

@@ -4,6 +4,7 @@ import itertools
 import math
 import warnings
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loglearn_tf.errors import ConfigError, DataError
-from loglearn_tf.statistics import Accuracy, Comparison, accuracies, compare
+from loglearn_tf.statistics import Accuracy, Comparison, accuracies, compare, compare_all, rank
 
 
 def row(accuracy: float | None, **cell: object) -> dict[str, object]:
@@ -500,3 +501,110 @@ def test_intervals_cover_and_errors_are_rare(folds, runs, stds):
 def test_a_difference_of_5_points_is_found():
     cells = simulate(10, 10, mean=0.05, grids=200, run_std=0.06, fold_std=0.03)
     assert np.mean([cell.verdict == "better" for cell in cells]) > 0.9
+
+
+# ---- More than two compressions -------------------------------------------------------------------------------------
+
+
+def many(gains, *, folds=(1, 2, 3), n_runs=6, seed=0, models=("vgg",), noise=0.02):
+    """Rows of compressions whose accuracies differ by `gains`, name -> mean gain over log-EPS."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for model in models:
+        for fold in folds:
+            for run in range(n_runs):
+                level = 0.5 + random.normal(0, 0.05)
+                for name, gain in {"logeps": 0.0, **gains}.items():
+                    rows.append(
+                        {
+                            **{"dataset": "us8k", "model": model, "n_shot": 1, "compression": name},
+                            **{"fold": fold, "run": run, "status": "done"},
+                            "accuracy": float(np.clip(level + gain + random.normal(0, noise), 0, 1)),
+                        }
+                    )
+    return rows
+
+
+class TestCompareAll:
+    def test_each_is_compared_as_two_are_but_for_holms_correction(self):
+        rows = many({"loglearn": 0.03, "power": -0.05, "pcen": 0.0})
+        found = compare_all(rows)
+        assert [one.compression for one in found] == ["loglearn", "pcen", "power"]
+        for one in found:
+            (alone,) = compare(rows, compression=one.compression)
+            assert replace(one, p_holm=alone.p_holm, verdict=alone.verdict) == alone
+
+    def test_holms_correction_is_over_all_of_them(self):
+        found = compare_all(many({"loglearn": 0.03, "power": -0.05, "pcen": 0.0}, models=("sb_cnn", "vgg")))
+        multitest = pytest.importorskip("statsmodels.stats.multitest")
+        expected = multitest.multipletests([one.p_value for one in found], method="holm")[1]
+        np.testing.assert_allclose([one.p_holm for one in found], expected, rtol=1e-12)
+
+    def test_another_baseline(self):
+        rows = many({"loglearn": 0.03, "power": -0.05})
+        found = compare_all(rows, baseline="power")
+        assert {one.compression: one.baseline for one in found} == {"loglearn": "power", "logeps": "power"}
+
+    def test_without_the_baseline_there_is_nothing_to_compare(self):
+        rows = [row for row in many({"loglearn": 0.03}) if row["compression"] != "logeps"]
+        assert compare_all(rows) == []
+
+    def test_bad_arguments(self):
+        with pytest.raises(ConfigError, match="`margin` must be above 0 and below 1"):
+            compare_all([], margin=2)
+        with pytest.raises(ConfigError, match="`confidence` must be above 0 and below 1"):
+            compare_all([], confidence=95)
+
+
+class TestRank:
+    def test_equals_scipys_friedman_test_and_demsars_critical_value(self):
+        rows = many({"loglearn": 0.02, "power": -0.03, "pcen": 0.0}, folds=(1, 2, 3, 4, 5), models=("sb_cnn", "vgg"))
+        (ranking,) = rank(rows)
+        names = sorted(ranking.compressions)
+        blocks = {}
+        for row in rows:
+            blocks.setdefault((row["model"], row["fold"]), {}).setdefault(row["compression"], []).append(
+                row["accuracy"]
+            )
+        accuracy = np.array([[np.mean(block[name]) for name in names] for block in blocks.values()])
+        ranks = scipy.stats.rankdata(-accuracy, axis=1).mean(axis=0)
+        assert dict(zip(ranking.compressions, ranking.mean_ranks, strict=True)) == pytest.approx(
+            dict(zip(names, ranks, strict=True))
+        )
+        assert list(ranking.mean_ranks) == sorted(ranking.mean_ranks)
+        # Iman and Davenport's F from scipy's chi square.
+        n, k = accuracy.shape
+        chi_square = scipy.stats.friedmanchisquare(*accuracy.T).statistic
+        f = (n - 1) * chi_square / (n * (k - 1) - chi_square)
+        assert ranking.p_value == pytest.approx(scipy.stats.f.sf(f, k - 1, (k - 1) * (n - 1)), rel=1e-9)
+        # Demsar's table 5: q = 2.569 for four, at 5 %.
+        assert ranking.n_blocks == 10
+        assert ranking.critical_difference == pytest.approx(2.569 * (4 * 5 / 60) ** 0.5, rel=1e-3)
+
+    def test_ties_share_their_rank_and_nothing_differs_where_all_tie(self):
+        rows = many({"loglearn": 0.0, "power": 0.0}, noise=0.0)
+        (ranking,) = rank(rows)
+        assert ranking.mean_ranks == (2.0, 2.0, 2.0)
+        assert ranking.p_value == 1.0
+
+    def test_the_same_order_everywhere_leaves_no_doubt(self):
+        (ranking,) = rank(many({"loglearn": 0.1, "power": -0.1}, noise=0.0))
+        assert ranking.compressions == ("loglearn", "logeps", "power")
+        assert ranking.mean_ranks == (1.0, 2.0, 3.0)
+        assert ranking.p_value == 0.0
+
+    def test_in_one_fold_runs_are_the_blocks(self):
+        (ranking,) = rank(many({"loglearn": 0.1, "power": -0.1}, folds=(4,), n_runs=7))
+        assert ranking.n_blocks == 7
+
+    def test_runs_that_some_compression_has_not_done_are_left_out(self):
+        rows = many({"loglearn": 0.0, "power": 0.0}, folds=(1, 2))
+        for row in rows:
+            if row["fold"] == 2 and row["compression"] == "power" and row["run"] > 0:
+                row["status"] = "failed"
+        changed = [dict(row, accuracy=0.0) if (row["fold"], row["run"]) == (2, 3) else row for row in rows]
+        assert rank(rows) == rank(changed)
+
+    @pytest.mark.parametrize("rows", [[], many({"loglearn": 0.1}), many({"a": 0.1, "b": 0.2}, folds=(1,), n_runs=1)])
+    def test_two_compressions_or_one_block_are_not_ranked(self, rows):
+        assert rank(rows) == []

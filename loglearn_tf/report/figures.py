@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 from loglearn_tf.report.escape import html_text
 from loglearn_tf.report.names import compression_name, compressions_in_order, model_name, models_in_order
 from loglearn_tf.report.run_files import Array, Kind, Scores, Trace, recall_differences
-from loglearn_tf.statistics import Accuracy
+from loglearn_tf.statistics import Accuracy, Ranking
 
 # Okabe and Ito's colours; in grey, too, the second is lighter by far. Form does the rest.
 _BLUE, _ORANGE, _GREEN = "#0072B2", "#E69F00", "#009E73"
@@ -26,7 +26,9 @@ _LOOKS: dict[str, dict[str, Any]] = {
     "logeps": {"color": _BLUE, "marker": "s", "linestyle": "--", "markerfacecolor": "white"},
     "loglearn": {"color": _ORANGE, "marker": "o", "linestyle": "-", "markeredgecolor": "#7A5500"},
 }
-_OTHER_LOOK: dict[str, Any] = {"color": _GREEN, "marker": "^", "linestyle": ":"}
+# Of other compressions, in turn.
+_OTHER_COLOURS = (_GREEN, "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#8C6D1F")
+_OTHER_MARKERS = ("^", "D", "v", "P", "X", "*", "<", ">", "h")
 # Blue where log-EPS is ahead, orange where loglearn is.
 _DIVERGING = LinearSegmentedColormap.from_list("logeps_loglearn", [_BLUE, "white", _ORANGE])
 # Room on an axis of n, before the first and after the last.
@@ -87,7 +89,7 @@ def draw_accuracy(dataset: str, accuracies: Sequence[Accuracy]) -> Figure:
                 continue
             x = [one.n_shot * aside ** (2 * at - len(compressions) + 1) for one in cells]
             y = [100 * one.mean for one in cells]
-            look = _LOOKS.get(compression, _OTHER_LOOK)
+            look = _look(compression, compressions)
             panel.plot(x, y, label=compression_name(compression), linewidth=1.8, markersize=5.5, zorder=3, **look)
             for place, one in zip(x, cells, strict=True):
                 if one.low is not None and one.high is not None:
@@ -95,8 +97,67 @@ def draw_accuracy(dataset: str, accuracies: Sequence[Accuracy]) -> Figure:
         panel.set_title(model_name(model))
         _axis_of_n(panel, shots)
     panels[0].set_ylabel("accuracy (%)")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=max(2, len(panels)))
     return figure
+
+
+def _look(compression: str, compressions: Sequence[str]) -> dict[str, Any]:
+    if compression in _LOOKS:
+        return _LOOKS[compression]
+    at = [name for name in compressions if name not in _LOOKS].index(compression)
+    colours, markers = len(_OTHER_COLOURS), len(_OTHER_MARKERS)
+    return {"color": _OTHER_COLOURS[at % colours], "marker": _OTHER_MARKERS[at % markers], "linestyle": ":"}
+
+
+@_in_style
+def draw_ranks(ranking: Ranking) -> Figure:
+    """A critical-difference diagram: mean ranks on an axis; bars join those that cannot be told apart.
+
+    Args:
+        ranking: Of `statistics.rank`.
+
+    Reference:
+        Demsar, *JMLR* 7, 2006.
+    """
+    ranks, k = ranking.mean_ranks, len(ranking.mean_ranks)
+    cliques = _cliques(ranks, ranking.critical_difference)
+    n_left = (k + 1) // 2
+    top = 1.6 + 0.35 * len(cliques)
+    height = top + 0.8 * n_left
+    figure = Figure(figsize=(9.0, 0.8 + 0.32 * height), layout="constrained")
+    axes = figure.subplots()
+    axes.set_axis_off()
+    span = max(k - 1.0, 1.0)
+    axes.set_xlim(1 - 0.45 * span, k + 0.45 * span)
+    axes.set_ylim(-height, 2.2)
+    axes.plot([1, k], [0, 0], color="black", linewidth=1)
+    for tick in range(1, k + 1):
+        axes.plot([tick, tick], [0, 0.25], color="black", linewidth=1)
+        axes.text(tick, 0.4, str(tick), ha="center", va="bottom")
+    width = min(ranking.critical_difference, span)
+    axes.plot([1, 1 + width], [1.6, 1.6], color="black", linewidth=2)
+    axes.text(1 + width, 1.6, f"  critical difference {ranking.critical_difference:.2f}", ha="left", va="center")
+    for at, (value, name) in enumerate(zip(ranks, ranking.compressions, strict=True)):
+        left = at < n_left
+        line = -(top + 0.8 * (at if left else k - 1 - at))
+        edge = 1 - 0.04 * span if left else k + 0.04 * span
+        axes.plot([value, value, edge], [0, line, line], color="#555555", linewidth=0.8)
+        text = f"{compression_name(name)}  {value:.2f}" if left else f"{value:.2f}  {compression_name(name)}"
+        axes.text(edge, line, f"{text} " if left else f" {text}", ha="right" if left else "left", va="center")
+    for at, (first, last) in enumerate(cliques):
+        line = -(0.5 + 0.35 * at)
+        axes.plot([ranks[first] - 0.03, ranks[last] + 0.03], [line, line], color=_BLUE, linewidth=3.5)
+    return figure
+
+
+def _cliques(ranks: Sequence[float], difference: float) -> list[tuple[int, int]]:
+    """First and last of every longest group, by rank, that differ by less than `difference`."""
+    found: list[tuple[int, int]] = []
+    for first, value in enumerate(ranks):
+        last = max(at for at, other in enumerate(ranks) if other - value < difference)
+        if last > first and not (found and found[-1][1] >= last):
+            found.append((first, last))
+    return found
 
 
 @_in_style

@@ -31,7 +31,7 @@ from loglearn_tf.report.run_files import Unreadable, folder_of, read_config
 from loglearn_tf.report.tables import MARKS, points
 from loglearn_tf.report.verdicts import Source, Verdict, how_checked
 from loglearn_tf.results import Row, remarks, table_title
-from loglearn_tf.statistics import Comparison
+from loglearn_tf.statistics import Comparison, Ranking
 from loglearn_tf.status import last_line, remembered_settings
 from loglearn_tf.study import plan_runs
 
@@ -132,10 +132,24 @@ def all_numbers(summary: str, comparisons: Sequence[Comparison]) -> Grid:
     """Everything that is known of each comparison."""
     order = {model: at for at, model in enumerate(models_in_order(one.model for one in comparisons))}
     return Grid(
-        ("Network", "n", "Pairs", "Folds", "Mean", "Std", "Interval", "p", "p (Holm)", "p (equivalence)", "Verdict"),
+        (
+            "Network",
+            "Compression",
+            "n",
+            "Pairs",
+            "Folds",
+            "Mean",
+            "Std",
+            "Interval",
+            "p",
+            "p (Holm)",
+            "p (equivalence)",
+            "Verdict",
+        ),
         tuple(
             (
                 model_name(one.model),
+                compression_name(one.compression),
                 str(one.n_shot),
                 f"{one.n_pairs:,}",
                 ", ".join(map(str, one.folds)),
@@ -147,9 +161,22 @@ def all_numbers(summary: str, comparisons: Sequence[Comparison]) -> Grid:
                 _p_value(one.p_equivalence),
                 one.verdict,
             )
-            for one in sorted(comparisons, key=lambda one: (order[one.model], one.n_shot))
+            for one in sorted(comparisons, key=lambda one: (order[one.model], one.n_shot, one.compression))
         ),
         summary,
+        n_names=2,
+    )
+
+
+def ranks(ranking: Ranking) -> str:
+    """What the figure of the mean ranks shows, and what it does not."""
+    p = "below 0.001" if ranking.p_value < 0.001 else f"{ranking.p_value:.3f}"
+    return (
+        f"{dataset_name(ranking.dataset)}: mean rank of each compression (1 is the most accurate) over "
+        f"{ranking.n_blocks} cells of network, n and fold, or run where there is one fold. A bar joins compressions "
+        f"whose ranks differ by less than the critical difference, {ranking.critical_difference:.2f} (Nemenyi, 5 %): "
+        f"they cannot be told apart. Friedman's test of no difference at all: p {p}. Cells of one fold share its test "
+        "clips, so that this describes more than it proves."
     )
 
 

@@ -14,7 +14,7 @@ from loglearn_tf.statistics import Accuracy, Comparison
 MARKS = {"better": "↑", "worse": "↓", "equivalent": "≈", "undecided": "?"}
 _FEWER_FOLDS = "†"
 # As the source numbers its tables: data set -> accuracy, differences.
-_NUMBERS = {"us8k": (1, 2), "tut": (3, 4)}
+_NUMBERS = {"us8k": (1, 2), "tut": (3, 4), "folder": (5, 6)}
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Table:
 
 
 def accuracy_table(dataset: str, rows: Sequence[Row], accuracies: Iterable[Accuracy], *, confidence: float) -> Table:
-    """Table 1 (US8K) or 3 (ASC-TUT): networks and compressions by n.
+    """Table 1 (US8K), 3 (ASC-TUT) or 5 (own recordings): networks and compressions by n.
 
     Args:
         dataset: Its name.
@@ -100,7 +100,7 @@ def accuracy_table(dataset: str, rows: Sequence[Row], accuracies: Iterable[Accur
 def difference_table(
     dataset: str, rows: Sequence[Row], comparisons: Iterable[Comparison], *, confidence: float
 ) -> Table:
-    """Table 2 (US8K) or 4 (ASC-TUT): loglearn minus log-EPS by network and n, each with its verdict.
+    """Table 2 (US8K), 4 (ASC-TUT) or 6 (own recordings): loglearn minus log-EPS by network and n, with verdicts.
 
     Args:
         dataset: Its name.
@@ -132,6 +132,57 @@ def difference_table(
             *("p_value", "p_holm", "p_equivalence", "margin_points", "verdict"),
         ),
         records=tuple(records),
+    )
+
+
+def menu_table(
+    dataset: str, rows: Sequence[Row], comparisons: Iterable[Comparison], *, confidence: float
+) -> Table | None:
+    """Every compression minus log-EPS by network and n, each with its verdict.
+
+    Args:
+        dataset: Its name.
+        rows: Its runs, failed ones included: they span the table.
+        comparisons: Of `statistics.compare_all`.
+        confidence: Of their intervals.
+
+    Returns:
+        `None` where there is none beside loglearn, which has a table of its own.
+    """
+    _, number = _NUMBERS[dataset]
+    keys = [key for key in _row_keys(rows) if key[1] != "logeps"]
+    if {compression for _, compression in keys} <= {"loglearn"}:
+        return None
+    found = {(one.model, one.compression, one.n_shot): one for one in comparisons if one.dataset == dataset}
+    folds, shots = _folds(rows), _shots(rows)
+    cells = {(*key, n): _difference_cell(found.get((*key, n)), folds) for key in keys for n in shots}
+    title = table_title(dataset, rows, "every compression minus log-EPS, points of accuracy, mean over paired runs")
+    legend = f"{', '.join(f'{mark} {verdict}' for verdict, mark in MARKS.items())}: see “How to read it”."
+    return Table(
+        stem=f"table{number}-all",
+        title=f"Table {number}, all compressions. {title}",
+        head=("Network", "Compression", *(f"n = {n}" for n in shots)),
+        body=tuple(
+            ((model_name(key[0]), compression_name(key[1])), tuple(cells[(*key, n)] for n in shots)) for key in keys
+        ),
+        notes=(
+            *_notes(rows, cells.values(), confidence, legend),
+            f"Holm's correction is over all {sum(one.p_value is not None for one in found.values())} comparisons here.",
+        ),
+        columns=(
+            *("data", "dataset", "model", "n_shot", "compression", "n_pairs", "folds"),
+            *("difference_points", "std_points", "low_points", "high_points"),
+            *("p_value", "p_holm", "p_equivalence", "margin_points", "verdict"),
+        ),
+        records=tuple(
+            {
+                **_labels(dataset, rows, model, n),
+                "compression": csv_text(compression),
+                **_difference_record(found.get((model, compression, n))),
+            }
+            for model, compression in keys
+            for n in shots
+        ),
     )
 
 

@@ -12,11 +12,18 @@ from loglearn_tf.files import storage, write_bytes, write_text
 from loglearn_tf.mel_power import EDGES, START_ALPHA, START_BETA, MelPower, read_mel_power
 from loglearn_tf.report import figures, sections, tables
 from loglearn_tf.report.document import Block, Document, Heading, Paragraph, Picture, Section, markdown, page
-from loglearn_tf.report.names import compression_name, dataset_name, datasets_in_order, model_name, models_in_order
+from loglearn_tf.report.names import (
+    compression_name,
+    compressions_in_order,
+    dataset_name,
+    datasets_in_order,
+    model_name,
+    models_in_order,
+)
 from loglearn_tf.report.run_files import Kind, Scores, Trace, Unreadable, read_scores, read_traces
 from loglearn_tf.report.verdicts import PUBLISHED_FINDINGS, Published, judge, load_published
 from loglearn_tf.results import Row, read_runs
-from loglearn_tf.statistics import Accuracy, Comparison, accuracies, compare
+from loglearn_tf.statistics import Accuracy, Comparison, Ranking, accuracies, compare, compare_all, rank
 
 
 def write_report(
@@ -53,17 +60,20 @@ def write_report(
     # Where all runs failed there is nothing to compare, and still a report that says so.
     means = accuracies(done, confidence=confidence, seed=seed) if done else []
     comparisons = compare(done, margin=margin, confidence=confidence, seed=seed) if done else []
+    menu = compare_all(done, margin=margin, confidence=confidence, seed=seed) if done else []
+    rankings = rank(done) if done else []
     synthetic = {row["dataset"] for row in rows if row["synthetic"]}
     verdicts = judge(published.findings, comparisons, synthetic=synthetic)
 
     unreadable = Unreadable()
-    made_tables = _tables(rows, datasets, means, comparisons, published, confidence)
+    made_tables = _tables(rows, datasets, means, comparisons, menu, published, confidence)
     pictures = _pictures(
         datasets, means, read_traces(study_dir, done, unreadable), read_scores(study_dir, done, unreadable)
     )
     powers = [power for dataset in datasets if (power := read_mel_power(study_dir, dataset)) is not None]
     for power in powers:
         pictures.append(_curves(power, done))
+    pictures += [_ranks(ranking) for ranking in rankings]
     _write_tables(study_dir / "tables", [table for group in made_tables.values() for table in group])
     svgs = _write_figures(study_dir / "figures", {stem: figure for _, stem, figure, _ in pictures if figure})
 
@@ -73,7 +83,7 @@ def write_report(
         sections=[
             Section("run", "What was run", sections.what_was_run(study_dir, rows)),
             Section("verdicts", "The published findings", sections.findings(published.source, verdicts, margin)),
-            Section("tables", "Tables", _table_blocks(made_tables, comparisons)),
+            Section("tables", "Tables", _table_blocks(made_tables, comparisons, menu)),
             Section("figures", "Figures", _figure_blocks(pictures, svgs)),
             *([Section("why", "Why only the knee can matter", sections.why(powers, done))] if powers else []),
             *extra,
@@ -108,6 +118,7 @@ def _tables(
     datasets: Iterable[str],
     means: Sequence[Accuracy],
     comparisons: Sequence[Comparison],
+    menu: Sequence[Comparison],
     published: Published,
     confidence: float,
 ) -> dict[str, list[tables.Table]]:
@@ -118,19 +129,27 @@ def _tables(
             tables.accuracy_table(dataset, ours, means, confidence=confidence),
             tables.difference_table(dataset, ours, comparisons, confidence=confidence),
         ]
+        of_all = tables.menu_table(dataset, ours, menu, confidence=confidence)
+        if of_all:
+            made[dataset].append(of_all)
         theirs = published.published_accuracy.get(dataset)  # type: ignore[call-overload]
         if theirs:
             made[dataset].append(tables.published_table(dataset, ours, means, theirs))
     return made
 
 
-def _table_blocks(made: Mapping[str, Sequence[tables.Table]], comparisons: Sequence[Comparison]) -> list[Block]:
+def _table_blocks(
+    made: Mapping[str, Sequence[tables.Table]], comparisons: Sequence[Comparison], menu: Sequence[Comparison]
+) -> list[Block]:
     blocks: list[Block] = []
     for dataset, group in made.items():
         blocks += group
-        cells = [one for one in comparisons if one.dataset == dataset]
-        if cells:
-            blocks.append(sections.all_numbers(f"All numbers of {group[1].title.partition('. ')[0]}", cells))
+        for table in group:
+            # Holm's p of two compressions and of all differ.
+            of_table = {"all": menu}.get(table.stem.partition("-")[2], comparisons if table is group[1] else ())
+            cells = [one for one in of_table if one.dataset == dataset]
+            if cells:
+                blocks.append(sections.all_numbers(f"All numbers of {table.title.partition('. ')[0]}", cells))
     blocks.append(Paragraph("The same as files: tables/*.md, *.tex (booktabs), and *.csv with every number in full."))
     return blocks
 
@@ -142,7 +161,7 @@ def _write_tables(folder: Path, made: Sequence[tables.Table]) -> None:
             path = folder / f"{table.stem}.{ending}"
             write_bytes(path, form(table))
             written.add(path)
-    _remove_others(folder, r"table\d(-published)?\.(md|csv|tex)", written)
+    _remove_others(folder, r"table\d(-published|-all)?\.(md|csv|tex)", written)
 
 
 # ---- Figures ----------------------------------------------------------------------------------------------------
@@ -163,7 +182,7 @@ def _pictures(
         if any(one.dataset == dataset for one in means):
             caption = (
                 f"{name}: accuracy against n, the number of training clips per class (logarithmic axis), with its "
-                "intervals. Squares, dashed: log-EPS; circles, solid: loglearn."
+                "intervals. Squares, dashed: log-EPS; circles, solid: loglearn; dotted: others."
             )
             figure = figures.draw_accuracy(dataset, means)
             drawn.append((f"{name}: accuracy against n", _stem(dataset, "accuracy"), figure, caption))
@@ -185,17 +204,34 @@ def _pictures(
 def _trajectories(dataset: str, traces: Mapping[Kind, Sequence[Trace]]) -> Iterable[_Drawn]:
     name = dataset_name(dataset)
     heading = f"{name}: what was learned"
-    ours = {kind: runs for kind, runs in traces.items() if kind[0] == dataset and kind[2] == "loglearn"}
-    if not ours:
+    ours = {
+        kind: runs
+        for kind, runs in traces.items()
+        if kind[0] == dataset and (kind[2] == "loglearn" or any(map(_moves, runs)))
+    }
+    if not any(kind[2] == "loglearn" for kind in ours):
         yield heading, "", None, f"{name}: no history of a loglearn run, so alpha, beta and knee are not drawn."
     for model in models_in_order(kind[1] for kind in ours):
-        runs = {kind[3]: ours[kind] for kind in ours if kind[1] == model}
-        n_runs = sum(map(len, runs.values()))
-        caption = (
-            f"{name}, {model_name(model)}: alpha, beta and knee of loglearn over the epochs, from their start at epoch "
-            f"0. Thin: each of {n_runs:,} {'run' if n_runs == 1 else 'runs'}; thick: the median of each n."
-        )
-        yield heading, _stem(dataset, model, "trajectories"), figures.draw_trajectories(runs), caption
+        for compression in compressions_in_order(kind[2] for kind in ours if kind[1] == model):
+            runs = {kind[3]: ours[kind] for kind in ours if kind[1:3] == (model, compression)}
+            n_runs = sum(map(len, runs.values()))
+            caption = (
+                f"{name}, {model_name(model)}: alpha, beta and knee of {compression_name(compression)} over the "
+                f"epochs, from their start at epoch 0. Thin: each of {n_runs:,} {'run' if n_runs == 1 else 'runs'}; "
+                "thick: the median of each n."
+            )
+            which = () if compression == "loglearn" else (compression,)
+            yield heading, _stem(dataset, model, *which, "trajectories"), figures.draw_trajectories(runs), caption
+
+
+def _moves(trace: Trace) -> bool:
+    """Whether anything is learned: a fixed compression has a knee as well."""
+    return any(values.size and (values != values[0]).any() for values in trace.values.values())
+
+
+def _ranks(ranking: Ranking) -> _Drawn:
+    heading = f"{dataset_name(ranking.dataset)}: ranks of all compressions"
+    return heading, _stem(ranking.dataset, "ranks"), figures.draw_ranks(ranking), sections.ranks(ranking)
 
 
 def _confusions(dataset: str, scores: Mapping[Kind, Scores]) -> Iterable[_Drawn]:
@@ -256,7 +292,7 @@ def _write_figures(folder: Path, drawn: Mapping[str, Figure]) -> dict[str, str]:
             path = folder / f"{stem}.{ending}"
             write_bytes(path, content)
             written.add(path)
-    _remove_others(folder, r".+-(accuracy|trajectories|classes|confusion|curves)\.(svg|pdf)", written)
+    _remove_others(folder, r".+-(accuracy|trajectories|classes|confusion|curves|ranks)\.(svg|pdf)", written)
     return svgs
 
 

@@ -11,12 +11,14 @@ from loglearn_tf.report.figures import (
     draw_class_differences,
     draw_compression_curves,
     draw_confusion,
+    draw_ranks,
     draw_trajectories,
     inline_svg,
     to_pdf,
     to_svg,
 )
 from loglearn_tf.report.run_files import Scores, Trace
+from loglearn_tf.statistics import Ranking
 
 
 def scores(counts, recall=None, classes=("a", "b")) -> Scores:
@@ -51,6 +53,40 @@ def test_accuracy_has_a_panel_for_each_network_and_a_form_for_each_compression()
     assert vgg.get_xlabel() == "n (training clips per class)" and sb_cnn.get_ylabel() == "accuracy (%)"
     (interval,) = vgg.collections  # where there is none, none is drawn
     assert interval.get_segments()[0][:, 1].tolist() == [25.0, 35.0]
+
+
+def test_many_compressions_are_told_apart_by_form_and_colour():
+    names = ["logeps", "loglearn", "power", "pcen", "low", "lower", "lowest"]
+    figure = draw_accuracy("us8k", [accuracy(0.3, compression=name) for name in names])
+    looks = {(line.get_marker(), line.get_color()) for line in figure.axes[0].lines}
+    assert len(looks) == len(names)
+
+
+def ranking(*mean_ranks, difference):
+    names = tuple(f"c{at}" for at in range(len(mean_ranks)))
+    return Ranking("us8k", names, mean_ranks, 12, 0.01, difference)
+
+
+@pytest.mark.parametrize(
+    ("mean_ranks", "difference", "joined"),
+    [
+        ((1.0, 2.0, 3.0), 0.5, []),
+        ((1.0, 2.0, 3.0), 1.5, [(1.0, 2.0), (2.0, 3.0)]),
+        ((1.0, 1.2, 3.0, 3.1), 0.5, [(1.0, 1.2), (3.0, 3.1)]),
+        ((1.5, 2.0, 2.5), 4.0, [(1.5, 2.5)]),
+    ],
+)
+def test_ranks_are_joined_where_they_cannot_be_told_apart(mean_ranks, difference, joined):
+    figure = draw_ranks(ranking(*mean_ranks, difference=difference))
+    bars = [line for line in figure.axes[0].lines if line.get_linewidth() == 3.5]
+    # Longer by .03 at either end, so that a bar is seen to reach its ranks.
+    assert [(round(bar.get_xdata()[0] + 0.03, 6), round(bar.get_xdata()[1] - 0.03, 6)) for bar in bars] == joined
+
+
+def test_ranks_name_every_compression_with_its_rank():
+    words = " ".join(texts(draw_ranks(ranking(1.25, 2.0, 2.75, difference=1.0)).axes[0]))
+    for expected in ("c0  1.25", "2.75  c2", "critical difference 1.00"):
+        assert expected in words
 
 
 def test_trajectories_show_every_run_and_the_median():

@@ -236,7 +236,65 @@ def test_nothing_to_report(tmp_path):
     with pytest.raises(DataError, match="No finished run in"):
         write_report(tmp_path)
     write(tmp_path, run_row(0.5, dataset="esc50"))
-    with pytest.raises(DataError, match="`dataset` of a run must be one of us8k, tut. Received: 'esc50'"):
+    with pytest.raises(DataError, match="`dataset` of a run must be one of us8k, tut, folder. Received: 'esc50'"):
         write_report(tmp_path)
     with pytest.raises(ConfigError, match="Cannot read published findings"):
         write_report(tmp_path, findings=tmp_path / "nowhere.yaml")
+
+
+# ---- More than two compressions ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def menu(tmp_path_factory):
+    """Four compressions, three folds, four runs; `low` learns, `fixed` does not."""
+    study_dir = tmp_path_factory.mktemp("runs") / "menu"
+    rows = []
+    # Centred, so that means are what they seem.
+    spread = {0: 0.03, 1: -0.03, 2: 0.01, 3: -0.01}
+    for fold in (1, 2, 10):
+        for run in range(4):
+            level = 0.5 + 0.01 * fold + spread[run]
+            for name, gain in (("logeps", 0), ("loglearn", -0.02), ("low", 0.10), ("fixed", 0.08)):
+                row = run_row(level + gain + 0.001 * run * (name == "low"), compression=name, fold=fold, run=run)
+                knee = {"loglearn": [0.001, 0.002], "low": [1e-8, 2e-8], "fixed": [1e-8, 1e-8]}.get(name)
+                if knee:
+                    row |= {"alpha": 1.3 / knee[1], "beta": 1.3, "knee": knee[1]}
+                values = knee or [None, None]
+                rows.append((row, {"history.csv": history({"knee": values, "alpha": values, "beta": values})}))
+    for row, files in rows:
+        write(study_dir, row, files)
+    return study_dir, Page(write_report(study_dir).read_text(encoding="utf-8"))
+
+
+def test_all_compressions_have_a_table_with_holms_correction_over_all(menu):
+    study_dir, page = menu
+    assert "Table 2, all compressions. UrbanSound8K" in page.words
+    assert "Holm's correction is over all 3 comparisons here." in page.words
+    text = (study_dir / "tables" / "table2-all.md").read_text(encoding="utf-8")
+    assert "| VGG | loglearn | −2.0 " in text and "| VGG | low | +10.1 " in text
+    assert (study_dir / "tables" / "table2-all.csv").is_file() and (study_dir / "tables" / "table2-all.tex").is_file()
+
+
+def test_all_compressions_are_ranked(menu):
+    study_dir, page = menu
+    assert "mean rank of each compression" in page.words
+    assert (study_dir / "figures" / "us8k-ranks.svg").is_file()
+
+
+def test_what_learns_is_drawn_over_its_epochs_and_what_does_not_is_not(menu):
+    study_dir, _ = menu
+    drawn = {path.name for path in (study_dir / "figures").glob("*trajectories.svg")}
+    assert drawn == {"us8k-vgg-trajectories.svg", "us8k-vgg-low-trajectories.svg"}
+
+
+def test_two_compressions_have_neither(whole, study):
+    assert "all compressions" not in whole.words
+    assert not (study / "tables" / "table2-all.md").exists() and not (study / "figures" / "us8k-ranks.svg").exists()
+
+
+def test_own_recordings_have_tables_of_their_own(tmp_path):
+    study_dir = tmp_path / "mine"
+    page = report_of(study_dir, [row for fold in (1, 2) for row in pair(0.5, 0.4, fold=fold, dataset="folder")])
+    assert "Table 5. Own recordings: accuracy in %, mean over runs, then over folds 1, 2" in page.words
+    assert (study_dir / "tables" / "table6.csv").is_file()
