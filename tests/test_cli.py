@@ -175,3 +175,63 @@ def test_light_commands_do_not_load_tensorflow(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Exit codes: 0 done, 1 some runs or files failed, 2 wrong input, 130 stopped." in done.stdout
+
+
+# ---- Variants and parts -----------------------------------------------------------------------------------------
+
+PARTS = """\
+name: why
+data: {{name: us8k, root: {root}}}
+features: {{store_dir: {home}/stores}}
+runs_dir: {home}/runs
+models: timbre
+compressions: [logeps, low]
+variants:
+  low: {{layer: loglearn, args: {{alpha_pre_gate: 16.0}}}}
+n_shot: 1
+folds: 1
+runs: 1
+training: {{epochs: 1}}
+evaluation: {{hop: 40}}
+workers: 1
+parts:
+  full: {{}}
+  half: {{features: {{f_max: 11025.0}}}}
+"""
+
+
+@pytest.fixture
+def parts(tmp_path, us8k_root):
+    path = tmp_path / "why.yaml"
+    path.write_text(PARTS.format(root=us8k_root, home=tmp_path))
+    return path
+
+
+def test_a_study_in_parts_runs_them_all_and_reports_on_each(capsys, parts, tmp_path):
+    assert main(["plan", str(parts)]) == 0
+    out = capsys.readouterr().out
+    assert "why, part full: 2 runs in" in out and "why, part half: 2 runs in" in out
+    assert main(["run", str(parts)]) == 0
+    assert "low - logeps" in capsys.readouterr().out
+    study = tmp_path / "runs" / "why"
+    for part in ("full", "half"):
+        assert (study / part / "results.csv").read_text().count("\n") == 3
+        assert (study / part / "report.html").is_file()
+    # Nothing is done again, and a part can be asked for alone.
+    assert main(["run", str(parts), "part=half"]) == 0
+    assert "2 of 2 runs are done already." in capsys.readouterr().err
+    assert main(["report", str(study)]) == 0
+    assert capsys.readouterr().out.count("Report: ") == 2
+
+    text = tmp_path / "text.md"
+    text.write_text("{{n_runs}} runs; {{accuracy part=half model=timbre n=1 compression=low}}")
+    assert main(["report", str(study), "--fill", str(text), "--output", str(tmp_path / "FINDINGS.md")]) == 0
+    assert (tmp_path / "FINDINGS.md").read_text().startswith("4 runs; ")
+    assert "has no parts" in fails(capsys, "run", US8K, "part=full")
+    assert "`--output` belongs to `--fill`" in fails(capsys, "report", str(study), "--output", "a.md")
+
+
+def test_a_wrong_argument_of_a_variant_is_told_before_anything_is_run(capsys, parts, tmp_path):
+    message = fails(capsys, "run", str(parts), "variants.low.args={alpha: 3.0}")
+    assert "`variants.low`: Compression loglearn does not take" in message
+    assert not (tmp_path / "runs").exists()

@@ -119,6 +119,23 @@ def test_another_setting_makes_another_store(clips, tmp_path, change):
     assert not np.array_equal(first.mel(clips[9]), second.mel(clips[9]))
 
 
+def test_a_gain_is_applied_to_the_waveform(clips, tmp_path):
+    plain = build(clips, tmp_path)
+    quiet = build_store(clips, name="test", front_end=FRONT_END, store_dir=tmp_path / "stores", gain_db=-20.0)
+    assert quiet.folder != plain.folder
+    assert quiet.settings["gain_db"] == -20
+    # A tenth of the amplitude is a hundredth of the power.
+    np.testing.assert_allclose(quiet.mel(clips[3]), plain.mel(clips[3]) / 100, rtol=1e-5)
+
+
+def test_without_a_gain_the_store_is_that_of_before_there_were_any(clips, tmp_path):
+    folder = build(clips, tmp_path).folder
+    assert (
+        build_store(clips, name="test", front_end=FRONT_END, store_dir=tmp_path / "stores", gain_db=0.0).folder
+        == folder
+    )
+
+
 def test_other_clips_make_another_store(clips, tmp_path):
     folder = build(clips, tmp_path).folder
     assert build(clips[:9], tmp_path).folder != folder

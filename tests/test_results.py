@@ -190,6 +190,24 @@ def test_one_table_never_mixes_settings(tmp_path):
         read_runs(tmp_path)
 
 
+def test_variants_may_be_added_but_not_changed(tmp_path):
+    def identity(**variants):
+        return {"protocol": "pons2018", "clips": "abc", **({"variants": variants} if variants else {})}
+
+    low, lower = ({"layer": "loglearn", "args": {"alpha_pre_gate": value}} for value in (16.0, 17.0))
+    # Runs carry their own variant only.
+    write(tmp_path, result(0.5, compression="logeps", identity=identity()))
+    write(tmp_path, result(0.6, compression="low", identity=identity(low=low)))
+    write(tmp_path, result(0.7, compression="other", identity=identity(other=lower)))
+    assert len(read_runs(tmp_path)) == 3
+    split_done(tmp_path, [], identity(low=low, other=lower, third=low))
+    with pytest.raises(ConfigError, match=r"other settings: variants.low.args.alpha_pre_gate: 16.0 -> 17.0"):
+        split_done(tmp_path, [], identity(low=lower))
+    write(tmp_path, result(0.6, compression="low", run=1, identity=identity(low=lower)))
+    with pytest.raises(DataError, match=r"made with other settings than .*variants.low.args.alpha_pre_gate"):
+        read_runs(tmp_path)
+
+
 def test_reading_says_what_is_wrong(tmp_path):
     with pytest.raises(DataError, match="No finished run in .*loglearn run"):
         read_runs(tmp_path)
