@@ -34,6 +34,8 @@ COMPRESSION_NAMES = (
     "pcen_learn",
     "power",
 )
+# A typing error must not fill the memory: grids, files and their nesting are bounded far beyond any use.
+_MOST_RUNS, _MOST_BYTES, _MOST_VALUES, _DEEPEST = 1_000_000, 1 << 20, 100_000, 20
 # Of studies, their parts, and variants of compressions: folders are called so.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
@@ -79,7 +81,7 @@ class DataSettings(_Settings):
     name: Literal["us8k", "tut", "folder"]
     root: FolderName
     validation_fold: Literal["next", "none"] = "next"
-    n_folds: Annotated[int, Field(ge=2)] = 5
+    n_folds: Annotated[int, Field(ge=2, le=1000)] = 5
     allow_missing: bool = False
     synthetic: SyntheticSettings | None = None
 
@@ -98,10 +100,10 @@ class FeatureSettings(_Settings):
     """
 
     store_dir: FolderName = "data/stores"
-    sample_rate: Annotated[int, Field(ge=1)] = 44_100
-    n_fft: Annotated[int, Field(ge=2, multiple_of=2)] = 1024
-    hop_length: Annotated[int, Field(ge=1)] = 1024
-    n_mels: Annotated[int, Field(ge=1)] = 128
+    sample_rate: Annotated[int, Field(ge=1, le=1_000_000)] = 44_100
+    n_fft: Annotated[int, Field(ge=2, le=1 << 20, multiple_of=2)] = 1024
+    hop_length: Annotated[int, Field(ge=1, le=1 << 20)] = 1024
+    n_mels: Annotated[int, Field(ge=1, le=4096)] = 128
     f_min: Annotated[float, Field(ge=0)] = 0.0
     f_max: Annotated[float, Field(gt=0)] | None = None
     pad_mode: Literal["reflect", "constant"] = "reflect"
@@ -136,8 +138,8 @@ class TrainingSettings(_Settings):
         l2: `l2 * sum(w ** 2)` over conv and dense kernels is added to the loss.
     """
 
-    epochs: Annotated[int, Field(ge=1)] | None = None
-    batch_size: Annotated[int, Field(ge=1)] = 256
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 256
     learning_rate: Annotated[float, Field(gt=0)] = 0.1
     clip_norm: Annotated[float, Field(gt=0)] = 5.0
     l2: Annotated[float, Field(ge=0)] = 5e-4
@@ -157,7 +159,7 @@ class EpisodicSettings(_Settings):
     n_support: Annotated[int, Field(ge=1)] = 5
     n_query: Annotated[int, Field(ge=1)] = 5
     patch_hop: Annotated[int, Field(ge=1)] = 42
-    patience: Annotated[int, Field(ge=1)] = 200
+    patience: Annotated[int, Field(ge=1, le=1_000_000)] = 200
 
 
 class EvaluationSettings(_Settings):
@@ -170,7 +172,7 @@ class EvaluationSettings(_Settings):
     """
 
     hop: Annotated[int, Field(ge=1)] = 1
-    batch_size: Annotated[int, Field(ge=1)] = 16
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 16
 
 
 class RaySettings(_Settings):
@@ -245,13 +247,13 @@ class Settings(_Settings):
     variants: dict[Name, CompressionVariant] = {}
     n_shot: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_as_list), Field(min_length=1)]
     folds: Annotated[tuple[int, ...], BeforeValidator(_as_list), Field(min_length=1)]
-    runs: Annotated[int, Field(ge=1)] | dict[int, Annotated[int, Field(ge=1)]]
+    runs: Annotated[int, Field(ge=1, le=_MOST_RUNS)] | dict[int, Annotated[int, Field(ge=1, le=_MOST_RUNS)]]
     training: TrainingSettings = TrainingSettings()
     episodic: EpisodicSettings = EpisodicSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     runs_dir: FolderName = "runs"
-    workers: Annotated[int, Field(ge=1)] | None = None
-    threads: Annotated[int, Field(ge=1)] = 1
+    workers: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    threads: Annotated[int, Field(ge=1, le=10_000)] = 1
     ray: Annotated[RaySettings | None, BeforeValidator(_as_ray)] = None
     save_models: bool = False
     tensorboard: Literal["all", "first", "none"] = "first"
@@ -280,6 +282,12 @@ class Settings(_Settings):
                     f"`runs` gives no number of repetitions for n_shot={without[0]}. Add `{without[0]}: ...` to it, "
                     "or give one number for all"
                 )
+        n_runs = len(self.models) * len(self.compressions) * len(self.folds) * sum(map(self.runs_for, self.n_shot))
+        if n_runs > _MOST_RUNS:
+            raise ValueError(
+                f"A grid must have at most {_MOST_RUNS:,} runs: models x compressions x folds x runs. Received: "
+                f"{n_runs:,}. The paper's has 6,000"
+            )
         if "timbre" in self.models and self.features.n_mels < 108:
             raise ValueError(
                 "`features.n_mels` must be at least 108 for TIMBRE, whose filters span 108 bands. Received: "
@@ -445,26 +453,58 @@ def _validated(raw: dict[str, Any], changes: Sequence[tuple[tuple[str, ...], Any
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, where plain YAML drops the first silently."""
+    """Safe YAML that refuses a key given twice, where plain YAML drops the first silently.
+
+    `<<` merges one table, once: lists of them, nested, would grow by powers of two.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue  # `<<`: what is merged gives way to the keys beside it
-            # As text: 1 and "1" would become one key on the way through JSON.
-            key = str(self.construct_object(key_node, deep=True))
+        for key_node, value_node in node.value:
+            if key_node.tag == _MERGE:
+                key = "<<"
+                if not isinstance(value_node, yaml.MappingNode):
+                    problem = "`<<` must merge one table"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            else:
+                # As text: 1 and "1" would become one key on the way through JSON.
+                key = str(self.construct_object(key_node, deep=True))
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key `{key}` is given twice", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
 
+_MERGE = "tag:yaml.org,2002:merge"
+
+
 def _parse_yaml(text: str, where: str) -> Any:
+    if len(text) > _MOST_BYTES:
+        raise ConfigError(f"{where} must have at most {_MOST_BYTES:,} characters. Received: {len(text):,}.")
     try:
-        return yaml.load(text, Loader=_StrictLoader)
+        parsed = yaml.load(text, Loader=_StrictLoader)
+        _check_size(parsed)
+        return parsed
     except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
         raise ConfigError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def _check_size(parsed: Any) -> None:
+    """Aliases make a few lines into millions of values, or into a value that holds itself.
+
+    Raises:
+        ValueError: If there are too many values, or they are nested too deeply.
+    """
+    waiting, n_values = [(parsed, 0)], 0
+    while waiting:
+        value, depth = waiting.pop()
+        n_values += 1
+        if n_values > _MOST_VALUES or depth > _DEEPEST:
+            raise ValueError(f"it must hold at most {_MOST_VALUES:,} values, nested at most {_DEEPEST} deep")
+        if isinstance(value, dict):
+            waiting += [(one, depth + 1) for one in value.values()]
+        elif isinstance(value, (list, tuple, set)):
+            waiting += [(one, depth + 1) for one in value]
 
 
 def _set(raw: dict[str, Any], parts: tuple[str, ...], value: Any, override: str) -> None:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from loglearn_tf.audio import load_waveform
 from loglearn_tf.datasets.clips import SUFFIXES
 from loglearn_tf.errors import AudioError, MissingDataError
+from loglearn_tf.results import csv_text
 from loglearn_tf.saved_models import front_end_of
 
 
@@ -148,7 +149,7 @@ def writer(kind: str, class_names: Sequence[str], *, top: int, out: TextIO) -> C
         # Names that are not UTF-8 are shown with their bytes escaped.
         path = os.fsencode(prediction.path).decode("utf-8", "backslashreplace")
         if kind == "csv":
-            rows.writerow([path, *(cell for name, p in ranked for cell in (name, f"{p:.6f}"))])
+            rows.writerow(map(csv_text, [path, *(cell for name, p in ranked for cell in (name, f"{p:.6f}"))]))
         elif kind == "jsonl":
             out.write(json.dumps({"file": path, "classes": {name: round(p, 6) for name, p in ranked}}) + "\n")
         else:

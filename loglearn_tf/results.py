@@ -3,10 +3,11 @@
 import csv
 import io
 import json
+import math
 import shutil
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -83,13 +84,29 @@ def remove_unfinished(study_dir: Path) -> None:
     shutil.rmtree(study_dir / _UNFINISHED, ignore_errors=True)
 
 
-def csv_bytes(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Rows as CSV; `None` stays empty."""
+def csv_bytes(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """Rows as CSV; `None` stays empty, and text is no formula (`csv_text`)."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(
+        {name: csv_text(value) if isinstance(value, str) else value for name, value in row.items()} for row in rows
+    )
     return text.getvalue().encode()
+
+
+def csv_text(text: str) -> str:
+    """Text that spreadsheets show as it is: they take `=`, `+`, `-` and `@` for the beginning of a formula."""
+    # Numbers are none.
+    starts_one = text.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{text}" if starts_one and not _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def read_result(study_dir: Path, spec: RunSpec) -> Row | None:

@@ -51,7 +51,7 @@ MAY_IMPORT = {
     "report": "report mel_power statistics status results study errors files progress",
     # Models for use elsewhere.
     "saved_models": "layers errors",
-    "predict": "saved_models datasets audio errors",
+    "predict": "saved_models results datasets audio errors",
     "export": "saved_models models layers errors files",
     "worker": "models episodic training callbacks features results study config datasets",
     "executors": "worker results study tensorflow_runtime",

@@ -255,8 +255,8 @@ class TestCompressions:
     def test_variants_share_clips_patches_and_weights_with_the_baseline(
         self, us8k, us8k_store, us8k_root, tmp_path, model
     ):
-        """A fixed knee far below all power is log-EPS but for the base of the logarithm, which batch normalisation takes
-        away while it trains. (Its moving averages, used at test, are far from settled after two updates.)"""
+        """A fixed knee far below all power is log-EPS but for the base of the logarithm, and batch normalisation takes
+        that away, in training. (Its moving averages, used at test, are far from settled after two updates.)"""
         settings = self.with_variants(
             us8k_root, tmp_path, eps="{layer: loglearn_knee, args: {knee: 2.220446049250313e-16, trainable: false}}"
         )

@@ -16,6 +16,8 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", "
 # The generator leaves this file in the data sets it makes, so that every table made from them says so.
 SYNTHETIC_MARKER = "SYNTHETIC.txt"
 _SHOWN = 5
+# A metadata file with more rows than this is not read to its end: a hundred times the largest data set here.
+MOST_CLIPS = 1_000_000
 _CHECKED_BYTES = 4096
 
 
@@ -132,6 +134,16 @@ def check_clips(dataset: DataSet, *, metadata: Path, allow_missing: bool) -> Dat
     # Waiting for disks, not computing: many threads at once.
     with ThreadPoolExecutor(16) as pool:
         return replace(dataset, clips=tuple(pool.map(identified, found)), missing=missing)
+
+
+def check_count(n_clips: int, metadata: Path) -> None:
+    """Called while a list is read, so that an endless one does not fill the memory.
+
+    Raises:
+        DataError: If there are too many clips.
+    """
+    if n_clips > MOST_CLIPS:
+        raise DataError(f"{metadata} must list at most {MOST_CLIPS:,} clips. Received: more. Restore or divide it.")
 
 
 def _checksum(path: Path, n_bytes: int) -> int:

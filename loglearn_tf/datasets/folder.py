@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from loglearn_tf.datasets.clips import SUFFIXES, Clip, DataSet, check_clips, is_synthetic
+from loglearn_tf.datasets.clips import SUFFIXES, Clip, DataSet, check_clips, check_count, is_synthetic
 from loglearn_tf.errors import DataError, MissingDataError
 
 _COLUMNS = ("path", "label", "fold")
@@ -110,7 +110,8 @@ def _read_csv(path: Path) -> Iterator[tuple[str, str, int]]:
                     f"{path} lacks the column `{absent[0]}`; its columns are {rows.fieldnames}. Its first line must "
                     f"name {', '.join(_COLUMNS)}."
                 )
-            for row in rows:
+            for at, row in enumerate(rows, start=1):
+                check_count(at, path)
                 where = f"{path}, line {rows.line_num}"
                 name, label, fold = (row[column] for column in _COLUMNS)
                 if not name or not label:

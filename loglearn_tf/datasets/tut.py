@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from loglearn_tf.datasets.clips import Clip, DataSet, check_clips, is_synthetic
+from loglearn_tf.datasets.clips import Clip, DataSet, check_clips, check_count, is_synthetic
 from loglearn_tf.errors import DataError, MissingDataError
 
 CLASSES = (
@@ -77,18 +77,19 @@ def _read_labels(folder: Path) -> dict[str, int]:
     in_meta = lists[0].name == "meta.txt"
     for path in lists:
         try:
-            text = path.read_text(encoding="utf-8-sig")
+            with path.open(encoding="utf-8-sig") as file:
+                for number, line in enumerate(file, start=1):
+                    if not line.strip():
+                        continue
+                    check_count(number, path)
+                    where = f"{path}, line {number}"
+                    name, label = _read_line(line.rstrip("\n"), where)
+                    # The lists of the four development folds overlap; meta.txt names every file once.
+                    if name in labels and (in_meta or labels[name] != label):
+                        raise DataError(f"{where}: {name} is listed twice. Restore the official file.")
+                    labels[name] = label
         except UnicodeDecodeError as error:
             raise DataError(f"{path} is not text in UTF-8: {error}. Restore the official file.") from error
-        for number, line in enumerate(text.splitlines(), start=1):
-            if not line.strip():
-                continue
-            where = f"{path}, line {number}"
-            name, label = _read_line(line, where)
-            # The lists of the four development folds overlap; meta.txt names every file once.
-            if name in labels and (in_meta or labels[name] != label):
-                raise DataError(f"{where}: {name} is listed twice. Restore the official file.")
-            labels[name] = label
     return labels
 
 

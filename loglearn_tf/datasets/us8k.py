@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from loglearn_tf.datasets.clips import Clip, DataSet, check_clips, is_synthetic
+from loglearn_tf.datasets.clips import Clip, DataSet, check_clips, check_count, is_synthetic
 from loglearn_tf.errors import DataError, MissingDataError
 
 CLASSES = (
@@ -79,6 +79,7 @@ def _read_metadata(metadata: Path, audio: Path) -> list[Clip]:
                 )
             for row in rows:
                 clips.append(_read_row(row, f"{metadata}, line {rows.line_num}", audio))
+                check_count(len(clips), metadata)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{metadata} is not a CSV file in UTF-8: {error}. Restore the official file.") from error
     return clips

@@ -41,8 +41,3 @@ def markdown_text(text: object) -> str:
 
 def latex_text(text: object) -> str:
     return "".join(_LATEX.get(character, character) for character in " ".join(str(text).split()))
-
-
-def csv_text(text: str) -> str:
-    """For CSV cells that hold text: spreadsheets take `=`, `+`, `-` and `@` for the beginning of a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loglearn_tf.report.escape import csv_text, html_text, latex_text, markdown_text
+from loglearn_tf.report.escape import html_text, latex_text, markdown_text
 from loglearn_tf.report.names import compression_name, compressions_in_order, model_name, models_in_order
 from loglearn_tf.results import Row, csv_bytes, remarks, table_title
 from loglearn_tf.statistics import Accuracy, Comparison
@@ -75,7 +75,7 @@ def accuracy_table(dataset: str, rows: Sequence[Row], accuracies: Iterable[Accur
     records = [
         {
             **_labels(dataset, rows, model, n),
-            "compression": csv_text(compression),
+            "compression": compression,
             **_accuracy_record(found.get((model, compression, n))),
         }
         for model, compression in keys
@@ -177,7 +177,7 @@ def menu_table(
         records=tuple(
             {
                 **_labels(dataset, rows, model, n),
-                "compression": csv_text(compression),
+                "compression": compression,
                 **_difference_record(found.get((model, compression, n))),
             }
             for model, compression in keys
@@ -222,7 +222,7 @@ def published_table(
                 records.append(
                     {
                         **_labels(dataset, rows, model, n),
-                        "compression": csv_text(compression),
+                        "compression": compression,
                         "accuracy_percent": None if our is None else round(our, 4),
                         "published_percent": their,
                     }
@@ -294,7 +294,7 @@ def _difference_record(one: Comparison | None) -> dict[str, Any]:
 def _labels(dataset: str, rows: Sequence[Row], model: str, n_shot: int) -> dict[str, Any]:
     # A CSV file has no title that could say so.
     data = "synthetic" if rows[0]["synthetic"] else "real"
-    return {"data": data, "dataset": dataset, "model": csv_text(model), "n_shot": n_shot}
+    return {"data": data, "dataset": dataset, "model": model, "n_shot": n_shot}
 
 
 def _notes(rows: Sequence[Row], cells: Iterable[Cell], confidence: float, first: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from loglearn_tf.report.document import (
     to_element,
     to_md,
 )
-from loglearn_tf.report.escape import csv_text, latex_text, markdown_text
+from loglearn_tf.report.escape import latex_text, markdown_text
 
 NASTY = '<script>alert("1")</script> & | *x*'
 
@@ -83,11 +83,6 @@ def test_a_block_of_another_kind_is_refused():
 )
 def test_markdown_text(text, escaped):
     assert markdown_text(text) == escaped
-
-
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx"])
-def test_csv_text_is_no_formula(text):
-    assert csv_text(text) == f"'{text}" and csv_text("vgg") == "vgg"
 
 
 def test_latex_text():
