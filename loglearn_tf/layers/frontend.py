@@ -34,7 +34,8 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
         **kwargs: `name`, `dtype`, `trainable`, for the base layer.
 
     Input shape:
-        `(batch, samples)`, float, in [-1, 1]. At least one sample.
+        `(batch, samples)`, float, in [-1, 1]. At least one sample. Louder waveforms do no harm: power grows with the
+        square of a gain, and is finite up to samples of 1e15. What lies below 1e-38 becomes 0, as silence is.
 
     Output shape:
         `(batch, frames, n_mels)` float32, mel power, >= 0, with `frames = 1 + samples // hop_length`.
