@@ -1,12 +1,10 @@
 """The wide convolution is Keras' own: numbers, gradients, saved form."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import check_loads_without_this_package
 
 from loglearn_tf import build_model
 from loglearn_tf.layers import Conv2D
@@ -132,15 +130,4 @@ def test_networks_train_as_with_keras_layer(name, epochs, tmp_path):
 
 def test_saved_files_load_without_this_package(tmp_path):
     model = keras.Sequential([keras.Input((20, 16, 1)), Conv2D(4, (3, 12)), keras.layers.GlobalMaxPooling2D()])
-    x = noise(2, 20, 16, 1)
-    model.save(tmp_path / "wide.keras")
-    np.save(tmp_path / "x.npy", x)
-    np.save(tmp_path / "y.npy", model(x))
-    program = """
-import keras, numpy, sys
-model = keras.models.load_model("wide.keras")
-assert type(model.layers[0]) is keras.layers.Conv2D
-numpy.testing.assert_allclose(model(numpy.load("x.npy")), numpy.load("y.npy"), rtol=1e-4, atol=1e-4)
-assert "loglearn_tf" not in sys.modules
-"""
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
+    check_loads_without_this_package(model, noise(2, 20, 16, 1), tmp_path, first="Conv2D", tolerance=1e-4)

@@ -1,12 +1,10 @@
 """The fused batch normalisation is Keras' own: numbers, gradients, statistics, saved form."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import check_loads_without_this_package
 
 from loglearn_tf import build_model
 from loglearn_tf.layers import BatchNormalization
@@ -99,14 +97,4 @@ def test_saved_files_name_keras_class_and_load_without_this_package(tmp_path):
     layer = keras.Sequential([keras.Input((8, 8, 2)), BatchNormalization()])
     x = np.random.default_rng(0).normal(size=(2, 8, 8, 2)).astype("float32")
     layer(x, training=True)
-    layer.save(tmp_path / "norm.keras")
-    np.save(tmp_path / "x.npy", x)
-    np.save(tmp_path / "y.npy", layer(x))
-    program = """
-import keras, numpy, sys
-model = keras.models.load_model("norm.keras")
-assert type(model.layers[0]) is keras.layers.BatchNormalization
-numpy.testing.assert_allclose(model(numpy.load("x.npy")), numpy.load("y.npy"), rtol=1e-6)
-assert "loglearn_tf" not in sys.modules
-"""
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
+    check_loads_without_this_package(layer, x, tmp_path, first="BatchNormalization", tolerance=1e-6)
