@@ -91,3 +91,31 @@ def test_a_killed_job_ends_as_an_undisturbed_one(us8k_root, tmp_path):
             for name in ("predictions.csv", "history.csv"):
                 assert (study / folder / name).read_bytes() == (undisturbed / "runs/us8k" / folder / name).read_bytes()
         assert not (study / ".unfinished").exists() or not list((study / ".unfinished").iterdir())
+
+
+def test_a_store_that_is_spoilt_under_a_running_study(us8k_root, tmp_path):
+    """The job ends, telling what failed; the same command mends the store and gives what an undisturbed job gives."""
+
+    def job(home: Path) -> list[str]:
+        overrides = [*short_overrides(us8k_root, home), "models=[timbre]", "runs=3", "workers=1"]
+        return command("run", ROOT / "experiments" / "us8k.yaml", *overrides)
+
+    subprocess.run(job(tmp_path), check=True, capture_output=True)
+    expected = results(tmp_path / "runs" / "us8k")
+    for fault in ("truncated", "overwritten"):
+        home = tmp_path / fault
+        process = subprocess.Popen(job(home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        study = home / "runs" / "us8k"
+        while not list(study.rglob("result.json")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        (shard,) = (home / "stores").glob("us8k-*/shard-0000.npy")
+        if fault == "truncated":
+            os.truncate(shard, shard.stat().st_size // 2)  # in place: what is mapped beyond the end is gone
+        else:
+            with shard.open("r+b") as file:
+                file.seek(shard.stat().st_size // 2)
+                file.write(b"\xff" * 4096)  # NaN
+        assert process.wait(timeout=120) in (0, 1)  # 0 where all runs had read the store before
+        subprocess.run(job(home), check=True, capture_output=True)
+        assert results(study) == expected

@@ -65,25 +65,20 @@ class TestFrontEnd:
 
 
 @pytest.mark.parametrize("compression", sorted(COMPRESSIONS))
-class TestCompressions:
-    @pytest.mark.parametrize("name", SOUNDS)
-    def test_logits_are_finite(self, mels, compression, name):
-        network = build_model("timbre", compression=compression)
-        assert np.isfinite(network(mels[name], training=False)).all()
-        assert np.isfinite(network(mels[name], training=True)).all()
-
-    def test_a_step_on_silence_alone_leaves_finite_weights(self, mels, compression):
-        network = build_model("timbre", compression=compression)
-        network.compile("sgd", "mean_squared_error", jit_compile=False)
-        network.fit(mels["silence"], np.ones((2, 10), "float32"), shuffle=False, verbose=0)
-        for weight in network.weights:
-            assert np.isfinite(weight).all(), weight.path
+def test_logits_and_a_step_on_silence_are_finite(mels, compression):
+    network = build_model("timbre", compression=compression)
+    for name, mel in mels.items():
+        assert np.isfinite(network(mel, training=False)).all(), name
+        assert np.isfinite(network(mel, training=True)).all(), name
+    network.compile("sgd", "mean_squared_error", jit_compile=False)
+    network.fit(mels["silence"], np.ones((2, 10), "float32"), shuffle=False, verbose=0)
+    for weight in network.weights:
+        assert np.isfinite(weight).all(), weight.path
 
 
 @pytest.mark.parametrize("model", ["sb_cnn", "vgg"])
-@pytest.mark.parametrize("compression", ["loglearn", "logeps"])
-def test_logits_of_the_other_networks_are_finite(mels, model, compression):
-    network = build_model(model, compression=compression)
+def test_logits_of_the_other_networks_are_finite(mels, model):
+    network = build_model(model, compression="logeps")
     together = np.concatenate(list(mels.values()))
     assert np.isfinite(network(together, training=False)).all()
     assert np.isfinite(network(together, training=True)).all()

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from loglearn_tf.layers import LearnableKnee, LearnableLog
+from loglearn_tf.audio import load_waveform
+from loglearn_tf.layers import LearnableKnee, LearnableLog, MelSpectrogram
 from loglearn_tf.layers.quantiles import PowerCounts
 
 ADAPTABLE = (LearnableLog, LearnableKnee)
@@ -33,6 +34,17 @@ def test_per_band_each_band_has_its_share(kind):
     layer.adapt(mel, quantile=0.3)
     for band, knee in enumerate(np.array(layer.knee)):
         assert below(mel[..., band], knee) == pytest.approx(0.3, abs=0.01)
+
+
+@pytest.mark.parametrize("quantile", [0.1, 0.54, 0.9])
+def test_on_real_clips(shared, quantile):
+    paths = sorted((shared / "data" / "UrbanSound8K-subset" / "audio" / "fold1").glob("*.wav"))[::5]
+    front = MelSpectrogram(f_max=11_025.0)
+    mels = [np.array(front(load_waveform(path, sample_rate=44_100)[np.newaxis]))[0] for path in paths]
+    assert len(mels) == 40
+    layer = LearnableLog()
+    layer.adapt((mel for mel in mels), quantile=quantile)
+    assert below(np.concatenate(mels), float(layer.knee)) == pytest.approx(quantile, abs=0.01)
 
 
 def test_beta_stays_and_alpha_is_moved():
