@@ -143,6 +143,20 @@ class TestContract:
         (batch,) = tf.data.Dataset.from_tensors(MEL).map(layer)
         np.testing.assert_allclose(batch, layer(MEL), rtol=1e-6, atol=1e-6)
 
+    def test_compiled_by_xla(self, name):
+        layer = build_compression(name)
+        np.testing.assert_allclose(tf.function(layer, jit_compile=True)(MEL), layer(MEL), rtol=1e-5, atol=1e-6)
+
+    def test_symbolic_shape_and_dtype_are_those_of_the_result(self, name):
+        symbolic = build_compression(name)(keras.Input((None, 6)))
+        assert (symbolic.shape, symbolic.dtype) == ((None, None, 6), "float32")
+        assert build_compression(name).compute_output_shape((2, 40, 6)) == (2, 40, 6)
+
+    def test_a_mask_passes(self, name):
+        masked = build_compression(name)(keras.layers.Masking(0.0)(MEL))
+        mask = keras.src.backend.get_keras_mask(masked)
+        assert np.array(mask)[0, :4].tolist() == [False, False, False, True]
+
     def test_checks_its_input_when_asked(self, name):
         layer = build_compression(name, check_input=True)
         np.testing.assert_array_equal(layer(MEL), build_compression(name)(MEL))
