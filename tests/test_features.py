@@ -119,6 +119,27 @@ def test_another_setting_makes_another_store(clips, tmp_path, change):
     assert not np.array_equal(first.mel(clips[9]), second.mel(clips[9]))
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        " space .wav",
+        "-dash.wav",
+        "--help.wav",
+        "new\nline.wav",
+        "tab\t.wav",
+        "é ü 東京 🎧.wav",
+        "quo\"te'.wav",
+        "=1+1.wav",
+    ],
+)
+def test_any_file_name(clips, tmp_path, name):
+    path = clips[0].path.rename(clips[0].path.with_name(name))
+    clip = dataclasses.replace(clips[0], clip_id=name, path=path)
+    store = build([clip, *clips[1:]], tmp_path)
+    np.testing.assert_array_equal(MelStore(store.folder).mel(clip), store.mel(clip))
+    assert len(store.mel(clip)) == 1 + 3000 // 1024
+
+
 def test_a_gain_is_applied_to_the_waveform(clips, tmp_path):
     plain = build(clips, tmp_path)
     quiet = build_store(clips, name="test", front_end=FRONT_END, store_dir=tmp_path / "stores", gain_db=-20.0)

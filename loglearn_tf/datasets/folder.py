@@ -84,6 +84,11 @@ def _read_folders(root: Path, n_folds: int) -> Iterator[tuple[str, str, int]]:
             if path.is_file() and not path.name.startswith(".")
         ]
         for name in names:
+            if any("\udc80" <= letter <= "\udcff" for letter in name):  # bytes that Python could not decode
+                raise DataError(
+                    f"{ascii(str(root / name))[1:-1]} is no name in UTF-8. Rename it; ids of clips are text on every "
+                    "machine."
+                )
             if not name.lower().endswith(SUFFIXES):
                 raise DataError(
                     f"{root / name} must be a sound file ({', '.join(SUFFIXES)}), as everything in a class's folder. "

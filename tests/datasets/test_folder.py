@@ -1,5 +1,7 @@
 """Recordings of one's own: class-named folders and CSV files, read whole or refused with the remedy."""
 
+import os
+
 import numpy as np
 import pytest
 import soundfile
@@ -110,6 +112,25 @@ class TestFolders:
         with pytest.raises(MissingDataError, match="absent is not there. `data.root` must be a folder"):
             load_dataset("folder", tmp_path / "absent")
 
+    @pytest.mark.parametrize("name", [" space", "-dash", "new\nline", "é 東京 🎧", "quo\"te'", "=1+1", "a,b"])
+    def test_any_name_of_a_class_and_of_a_file(self, tmp_path, name):
+        for at in range(4):
+            sound(tmp_path / name / f"{name}{at}.wav", seed=at)
+            sound(tmp_path / "other" / f"{at}.wav", seed=at)
+        dataset = load_dataset("folder", tmp_path, n_folds=2, validation_fold="none")
+        assert set(dataset.classes) == {name, "other"}
+        assert f"{name}/{name}0.wav" in {clip.clip_id for clip in dataset.clips}
+
+    def test_names_that_are_not_utf8(self, tmp_path):
+        sound(tmp_path / "a" / "1.wav")
+        path = sound(tmp_path / "b" / "1.wav")
+        try:
+            path.rename(os.fsdecode(os.fsencode(path.parent) + b"/\xff.wav"))
+        except OSError:
+            pytest.skip("this file system takes no such names")
+        with pytest.raises(DataError, match=r"b/\\udcff.wav is no name in UTF-8. Rename it"):
+            load_dataset("folder", tmp_path, n_folds=2, validation_fold="none")
+
 
 class TestCSV:
     def test_paths_labels_and_folds_are_taken_from_it(self, listed):
@@ -155,6 +176,19 @@ class TestCSV:
         with pytest.raises(MissingDataError, match=r"1 of the 2 clips listed in .* are missing .*: b.wav"):
             load_dataset("folder", path, validation_fold="none")
         assert load_dataset("folder", path, validation_fold="none", allow_missing=True).missing == ("b.wav",)
+
+    def test_a_list_without_end_is_not_read_to_its_end(self, listed, monkeypatch):
+        monkeypatch.setattr("loglearn_tf.datasets.clips.MOST_CLIPS", 100)
+        path = listed(*(f"{at}.ogg,a,1" for at in range(101)))
+        with pytest.raises(DataError, match="clips.csv must list at most 100 clips. Received: more."):
+            load_dataset("folder", path)
+
+    @pytest.mark.parametrize("name", ["a\0b.wav", "no/such/folder/a.wav", "two\nlines.wav"])
+    def test_strange_paths_are_missing_files_and_no_more(self, listed, name):
+        path = listed("a.wav,dog,1")
+        path.write_text(path.read_text() + f'"{name}",rain,2\n')
+        with pytest.raises((MissingDataError, DataError)):
+            load_dataset("folder", path, validation_fold="none")
 
     def test_not_text(self, tmp_path):
         path = tmp_path / "clips.csv"

@@ -40,6 +40,16 @@ def test_predictions_are_counted(tmp_path, unreadable):
     np.testing.assert_array_equal(found.recall[1, 1], [np.nan, 0.5])  # no clip of a
 
 
+def test_class_names_may_be_anything_even_formulas(tmp_path, unreadable):
+    names = ("=cmd|' /C calc'!A0", "-dash", "two\nlines", 'quo"ted, name')
+    answers = [(name, name) for name in names] + [(names[0], names[2])]
+    write(tmp_path, run_row(0.5), {"predictions.csv": predictions(answers, names)})
+    found = read_scores(tmp_path, [run_row(0.5)], unreadable)[KIND]
+    assert found.classes == names
+    assert found.counts.diagonal().tolist() == [1, 1, 1, 1] and found.counts[0, 2] == 1
+    assert unreadable == Unreadable()
+
+
 def test_recall_differs_within_pairs_by_runs_then_folds(tmp_path, unreadable):
     right = lambda n: [("a", "a")] * n + [("a", "b")] * (4 - n) + [("b", "b")]  # noqa: E731
     # (compression, fold, run) -> of four clips of class a, so many are found.
