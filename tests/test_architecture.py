@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "__init__": "models layers",  # when first asked for; not at its top
     # Sounds and settings.
     "audio": "errors",
-    "datasets": "datasets errors seeds",
+    "datasets": "datasets errors files progress seeds",
     "config": "errors",
     # Clips to mel store to patches.
     "features": "audio datasets layers errors files progress tensorflow_runtime",
@@ -77,7 +77,9 @@ QUICK = [
     "cli",
     "config",
     "datasets.__init__",
+    "datasets.archives",
     "datasets.clips",
+    "datasets.fetch",
     "datasets.few_shot",
     "datasets.folder",
     "datasets.synthetic",
