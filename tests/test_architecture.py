@@ -79,6 +79,7 @@ QUICK = [
     "datasets.__init__",
     "datasets.archives",
     "datasets.clips",
+    "datasets.download",
     "datasets.fetch",
     "datasets.few_shot",
     "datasets.folder",
@@ -259,9 +260,10 @@ def test_all_that_the_command_line_loads_is_quick():
         (["--help"], 0),
         (["plan", "experiments/us8k.yaml"], 0),
         (["results", "no/such/study"], 2),
+        (["data", "get", "us8k", "/dev/null/data"], 2),
         (["run", "experiments/us8k.yaml", "data.root=no/such/folder"], 2),
     ],
-    ids=["--help", "plan", "results", "run"],
+    ids=["--help", "plan", "results", "data get", "run"],
 )
 def test_quick_commands_load_no_tensorflow(arguments, code):
     program = f"""
