@@ -94,11 +94,8 @@ def unpack(archive: Path, entries: Iterable[Entry], folder: Path, *, on_bytes: C
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with target.open("wb") as file:
                     left = entry.n_bytes
-                    # One byte more than there should be: only at the end is a zip's checksum compared.
-                    while chunk := source.read(min(_CHUNK_BYTES, left + 1)):
+                    while left and (chunk := source.read(min(_CHUNK_BYTES, left))):
                         left -= len(chunk)
-                        if left < 0:
-                            break
                         file.write(chunk)
                         on_bytes(len(chunk))
                 if left:

@@ -102,8 +102,6 @@ class Server:
             etag.unlink(missing_ok=True)
 
         def go_on() -> None:
-            if size is not None and _n_bytes(target) > size:
-                begin_anew()
             start = _n_bytes(target)
             if start == size:
                 return
@@ -128,6 +126,7 @@ class Server:
                     while chunk := response.raw.read(_CHUNK_BYTES, decode_content=False):
                         file.write(chunk)
                         on_bytes(len(chunk))
+            # urllib3 tells it, too, but not in every version.
             if total is not None and _n_bytes(target) < total:
                 raise _TryAgain("the connection was cut")
 
