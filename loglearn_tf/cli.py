@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"loglearn: {error}", file=sys.stderr)
         return WRONG_INPUT
     except KeyboardInterrupt:
-        goes_on = options.command in (_run, _features, _explain)
+        goes_on = options.command in (_run, _features, _explain, _get)
         kept = " What was finished is kept; the same command goes on from here." if goes_on else ""
         print(f"\nStopped.{kept}", file=sys.stderr)
         return INTERRUPTED
@@ -301,6 +301,22 @@ def _synthetic(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _get(options: argparse.Namespace) -> int:
+    from loglearn_tf.datasets import download
+
+    # What the experiments read by default.
+    root = options.root or Path({"us8k": "data", "tut": "data/TUT2017"}[options.name])
+    dataset = download.get(
+        options.name,
+        root,
+        from_dir=options.from_dir,
+        keep_archives=options.keep_archives,
+        server=options.server or download.SERVER,
+    )
+    print(f"{len(dataset.clips):,} clips in {dataset.root}")
+    return DONE
+
+
 def _make_synthetic(name: str, root: str | Path, clips_per_class: Sequence[int], **more: Any) -> None:
     from loglearn_tf.datasets import synthetic
 
@@ -418,7 +434,7 @@ def _parser() -> argparse.ArgumentParser:
     exported.add_argument("--output", type=Path, help="default: beside the model")
     shown = add("show", _show, [common], "describe a saved model: front end, classes, alpha, beta, knee and curve")
     shown.add_argument("model", type=Path, help="run folder with model.keras, or a .keras file")
-    data = commands.add_parser("data", help="make or look after data sets")
+    data = commands.add_parser("data", help="get or make data sets")
     data_commands = data.add_subparsers(title="commands", required=True, metavar="COMMAND")
     made = data_commands.add_parser(
         "synthetic", parents=[common], help="make a small data set of computed sounds in an official layout"
@@ -435,6 +451,20 @@ def _parser() -> argparse.ArgumentParser:
         help="us8k: per class and fold; tut: per class, development and evaluation (default: 10)",
     )
     made.add_argument("--seed", type=int, default=0)
+    got = data_commands.add_parser(
+        "get",
+        parents=[common],
+        help="download an official data set, check it and unpack it; the same command goes on after an interruption",
+    )
+    got.set_defaults(command=_get)
+    got.add_argument("name", choices=("us8k", "tut"))
+    got.add_argument(
+        "root", type=Path, nargs="?", help="folder to put it in (default: data for us8k, data/TUT2017 for tut)"
+    )
+    got.add_argument("--from-dir", type=Path, metavar="FOLDER", help="take the archives from here; downloads nothing")
+    got.add_argument("--keep-archives", action="store_true", help="keep downloaded archives, in ROOT/.archives")
+    # A mirror, or a test.
+    got.add_argument("--server", metavar="URL", help=argparse.SUPPRESS)
     return parser
 
 

@@ -24,6 +24,10 @@ class StorageError(LoglearnError):
     """A file cannot be written: no space, no permission, no such place."""
 
 
+class DownloadError(LoglearnError):
+    """A server does not give a file, or gives another one."""
+
+
 class ClusterError(LoglearnError):
     """There is no such Ray cluster, or it cannot do the runs."""
 

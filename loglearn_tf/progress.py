@@ -14,17 +14,21 @@ class Progress:
 
     Args:
         title: What is being done.
-        total: Number of steps.
+        total: Number of steps; `None` where nobody knows it, which leaves the estimate out.
         every_step: Off a terminal, whether each step's text gets its line.
-        unit: Of the rate, as `"runs"` for `4.2 runs/min`; without one, no rate is shown.
+        unit: Of the rate, as `"runs"` for `4.2 runs/min`; without one, no rate is shown. `"bytes"` are shown as
+            `1.2 GB` and their rate per second.
+        start: Steps that were done before; the rate leaves them out.
     """
 
-    def __init__(self, title: str, total: int, *, every_step: bool = False, unit: str = "") -> None:
+    def __init__(
+        self, title: str, total: int | None, *, every_step: bool = False, unit: str = "", start: int = 0
+    ) -> None:
         self.title = title
         self.total = total
         self.every_step = every_step
         self.unit = unit
-        self.done = 0
+        self.start = self.done = start
         self.failed = 0
         self._started = self._printed = time.monotonic()
         self._live: Any = None
@@ -32,13 +36,13 @@ class Progress:
     def __enter__(self) -> "Progress":
         if sys.stderr.isatty():
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as RichProgress
 
             self._live = RichProgress(
                 TextColumn("{task.description}"),
                 BarColumn(),
-                MofNCompleteColumn(),
+                DownloadColumn() if self.unit == "bytes" else MofNCompleteColumn(),
                 TextColumn("{task.fields[state]}"),
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
@@ -46,7 +50,7 @@ class Progress:
                 redirect_stdout=True,
                 redirect_stderr=True,
             )
-            self._task = self._live.add_task(self.title, total=self.total, state="")
+            self._task = self._live.add_task(self.title, total=self.total, completed=self.start, state="")
             self._live.start()
         return self
 
@@ -56,29 +60,40 @@ class Progress:
         if self._live is not None:
             self._live.stop()
 
-    def advance(self, text: str = "", *, failed: bool = False) -> None:
-        """One more step is done; `text` says what it gave."""
-        self.done += 1
+    def advance(self, text: str = "", *, n: int = 1, failed: bool = False) -> None:
+        """One more step is done, or `n`, below 0 where some were in vain; `text` says what it gave."""
+        self.done += n
         self.failed += failed
         now = time.monotonic()
         if self._live is not None:
-            self._live.update(self._task, advance=1, state=self._state(now))
+            self._live.update(self._task, advance=n, state=self._state(now))
             if self.every_step and text:
                 self._live.console.print(text, markup=False, highlight=False)
             return
         if self.every_step or self.done == self.total or now - self._printed > _PLAIN_INTERVAL_S:
             self._printed = now
-            left_s = (now - self._started) / self.done * (self.total - self.done)
-            left = f"{format_seconds(left_s)} left" if self.done < self.total else ""
-            tail = ", ".join(part for part in (self._state(now), left) if part)
-            line = f"{self.title} {self.done}/{self.total}{', ' + tail if tail else ''}{'  ' + text if text else ''}"
-            print(line, file=sys.stderr, flush=True)
+            tail = "".join(f", {part}" for part in (self._state(now), self._left(now)) if part)
+            print(f"{self.title} {self._count()}{tail}{'  ' + text if text else ''}", file=sys.stderr, flush=True)
+
+    def _count(self) -> str:
+        if self.unit != "bytes":
+            return str(self.done) if self.total is None else f"{self.done}/{self.total}"
+        return format_bytes(self.done) + ("" if self.total is None else f" of {format_bytes(self.total)}")
+
+    def _left(self, now: float) -> str:
+        gained = self.done - self.start
+        if self.total is None or self.done >= self.total or gained <= 0:
+            return ""
+        return f"{format_seconds((now - self._started) / gained * (self.total - self.done))} left"
 
     def _state(self, now: float) -> str:
         """Failures and rate, where there is something to say."""
         failed = f"{self.failed} failed" if self.failed else ""
-        per_minute = 60 * self.done / max(now - self._started, 1e-9)
-        rate = f"{per_minute:.3g} {self.unit}/min" if self.unit else ""
+        per_second = max(self.done - self.start, 0) / max(now - self._started, 1e-9)
+        if self.unit == "bytes":
+            rate = f"{format_bytes(round(per_second))}/s"
+        else:
+            rate = f"{60 * per_second:.3g} {self.unit}/min" if self.unit else ""
         return ", ".join(part for part in (failed, rate) if part)
 
 
@@ -90,3 +105,13 @@ def format_seconds(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+
+
+def format_bytes(n_bytes: int) -> str:
+    """`812 bytes`, `45.2 kB`, `5.6 GB`: in powers of 1000, as the servers of data sets and disks count."""
+    value, unit = float(n_bytes), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 999.95:
+            break
+        value, unit = value / 1000, larger
+    return f"{n_bytes} bytes" if unit == "bytes" else f"{value:.1f} {unit}"

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "__init__": "models layers",  # when first asked for; not at its top
     # Sounds and settings.
     "audio": "errors",
-    "datasets": "datasets errors seeds",
+    "datasets": "datasets errors files progress seeds",
     "config": "errors",
     # Clips to mel store to patches.
     "features": "audio datasets layers errors files progress tensorflow_runtime",
@@ -77,7 +77,10 @@ QUICK = [
     "cli",
     "config",
     "datasets.__init__",
+    "datasets.archives",
     "datasets.clips",
+    "datasets.download",
+    "datasets.fetch",
     "datasets.few_shot",
     "datasets.folder",
     "datasets.synthetic",
@@ -257,9 +260,10 @@ def test_all_that_the_command_line_loads_is_quick():
         (["--help"], 0),
         (["plan", "experiments/us8k.yaml"], 0),
         (["results", "no/such/study"], 2),
+        (["data", "get", "us8k", "/dev/null/data"], 2),
         (["run", "experiments/us8k.yaml", "data.root=no/such/folder"], 2),
     ],
-    ids=["--help", "plan", "results", "run"],
+    ids=["--help", "plan", "results", "data get", "run"],
 )
 def test_quick_commands_load_no_tensorflow(arguments, code):
     program = f"""

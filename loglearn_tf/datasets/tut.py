@@ -1,5 +1,6 @@
 """TUT Acoustic Scenes 2017 (ASC-TUT) in its official layout: development trains, evaluation tests."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from loglearn_tf.datasets.clips import Clip, DataSet, check_clips, check_count, is_synthetic
@@ -44,11 +45,7 @@ def load_tut(root: str | Path, *, allow_missing: bool = False) -> DataSet:
         Mesaros, Heittola and Virtanen, 2017; doi 10.5281/zenodo.400515 and 10.5281/zenodo.1040168.
     """
     root = Path(root)
-    clips: list[Clip] = []
-    for part, fold in _PARTS.items():
-        folder = root / f"TUT-acoustic-scenes-2017-{part}"
-        for name, label in _read_labels(folder).items():
-            clips.append(Clip(clip_id=f"{part}/{Path(name).name}", path=folder / name, label=label, fold=fold))
+    clips = [clip for part in _PARTS for clip in _read_clips(root, part)]
     dataset = DataSet(
         name="tut",
         root=root,
@@ -58,6 +55,24 @@ def load_tut(root: str | Path, *, allow_missing: bool = False) -> DataSet:
         synthetic=is_synthetic(root),
     )
     return check_clips(dataset, metadata=root / "TUT-acoustic-scenes-2017-*" / "meta.txt", allow_missing=allow_missing)
+
+
+def check_part(root: str | Path, part: str) -> None:
+    """Raises what `load_tut` would of one part alone, `"development"` or `"evaluation"`."""
+    root = Path(root)
+    clips = tuple(_read_clips(root, part))
+    metadata = _folder(root, part) / "meta.txt"
+    check_clips(DataSet("tut", root, CLASSES, clips, train_folds={}), metadata=metadata, allow_missing=False)
+
+
+def _folder(root: Path, part: str) -> Path:
+    return root / f"TUT-acoustic-scenes-2017-{part}"
+
+
+def _read_clips(root: Path, part: str) -> Iterator[Clip]:
+    folder = _folder(root, part)
+    for name, label in _read_labels(folder).items():
+        yield Clip(clip_id=f"{part}/{Path(name).name}", path=folder / name, label=label, fold=_PARTS[part])
 
 
 def _read_labels(folder: Path) -> dict[str, int]:
@@ -71,7 +86,7 @@ def _read_labels(folder: Path) -> dict[str, int]:
         raise MissingDataError(
             f"ASC-TUT metadata not found: {folder / 'meta.txt'}. Put the data set there, or name the folder that holds "
             "TUT-acoustic-scenes-2017-development: `data.root=/path` (`make tut DATA=/path`). "
-            "data/README.md says where to get it."
+            "`loglearn data get tut` gets it (data/README.md)."
         )
     labels: dict[str, int] = {}
     in_meta = lists[0].name == "meta.txt"

@@ -48,7 +48,8 @@ def load_us8k(root: str | Path, *, validation_fold: str = "next", allow_missing:
     if not metadata.is_file():
         raise MissingDataError(
             f"US8K metadata not found: {metadata}. Put UrbanSound8K there, or name its folder: "
-            "`data.root=/path/UrbanSound8K` (`make us8k DATA=/path/UrbanSound8K`). data/README.md says where to get it."
+            "`data.root=/path/UrbanSound8K` (`make us8k DATA=/path/UrbanSound8K`). `loglearn data get us8k` gets it "
+            "(data/README.md)."
         )
     train_folds = {}
     for test_fold in FOLDS:
