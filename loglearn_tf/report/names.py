@@ -11,14 +11,14 @@ _MODELS = {"sb_cnn": "SB-CNN", "vgg": "VGG", "timbre": "TIMBRE", "prototypical":
 _COMPRESSIONS = {
     "logeps": "log-EPS",
     "loglearn": "loglearn",
-    "loglearn_per_band": "loglearn, per band",
-    "loglearn_adapted": "loglearn, adapted",
-    "loglearn_knee": "loglearn, knee alone",
+    "loglearn_per_band": "loglearn (per band)",
+    "loglearn_adapted": "loglearn (adapted)",
+    "loglearn_knee": "loglearn (knee alone)",
     "log": "log(10000 X + 1)",
-    "log1p_learn": "log1p, learned",
-    "power": "power, learned",
+    "log1p_learn": "log1p (learned)",
+    "power": "power (learned)",
     "pcen": "PCEN",
-    "pcen_learn": "PCEN, learned",
+    "pcen_learn": "PCEN (learned)",
     "none": "none",
 }
 
