@@ -66,8 +66,8 @@ def test_commands_for_own_recordings(shared, tmp_path):
     page = (tmp_path / "runs" / "mine" / "report.html").read_text(encoding="utf-8")
     for expected in (
         "Table 6, all compressions",
-        "log1p, learned",
-        "loglearn, adapted",
+        "log1p (learned)",
+        "loglearn (adapted)",
         "mean rank of each compression",
     ):
         assert expected in page
