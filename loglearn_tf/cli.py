@@ -76,20 +76,30 @@ def _plan(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _study_dirs(study: Path) -> list[Path]:
+    """The study's folder; of a study in parts, those of its parts."""
+    return sorted(path.parent for path in study.glob("*/study.yaml")) or [study]
+
+
 def _status(options: argparse.Namespace) -> int:
-    settings = remembered_settings(options.study)
-    state = survey(settings, options.study, workers=settings.workers or available_cores())
+    for study_dir in _study_dirs(options.study):
+        _print_status(study_dir)
+    return DONE
+
+
+def _print_status(study_dir: Path) -> None:
+    settings = remembered_settings(study_dir)
+    state = survey(settings, study_dir, workers=settings.workers or available_cores())
     n_done, n_failed = state.count("done"), state.count("failed")
     print(
-        f"{options.study}: {n_done:,} of {len(state.results):,} runs done, {n_failed:,} failed, "
-        f"{state.count('to do'):,} to do; {'a job is' if is_worked_on(options.study) else 'no job is'} working on it."
+        f"{study_dir}: {n_done:,} of {len(state.results):,} runs done, {n_failed:,} failed, "
+        f"{state.count('to do'):,} to do; {'a job is' if is_worked_on(study_dir) else 'no job is'} working on it."
     )
     if state.n_outside:
         print(f"{state.n_outside:,} more runs are outside the grid that was asked for last.")
     print(format_time_left(state))
     if n_failed:
         print(format_failures(state))
-    return DONE
 
 
 def _features(options: argparse.Namespace) -> int:
@@ -224,8 +234,9 @@ def _crew(work: Any) -> Any:
 
 
 def _results(options: argparse.Namespace) -> int:
-    print(format_tables(write_results(options.study)))
-    print(f"One row a run: {options.study / 'results.csv'}")
+    for study_dir in _study_dirs(options.study):
+        print(format_tables(write_results(study_dir)))
+        print(f"One row a run: {study_dir / 'results.csv'}")
     return DONE
 
 
@@ -233,9 +244,7 @@ def _report(options: argparse.Namespace) -> int:
     if options.fill is None:
         if options.output is not None:
             raise ConfigError(f"`--output` belongs to `--fill`. Received: --output {options.output}. Leave it out.")
-        # Of a study in parts, each has its own.
-        parts = sorted(path.parent for path in options.study.glob("*/study.yaml"))
-        for study_dir in parts or [options.study]:
+        for study_dir in _study_dirs(options.study):
             _write_report(study_dir, margin=options.margin / 100)
         return DONE
     from loglearn_tf.report import fill

@@ -222,6 +222,10 @@ def test_a_study_in_parts_runs_them_all_and_reports_on_each(capsys, parts, tmp_p
     assert "2 of 2 runs are done already." in capsys.readouterr().err
     assert main(["report", str(study)]) == 0
     assert capsys.readouterr().out.count("Report: ") == 2
+    assert main(["status", str(study)]) == 0
+    assert capsys.readouterr().out.count("2 of 2 runs done, 0 failed, 0 to do") == 2
+    assert main(["results", str(study)]) == 0
+    assert capsys.readouterr().out.count("One row a run: ") == 2
 
     text = tmp_path / "text.md"
     text.write_text("{{n_runs}} runs; {{accuracy part=half model=timbre n=1 compression=low}}")
