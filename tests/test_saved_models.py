@@ -134,18 +134,56 @@ sys.exit(main(["show", "other.keras"]))
         with pytest.raises(ModelError, match=r"cannot be loaded: .*(unsafe|lambda)"):
             load_model(tmp_path / "lambda.keras")
 
-    def test_a_damaged_configuration(self, tmp_path):
+    @pytest.mark.parametrize(
+        "layer",
+        [
+            {"module": "os", "class_name": "system", "config": "touch was_run"},
+            {"module": "subprocess", "class_name": "Popen", "config": {"args": ["touch", "was_run"]}},
+            {"module": "builtins", "class_name": "function", "config": "eval", "registered_name": "function"},
+            {"class_name": "__lambda__", "config": {"value": "gASVAAAAAAAAAA=="}},
+            {"module": "keras.layers", "class_name": "Lambda", "config": {"function": ["4wEAAAAAAAAA", None, None]}},
+            {"module": "pickle", "class_name": "loads", "config": "gASVAAAAAAAAAA=="},
+            {
+                "module": "keras.layers",
+                "class_name": "Dense",
+                "config": {"units": 2, "activation": {"module": "os", "class_name": "function", "config": "system"}},
+            },
+        ],
+        ids=lambda layer: f"{layer.get('module')} {layer['class_name']}",
+    )
+    def test_a_layer_that_would_run_code_is_refused(self, tmp_path, monkeypatch, layer):
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(ModelError, match="cannot be loaded"):
+            load_model(self.with_last_layer(tmp_path, layer))
+        assert not (tmp_path / "was_run").exists()
+
+    def test_pickled_weights_are_not_unpickled(self, tmp_path):
+        """`model.weights.h5` replaced by a pickle that would make a file."""
+        keras.Sequential([keras.Input((2,)), LearnableLog()]).save(tmp_path / "good.keras")
+        harm = f"cos\nsystem\n(S'touch {tmp_path}/was_run'\ntR.".encode()
+        with zipfile.ZipFile(tmp_path / "good.keras") as good, zipfile.ZipFile(tmp_path / "bad.keras", "w") as bad:
+            for name in good.namelist():
+                bad.writestr(name, harm if name.endswith(".h5") else good.read(name))
+        with pytest.raises(ModelError, match="cannot be loaded"):
+            load_model(tmp_path / "bad.keras")
+        assert not (tmp_path / "was_run").exists()
+
+    def with_last_layer(self, tmp_path, change):
+        """A saved model whose last layer's description is changed, as a person with an editor can."""
         keras.Sequential([keras.Input((2,)), LearnableLog()]).save(tmp_path / "good.keras")
         with zipfile.ZipFile(tmp_path / "good.keras") as good, zipfile.ZipFile(tmp_path / "bad.keras", "w") as bad:
             for name in good.namelist():
                 content = good.read(name)
                 if name == "config.json":
                     config = json.loads(content)
-                    config["config"]["layers"][-1]["config"]["alpha_pre_gate"] = "seven"
+                    config["config"]["layers"][-1] |= change
                     content = json.dumps(config).encode()
                 bad.writestr(name, content)
+        return tmp_path / "bad.keras"
+
+    def test_a_damaged_configuration(self, tmp_path):
         with pytest.raises(ModelError, match="cannot be loaded"):
-            load_model(tmp_path / "bad.keras")
+            load_model(self.with_last_layer(tmp_path, {"config": {"alpha_pre_gate": "seven"}}))
 
     @pytest.mark.parametrize("part", [front_end_of, head_of])
     def test_a_model_without_layers(self, part):
