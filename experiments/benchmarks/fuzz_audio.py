@@ -14,7 +14,6 @@ import dataclasses
 import functools
 import io
 import multiprocessing
-import multiprocessing.connection
 import os
 import signal
 import struct
@@ -491,6 +490,7 @@ class Child:
         self.process.start()
         theirs.close()
         self.n_judged = 0
+        self.was_killed = False
         self.connection.recv()  # it is ready
 
     def judge(self, numbers: Sequence[int]) -> Iterable[Outcome]:
@@ -505,6 +505,7 @@ class Child:
                     pass
             else:
                 self.process.kill()
+                self.was_killed = True
             self.n_judged += 1
             if outcome is None:
                 self.process.join()
@@ -513,11 +514,15 @@ class Child:
             yield outcome
 
     def _end(self, number: int) -> Outcome:
-        ended_by = -(self.process.exitcode or 0)
-        if ended_by in (signal.SIGKILL, getattr(signal, "SIGPROF", None)):
-            limit = f"{CPU_LIMIT_S:g} s of CPU time" if ended_by != signal.SIGKILL else f"{WALL_LIMIT_S:g} s"
-            return Outcome(number, "hang", f"more than {limit}")
-        return Outcome(number, "crash", signal.strsignal(ended_by) or f"exit code {-ended_by}")
+        code = self.process.exitcode or 0
+        if code >= 0:
+            return Outcome(number, "crash", f"exit code {code}")
+        ended_by = signal.Signals(-code)
+        if ended_by.name == "SIGPROF":
+            return Outcome(number, "hang", f"more than {CPU_LIMIT_S:g} s of CPU time")
+        if self.was_killed:
+            return Outcome(number, "hang", f"more than {WALL_LIMIT_S:g} s")
+        return Outcome(number, "crash", signal.strsignal(ended_by) or ended_by.name)
 
     @property
     def is_spent(self) -> bool:
