@@ -451,6 +451,8 @@ def _declared_end(file: BinaryIO, size: int) -> int | None:
     if start[:4] == b".snd" and len(start) >= 12:
         offset, n_bytes = struct.unpack_from(">II", start, 4)
         return None if n_bytes == _OPEN_SIZE else offset + n_bytes
+    if start[:4] == b"RIFX":
+        return _end_of_chunk(file, size, b"data", at=12, head=">4sI")
     if start[:4] == b"FORM" and start[8:12] in (b"AIFF", b"AIFC"):
         return _end_of_chunk(file, size, b"SSND", at=12, head=">4sI")
     if start[:4] == b"RF64" and start[12:16] == b"ds64" and len(start) >= 36:

@@ -147,7 +147,7 @@ def check_data(root: str | Path, *, name: str | None = None, workers: int = 1) -
     listed_s = _listed_seconds(dataset)
 
     def check(clip: Clip) -> CheckedClip:
-        file = clip.path.relative_to(dataset.root).as_posix()
+        file = _relative(clip.path, dataset.root)
         checked = CheckedClip(clip.clip_id, file, dataset.classes[clip.label], clip.fold, listed_s.get(clip.clip_id))
         try:
             return _measured(checked, decode(clip.path))
@@ -218,7 +218,12 @@ def _strays(dataset: DataSet, root: Path) -> Iterator[str]:
         for path in sorted(folder.rglob("*") if deep else folder.iterdir()):
             hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
             if not hidden and path not in clips and path.name.lower().endswith(suffixes) and path.is_file():
-                yield path.relative_to(dataset.root).as_posix()
+                yield _relative(path, dataset.root)
+
+
+def _relative(path: Path, root: Path) -> str:
+    # A CSV file may list recordings that lie elsewhere.
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def _measured(clip: CheckedClip, decoded: Decoded) -> CheckedClip:

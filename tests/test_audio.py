@@ -489,13 +489,17 @@ def test_sizes_of_data_that_are_no_sizes(subtype, tmp_path, either_decoder):
 
 
 @pytest.mark.parametrize("kept", [0.3, 0.7, 0.99])
-@pytest.mark.parametrize("container", ["RF64", "W64", "AIFF", "AU", "CAF", "FLAC", "OGG", "MP3"])
+@pytest.mark.parametrize("container", ["RF64", "RIFX", "W64", "AIFF", "AU", "CAF", "FLAC", "OGG", "MP3"])
 def test_other_containers_that_are_cut_are_refused(container, kept, tmp_path):
     """soundfile reads many of them as a shorter recording."""
     path = tmp_path / "clip.wav"
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, (8000, 2))
-    soundfile.write(path, noise, RATE, format=container)
+    if container == "RIFX":  # WAV with its bytes the other way round
+        soundfile.write(path, noise, RATE, format="WAV", endian="BIG")
+    else:
+        soundfile.write(path, noise, RATE, format=container)
     content = path.read_bytes()
+    assert load_waveform(path).shape == (8000,)
     path.write_bytes(content[: int(kept * len(content))])
     with pytest.raises(AudioError, match=r"clip\.wav: .*\. (Download|Convert) "):
         load_waveform(path)

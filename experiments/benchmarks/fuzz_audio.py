@@ -58,12 +58,12 @@ def wav(*before: bytes, tag: int = 1, channels: int = 1, bits: int = 16, after: 
 
 
 @functools.cache
-def written(container: str, subtype: str, channels: int = 1, rate: int = _RATE) -> bytes:
+def written(container: str, subtype: str, channels: int = 1, rate: int = _RATE, endian: str | None = None) -> bytes:
     """A short recording as soundfile writes it, without what differs from one writing to the next."""
     signal_ = np.random.default_rng(0).uniform(-0.25, 0.25, (1500, channels))
     signal_ += 0.5 * np.sin(np.arange(1500) / 9)[:, np.newaxis]
     file = io.BytesIO()
-    soundfile.write(file, signal_, rate, format=container, subtype=subtype)
+    soundfile.write(file, signal_, rate, format=container, subtype=subtype, endian=endian)
     content = bytearray(file.getvalue())
     if (at := content.find(b"PEAK")) >= 0 and container != "CAF":
         content[at + 12 : at + 16] = bytes(4)  # the time of writing
@@ -125,6 +125,7 @@ FORMATS: dict[str, Callable[[], bytes]] = {
     ),
     "WAV with an odd chunk": lambda: wav(chunk(b"LIST", b"INFOx"), channels=2),
     "WAV streamed": lambda: wav(size=0xFFFFFFFF),
+    "RIFX": lambda: written("WAV", "PCM_16", 2, endian="BIG"),
     "RF64": lambda: written("RF64", "PCM_24", 2),
     "W64": lambda: written("W64", "PCM_16", 2),
     "AIFF": lambda: written("AIFF", "PCM_16", 2),
@@ -160,7 +161,9 @@ FORMATS: dict[str, Callable[[], bytes]] = {
 }
 
 # Their headers declare what follows, and nothing but audio does.
-_TELLING = {name for name in FORMATS if name.startswith(("WAV", "RF64", "W64", "AIFF", "AU", "FLAC", "OGG", "MP3"))}
+_TELLING = {
+    name for name in FORMATS if name.startswith(("WAV", "RIFX", "RF64", "W64", "AIFF", "AU", "FLAC", "OGG", "MP3"))
+}
 _TELLING -= {"WAV with chunks", "WAV streamed"}
 
 
