@@ -39,7 +39,7 @@ PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-ch
 COMPILE = $(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo us8k tut tensorboard test bench test-matrix lint clean
+.PHONY: help install demo us8k tut tensorboard test bench fuzz test-matrix lint clean
 
 help:  ## this text
 	@echo "Learning the logarithmic compression of mel spectrograms: loglearn against log-EPS."
@@ -95,6 +95,9 @@ test: $(VENV)/.installed-test  ## the tests
 
 bench: $(VENV)/.installed-test  ## what each stage costs against a plain implementation; experiments/benchmarks/latest.md
 	$(VENV)/bin/python experiments/benchmarks/stages.py
+
+fuzz: $(VENV)/.installed-test  ## 20,000 damaged audio files through the decoders; minutes
+	$(VENV)/bin/python experiments/benchmarks/fuzz_audio.py
 
 test-matrix:  ## saved models on TensorFlow 2.17 and the newest, JAX and PyTorch; in .matrix, some 8 GB
 	$(PYTHON) tests/matrix/run.py

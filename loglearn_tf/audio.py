@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import stat
 import struct
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from loglearn_tf.errors import AudioError
+from loglearn_tf.errors import AudioError, NotFiniteError
 
 FilePath = Union[str, "os.PathLike[str]"]
 Samples = npt.NDArray[np.float32]
@@ -38,8 +39,17 @@ _TENSORFLOW_IO_FORMATS = {
     (FLOAT, 32): ("float32", 0.0, 1.0),
 }
 
+_HARMLESS_CHUNKS = (b"fmt ", b"fact", b"LIST", b"JUNK", b"PAD ", b"FLLR")
+_MAX_CHANNELS = 1024  # soundfile refuses more
 _MAX_CHUNKS = 256  # before `data`; real files have fewer than ten
 _SAMPLE_RATES = range(1_000, 1_000_001)  # Hz; beyond, the header is damaged
+# Floats may hold integers of 32 bits, unscaled; beyond, they are no audio, and their mel power may be infinite.
+_LOUDEST = 2.0**32
+# What hardly any coder reaches but for silence: a header that declares more is not believed before the audio is there.
+_FRAMES_A_BYTE = 16
+_BLOCK_FRAMES = 1 << 20
+
+_OPEN_SIZE = 0xFFFFFFFF  # of a stream, or, in RF64, one that stands elsewhere
 
 _COPY_AGAIN = "Download or copy it again."
 _CONVERT = "Convert it to 16-bit PCM WAV or FLAC, or download it again."
@@ -58,7 +68,7 @@ class WavHeader:
     data_offset: int  # bytes from the start of the file to the first sample
     data_size: int  # bytes, as declared
     available_size: int  # bytes from `data_offset` to the end of the file
-    odd_chunk_before_data: bool  # whether a chunk of odd size stands before `data`
+    odd_chunk_before_data: bool  # whether one of odd size, or of a kind soundfile may refuse, stands before `data`
     fact_frames: int | None  # frames according to the `fact` chunk, if there is one
 
     @property
@@ -74,7 +84,7 @@ class WavHeader:
         """Whether the file was streamed, its header written before its size was known."""
         # ffmpeg declares the largest size, SoX 0x7FFFF000 rounded down to whole blocks.
         sox_size = 0x7FFFF000 - 0x7FFFF000 % max(self.block_align, 1)
-        return self.data_size in (0xFFFFFFFF, sox_size)
+        return self.data_size in (_OPEN_SIZE, sox_size)
 
     @property
     def is_cut(self) -> bool:
@@ -95,12 +105,34 @@ class WavHeader:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What a decoded file was: its decoder, and what its header says."""
+
+    decoder: Decoder
+    container: str  # "WAV" or soundfile's name: "FLAC", "OGG", "RF64", ...
+    format_tag: int | None  # of WAV; of an EXTENSIBLE file, the tag in its GUID
+    bits: int | None  # per sample; None where the coding has no such number
+    channels: int
+    sample_rate: int  # Hz
+    frames: int  # decoded
+
+
+@dataclass(frozen=True)
 class Decoded:
-    """One decoded file: `samples` `(frames, channels)` float32, `sample_rate` in Hz."""
+    """One decoded file: `samples` `(frames, channels)` float32, and where they come from."""
 
     samples: Samples
-    sample_rate: int
-    decoder: Decoder
+    origin: Origin
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return self.origin.sample_rate
+
+    @property
+    def decoder(self) -> Decoder:
+        """The one used."""
+        return self.origin.decoder
 
 
 def load_waveform(path: FilePath, *, sample_rate: int = 44100) -> Samples:
@@ -123,6 +155,11 @@ def load_waveform(path: FilePath, *, sample_rate: int = 44100) -> Samples:
             non-finite audio.
         ValueError: If `sample_rate` is not positive.
     """
+    return load_with_origin(path, sample_rate=sample_rate)[0]
+
+
+def load_with_origin(path: FilePath, *, sample_rate: int = 44100) -> tuple[Samples, Origin]:
+    """As `load_waveform`, and says which decoder was used and what the file's header says."""
     if sample_rate < 1:
         raise ValueError(f"`sample_rate` must be a positive integer. Received: sample_rate={sample_rate}.")
     decoded = decode(path)
@@ -133,7 +170,7 @@ def load_waveform(path: FilePath, *, sample_rate: int = 44100) -> Samples:
     if not waveform.size:
         reason = f"its {len(decoded.samples)} frames are less than one sample at {sample_rate} Hz"
         raise _error(path, reason, "Use a longer recording.")
-    return waveform
+    return waveform, decoded.origin
 
 
 def decode(path: FilePath) -> Decoded:
@@ -143,7 +180,8 @@ def decode(path: FilePath) -> Decoded:
     decodes everything else, and takes over where tensorflow-io fails. Both give the
     same samples, bit for bit. A streamed WAV file, whose header leaves the size open,
     is read to its end; one that declares 0 bytes though more follow is an error.
-    A cut OGG or RF64 file may pass for a shorter one: nothing in it tells soundfile.
+    An OGG file cut between two of its pages passes for a shorter one, as do cut files
+    of containers seldom used for recordings (VOC, PAF, ...): nothing in them is checked.
 
     Args:
         path: A file soundfile can read.
@@ -155,18 +193,19 @@ def decode(path: FilePath) -> Decoded:
         AudioError: As for `load_waveform`.
     """
     header = read_riff_header(path)
-    decoded = _decode_with_soundfile(path) if header is None else _decode_wav(path, header)
+    decoded = _decode_other(path) if header is None else _decode_wav(path, header)
     if not decoded.samples.size:
         raise _error(path, "it holds no audio", "Record, export or download it again.")
     if decoded.sample_rate not in _SAMPLE_RATES:
         reason = f"its header declares a sample rate of {decoded.sample_rate} Hz"
         raise _error(path, reason, _COPY_AGAIN)
-    finite = np.isfinite(decoded.samples)
-    if not finite.all():
-        frame, channel = np.argwhere(~finite)[0]
+    # Both are NaN where a sample is, and no comparison with NaN is true.
+    if not (decoded.samples.min() >= -_LOUDEST and decoded.samples.max() <= _LOUDEST):
+        frame, channel = np.argwhere(~(np.abs(decoded.samples) <= _LOUDEST))[0]
         value = decoded.samples[frame, channel]
-        reason = f"sample {frame} of channel {channel} is {value}, not a finite number"
-        raise _error(path, reason, "Export it again from its source.")
+        reason = f"sample {frame} of channel {channel} is {value:g}, "
+        reason += "where full scale is 1" if np.isfinite(value) else "not a finite number"
+        raise NotFiniteError(str(_error(path, reason, "Export it again from its source.")))
     return decoded
 
 
@@ -182,10 +221,12 @@ def choose_decoder(header: WavHeader | None) -> Decoder:
     if header is None or (header.format_tag, header.bits_per_sample) not in _TENSORFLOW_IO_FORMATS:
         return "soundfile"
     # Given the file as it is, tensorflow-io finds no frames after a chunk of odd size and
-    # joins a second `data` chunk to the first: soundfile decides on all such layouts.
+    # joins a second `data` chunk to the first: soundfile decides on all such layouts, and
+    # where it may refuse a chunk (`smpl`, ...): that must not depend on what is installed.
     plain = (
         not header.contradicts_itself
         and not header.odd_chunk_before_data
+        and header.channels <= _MAX_CHANNELS
         and 0 < header.data_size == header.available_size < 2**31
         and header.data_size % header.block_align == 0
     )
@@ -263,7 +304,9 @@ def _parse_riff_header(path: FilePath, file: BinaryIO, file_size: int) -> WavHea
             fmt = file.read(min(size, 40))
         elif name == b"fact":
             fact = file.read(min(size, 4))
-        odd_chunk |= size % 2 == 1
+        # soundfile writes `PEAK` into every float file, a value and a place for each channel.
+        is_peak = name == b"PEAK" and len(fmt) >= 16 and size == 8 + 8 * int.from_bytes(fmt[2:4], "little")
+        odd_chunk |= size % 2 == 1 or not (name in _HARMLESS_CHUNKS or is_peak)
         offset += size + size % 2  # chunks are padded to an even size
     reason = "its header is damaged (not one `fmt ` chunk, then a `data` chunk)"
     raise _error(path, reason, _COPY_AGAIN)
@@ -321,7 +364,7 @@ def _decode_with_tensorflow_io(path: FilePath, header: WavHeader) -> Decoded | N
     samples = np.multiply(raw, np.float32(1 / full_scale), dtype=np.float32)
     if zero:
         samples -= np.float32(zero / full_scale)
-    return Decoded(samples, header.sample_rate, "tensorflow-io")
+    return Decoded(samples, _wav_origin("tensorflow-io", header, header.sample_rate, len(samples)))
 
 
 def _decode_wav(path: FilePath, header: WavHeader) -> Decoded:
@@ -341,8 +384,32 @@ def _decode_wav(path: FilePath, header: WavHeader) -> Decoded:
     if choose_decoder(header) == "tensorflow-io":
         decoded = _decode_with_tensorflow_io(path, header)
     if decoded is None:
-        decoded = _decode_with_soundfile(path)
+        by_soundfile = _decode_with_soundfile(path)
+        origin = _wav_origin("soundfile", header, by_soundfile.sample_rate, len(by_soundfile.samples))
+        decoded = Decoded(by_soundfile.samples, origin)
     _check_complete(path, header, len(decoded.samples))
+    return decoded
+
+
+def _wav_origin(decoder: Decoder, header: WavHeader, sample_rate: int, frames: int) -> Origin:
+    tag, bits = header.format_tag, header.bits_per_sample or None
+    return Origin(decoder, "WAV", tag, bits, header.channels, sample_rate, frames)
+
+
+def _decode_other(path: FilePath) -> Decoded:
+    """Decodes all but RIFF/WAVE; soundfile reads many a cut file as a shorter one."""
+    decoded = _decode_with_soundfile(path)
+    try:
+        with Path(path).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            end = _declared_end(file, size)
+    except OSError as error:  # it was there a moment ago
+        raise _error(path, error.strerror or str(error), _CHECK_PATH) from error
+    if end is not None and size < end:
+        raise _error(path, _truncated(size, end, "bytes"), _COPY_AGAIN)
+    if end is not None and decoded.origin.container == "W64" and size >= end + 8:
+        # Up to 7 are padding. More are other chunks, which soundfile takes for samples.
+        raise _error(path, f"{size - end} bytes follow its audio, which would be decoded as such", _CONVERT)
     return decoded
 
 
@@ -352,16 +419,106 @@ def _decode_with_soundfile(path: FilePath) -> Decoded:
     try:
         with soundfile.SoundFile(name) as file:
             n_frames = file.frames
-            # The count is given because GSM is not seekable: without, read() refuses it.
-            samples = file.read(n_frames, dtype="float32", always_2d=True)
-            rate = file.samplerate
+            samples = _read_all(file, os.stat(path).st_size)
+            number = re.search(r"PCM_\D?(\d+)|ALAC_(\d+)", file.subtype)
+            bits = int(number[1] or number[2]) if number else {"FLOAT": 32, "DOUBLE": 64}.get(file.subtype)
+            origin = Origin("soundfile", file.format, None, bits, file.channels, file.samplerate, len(samples))
     # TypeError: `.raw` names a headerless file. The last two: a damaged frame count.
     except (soundfile.SoundFileError, OSError, TypeError, ValueError, MemoryError) as error:
         reason = getattr(error, "error_string", "") or str(error) or type(error).__name__
         raise _error(path, reason.strip().rstrip("."), _CONVERT) from error
     if len(samples) < n_frames:
         raise _error(path, _truncated(len(samples), n_frames, "frames"), _COPY_AGAIN)
-    return Decoded(samples, rate, "soundfile")
+    return Decoded(samples, origin)
+
+
+def _read_all(file: soundfile.SoundFile, n_bytes: int) -> Samples:
+    if file.frames <= _FRAMES_A_BYTE * n_bytes:
+        # The count is given because GSM is not seekable: without, read() refuses it.
+        return file.read(file.frames, dtype="float32", always_2d=True)
+    # A damaged FLAC header may declare terabytes: room is made for what is there.
+    blocks = []
+    while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
+        blocks.append(block)
+    return np.concatenate(blocks) if blocks else np.zeros((0, file.channels), np.float32)
+
+
+def _declared_end(file: BinaryIO, size: int) -> int | None:
+    """Bytes a file must have to hold the audio its header declares; None where it does not say."""
+    start = file.read(40)
+    if start[:4] == b"OggS":
+        return _end_of_pages(file)
+    if start[:4] == b".snd" and len(start) >= 12:
+        offset, n_bytes = struct.unpack_from(">II", start, 4)
+        return None if n_bytes == _OPEN_SIZE else offset + n_bytes
+    if start[:4] == b"RIFX":
+        return _end_of_chunk(file, size, b"data", at=12, head=">4sI")
+    if start[:4] == b"FORM" and start[8:12] in (b"AIFF", b"AIFC"):
+        return _end_of_chunk(file, size, b"SSND", at=12, head=">4sI")
+    if start[:4] == b"RF64" and start[12:16] == b"ds64" and len(start) >= 36:
+        (long_size,) = struct.unpack_from("<Q", start, 28)
+        return _end_of_chunk(file, size, b"data", at=12, head="<4sI", long_size=long_size)
+    if start[:4] == b"riff" and start[24:28] == b"wave":
+        # Sixteen bytes of name; the size counts the chunk's head, too.
+        return _end_of_chunk(file, size, b"data", at=40, head="<4s12xQ", counted=24, multiple=8)
+    if start[:4] == b"caff":
+        return _end_of_chunk(file, size, b"data", at=8, head=">4sQ", multiple=1)
+    return None
+
+
+def _end_of_chunk(
+    file: BinaryIO,
+    file_size: int,
+    name: bytes,
+    *,
+    at: int,
+    head: str,
+    counted: int = 0,
+    multiple: int = 2,
+    long_size: int | None = None,
+) -> int | None:
+    """Where the chunk of this name ends by its own account; None where there is none, or its size is open.
+
+    Args:
+        file: To read from.
+        file_size: Its bytes.
+        name: The first four bytes of the chunk.
+        at: Where the first chunk begins.
+        head: Name and size of a chunk, for `struct`.
+        counted: Bytes of the head that a size includes.
+        multiple: Of bytes that chunks are padded to.
+        long_size: Of the chunk, where its own says that it is open.
+    """
+    n_head = struct.calcsize(head)
+    for _ in range(_MAX_CHUNKS):
+        if at + n_head > file_size:
+            return None
+        file.seek(at)
+        found, size = struct.unpack(head, file.read(n_head))
+        at += n_head
+        if found == name and size in (_OPEN_SIZE, 2**64 - 1):
+            return None if long_size is None else at + long_size
+        size = max(size - counted, 0)
+        if found == name:
+            return at + size
+        at += size + -size % multiple
+    return None
+
+
+def _end_of_pages(file: BinaryIO) -> int | None:
+    """Where the last OGG page ends by its own account."""
+    offset = 0
+    while True:
+        file.seek(offset)
+        head = file.read(27)
+        if not head:
+            return offset
+        if head[:4] != b"OggS"[: len(head)]:
+            return None  # something else follows the pages
+        if len(head) < 27:
+            return offset + 27
+        sizes = file.read(head[26])
+        offset += 27 + head[26] + sum(sizes)
 
 
 def _check_complete(path: FilePath, header: WavHeader, n_frames: int) -> None:
@@ -373,6 +530,10 @@ def _check_complete(path: FilePath, header: WavHeader, n_frames: int) -> None:
     if header.is_cut:  # a cut ADPCM block still decodes to its full length
         held, size = header.available_size, header.data_size
         raise _error(path, _truncated(held, size, "bytes of audio"), _COPY_AGAIN)
+    if declared is not None and n_frames > declared and header.format_tag not in _BLOCK_CODED:
+        # Of two `data` chunks soundfile takes the last.
+        reason = f"it holds {n_frames} frames where its header declares {declared}"
+        raise _error(path, reason, _CONVERT)
 
 
 def _truncated(held: int, declared: int, unit: str) -> str:

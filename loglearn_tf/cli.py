@@ -42,10 +42,11 @@ from loglearn_tf.study import check_grid, plan_runs, run_identity
 from loglearn_tf.tensorflow_runtime import available_cores, be_quiet
 
 DONE, SOME_RUNS_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+PROBLEMS_FOUND = SOME_RUNS_FAILED
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns 0 done, 1 some runs or files failed, 2 wrong input, 130 stopped."""
+    """Runs one command; returns 0 done, 1 some runs or files failed or data have faults, 2 wrong input, 130 stopped."""
     options = _parser().parse_args(arguments)
     if not options.verbose:
         be_quiet()
@@ -326,6 +327,19 @@ def _get(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _check_data(options: argparse.Namespace) -> int:
+    from loglearn_tf import data_check
+
+    report = data_check.check_data(options.root, name=options.data, workers=available_cores())
+    print(data_check.summary(report))
+    if rows := data_check.formats(report):
+        print("\n" + align([data_check.FORMATS_HEAD, *rows]))
+    if options.csv is not None:
+        data_check.write_csv(report, options.csv)
+        print(f"\nOne row a clip: {options.csv}")
+    return PROBLEMS_FOUND if report.n_errors or (options.strict and report.n_warnings) else DONE
+
+
 def _make_synthetic(name: str, root: str | Path, clips_per_class: Sequence[int], **more: Any) -> None:
     from loglearn_tf.datasets import synthetic
 
@@ -398,7 +412,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="loglearn",
         description="Learning the logarithmic compression of mel spectrograms: the experiment and its comparison.",
-        epilog="Exit codes: 0 done, 1 some runs or files failed, 2 wrong input, 130 stopped.",
+        epilog="Exit codes: 0 done, 1 some runs or files failed or data have faults, 2 wrong input, 130 stopped.",
     )
     parser.add_argument("--version", action="version", version=f"loglearn_tf {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -460,6 +474,7 @@ def _parser() -> argparse.ArgumentParser:
         help="us8k: per class and fold; tut: per class, development and evaluation (default: 10)",
     )
     made.add_argument("--seed", type=int, default=0)
+
     got = data_commands.add_parser(
         "get",
         parents=[common],
@@ -474,6 +489,20 @@ def _parser() -> argparse.ArgumentParser:
     got.add_argument("--keep-archives", action="store_true", help="keep downloaded archives, in ROOT/.archives")
     # A mirror, or a test.
     got.add_argument("--server", metavar="URL", help=argparse.SUPPRESS)
+
+    checked = data_commands.add_parser(
+        "check",
+        parents=[common],
+        help="go through a data set: missing, unreadable, silent, clipped and doubled clips",
+        description="Goes through a whole data set and says what is wrong with it; changes nothing.",
+        epilog="Exit codes: 0 nothing wrong, 1 errors (with --strict also warnings), 2 wrong input, 130 stopped.",
+    )
+    checked.set_defaults(command=_check_data)
+    checked.add_argument("root", type=Path, help="the data set's folder, or the CSV file of one's own recordings")
+    checked.add_argument("--data", choices=("us8k", "tut", "folder"), help="default: by the layout")
+    checked.add_argument("--csv", type=Path, metavar="FILE", help="write one row for each clip")
+    checked.add_argument("--strict", action="store_true", help="warnings count as errors")
+
     return parser
 
 

@@ -38,3 +38,7 @@ class ModelError(LoglearnError):
 
 class AudioError(DataError):
     """One audio file cannot be decoded; names the file, the reason and the remedy."""
+
+
+class NotFiniteError(AudioError):
+    """A file decodes, but to samples that are no numbers, or far beyond any audio."""

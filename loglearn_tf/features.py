@@ -5,7 +5,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from loglearn_tf.audio import load_waveform
+from loglearn_tf.audio import Origin, load_with_origin
 from loglearn_tf.datasets.clips import Clip
 from loglearn_tf.errors import AudioError, DataError
 from loglearn_tf.files import storage, write_file, write_json
@@ -40,8 +40,8 @@ class MelStore:
     """Mel spectrograms of a list of clips, read-only, memory-mapped.
 
     A folder of shards, `shard-0000.npy` with `(frames of 128 clips, n_mels)` float32, each beside a
-    `shard-0000.json` that says whose frames they are and their checksum, and `store.json`, written
-    last, with the front-end settings.
+    `shard-0000.json` that says whose frames they are, their checksum and, as `origins`, what each clip's
+    file was and which decoder read it, and `store.json`, written last, with the front-end settings.
 
     Args:
         folder: Of a complete store; `build_store` makes one.
@@ -60,17 +60,22 @@ class MelStore:
             ) from error
         self._shards: list[npt.NDArray[np.float32]] = []
         self._places: dict[str, _Place] = {}
+        self._origins: dict[str, dict[str, Any]] = {}
         for number in range(self.settings["n_shards"]):
             data, index = _shard_paths(self.folder, number)
             try:
                 self._shards.append(np.load(data, mmap_mode="r"))
-                rows = json.loads(index.read_text(encoding="utf-8"))["clips"]
+                held = json.loads(index.read_text(encoding="utf-8"))
+                rows = held["clips"]
             except (OSError, ValueError) as error:
                 raise DataError(_damaged(self.folder, f"{data.name} cannot be read ({error})")) from error
             start = 0
             for clip_id, n_frames in rows:
                 self._places[clip_id] = _Place(number, start, n_frames)
                 start += n_frames
+            # Shards made before origins were recorded have none.
+            for (clip_id, _), origin in zip(rows, held.get("origins", ()), strict=False):
+                self._origins[clip_id] = origin
             n_held = self._shards[-1].shape[0]
             if n_held != start:
                 raise DataError(_damaged(self.folder, f"{data.name} has {n_held} frames, not {start}"))
@@ -87,6 +92,11 @@ class MelStore:
                 f"Mel store {self.folder} does not hold clip {clip.clip_id}. Run `loglearn features` again."
             )
         return self._shards[place.shard][place.start : place.start + place.n_frames]
+
+    def origin(self, clip: Clip) -> dict[str, Any] | None:
+        """What a clip's file was when it was decoded: `decoder`, `container`, `format_tag`, `bits`, `channels`,
+        `sample_rate` in Hz, `frames`; see `loglearn_tf.audio.Origin`. None where the store does not know."""
+        return self._origins.get(clip.clip_id)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -168,10 +178,10 @@ def _compute(
     mel_of = _mel_function(front_end, compression, workers)
     failures: list[str] = []
 
-    def compute(clip: Clip) -> npt.NDArray[np.float32] | None:
+    def compute(clip: Clip) -> tuple[npt.NDArray[np.float32], Origin] | None:
         try:
-            waveform = load_waveform(clip.path, sample_rate=front_end["sample_rate"])
-            return mel_of(gain * waveform if gain_db else waveform)
+            waveform, origin = load_with_origin(clip.path, sample_rate=front_end["sample_rate"])
+            return mel_of(gain * waveform if gain_db else waveform), origin
         except AudioError as error:
             failures.append(str(error))
             return None
@@ -179,11 +189,11 @@ def _compute(
     n_clips = sum(len(shard) for shard in shards.values())
     with Progress("Features", n_clips) as progress, ThreadPoolExecutor(workers) as pool:
         for number, shard in shards.items():
-            mels = []
+            computed = []
             for mel in pool.map(compute, shard):
                 progress.advance()
-                mels.append(mel)
-            whole = [mel for mel in mels if mel is not None]
+                computed.append(mel)
+            whole = [mel for mel in computed if mel is not None]
             if len(whole) == len(shard):
                 _write_shard(folder, number, [clip.clip_id for clip in shard], whole)
     if failures:
@@ -224,11 +234,14 @@ def _key(clips: Iterable[Clip], front_end: Mapping[str, Any], compression: str, 
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def _write_shard(folder: Path, number: int, clip_ids: Sequence[str], mels: Sequence[npt.NDArray[np.float32]]) -> None:
+def _write_shard(
+    folder: Path, number: int, clip_ids: Sequence[str], computed: Sequence[tuple[npt.NDArray[np.float32], Origin]]
+) -> None:
     data, index = _shard_paths(folder, number)
-    write_file(data, lambda file: np.save(file, np.concatenate(mels)))
-    rows = [[clip_id, len(mel)] for clip_id, mel in zip(clip_ids, mels, strict=True)]
-    write_json(index, {"crc32": _checksum(data), "clips": rows})
+    write_file(data, lambda file: np.save(file, np.concatenate([mel for mel, _ in computed])))
+    rows = [[clip_id, len(mel)] for clip_id, (mel, _) in zip(clip_ids, computed, strict=True)]
+    origins = [asdict(origin) for _, origin in computed]
+    write_json(index, {"crc32": _checksum(data), "clips": rows, "origins": origins})
 
 
 def _is_whole(folder: Path, number: int) -> bool:

@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "datasets": "datasets errors files progress seeds",
     "config": "errors",
     # Clips to mel store to patches.
+    "data_check": "audio datasets errors files progress",
     "features": "audio datasets layers errors files progress tensorflow_runtime",
     "pipeline": "features datasets models errors",
     # One run.
@@ -57,8 +58,8 @@ MAY_IMPORT = {
     "executors": "worker results study tensorflow_runtime",
     "cluster": "executors worker study config errors files tensorflow_runtime",
     # All of it.
-    "cli": "__init__ predict export saved_models report mel_power cluster executors worker status results study "
-    "features layers config datasets errors files progress tensorflow_runtime",
+    "cli": "__init__ data_check predict export saved_models report mel_power cluster executors worker status results "
+    "study features layers config datasets errors files progress tensorflow_runtime",
 }
 
 # DESIGN: "Imports flow". None may use one to its right, by whatever way round.

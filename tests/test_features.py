@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from loglearn_tf import features
-from loglearn_tf.audio import load_waveform
+from loglearn_tf.audio import load_waveform, load_with_origin
 from loglearn_tf.config import FeatureSettings
 from loglearn_tf.datasets.clips import Clip
 from loglearn_tf.errors import DataError
@@ -79,7 +79,7 @@ def test_is_memory_mapped_float32(clips, tmp_path):
 
 def test_is_computed_once(clips, tmp_path, monkeypatch):
     before = contents(build(clips, tmp_path).folder)
-    monkeypatch.setattr(features, "load_waveform", None)  # calling it would raise
+    monkeypatch.setattr(features, "load_with_origin", None)  # calling it would raise
     assert contents(build(clips, tmp_path).folder) == before
 
 
@@ -93,13 +93,13 @@ def test_interrupted_work_resumes_and_ends_the_same(clips, tmp_path, monkeypatch
     undisturbed = contents(build(clips, tmp_path).folder)
     loaded: list[str] = []
 
-    def load_until_interrupted(path: Path, *, sample_rate: int) -> np.ndarray:
+    def load_until_interrupted(path: Path, *, sample_rate: int) -> tuple:
         loaded.append(path.name)
         if interrupt and len(loaded) > 6:
             raise KeyboardInterrupt
-        return load_waveform(path, sample_rate=sample_rate)
+        return load_with_origin(path, sample_rate=sample_rate)
 
-    monkeypatch.setattr(features, "load_waveform", load_until_interrupted)
+    monkeypatch.setattr(features, "load_with_origin", load_until_interrupted)
     interrupt = True
     arguments = {"name": "again", "front_end": FRONT_END, "store_dir": tmp_path / "stores", "workers": 1}
     with pytest.raises(KeyboardInterrupt):
@@ -229,6 +229,28 @@ def test_a_clip_that_is_not_in_the_store_is_an_error(clips, tmp_path):
     assert len(store) == 10
     with pytest.raises(DataError, match="does not hold clip other.wav"):
         store.mel(Clip("other.wav", Path("other.wav"), 0, 1))
+
+
+def test_remembers_what_every_file_was_and_who_decoded_it(us8k, us8k_store):
+    for clip in us8k.clips[::5]:
+        assert us8k_store.origin(clip) == dataclasses.asdict(load_with_origin(clip.path)[1])
+    found = [us8k_store.origin(clip) for clip in us8k.clips]
+    assert len({(origin["format_tag"], origin["bits"], origin["sample_rate"]) for origin in found}) > 3
+    assert {origin["container"] for origin in found} == {"WAV"}
+    assert {origin["decoder"] for origin in found} <= {"tensorflow-io", "soundfile"}
+
+
+def test_a_store_made_before_origins_were_recorded_opens_and_is_kept(clips, tmp_path):
+    folder = build(clips, tmp_path).folder
+    for index in folder.glob("shard-*.json"):
+        held = json.loads(index.read_text())
+        del held["origins"]
+        index.write_text(json.dumps(held))
+    before = contents(folder)
+    store = build(clips, tmp_path)
+    assert store.folder == folder and contents(folder) == before
+    assert store.origin(clips[0]) is None
+    assert store.mel(clips[0]).shape == (1 + 3000 // 1024, 128)
 
 
 def test_says_with_which_settings_it_was_made(clips, tmp_path):

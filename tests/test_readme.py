@@ -98,6 +98,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("test", "python -m pytest --numprocesses=auto"),
         ("tensorboard", "tensorboard --logdir runs"),
         ("bench", "python experiments/benchmarks/stages.py"),
+        ("fuzz", "python experiments/benchmarks/fuzz_audio.py"),
         ("test-matrix", "tests/matrix/run.py"),
         ("lint", "mypy"),
     ],

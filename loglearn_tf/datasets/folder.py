@@ -12,7 +12,12 @@ _COLUMNS = ("path", "label", "fold")
 
 
 def load_folder(
-    root: str | Path, *, n_folds: int = 5, validation_fold: str = "none", allow_missing: bool = False
+    root: str | Path,
+    *,
+    n_folds: int = 5,
+    validation_fold: str = "none",
+    allow_missing: bool = False,
+    allow_stray: bool = False,
 ) -> DataSet:
     """Reads recordings of one's own.
 
@@ -26,6 +31,7 @@ def load_folder(
         validation_fold: `"next"` leaves fold k + 1 (the first for the last) out of training when fold k is the test
             fold, `"none"` trains on all others.
         allow_missing: Leave out clips that a CSV file lists and the disk lacks instead of raising.
+        allow_stray: Leave out files in a class's folder that are no sound files instead of raising.
 
     Returns:
         A data set whose classes are in alphabetical order.
@@ -41,7 +47,7 @@ def load_folder(
     if root.is_file():
         found, base = list(_read_csv(root)), root.parent
     elif root.is_dir():
-        found, base = list(_read_folders(root, n_folds)), root
+        found, base = list(_read_folders(root, n_folds, allow_stray)), root
     else:
         raise MissingDataError(
             f"{root} is not there. `data.root` must be a folder that holds a folder for each class, or a CSV file with "
@@ -76,13 +82,15 @@ def load_folder(
     return check_clips(dataset, metadata=root, allow_missing=allow_missing)
 
 
-def _read_folders(root: Path, n_folds: int) -> Iterator[tuple[str, str, int]]:
+def _read_folders(root: Path, n_folds: int, allow_stray: bool) -> Iterator[tuple[str, str, int]]:
     for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
         names = [
             path.relative_to(root).as_posix()
             for path in sorted(folder.rglob("*"))
             if path.is_file() and not path.name.startswith(".")
         ]
+        if allow_stray:
+            names = [name for name in names if name.lower().endswith(SUFFIXES)]
         for name in names:
             if any("\udc80" <= letter <= "\udcff" for letter in name):  # bytes that Python could not decode
                 raise DataError(
