@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import io
 import itertools
 import re
 from collections import Counter, defaultdict
@@ -21,6 +20,7 @@ from loglearn_tf.datasets.folder import load_folder
 from loglearn_tf.errors import AudioError, MissingDataError, NotFiniteError
 from loglearn_tf.files import write_bytes
 from loglearn_tf.progress import Progress
+from loglearn_tf.results import csv_bytes
 
 ERRORS = ("missing", "unreadable", "not finite", "duplicate across folds", "duplicate across classes")
 WARNINGS = ("stray", "too short", "silent", "clipped", "duplicate", "other duration")
@@ -350,20 +350,15 @@ def _format(origin: Origin) -> str:
 def write_csv(report: DataReport, path: Path) -> None:
     """One row for each clip, then one for each stray file, under `CSV_COLUMNS`.
 
-    Names and messages are written as they are, even where they begin with `=`, `+`, `-` or `@`, which spreadsheets
-    take for formulas: import such columns as text. Bytes of names that are not UTF-8 are escaped.
+    See `results.csv_bytes`.
 
     Raises:
         StorageError: If the file cannot be written.
     """
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(CSV_COLUMNS)
-    rows.writerows(_csv_row(clip) for clip in report.clips)
-    write_bytes(path, text.getvalue().encode("utf-8", "backslashreplace"))
+    write_bytes(path, csv_bytes(CSV_COLUMNS, map(_csv_row, report.clips)))
 
 
-def _csv_row(clip: CheckedClip) -> list[Any]:
+def _csv_row(clip: CheckedClip) -> dict[str, Any]:
     row: dict[str, Any] = {
         "clip": "" if "stray" in clip.findings else clip.name,
         "file": clip.file,
@@ -378,7 +373,7 @@ def _csv_row(clip: CheckedClip) -> list[Any]:
         row |= {name: getattr(origin, name) for name in ("bits", "channels", "sample_rate", "frames", "decoder")}
         row |= {"format": _format(origin), "seconds": f"{clip.seconds:.6f}", "peak": f"{clip.peak:.6g}"}
         row["full_scale_share"] = f"{clip.full_scale_share:.6f}"
-    return [row.get(name) for name in CSV_COLUMNS]
+    return row
 
 
 def _printable(text: str) -> str:

@@ -85,14 +85,14 @@ def remove_unfinished(study_dir: Path) -> None:
 
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """Rows as CSV; `None` stays empty, and text is no formula (`csv_text`)."""
+    """Rows as CSV; `None` stays empty, text is no formula (`csv_text`), bytes of names that are not UTF-8 are escaped."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(
         {name: csv_text(value) if isinstance(value, str) else value for name, value in row.items()} for row in rows
     )
-    return text.getvalue().encode()
+    return text.getvalue().encode("utf-8", "backslashreplace")
 
 
 def csv_text(text: str) -> str:

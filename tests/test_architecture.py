@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "datasets": "datasets errors files progress seeds",
     "config": "errors",
     # Clips to mel store to patches.
-    "data_check": "audio datasets errors files progress",
+    "data_check": "results audio datasets errors files progress",
     "features": "audio datasets layers errors files progress tensorflow_runtime",
     "pipeline": "features datasets models errors",
     # One run.
