@@ -85,7 +85,7 @@ def remove_unfinished(study_dir: Path) -> None:
 
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """Rows as CSV: `None` stays empty, text is no formula (`csv_text`), bytes of names that are no UTF-8 are escaped."""
+    """Rows as CSV: `None` stays empty, text is no formula (`csv_text`), and what is no UTF-8 in names is escaped."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
