@@ -39,7 +39,7 @@ PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-ch
 COMPILE = $(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo us8k tut tensorboard test bench fuzz test-matrix lint clean
+.PHONY: help install demo us8k tut tensorboard test coverage bench fuzz test-matrix lint clean
 
 help:  ## this text
 	@echo "Learning the logarithmic compression of mel spectrograms: loglearn against log-EPS."
@@ -92,6 +92,10 @@ tensorboard: install  ## trajectories of alpha, beta and knee of what was run (R
 
 test: $(VENV)/.installed-test  ## the tests
 	$(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+
+coverage: $(VENV)/.installed-test  ## the tests, and what of the package they go through
+	@$(PIP_INSTALL) ".[$(TFIO)test,cluster,dev]"
+	$(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder --cov
 
 bench: $(VENV)/.installed-test  ## what each stage costs against a plain implementation; experiments/benchmarks/latest.md
 	$(VENV)/bin/python experiments/benchmarks/stages.py
