@@ -3,8 +3,8 @@
     python experiments/benchmarks/mutation.py statistics --sample 200
 
 Operators, as `<` for `<=`, are Cosmic Ray's. It would start a process for every fault, most of whose seconds are
-TensorFlow's; here a process that has imported it already forks for each. Faults in annotations, and in how arguments are
-passed, are left out: nothing computes with them. Survivors are printed with the line that was changed.
+TensorFlow's; here a process that has imported it already forks for each. Faults in annotations, and in how arguments
+are passed, are left out: nothing computes with them. Survivors are printed with the line that was changed.
 """
 
 import argparse
