@@ -197,13 +197,16 @@ def curve_image(layer: keras.layers.Layer) -> npt.NDArray[np.uint8]:
     from matplotlib.figure import Figure
 
     power = np.logspace(-16, 4, 200, dtype=np.float32)
-    # A pair per band needs as many bands; the curve is then their median.
-    n_mels = int(np.size(keras.ops.convert_to_numpy(layer.knee))) if hasattr(layer, "knee") else 1
-    compressed = keras.ops.convert_to_numpy(layer(np.repeat(power[:, np.newaxis], n_mels, axis=1)[np.newaxis]))[0]
+    if hasattr(layer, "curve"):
+        compressed = layer.curve(power)
+    else:  # a layer of someone's own, with a knee; one a band needs as many bands
+        n_mels = int(np.size(keras.ops.convert_to_numpy(layer.knee))) if hasattr(layer, "knee") else 1
+        steady = np.repeat(power[:, np.newaxis], n_mels, axis=1)[np.newaxis]
+        compressed = np.median(keras.ops.convert_to_numpy(layer(steady))[0], axis=1)
     figure = Figure(figsize=(5, 3.5), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots()
-    axes.semilogx(power, np.median(compressed, axis=1), color="#0072B2")
+    axes.semilogx(power, compressed, color="#0072B2")
     knee = compression_values(layer)["knee"]
     if knee is not None:
         axes.axvline(knee, color="#D55E00", linestyle="--", label=f"knee {knee:.3g}")

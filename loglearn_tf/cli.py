@@ -151,6 +151,8 @@ def _run(options: argparse.Namespace) -> int:
     datasets = [_load_data(settings) for settings in studies]
     for settings, dataset in zip(studies, datasets, strict=True):
         check_grid(settings, dataset)
+        split_done(settings.study_dir, [], run_identity(settings, dataset))
+    for settings in studies:
         _check_variants(settings)
     code = DONE
     for settings, dataset in zip(studies, datasets, strict=True):
@@ -162,14 +164,16 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check_variants(settings: Settings) -> None:
-    """Builds them: only a layer knows its arguments."""
-    if settings.variants:
-        from loglearn_tf.layers import build_compression
+    """Builds a network with each: only layers know their arguments."""
+    for name in settings.compressions:
+        if name in settings.variants:
+            from loglearn_tf import build_model
+            from loglearn_tf.layers import build_compression
 
-        for name in settings.variants:
             layer, arguments = settings.compression(name)
             try:
-                build_compression(layer, **{"name": name, **arguments})
+                compression = build_compression(layer, **{"name": name, **arguments})
+                build_model("timbre", compression=compression, n_mels=max(108, settings.features.n_mels))
             except ValueError as error:
                 raise ConfigError(f"`variants.{name}`: {error}") from error
 
@@ -217,10 +221,11 @@ def _write_mel_power(settings: Settings, dataset: DataSet, store: Any) -> None:
     """What the report says of the data set's mel power; counted once for a study."""
     from loglearn_tf.mel_power import read_mel_power, write_mel_power
 
-    if read_mel_power(settings.study_dir, dataset.name) is None:
+    name = store.folder.name
+    if read_mel_power(settings.study_dir, dataset.name, store=name) is None:
         power = _count_mel_power(settings, dataset, store)
         if power is not None:
-            write_mel_power(settings.study_dir, power)
+            write_mel_power(settings.study_dir, power, store=name)
 
 
 def _crew(work: Any) -> Any:
@@ -250,6 +255,8 @@ def _report(options: argparse.Namespace) -> int:
         return DONE
     from loglearn_tf.report import fill
 
+    if options.margin != 2.0:
+        raise ConfigError(f"`--margin` is not of `--fill`. Received: --margin {options.margin:g}. Leave it out.")
     path = options.output or options.study / "FINDINGS.md"
     write_text(path, fill(options.fill, options.study))
     print(f"Findings: {path}")

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_origin
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -96,7 +96,7 @@ class FeatureSettings(_Settings):
         compression: `none` stores mel power, which every compression trains from. `logeps` stores
             the logarithm, as the reference's own feature files do; networks that read it must
             not compress again.
-        gain_db: Applied to every waveform first: -20 lets all recordings be a tenth as loud.
+        gain_db: Applied to every waveform first: -20 leaves a tenth of the amplitude, a hundredth of the power.
     """
 
     store_dir: FolderName = "data/stores"
@@ -210,7 +210,20 @@ class CompressionVariant(_Settings):
     """
 
     layer: str
-    args: dict[str, bool | int | float | list[float] | None] = {}
+    args: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _plain_arguments(self) -> "CompressionVariant":
+        for name, value in self.args.items():
+            listed = value if isinstance(value, list) else [value]
+            if not all(one is None or isinstance(one, (bool, int, float)) for one in listed):
+                # YAML 1.1 takes 1e-8 for text, and 1.0e-8 for a number.
+                hint = "Write numbers with a point, as 1.0e-8" if _is_number_in_text(value) else "Layers take no text"
+                raise ValueError(
+                    f"`args.{name}` of a variant must be a number, true, false, or a list of numbers. Received: "
+                    f"{value!r}. {hint}"
+                )
+        return self
 
 
 class Settings(_Settings):
@@ -416,10 +429,12 @@ def load_studies(path: str | Path, overrides: Sequence[str] = ()) -> list[Settin
             raise ConfigError(f"{path} has no parts. Leave `part=` out.")
         return [_validated(raw, changes, path)]
     parts_of = raw.pop("parts")
+    if isinstance(parts_of, dict):
+        parts_of = {str(name): part for name, part in parts_of.items()}
     if not isinstance(parts_of, dict) or not parts_of or not all(isinstance(x, dict | None) for x in parts_of.values()):
         raise ConfigError(f"`parts` in {path} must be a table, name: settings. Received: {parts_of!r}.")
     asked = [value for key, value, _ in changes if key == ("part",)]
-    chosen = _as_list(asked[-1]) if asked else tuple(parts_of)
+    chosen = tuple(map(str, _as_list(asked[-1]))) if asked else tuple(parts_of)
     unknown = [name for name in chosen if name not in parts_of]
     if unknown or not chosen:
         raise ConfigError(f"`part` must be among the parts of {path}: {', '.join(parts_of)}. Received: {asked[-1]!r}.")
@@ -531,7 +546,9 @@ def _describe(error: ValidationError, path: str | Path, given: set[tuple[str, ..
     # Numbers index a list; "constrained-int" and the like name a union's branch, which is pydantic's business.
     loc = [part for part in first["loc"] if isinstance(part, str)]
     unknown = first["type"] == "extra_forbidden"
-    keys = tuple(part for part in loc[: -1 if unknown else None] if part.isidentifier() and part != "int")
+    named = loc[: -1 if unknown else None]
+    # Names of variants are the user's own.
+    keys = tuple(part for part in named if (part.isidentifier() and part != "int") or loc[0] == "variants")
     keys += tuple(loc[-1:]) if unknown else ()
     key = ".".join(keys)
     from_override = any(keys and keys[: len(parts)] == parts[: len(keys)] for parts in given)
@@ -564,7 +581,12 @@ def _is_number_in_text(value: Any) -> bool:
 def _fields(section: Sequence[str]) -> list[str]:
     model: Any = Settings
     for name in section:
+        if name not in model.model_fields:
+            continue  # in a table, as `variants`, a name that is the user's own
         annotation = model.model_fields[name].annotation
         options = (annotation, *getattr(annotation, "__args__", ()))
-        model = next(option for option in options if isinstance(option, type) and issubclass(option, BaseModel))
+        classes = [option for option in options if isinstance(option, type) and get_origin(option) is None]
+        found = [option for option in classes if issubclass(option, BaseModel)]
+        if found:
+            model = found[0]
     return list(model.model_fields)

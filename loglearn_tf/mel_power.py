@@ -80,14 +80,29 @@ def count_mel_power(store: Any, clips: Sequence[Any], *, dataset: str, classes: 
     return MelPower(dataset, tuple(classes), counts)
 
 
-def write_mel_power(study_dir: Path, power: MelPower) -> None:
-    """Saves it in a study's folder, for the report."""
-    content = {"dataset": power.dataset, "counts": dict(zip(power.classes, power.counts.tolist(), strict=True))}
+def write_mel_power(study_dir: Path, power: MelPower, *, store: str = "") -> None:
+    """Saves it in a study's folder, for the report.
+
+    Args:
+        study_dir: The study's folder.
+        power: What was counted.
+        store: Name of the store that it was counted in.
+    """
+    content = {
+        "dataset": power.dataset,
+        "store": store,
+        "counts": dict(zip(power.classes, power.counts.tolist(), strict=True)),
+    }
     write_text(_path(study_dir, power.dataset), json.dumps(content) + "\n")
 
 
-def read_mel_power(study_dir: Path, dataset: str) -> MelPower | None:
+def read_mel_power(study_dir: Path, dataset: str, *, store: str | None = None) -> MelPower | None:
     """What `write_mel_power` saved; `None` where there is none.
+
+    Args:
+        study_dir: The study's folder.
+        dataset: Name of the data set.
+        store: Where given, what was counted in another store counts as none.
 
     Raises:
         DataError: If the file is not what it should be.
@@ -100,6 +115,8 @@ def read_mel_power(study_dir: Path, dataset: str) -> MelPower | None:
         counts = np.array(list(content["counts"].values()), np.int64)
         if counts.shape != (len(content["counts"]), len(EDGES) - 1):
             raise ValueError(f"its counts have the shape {counts.shape}")
+        if store is not None and content.get("store") != store:
+            return None
         return MelPower(content["dataset"], tuple(content["counts"]), counts)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} cannot be read: {error}. Remove it; `loglearn run` writes it again.") from error

@@ -115,14 +115,14 @@ def _describe_compression(layer: Any) -> list[str]:
             values = np.asarray(keras.ops.convert_to_numpy(getattr(layer, name)), np.float64)
             shown = f"{float(values):.6g}" if values.ndim == 0 else _spread(values)
             lines.append(f"  {name:<5} {shown}")
-    power, bands = _SHOWN_POWER[:, np.newaxis], 1
+    bands = 1
     if hasattr(layer, "knee"):
         # By the formula: the layer may have its bands on another axis.
         alpha, beta = (np.ravel(keras.ops.convert_to_numpy(value)) for value in (layer.alpha, layer.beta))
         bands = max(alpha.size, beta.size)
-        curve = np.log(alpha * power + beta).mean(axis=1)
+        curve = np.log(alpha * _SHOWN_POWER[:, np.newaxis] + beta).mean(axis=1)
     else:
-        curve = np.ravel(keras.ops.convert_to_numpy(layer.compress(keras.ops.convert_to_tensor(power, "float32"))))
+        curve = layer.curve(_SHOWN_POWER)
     low, high = float(curve.min()), float(curve.max())
     lines.append(f"  mel power to {'its mean over bands' if bands > 1 else 'output'}:")
     for at, value in zip(_SHOWN_POWER, curve, strict=True):

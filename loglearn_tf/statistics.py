@@ -261,7 +261,8 @@ class Ranking:
         compressions: By mean rank, the best first.
         mean_ranks: As many; ties share their mean.
         n_blocks: What was ranked: (model, n, fold), or where there is one fold (model, n, run).
-        p_value: Of "all compressions are equally good": Friedman's test in the form of Iman and Davenport.
+        p_value: Of "all compressions are equally good": Friedman's test in the form of Iman and Davenport, and never
+            below what all blocks in the same order have by chance.
         critical_difference: Mean ranks of two compressions that differ by less cannot be told apart (Nemenyi, 5 %).
     """
 
@@ -326,6 +327,8 @@ def _ranking(dataset: str, names: Sequence[str], accuracy: FloatArray) -> Rankin
     rest = n * (k - 1) - chi_square
     # No rest: all blocks have the same order.
     p_value = float(_special().fdtrc(k - 1, (k - 1) * (n - 1), (n - 1) * chi_square / rest)) if rest > 1e-9 else 0.0
+    # F is far too sure of few blocks: by chance alone, all have the order of the first in 1 of k! ** (n - 1) cases.
+    p_value = max(p_value, math.exp((1 - n) * math.lgamma(k + 1)))
     quantile = float(stats.studentized_range.ppf(1 - _ALPHA, k, np.inf)) / math.sqrt(2)
     order = np.argsort(mean, kind="stable")
     return Ranking(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import numpy.typing as npt
 
 from loglearn_tf.callbacks import CompressionTrajectory, StopOnNonFinite, compression_of, compression_values
@@ -130,7 +131,7 @@ def compression_for(spec: RunSpec, settings: Settings, store: MelStore, clips: t
     layer, arguments = settings.compression(spec.compression)
     compression = build_compression(layer, **{"name": spec.compression, **arguments})
     if getattr(compression, "quantile", None) is not None:
-        compression.adapt(store.mel(clip) for clip in clips)
+        compression.adapt(store.mel(clip)[np.newaxis] for clip in clips)
     return compression
 
 

@@ -232,10 +232,15 @@ def test_a_study_in_parts_runs_them_all_and_reports_on_each(capsys, parts, tmp_p
     assert main(["report", str(study), "--fill", str(text), "--output", str(tmp_path / "FINDINGS.md")]) == 0
     assert (tmp_path / "FINDINGS.md").read_text().startswith("4 runs; ")
     assert "has no parts" in fails(capsys, "run", US8K, "part=full")
+    assert "`--margin` is not of `--fill`" in fails(capsys, "report", str(study), "--fill", str(text), "--margin", "1")
     assert "`--output` belongs to `--fill`" in fails(capsys, "report", str(study), "--output", "a.md")
 
 
 def test_a_wrong_argument_of_a_variant_is_told_before_anything_is_run(capsys, parts, tmp_path):
     message = fails(capsys, "run", str(parts), "variants.low.args={alpha: 3.0}")
     assert "`variants.low`: Compression loglearn does not take" in message
+    message = fails(capsys, "run", str(parts), "variants.low={layer: log, args: {alpha: [1.0, 2.0]}}")
+    assert "`variants.low`: `alpha` must hold one number for every mel band" in message
+    message = fails(capsys, "run", str(parts), "variants.conv={layer: log}", "compressions=[conv]")
+    assert "`variants.conv`:" in message
     assert not (tmp_path / "runs").exists()

@@ -587,11 +587,13 @@ class TestRank:
         assert ranking.mean_ranks == (2.0, 2.0, 2.0)
         assert ranking.p_value == 1.0
 
-    def test_the_same_order_everywhere_leaves_no_doubt(self):
-        (ranking,) = rank(many({"loglearn": 0.1, "power": -0.1}, noise=0.0))
+    @pytest.mark.parametrize(("folds", "p_value"), [((1, 2), 1 / 6), ((1, 2, 3), 1 / 36)])
+    def test_the_same_order_everywhere_is_as_likely_as_chance_allows(self, folds, p_value):
+        """Of k! orders in every block all must be that of the first: 3! ** (1 - n)."""
+        (ranking,) = rank(many({"loglearn": 0.1, "power": -0.1}, folds=folds, noise=0.0))
         assert ranking.compressions == ("loglearn", "logeps", "power")
         assert ranking.mean_ranks == (1.0, 2.0, 3.0)
-        assert ranking.p_value == 0.0
+        assert ranking.p_value == pytest.approx(p_value)
 
     def test_in_one_fold_runs_are_the_blocks(self):
         (ranking,) = rank(many({"loglearn": 0.1, "power": -0.1}, folds=(4,), n_runs=7))

@@ -97,7 +97,10 @@ class DataSet:
     def fingerprint(self) -> str:
         """Identifies the list of clips with labels, folds and sounds, wherever the files lie."""
         lines = (f"{clip.sound}\t{clip.label}\t{clip.fold}" for clip in self.clips)
-        return hashlib.sha256("\n".join((self.name, *lines)).encode()).hexdigest()[:16]
+        # Of published data sets they follow from the name.
+        classes = self.classes if self.name == "folder" else ()
+        text = "\n".join((self.name, *classes, *lines))
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def check_clips(dataset: DataSet, *, metadata: Path, allow_missing: bool) -> DataSet:
@@ -107,11 +110,12 @@ def check_clips(dataset: DataSet, *, metadata: Path, allow_missing: bool) -> Dat
         DataError: If a clip is listed twice, or there is none.
         MissingDataError: If files are missing and `allow_missing` is off, or all are.
     """
+    restore = "List it once" if dataset.name == "folder" else "Restore the official file"
     if not dataset.clips:
         raise DataError(f"No clips are listed in {metadata}. Restore the official file.")
     clip_id, count = Counter(clip.clip_id for clip in dataset.clips).most_common(1)[0]
     if count > 1:
-        raise DataError(f"Clip {clip_id} is listed {count} times in {metadata}. Restore the official file.")
+        raise DataError(f"Clip {clip_id} is listed {count} times in {metadata}. {restore}.")
     clips = tuple(sorted(dataset.clips, key=lambda clip: clip.clip_id))
     listings = {folder: _listing(folder) for folder in {clip.path.parent for clip in clips}}
     missing = tuple(clip.clip_id for clip in clips if clip.path.name not in listings[clip.path.parent])

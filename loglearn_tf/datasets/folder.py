@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import posixpath
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -23,10 +24,11 @@ def load_folder(
 
     Args:
         root: Either a folder that holds a folder for each class, named as it, with its sound files at any depth: their
-            folds are dealt, class by class, in an order that follows from the file names alone, so that a new file
-            moves few others. Or a CSV file with the columns path (beginning at its own folder), label and fold (from
-            1 on): for recordings that belong together, as of one place or one day, give the folds there, since clips of
-            one recording must not lie in two folds.
+            folds are dealt, class by class, in an order that follows from the file names alone, the same on every
+            machine. A new file deals them anew: that is another data set, and another study. Or a CSV file with the
+            columns path (beginning at its own folder), label and fold (from 1 on): for recordings that belong
+            together, as of one place or one day, give the folds there, since clips of one recording must not lie in
+            two folds.
         n_folds: Folds that class-named folders are dealt into.
         validation_fold: `"next"` leaves fold k + 1 (the first for the last) out of training when fold k is the test
             fold, `"none"` trains on all others.
@@ -83,6 +85,12 @@ def load_folder(
 
 
 def _read_folders(root: Path, n_folds: int, allow_stray: bool) -> Iterator[tuple[str, str, int]]:
+    stray = sorted(path.name for path in root.iterdir() if path.is_file() and path.name.lower().endswith(SUFFIXES))
+    if stray and not allow_stray:
+        raise DataError(
+            f"{root / stray[0]} must lie in the folder of its class, as all sound files. Move it, or list the "
+            "recordings in a CSV file."
+        )
     for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
         names = [
             path.relative_to(root).as_posix()
@@ -127,10 +135,17 @@ def _read_csv(path: Path) -> Iterator[tuple[str, str, int]]:
                 check_count(at, path)
                 where = f"{path}, line {rows.line_num}"
                 name, label, fold = (row[column] for column in _COLUMNS)
+                # "./a.wav" is "a.wav": one recording must not become two clips.
+                name = posixpath.normpath(name) if name else name
                 if not name or not label:
                     raise DataError(f"{where}: `path` and `label` must not be empty. Received: {name!r}, {label!r}.")
                 if not (fold or "").isdecimal() or int(fold) < 1:
                     raise DataError(f"{where}: `fold` must be an integer of 1 or more. Received: {fold!r}.")
+                if posixpath.isabs(name):
+                    raise DataError(
+                        f"{where}: `path` must begin at the CSV file's folder, so that it means the same on every "
+                        f"machine. Received: {name!r}. Put the file above the recordings."
+                    )
                 yield name, label, int(fold)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is not a CSV file in UTF-8: {error}. Save it as such.") from error

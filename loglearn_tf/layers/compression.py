@@ -52,6 +52,26 @@ class Compression(keras.layers.Layer):  # type: ignore[misc]
         """Float32 mel power to compressed mel power."""
         raise NotImplementedError
 
+    def curve(self, power: Any) -> npt.NDArray[np.float32]:
+        """What steady sounds of these powers become, in all bands and at all times alike; the median over bands.
+
+        Args:
+            power: `(n,)` mel power.
+
+        Returns:
+            `(n,)`.
+        """
+        axis, n_mels = self._bands()
+        shape = [1] * (3 + max(0, -1 - axis) if axis < 0 else max(3, axis + 1))
+        shape[0], shape[axis] = len(power), n_mels
+        steady = np.reshape(np.asarray(power, np.float32), (-1, *[1] * (len(shape) - 1)))
+        compressed = ops.convert_to_numpy(self(np.broadcast_to(steady, shape)))
+        return np.asarray(np.median(compressed.reshape(len(power), -1), axis=1), np.float32)
+
+    def _bands(self) -> tuple[int, int]:
+        """Axis of the mel bands, and how many of them the input must have; 1 where that does not matter."""
+        return -1, 1
+
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return tuple(input_shape)
 
@@ -127,6 +147,9 @@ class _Learned(Compression):
             "learning_rate_factor": self.learning_rate_factor,
         }
 
+    def _bands(self) -> tuple[int, int]:
+        return self.axis, self.weights[0].shape[0] if self.per_band and self.built else 1
+
     def _value(self, name: str) -> Any:
         """The weight, or before `build` what it will start from; its gradient scaled by `learning_rate_factor`."""
         weight = getattr(self, name)
@@ -180,8 +203,9 @@ class _Adaptable(_LearnedLog):
         interval; inside it values are taken to lie evenly.
 
         Args:
-            data: An array `(..., n_mels)` of mel power, or arrays one after another: a list, a generator, or a
-                `tf.data.Dataset`. Of tuples, as `(patches, labels)`, the first is taken.
+            data: An array of mel power with the bands on the layer's `axis`, as its input; or arrays one after another:
+                a list, a generator, or a `tf.data.Dataset`. Of tuples, as `(patches, labels)`, the first is taken.
+                Where `axis` counts from the end, as by default, the batch may be left out.
             quantile: Share of the mel power that is to lie below the knee, above 0 and below 1; by default the
                 layer's own.
 
@@ -242,7 +266,8 @@ class LearnableLog(_Adaptable):
         per_band: Whether every mel band has its own pair.
         axis: Axis of the mel bands; -2 where channels follow them. Only matters with `per_band`.
         learning_rate_factor: Float >= 0, scales the gradients of the pre-gates, and with plain SGD so their
-            learning rate. Optimisers that normalise gradients, as Adam, undo it.
+            learning rate. Optimisers that normalise gradients, as Adam, undo it. Where gradients are clipped to a
+            global norm, scaled ones count in it: a large factor then slows all other weights in steps that are clipped.
         quantile: Where `adapt` puts the knee: the share of the mel power below it. Setting it adapts nothing by
             itself; the experiment's training does, to its training clips, where it is set.
         check_input: See `Compression`.
@@ -496,7 +521,9 @@ class PCEN(_Learned):
         smoothing: Float above 0 and at most 1, s in the paper; the default is a time constant of .4 s at 44.1 kHz and
             a hop of 1024 samples. See `smoothing_for`.
         eps: Float > 0, in units of scaled mel power.
-        scale: Float > 0. 2 ** 31, as librosa's documentation has it, fits the defaults to waveforms within [-1, 1].
+        scale: Float > 0. By 2 ** 31, which librosa's documentation applies to magnitudes of waveforms within [-1, 1];
+            with it, eps is a mel power of 4.7e-16, not far from that of log-EPS. A choice of this package: papers and
+            libraries scale otherwise, and the other values are not free of it.
         per_band, axis, learning_rate_factor, check_input, **kwargs: See `LearnableLog`. With `axis=-2` the time is on
             the axis before it.
 
@@ -539,6 +566,14 @@ class PCEN(_Learned):
             raise ValueError(f"`smoothing` must be above 0 and at most 1. Received: smoothing={smoothing!r}.")
         self.smoothing = float(smoothing)
         self.eps, self.scale = _in_float32("eps", eps), _in_float32("scale", scale)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        if (self.axis if self.axis < 0 else self.axis - len(input_shape)) <= 1 - len(input_shape):
+            raise ValueError(
+                "The time must be on the axis before the mel bands, and after the batch. Received: "
+                f"axis={self.axis}, input_shape={tuple(input_shape)}. Put the frames before the bands."
+            )
+        super().build(input_shape)
 
     @staticmethod
     def smoothing_for(*, time_constant_s: float, sample_rate: int, hop_length: int) -> float:
@@ -647,6 +682,9 @@ class Log(Compression):
     @property
     def per_band(self) -> bool:
         return any(isinstance(value, list) for value in self._values.values())
+
+    def _bands(self) -> tuple[int, int]:
+        return self.axis, max(len(value) if isinstance(value, list) else 1 for value in self._values.values())
 
     @property
     def alpha(self) -> Any:

@@ -17,6 +17,7 @@ from loglearn_tf.report.run_files import Unreadable, read_traces
 from loglearn_tf.report.tables import MARKS, points
 from loglearn_tf.results import Row, read_runs
 from loglearn_tf.statistics import Accuracy, Comparison, accuracies, compare, compare_all
+from loglearn_tf.status import remembered_settings, survey
 
 _PLACE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 
@@ -29,7 +30,7 @@ def fill(template: Path, study_dir: Path) -> str:
     - `accuracy`: mean accuracy in percent with its interval.
     - `difference`: minus log-EPS, or `baseline=...`, in points, with its interval.
     - `verdict`: its verdict, Holm-corrected over all compressions of the part; `p`: its Holm-corrected p. With
-      `baseline=...` other than log-EPS, of the two compressions alone.
+      `baseline=...` other than log-EPS, corrected over the cells of the two compressions alone.
     - `half_width`: of that interval, in points.
     - `table` (part, model, n): every compression: accuracy, minus log-EPS, p, verdict.
     - `below` (part, `knee=...`): share of all mel power below a knee, in percent; `knee=start` is loglearn's.
@@ -43,7 +44,8 @@ def fill(template: Path, study_dir: Path) -> str:
         study_dir: The study's folder; `part` names a folder in it.
 
     Raises:
-        ConfigError: If the text cannot be read, or a place asks for what is not known or was not run.
+        ConfigError: If the text cannot be read, a place asks for what is not known or was not run, or a part that it
+            asks for is not finished: numbers of a part of the runs would stand under words about all of them.
     """
     try:
         text = template.read_text(encoding="utf-8")
@@ -75,12 +77,27 @@ class _Part:
     folder: Path
 
     @cached_property
-    def rows(self) -> list[Row]:
-        return read_runs(self.folder)
+    def order(self) -> tuple[str, ...]:
+        """Compressions as the study names them."""
+        return remembered_settings(self.folder).compressions
 
     @cached_property
     def done(self) -> list[Row]:
-        return [row for row in self.rows if row["status"] == "done"]
+        """All runs of the part.
+
+        Raises:
+            LookupError: If some are not done.
+        """
+        settings = remembered_settings(self.folder)
+        state = survey(settings, self.folder, workers=1)
+        n_done = state.count("done")
+        if n_done < len(state.results):
+            raise LookupError(f"only {n_done:,} of {len(state.results):,} runs of {self.folder} are done")
+        return read_runs(self.folder)
+
+    @property
+    def remark(self) -> str:
+        return " (SYNTHETIC DATA)" if any(row["synthetic"] for row in self.done) else ""
 
     @cached_property
     def accuracies(self) -> list[Accuracy]:
@@ -109,7 +126,10 @@ class _Study:
         """One, or all."""
         if name is not None:
             return [self.part(name)]
-        return [self.part(path.parent.name) for path in sorted(self.folder.glob("*/results.csv"))]
+        found = [self.part(path.parent.name) for path in sorted(self.folder.glob("*/study.yaml"))]
+        if not found:
+            raise LookupError(f"{self.folder} has no parts")
+        return found
 
     def accuracy(self, part: str, model: str, n: str, compression: str) -> Accuracy:
         key = (model, int(n), compression)
@@ -134,11 +154,11 @@ class _Study:
 def _accuracy(study: _Study, **asked: str) -> str:
     one = study.accuracy(**asked)
     interval = "" if one.low is None or one.high is None else f" ({100 * one.low:.1f} to {100 * one.high:.1f})"
-    return f"{100 * one.mean:.1f} %{interval}"
+    return f"{100 * one.mean:.1f} %{interval}{study.part(asked['part']).remark}"
 
 
 def _difference(study: _Study, **asked: str) -> str:
-    return _with_interval(study.comparison(**asked))
+    return _with_interval(study.comparison(**asked)) + study.part(asked["part"]).remark
 
 
 def _with_interval(one: Comparison) -> str:
@@ -168,8 +188,7 @@ def _table(study: _Study, part: str, model: str, n: str) -> str:
     names = [one.compression for one in of_part.accuracies if (one.model, one.n_shot) == (model, int(n))]
     if not names:
         raise LookupError(f"{part} has no finished run of {model} at n = {n}")
-    # In the order in which the study names them.
-    order = list(dict.fromkeys(row["compression"] for row in sorted(of_part.rows, key=lambda row: row["run"])))
+    order = of_part.order
     lines = ["| Compression | Accuracy | Minus log-EPS, points | p (Holm) | Verdict |", "|---|--:|--:|--:|---|"]
     for name in sorted(set(names), key=lambda name: (name != "logeps", order.index(name))):
         shown = [markdown_text(name), _accuracy(study, part=part, model=model, n=n, compression=name)]
@@ -192,7 +211,11 @@ def _below(study: _Study, part: str, knee: str) -> str:
 def _moved(study: _Study, part: str, compression: str, model: str) -> str:
     of_part = study.part(part)
     rows = [row for row in of_part.done if (row["compression"], row["model"]) == (compression, model)]
-    traces = [trace for runs in read_traces(of_part.folder, rows, Unreadable()).values() for trace in runs]
+    unreadable = Unreadable()
+    traces = [trace for runs in read_traces(of_part.folder, rows, unreadable).values() for trace in runs]
+    if unreadable.missing or unreadable.broken:
+        lacking = [*unreadable.missing, *(path for path, _ in unreadable.broken)]
+        raise LookupError(f"{lacking[0]} cannot be read")
     ratios = [float(trace.values["knee"][-1] / trace.values["knee"][0]) for trace in traces if "knee" in trace.values]
     if not ratios:
         raise LookupError(f"{part} has no history of {model} with {compression}")

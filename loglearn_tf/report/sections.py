@@ -294,13 +294,16 @@ def _settings(config: str | None) -> list[tuple[str, str]]:
         "Learning rate": ("training", "learning_rate"),
         "Hop of evaluation": ("evaluation", "hop"),
         "Seed": ("seed",),
+        "Highest frequency, Hz": ("features", "f_max"),
+        "Gain, dB": ("features", "gain_db"),
     }
     items = []
     for name, keys in shown.items():
         value: object = found
         for key in keys:
             value = value.get(key) if isinstance(value, Mapping) else None
-        if value is not None:
+        # No gain is nothing to speak of.
+        if value not in (None, 0.0) or keys == ("seed",):
             items.append((name, f"{value} {'frame' if value == 1 else 'frames'}" if keys[-1] == "hop" else str(value)))
     return items
 

@@ -89,6 +89,11 @@ class TestFolders:
         with pytest.raises(DataError, match=r"notes.txt must be a sound file .* list the recordings in a CSV file"):
             load_dataset("folder", folders)
 
+    def test_a_sound_beside_the_classes(self, folders):
+        sound(folders / "lost.wav")
+        with pytest.raises(DataError, match="lost.wav must lie in the folder of its class"):
+            load_dataset("folder", folders)
+
     def test_an_empty_class(self, folders):
         (folders / "snow").mkdir()
         with pytest.raises(DataError, match="snow holds no sound files. Remove it, or put"):
@@ -169,6 +174,24 @@ class TestCSV:
     def test_bad_lines(self, listed, lines, head, message):
         with pytest.raises(DataError, match=message):
             load_dataset("folder", listed(*lines, head=head), validation_fold="none")
+
+    def test_one_recording_under_two_paths_is_one_clip(self, listed):
+        path = listed("a.wav,x,1", "./a.wav,y,2", "b/../a.wav,y,2")
+        with pytest.raises(DataError, match="Clip a.wav is listed 3 times in .*. List it once."):
+            load_dataset("folder", path, validation_fold="none")
+
+    def test_an_absolute_path(self, listed):
+        path = listed("a.wav,x,1", "b.wav,y,2")
+        path.write_text(path.read_text() + f"{path.parent}/b.wav,y,2\n")
+        with pytest.raises(DataError, match="line 4: `path` must begin at the CSV file's folder"):
+            load_dataset("folder", path, validation_fold="none")
+
+    def test_another_label_is_another_data_set(self, listed):
+        """The draw of clips depends on it."""
+        first = load_dataset("folder", listed("a.wav,dgo,1", "b.wav,rain,2"), validation_fold="none")
+        second = load_dataset("folder", listed("a.wav,dog,1", "b.wav,rain,2"), validation_fold="none")
+        assert [clip.label for clip in first.clips] == [clip.label for clip in second.clips]
+        assert first.fingerprint != second.fingerprint
 
     def test_a_missing_file(self, listed):
         path = listed("a.wav,dog,1", "b.wav,rain,2")

@@ -143,6 +143,11 @@ class TestContract:
         (batch,) = tf.data.Dataset.from_tensors(MEL).map(layer)
         np.testing.assert_allclose(batch, layer(MEL), rtol=1e-6, atol=1e-6)
 
+    def test_curve_is_what_a_steady_clip_becomes(self, name):
+        power = np.logspace(-12, 3, 16).astype("float32")
+        expected = [np.median(build_compression(name)(np.full((1, 9, 6), x, "float32"))) for x in power]
+        np.testing.assert_allclose(build_compression(name).curve(power), expected, rtol=1e-5, atol=1e-6)
+
     def test_compiled_by_xla(self, name):
         layer = build_compression(name)
         np.testing.assert_allclose(tf.function(layer, jit_compile=True)(MEL), layer(MEL), rtol=1e-5, atol=1e-6)
@@ -200,6 +205,13 @@ class TestPerBand:
         np.testing.assert_allclose(beside[..., 0], build_compression(name)(MEL), rtol=1e-6, atol=1e-6)
         np.testing.assert_allclose(beside[..., 1], build_compression(name)(MEL[::-1]), rtol=1e-6, atol=1e-6)
 
+    @pytest.mark.parametrize(("axis", "shape"), [(-1, (2, 5, 6)), (2, (2, 5, 6)), (-2, (2, 5, 6, 3)), (1, (2, 6, 5))])
+    def test_curve_with_the_bands_on_any_axis(self, name, axis, shape):
+        layer, power = build_compression(name, per_band=True, axis=axis), np.logspace(-6, 0, 5)
+        if not (name.startswith("pcen") and axis == 1):  # there the time would be the batch
+            layer.build(shape)
+            np.testing.assert_allclose(layer.curve(power), build_compression(name).curve(power), rtol=1e-5, atol=1e-6)
+
     def test_another_number_of_bands_is_refused(self, name):
         layer = build_compression(name, per_band=True)
         layer(MEL)
@@ -253,6 +265,10 @@ class TestPCEN:
             expected.append(state)
         smoothed = PCEN(smoothing=smoothing)._smoothed(tf.constant(energy))
         np.testing.assert_allclose(smoothed, np.stack(expected, axis=1), rtol=2e-6)
+
+    def test_bands_before_frames_are_refused(self):
+        with pytest.raises(ValueError, match="The time must be on the axis before the mel bands"):
+            PCEN(axis=1)(MEL)
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
