@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loglearn_tf.errors import ConfigError, DataError
-from loglearn_tf.statistics import Accuracy, Comparison, accuracies, compare, compare_all, rank
+from loglearn_tf.statistics import Accuracy, Comparison, _bootstrap_pivots, accuracies, compare, compare_all, rank
 
 
 def row(accuracy: float | None, **cell: object) -> dict[str, object]:
@@ -557,8 +557,10 @@ class TestCompareAll:
 
 
 class TestRank:
-    def test_equals_scipys_friedman_test_and_demsars_critical_value(self):
-        rows = many({"loglearn": 0.02, "power": -0.03, "pcen": 0.0}, folds=(1, 2, 3, 4, 5), models=("sb_cnn", "vgg"))
+    @pytest.mark.parametrize("seed", range(4))
+    def test_equals_scipys_friedman_test_and_demsars_critical_value(self, seed):
+        gains = {"loglearn": 0.01, "power": -0.02, "pcen": 0.0}
+        rows = many(gains, folds=(1, 2, 3, 4, 5), models=("sb_cnn", "vgg"), noise=0.06, seed=seed)
         (ranking,) = rank(rows)
         names = sorted(ranking.compressions)
         blocks = {}
@@ -576,10 +578,27 @@ class TestRank:
         n, k = accuracy.shape
         chi_square = scipy.stats.friedmanchisquare(*accuracy.T).statistic
         f = (n - 1) * chi_square / (n * (k - 1) - chi_square)
+        assert 1e-6 < ranking.p_value < 0.9
         assert ranking.p_value == pytest.approx(scipy.stats.f.sf(f, k - 1, (k - 1) * (n - 1)), rel=1e-9)
         # Demsar's table 5: q = 2.569 for four, at 5 %.
         assert ranking.n_blocks == 10
         assert ranking.critical_difference == pytest.approx(2.569 * (4 * 5 / 60) ** 0.5, rel=1e-3)
+
+    def test_with_ties_the_statistic_is_scipys_too(self):
+        """Accuracies of a few clips: many are equal."""
+        rows = [dict(row, accuracy=round(row["accuracy"] * 8) / 8) for row in many({"a": 0.05, "b": -0.05}, noise=0.1)]
+        rows = [row for row in rows if row["run"] == 0] + many({"a": 0.1, "b": 0.0}, folds=(4, 5), n_runs=1, noise=0.0)
+        (ranking,) = rank(rows)
+        names = sorted(ranking.compressions)
+        blocks = {}
+        for row in rows:
+            blocks.setdefault(row["fold"], {})[row["compression"]] = row["accuracy"]
+        accuracy = np.array([[block[name] for name in names] for block in blocks.values()])
+        assert any(len(set(line)) < 3 for line in accuracy)
+        n, k = accuracy.shape
+        chi_square = scipy.stats.friedmanchisquare(*accuracy.T).statistic
+        f = (n - 1) * chi_square / (n * (k - 1) - chi_square)
+        assert ranking.p_value == pytest.approx(scipy.stats.f.sf(f, k - 1, (k - 1) * (n - 1)), rel=1e-9)
 
     def test_ties_share_their_rank_and_nothing_differs_where_all_tie(self):
         rows = many({"loglearn": 0.0, "power": 0.0}, noise=0.0)
@@ -610,3 +629,28 @@ class TestRank:
     @pytest.mark.parametrize("rows", [[], many({"loglearn": 0.1}), many({"a": 0.1, "b": 0.2}, folds=(1,), n_runs=1)])
     def test_two_compressions_or_one_block_are_not_ranked(self, rows):
         assert rank(rows) == []
+
+
+# ---- What only a fault in the code had shown to be untested -------------------------------------------------------
+
+
+@pytest.mark.parametrize("difference", [0.01, -0.015, 0.0])
+def test_equivalence_of_values_that_do_not_vary_is_by_signs(difference):
+    """n folds on the same side of either bound have a probability of 2 ** -n."""
+    (cell,) = compare(rows_of([[difference] * 3] * 6), margin=0.02)
+    assert cell.p_equivalence == 2**-6
+    (cell,) = compare(rows_of([[difference] * 3] * 6), margin=abs(difference) or 1e-12)
+    assert cell.p_equivalence == 1.0
+
+
+def test_the_interval_falls_on_order_statistics_of_the_resamples():
+    """Of 9,999 the 250th from either end, for 95 %; the 500th for 90 %."""
+    values = np.random.default_rng(5).normal(0.01, 0.03, 10)
+    (cell,) = compare(rows_of([[value] for value in values]))
+    (wider,) = compare(rows_of([[value] for value in values]), confidence=0.9)
+    differences = np.round(values, 10)
+    pivots = np.sort(_bootstrap_pivots(differences, 0))
+    error = differences.std(ddof=1) / np.sqrt(10)
+    assert cell.low == pytest.approx(differences.mean() - pivots[9999 - 250] * error, rel=1e-12)
+    assert cell.high == pytest.approx(differences.mean() - pivots[250 - 1] * error, rel=1e-12)
+    assert wider.low == pytest.approx(differences.mean() - pivots[9999 - 500] * error, rel=1e-12)
