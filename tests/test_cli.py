@@ -174,7 +174,8 @@ def test_light_commands_do_not_load_tensorflow(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "Exit codes: 0 done, 1 some runs or files failed, 2 wrong input, 130 stopped." in done.stdout
+    codes = "Exit codes: 0 done, 1 some runs or files failed or data have faults, 2 wrong input, 130 stopped."
+    assert codes in " ".join(done.stdout.split())
 
 
 # ---- Variants and parts -----------------------------------------------------------------------------------------
@@ -212,7 +213,8 @@ def test_a_study_in_parts_runs_them_all_and_reports_on_each(capsys, parts, tmp_p
     out = capsys.readouterr().out
     assert "why, part full: 2 runs in" in out and "why, part half: 2 runs in" in out
     assert main(["run", str(parts)]) == 0
-    assert "low - logeps" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "low - logeps" in out and out.count("Report: ") == 2
     study = tmp_path / "runs" / "why"
     for part in ("full", "half"):
         assert (study / part / "results.csv").read_text().count("\n") == 3
@@ -220,8 +222,6 @@ def test_a_study_in_parts_runs_them_all_and_reports_on_each(capsys, parts, tmp_p
     # Nothing is done again, and a part can be asked for alone.
     assert main(["run", str(parts), "part=half"]) == 0
     assert "2 of 2 runs are done already." in capsys.readouterr().err
-    assert main(["report", str(study)]) == 0
-    assert capsys.readouterr().out.count("Report: ") == 2
     assert main(["status", str(study)]) == 0
     assert capsys.readouterr().out.count("2 of 2 runs done, 0 failed, 0 to do") == 2
     assert main(["results", str(study)]) == 0
