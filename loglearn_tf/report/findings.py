@@ -11,7 +11,6 @@ from statistics import median
 from loglearn_tf.errors import ConfigError
 from loglearn_tf.mel_power import START_ALPHA, START_BETA, MelPower, read_mel_power
 from loglearn_tf.progress import format_seconds
-from loglearn_tf.report.escape import markdown_text
 from loglearn_tf.report.names import model_name
 from loglearn_tf.report.run_files import Unreadable, read_traces
 from loglearn_tf.report.tables import MARKS, points
@@ -191,7 +190,7 @@ def _table(study: _Study, part: str, model: str, n: str) -> str:
     order = of_part.order
     lines = ["| Compression | Accuracy | Minus log-EPS, points | p (Holm) | Verdict |", "|---|--:|--:|--:|---|"]
     for name in sorted(set(names), key=lambda name: (name != "logeps", order.index(name))):
-        shown = [markdown_text(name), _accuracy(study, part=part, model=model, n=n, compression=name)]
+        shown = [f"`{name}`", _accuracy(study, part=part, model=model, n=n, compression=name)]
         if name == "logeps":
             shown += ["", "", "baseline"]
         else:

@@ -94,9 +94,9 @@ def test_a_place_becomes_its_number(filled, place, expected):
 def test_a_table_of_all_compressions(filled):
     lines = filled(f"{{{{table {PART}}}}}").splitlines()
     assert lines[0].startswith("| Compression | Accuracy | Minus log-EPS")
-    assert [line.split("|")[1].strip() for line in lines[2:]] == ["logeps", "low", "loglearn"]
-    assert lines[2] == "| logeps | 40.0 % (15.2 to 64.8) |  |  | baseline |"
-    assert lines[4].startswith("| loglearn | 44.0 %") and lines[4].endswith("| ? undecided |")
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["`logeps`", "`low`", "`loglearn`"]
+    assert lines[2] == "| `logeps` | 40.0 % (15.2 to 64.8) |  |  | baseline |"
+    assert lines[4].startswith("| `loglearn` | 44.0 %") and lines[4].endswith("| ? undecided |")
 
 
 def test_prose_stays_as_it_is(filled):
