@@ -7,6 +7,7 @@ import pytest
 import yaml
 from fake_study import history, run_row, write
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from loglearn_tf.config import load_settings
@@ -133,6 +134,7 @@ def test_no_text(study, tmp_path):
         fill(tmp_path / "absent.md", study)
 
 
+@hypothesis_settings(max_examples=25)
 @given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="{"), max_size=200))
 def test_any_text_without_places_is_left_alone(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("text") / "text.md"
