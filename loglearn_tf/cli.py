@@ -148,12 +148,19 @@ def _count_mel_power(settings: Settings, dataset: DataSet, store: Any) -> Any:
 def _run(options: argparse.Namespace) -> int:
     studies = load_studies(options.settings, options.overrides)
     # All that is wrong with any part is said before the first begins.
-    datasets = [_load_data(settings) for settings in studies]
+    loaded: dict[str, DataSet] = {}  # parts mostly share their data set
+    datasets = []
+    for settings in studies:
+        key = settings.data.model_dump_json()
+        if key not in loaded:
+            loaded[key] = _load_data(settings)
+        datasets.append(loaded[key])
     for settings, dataset in zip(studies, datasets, strict=True):
         check_grid(settings, dataset)
-        split_done(settings.study_dir, [], run_identity(settings, dataset))
-    for settings in studies:
         _check_variants(settings)
+    # The first part's finished runs are looked at when it begins, which is now.
+    for settings, dataset in zip(studies[1:], datasets[1:], strict=True):
+        split_done(settings.study_dir, [], run_identity(settings, dataset))
     code = DONE
     for settings, dataset in zip(studies, datasets, strict=True):
         if settings.part:

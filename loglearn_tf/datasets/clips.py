@@ -1,10 +1,11 @@
 """The clip, the unit of accuracy, and the data set: its clips and which folds train for which."""
 
+import csv
 import hashlib
 import os
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -138,6 +139,31 @@ def check_clips(dataset: DataSet, *, metadata: Path, allow_missing: bool) -> Dat
     # Waiting for disks, not computing: many threads at once.
     with ThreadPoolExecutor(16) as pool:
         return replace(dataset, clips=tuple(pool.map(identified, found)), missing=missing)
+
+
+def read_rows(path: Path, columns: Sequence[str], *, lacking: str, remedy: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a CSV file, each with where it stands, as errors say it.
+
+    Args:
+        path: The file; its first line names the columns.
+        columns: Those that it must have.
+        lacking: What to do where one is not there.
+        remedy: What to do where it is no CSV file.
+
+    Raises:
+        DataError: If a column is lacking, it is no CSV file in UTF-8, or has too many rows.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            absent = [column for column in columns if column not in (rows.fieldnames or ())]
+            if absent:
+                raise DataError(f"{path} lacks the column `{absent[0]}`; its columns are {rows.fieldnames}. {lacking}")
+            for n_rows, row in enumerate(rows, start=1):
+                check_count(n_rows, path)
+                yield f"{path}, line {rows.line_num}", row
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is not a CSV file in UTF-8: {error}. {remedy}") from error
 
 
 def check_count(n_clips: int, metadata: Path) -> None:

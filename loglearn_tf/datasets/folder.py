@@ -1,12 +1,11 @@
 """Recordings of one's own: a folder for each class, or a CSV file with paths, labels and folds."""
 
-import csv
 import hashlib
 import posixpath
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from loglearn_tf.datasets.clips import SUFFIXES, Clip, DataSet, check_clips, check_count, is_synthetic
+from loglearn_tf.datasets.clips import SUFFIXES, Clip, DataSet, check_clips, is_synthetic, read_rows
 from loglearn_tf.errors import DataError, MissingDataError
 
 _COLUMNS = ("path", "label", "fold")
@@ -122,30 +121,18 @@ def _deal(names: Sequence[str], n_folds: int) -> Iterator[tuple[str, int]]:
 
 
 def _read_csv(path: Path) -> Iterator[tuple[str, str, int]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            absent = [column for column in _COLUMNS if column not in (rows.fieldnames or ())]
-            if absent:
-                raise DataError(
-                    f"{path} lacks the column `{absent[0]}`; its columns are {rows.fieldnames}. Its first line must "
-                    f"name {', '.join(_COLUMNS)}."
-                )
-            for at, row in enumerate(rows, start=1):
-                check_count(at, path)
-                where = f"{path}, line {rows.line_num}"
-                name, label, fold = (row[column] for column in _COLUMNS)
-                # "./a.wav" is "a.wav": one recording must not become two clips.
-                name = posixpath.normpath(name) if name else name
-                if not name or not label:
-                    raise DataError(f"{where}: `path` and `label` must not be empty. Received: {name!r}, {label!r}.")
-                if not (fold or "").isdecimal() or int(fold) < 1:
-                    raise DataError(f"{where}: `fold` must be an integer of 1 or more. Received: {fold!r}.")
-                if posixpath.isabs(name):
-                    raise DataError(
-                        f"{where}: `path` must begin at the CSV file's folder, so that it means the same on every "
-                        f"machine. Received: {name!r}. Put the file above the recordings."
-                    )
-                yield name, label, int(fold)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is not a CSV file in UTF-8: {error}. Save it as such.") from error
+    lacking = f"Its first line must name {', '.join(_COLUMNS)}."
+    for where, row in read_rows(path, _COLUMNS, lacking=lacking, remedy="Save it as such."):
+        name, label, fold = (row[column] for column in _COLUMNS)
+        # "./a.wav" is "a.wav": one recording must not become two clips.
+        name = posixpath.normpath(name) if name else name
+        if not name or not label:
+            raise DataError(f"{where}: `path` and `label` must not be empty. Received: {name!r}, {label!r}.")
+        if not (fold or "").isdecimal() or int(fold) < 1:
+            raise DataError(f"{where}: `fold` must be an integer of 1 or more. Received: {fold!r}.")
+        if posixpath.isabs(name):
+            raise DataError(
+                f"{where}: `path` must begin at the CSV file's folder, so that it means the same on every "
+                f"machine. Received: {name!r}. Put the file above the recordings."
+            )
+        yield name, label, int(fold)

@@ -1,9 +1,8 @@
 """UrbanSound8K (US8K) in its official layout: ten predefined folds, never reshuffled."""
 
-import csv
 from pathlib import Path
 
-from loglearn_tf.datasets.clips import Clip, DataSet, check_clips, check_count, is_synthetic
+from loglearn_tf.datasets.clips import Clip, DataSet, check_clips, is_synthetic, read_rows
 from loglearn_tf.errors import DataError, MissingDataError
 
 CLASSES = (
@@ -68,22 +67,9 @@ def load_us8k(root: str | Path, *, validation_fold: str = "next", allow_missing:
 
 
 def _read_metadata(metadata: Path, audio: Path) -> list[Clip]:
-    clips = []
-    try:
-        with metadata.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            absent = [column for column in _COLUMNS if column not in (rows.fieldnames or ())]
-            if absent:
-                raise DataError(
-                    f"{metadata} lacks the column `{absent[0]}`; its columns are {rows.fieldnames}. "
-                    "Restore the official file."
-                )
-            for row in rows:
-                clips.append(_read_row(row, f"{metadata}, line {rows.line_num}", audio))
-                check_count(len(clips), metadata)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{metadata} is not a CSV file in UTF-8: {error}. Restore the official file.") from error
-    return clips
+    restore = "Restore the official file."
+    rows = read_rows(metadata, _COLUMNS, lacking=restore, remedy=restore)
+    return [_read_row(row, where, audio) for where, row in rows]
 
 
 def _read_row(row: dict[str, str], where: str, audio: Path) -> Clip:

@@ -12,7 +12,13 @@ from loglearn_tf.statistics import Accuracy, Comparison
 
 # Told apart by form, and so in grey print, too.
 MARKS = {"better": "↑", "worse": "↓", "equivalent": "≈", "undecided": "?"}
+_LEGEND = f"{', '.join(f'{mark} {verdict}' for verdict, mark in MARKS.items())}: see “How to read it”."
 _FEWER_FOLDS = "†"
+# Of `_difference_record`.
+_DIFFERENCE_COLUMNS = (
+    *("n_pairs", "folds", "difference_points", "std_points", "low_points", "high_points"),
+    *("p_value", "p_holm", "p_equivalence", "margin_points", "verdict"),
+)
 # As the source numbers its tables: data set -> accuracy, differences.
 _NUMBERS = {"us8k": (1, 2), "tut": (3, 4), "folder": (5, 6)}
 
@@ -119,17 +125,15 @@ def difference_table(
         for n in shots
     ]
     title = table_title(dataset, rows, "loglearn minus log-EPS, points of accuracy, mean over paired runs")
-    legend = f"{', '.join(f'{mark} {verdict}' for verdict, mark in MARKS.items())}: see “How to read it”."
     return Table(
         stem=f"table{number}",
         title=f"Table {number}. {title}",
         head=("Network", *(f"n = {n}" for n in shots)),
         body=tuple(((model_name(model),), tuple(cells[model, n] for n in shots)) for model in models),
-        notes=_notes(rows, cells.values(), confidence, legend),
+        notes=_notes(rows, cells.values(), confidence, _LEGEND),
         columns=(
-            *("data", "dataset", "model", "n_shot", "n_pairs", "folds"),
-            *("difference_points", "std_points", "low_points", "high_points"),
-            *("p_value", "p_holm", "p_equivalence", "margin_points", "verdict"),
+            *("data", "dataset", "model", "n_shot"),
+            *_DIFFERENCE_COLUMNS,
         ),
         records=tuple(records),
     )
@@ -157,7 +161,6 @@ def menu_table(
     folds, shots = _folds(rows), _shots(rows)
     cells = {(*key, n): _difference_cell(found.get((*key, n)), folds) for key in keys for n in shots}
     title = table_title(dataset, rows, "every compression minus log-EPS, points of accuracy, mean over paired runs")
-    legend = f"{', '.join(f'{mark} {verdict}' for verdict, mark in MARKS.items())}: see “How to read it”."
     return Table(
         stem=f"table{number}-all",
         title=f"Table {number}, all compressions. {title}",
@@ -166,13 +169,12 @@ def menu_table(
             ((model_name(key[0]), compression_name(key[1])), tuple(cells[(*key, n)] for n in shots)) for key in keys
         ),
         notes=(
-            *_notes(rows, cells.values(), confidence, legend),
+            *_notes(rows, cells.values(), confidence, _LEGEND),
             f"Holm's correction is over all {sum(one.p_value is not None for one in found.values())} comparisons here.",
         ),
         columns=(
-            *("data", "dataset", "model", "n_shot", "compression", "n_pairs", "folds"),
-            *("difference_points", "std_points", "low_points", "high_points"),
-            *("p_value", "p_holm", "p_equivalence", "margin_points", "verdict"),
+            *("data", "dataset", "model", "n_shot", "compression"),
+            *_DIFFERENCE_COLUMNS,
         ),
         records=tuple(
             {
