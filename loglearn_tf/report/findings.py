@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from loglearn_tf.errors import ConfigError
 from loglearn_tf.mel_power import START_ALPHA, START_BETA, MelPower, read_mel_power
@@ -76,9 +77,8 @@ class _Part:
     folder: Path
 
     @cached_property
-    def order(self) -> tuple[str, ...]:
-        """Compressions as the study names them."""
-        return remembered_settings(self.folder).compressions
+    def settings(self) -> Any:
+        return remembered_settings(self.folder)
 
     @cached_property
     def done(self) -> list[Row]:
@@ -87,8 +87,7 @@ class _Part:
         Raises:
             LookupError: If some are not done.
         """
-        settings = remembered_settings(self.folder)
-        state = survey(settings, self.folder, workers=1)
+        state = survey(self.settings, self.folder, workers=1)
         n_done = state.count("done")
         if n_done < len(state.results):
             raise LookupError(f"only {n_done:,} of {len(state.results):,} runs of {self.folder} are done")
@@ -187,7 +186,7 @@ def _table(study: _Study, part: str, model: str, n: str) -> str:
     names = [one.compression for one in of_part.accuracies if (one.model, one.n_shot) == (model, int(n))]
     if not names:
         raise LookupError(f"{part} has no finished run of {model} at n = {n}")
-    order = of_part.order
+    order = of_part.settings.compressions
     lines = ["| Compression | Accuracy | Minus log-EPS, points | p (Holm) | Verdict |", "|---|--:|--:|--:|---|"]
     for name in sorted(set(names), key=lambda name: (name != "logeps", order.index(name))):
         shown = [f"`{name}`", _accuracy(study, part=part, model=model, n=n, compression=name)]
