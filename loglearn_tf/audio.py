@@ -163,14 +163,21 @@ def load_with_origin(path: FilePath, *, sample_rate: int = 44100) -> tuple[Sampl
     if sample_rate < 1:
         raise ValueError(f"`sample_rate` must be a positive integer. Received: sample_rate={sample_rate}.")
     decoded = decode(path)
-    one_channel = decoded.samples.shape[1] == 1
-    waveform: Samples = decoded.samples[:, 0] if one_channel else decoded.samples.mean(axis=1, dtype=np.float32)
+    waveform = _mean_of_channels(decoded.samples)
     if decoded.sample_rate != sample_rate:
         waveform = soxr.resample(waveform, decoded.sample_rate, sample_rate, quality="HQ")
     if not waveform.size:
         reason = f"its {len(decoded.samples)} frames are less than one sample at {sample_rate} Hz"
         raise _error(path, reason, "Use a longer recording.")
     return waveform, decoded.origin
+
+
+def _mean_of_channels(samples: Samples) -> Samples:
+    n_channels = samples.shape[1]
+    if n_channels == 1:
+        return samples[:, 0]
+    # Channel by channel: over an axis as short as this, `samples.mean(axis=1)` takes twenty times as long.
+    return functools.reduce(np.add, samples.T) / np.float32(n_channels)
 
 
 def decode(path: FilePath) -> Decoded:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, command, loglearn, results, short_overrides
 
-# More moments than a quick check needs: LOGLEARN_KILLS=10 make test
+# More moments than a quick check needs: LOGLEARN_KILLS=200 pytest -n 2 --dist=load tests/test_interruptions.py
 N_KILLS = int(os.environ.get("LOGLEARN_KILLS", "3"))
 
 
@@ -60,44 +60,44 @@ def undisturbed(us8k_root, tmp_path_factory) -> Path:
     return home
 
 
-def test_a_killed_job_ends_as_an_undisturbed_one(us8k_root, undisturbed, tmp_path):
-    """kill -9 at random moments of the job, features and training; then the same command again."""
+@pytest.mark.parametrize("kill", range(N_KILLS))
+def test_a_killed_job_ends_as_an_undisturbed_one(us8k_root, undisturbed, tmp_path, kill):
+    """kill -9 at a random moment of the job, features and training; then the same command again."""
     duration_s = float((undisturbed / "seconds").read_text())
     expected = results(undisturbed / "runs" / "us8k")
     assert len(expected) == 8 and {row["status"] for row in expected} == {"done"}
-    moments = random.Random(0)
-    for kill in range(N_KILLS):
-        for attempt in range(5):
-            home = tmp_path / f"kill{kill}_{attempt}"
-            started = time.monotonic()
-            process = subprocess.Popen(job(us8k_root, home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            try:
-                # One kill in every stretch of the job, somewhere in it.
-                process.wait(timeout=duration_s * (kill + moments.random()) / N_KILLS)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                break
-            duration_s = time.monotonic() - started  # shorter than before: the machine has less to do
-        else:
-            pytest.fail("The job was never running any more when it was to be killed.")
-        study = home / "runs" / "us8k"
-        finished = {path: path.stat().st_mtime_ns for path in study.glob("us8k/**/result.json")}
-        again = subprocess.run(job(us8k_root, home), check=True, capture_output=True, text=True)
-        # What was finished is not done again: neither counted among the runs, nor written.
-        n_left = len(expected) - len(finished)
-        assert again.stderr.count(": accuracy ") == n_left
-        assert not finished or f"{len(finished)} of {len(expected)} runs are done already" in again.stderr
-        assert {path: path.stat().st_mtime_ns for path in finished} == finished
-        assert results(study) == expected
-        for row in expected:
-            folder = Path("us8k") / row["model"] / row["compression"] / "n001" / "fold01" / f"run0{row['run']}"
-            assert {path.name for path in (study / folder).iterdir()} == {
-                path.name for path in (undisturbed / "runs/us8k" / folder).iterdir()
-            }
-            for name in ("predictions.csv", "history.csv"):
-                assert (study / folder / name).read_bytes() == (undisturbed / "runs/us8k" / folder / name).read_bytes()
-        assert not (study / ".unfinished").exists() or not list((study / ".unfinished").iterdir())
+    moment = random.Random(kill)
+    for attempt in range(5):
+        home = tmp_path / str(attempt)
+        started = time.monotonic()
+        process = subprocess.Popen(job(us8k_root, home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            # One kill in every stretch of the job, somewhere in it.
+            process.wait(timeout=duration_s * (kill + moment.random()) / N_KILLS)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            break
+        duration_s = time.monotonic() - started  # shorter than before: the machine has less to do
+    else:
+        pytest.fail("The job was never running any more when it was to be killed.")
+    study = home / "runs" / "us8k"
+    finished = {path: path.stat().st_mtime_ns for path in study.glob("us8k/**/result.json")}
+    again = subprocess.run(job(us8k_root, home), check=True, capture_output=True, text=True)
+    # What was finished is not done again: neither counted among the runs, nor written.
+    n_left = len(expected) - len(finished)
+    assert again.stderr.count(": accuracy ") == n_left
+    assert not finished or f"{len(finished)} of {len(expected)} runs are done already" in again.stderr
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert results(study) == expected
+    for row in expected:
+        folder = Path("us8k") / row["model"] / row["compression"] / "n001" / "fold01" / f"run0{row['run']}"
+        assert {path.name for path in (study / folder).iterdir()} == {
+            path.name for path in (undisturbed / "runs/us8k" / folder).iterdir()
+        }
+        for name in ("predictions.csv", "history.csv"):
+            assert (study / folder / name).read_bytes() == (undisturbed / "runs/us8k" / folder / name).read_bytes()
+    assert not (study / ".unfinished").exists() or not list((study / ".unfinished").iterdir())
 
 
 @pytest.mark.parametrize("fault", ["truncated", "overwritten"] if N_KILLS > 3 else ["truncated"])
