@@ -11,7 +11,7 @@ from loglearn_tf.evaluation import accuracy, clip_probabilities
 @pytest.fixture
 def store(array_store):
     rng = np.random.default_rng(0)
-    return array_store([rng.lognormal(-5, 4, (n, 128)) for n in (173, 40, 128, 140)])
+    return array_store([rng.lognormal(-5, 4, (n, 128)) for n in (173, 40, 128, 140, 300)])
 
 
 def by_hand(model: keras.Model, mel: np.ndarray, hop: int) -> np.ndarray:
@@ -44,6 +44,55 @@ def test_long_clips_go_in_stretches(array_store, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(evaluation, "_PATCHES_AT_ONCE", 10)
             np.testing.assert_allclose(clip_probabilities(model, store, store.clips, hop=hop), whole, rtol=1e-5)
+
+
+class TestWhatIsScoredAtOnce:
+    """Memory is bounded: never more patches than allowed, clips of one length side by side, long ones in stretches."""
+
+    @pytest.fixture
+    def scored(self, monkeypatch, array_store):
+        """Frames of clips -> the `(clips, frames)` that were scored, one after the other, at hop 1."""
+        from loglearn_tf import evaluation
+
+        model = build_model("timbre", n_classes=4, seed=3)
+
+        def scored(n_frames: list[int], at_most: int) -> list[tuple[int, int]]:
+            shapes = []
+            logits = evaluation.SlidingScorer.logits
+
+            def recorded(scorer, mels):
+                shapes.append(mels.shape[:2])
+                return logits(scorer, mels)
+
+            store = array_store([np.random.default_rng(0).lognormal(-5, 4, (n, 128)) for n in n_frames])
+            with monkeypatch.context() as patch:
+                patch.setattr(evaluation, "_PATCHES_AT_ONCE", at_most)
+                patch.setattr(evaluation.SlidingScorer, "logits", recorded)
+                clip_probabilities(model, store, store.clips, hop=1)
+            return shapes
+
+        return scored
+
+    def test_short_clips_go_together(self, scored):
+        # Three patches each; three clips are nine patches.
+        assert scored([130] * 8, 10) == [(3, 130), (3, 130), (2, 130)]
+
+    def test_clips_of_other_lengths_go_apart(self, scored):
+        assert scored([130, 129, 100, 130, 128], 100) == [(2, 130), (1, 129), (2, 128)]
+
+    def test_a_long_clip_goes_in_stretches_that_share_what_patches_share(self, scored):
+        # 173 patches: 100, and 73 of the frames from 100 on.
+        assert scored([300, 300], 100) == [(1, 227), (1, 200), (1, 227), (1, 200)]
+
+
+@pytest.mark.parametrize(("hop", "sliding"), [(1, True), (16, True), (17, False)])
+def test_patches_far_apart_are_cut(store, monkeypatch, hop, sliding):
+    from loglearn_tf import evaluation
+
+    asked = []
+    monkeypatch.setattr(evaluation, "sliding_scorer", lambda model, hop: asked.append(hop))
+    clip_probabilities(build_model("timbre", n_classes=4, seed=3), store, store.clips[:1], hop=hop)
+    assert asked == [hop] * sliding
 
 
 def test_averages_probabilities_not_logits(array_store):

@@ -55,6 +55,46 @@ def grid(seed: int, folds: int, runs: int, *, mean=0.0, run_std=0.045, fold_std=
 # ---- Against independent computations -----------------------------------------------------------------------------
 
 
+class TestTheIntervalWithinTheFolds:
+    """What more runs on the same folds could still change."""
+
+    @pytest.mark.parametrize("confidence", [0.95, 0.8])
+    def test_of_two_folds_is_welchs(self, confidence):
+        # The mean of two fold means is half the difference of the one and the negative other.
+        one, other = [0.02, 0.05, 0.01, 0.08, 0.03], [-0.11, 0.04, -0.02]
+        found = compare_one([one, other], confidence=confidence)
+        welch = scipy.stats.ttest_ind(one, np.negative(other), equal_var=False).confidence_interval(confidence)
+        assert (found.low_within, found.high_within) == pytest.approx((welch.low / 2, welch.high / 2))
+
+    def test_of_folds_that_vary_alike_is_that_of_a_linear_model_with_folds(self):
+        # Each fold's deviations from its mean are the same: the degrees of freedom are those of the pooled variance.
+        deviations = np.array([-0.03, 0.01, 0.02, 0.0])
+        found = compare_one([0.1 + deviations, -0.2 + deviations, 0.4 + deviations])
+        pooled = 3 * (deviations**2).sum() / 9
+        half_width = scipy.stats.t(9).ppf(0.975) * math.sqrt(pooled / 12)
+        assert (found.low_within, found.high_within) == pytest.approx((0.1 - half_width, 0.1 + half_width))
+        assert found.low < -0.6 and found.high > 0.8  # folds that differ so say little of others
+
+    def test_covers_the_mean_of_these_folds_as_often_as_it_says(self):
+        rng = np.random.default_rng(1)
+        covered = []
+        for _ in range(400):
+            of_fold = 0.1 * rng.normal(size=(3, 1))
+            found = compare_one(of_fold + rng.normal(size=(3, 4)) * [[0.02], [0.04], [0.08]])
+            covered.append(found.low_within <= of_fold.mean() <= found.high_within)
+        assert 0.92 <= np.mean(covered) <= 0.98
+
+    def test_of_one_fold_is_the_interval(self):
+        found = compare_one(grid(0, 1, 9))
+        assert (found.low_within, found.high_within) == (found.low, found.high)
+
+    @pytest.mark.parametrize("folds", [[[0.1, 0.2], [0.3]], [[0.1, 0.1], [0.2, 0.2]]])
+    def test_needs_runs_that_vary_in_every_fold(self, folds):
+        found = compare_one(folds)
+        assert (found.low_within, found.high_within) == (None, None)
+        assert found.low is not None
+
+
 def test_means_and_deviations_by_hand():
     # Fold 1: +10, +30; fold 2: -10, and a run whose partner failed; fold 3: its only run failed.
     rows = [
@@ -282,14 +322,16 @@ def test_nothing_to_compare():
     failed = [row(None), row(None, compression="logeps")]
     assert compare(failed) == [] and accuracies(failed) == []
     alone = [row(0.5), row(0.5, compression="logeps", run=1), row(0.4, compression="pcen")]
-    assert compare(alone) == []
+    assert compare(alone) == [] and compare(alone, compression="power") == []
+    assert compare(rows_of([[0.1, 0.2]]), compression="power") == []
     assert [cell.compression for cell in accuracies(alone)] == ["logeps", "loglearn", "pcen"]
 
 
 def test_one_pair_says_what_it_can():
     found = compare_one([[0.1]])
     assert found == Comparison(
-        "us8k", "vgg", 1, "loglearn", "logeps", 1, (1,), 0.1, None, None, None, None, None, None, 0.02, "undecided"
+        *("us8k", "vgg", 1, "loglearn", "logeps", 1, (1,), 0.1, None, None, None, None, None, None, None, None),
+        *(0.02, "undecided"),
     )
     assert accuracies([row(0.5)]) == [Accuracy("us8k", "vgg", 1, "loglearn", 1, (1,), 0.5, None, None, None)]
 
@@ -396,7 +438,7 @@ def test_wrong_arguments(arguments, message):
 
 # Accuracies of 100 clips; folds may have different numbers of runs.
 FOLDS = st.lists(st.lists(st.integers(-20, 20), min_size=1, max_size=6), min_size=1, max_size=12)
-NUMBERS = ("mean", "std", "low", "high", "p_value", "p_holm", "p_equivalence")
+NUMBERS = ("mean", "std", "low", "high", "low_within", "high_within", "p_value", "p_holm", "p_equivalence")
 
 
 def numbers(cell: Comparison, names=NUMBERS) -> list[float | None]:
@@ -423,7 +465,7 @@ def test_a_constant_shifts_mean_and_interval(folds, constant):
     (before,) = compare(rows_of(in_points(folds)))
     (after,) = compare(rows_of([[value + constant / 100 for value in runs] for runs in in_points(folds)]))
     assert after.std == before.std if before.std is None else after.std == pytest.approx(before.std, abs=1e-7)
-    for name in ("mean", "low", "high"):
+    for name in ("mean", "low", "high", "low_within", "high_within"):
         value = getattr(before, name)
         assert getattr(after, name) == (None if value is None else pytest.approx(value + constant / 100, abs=1e-7))
 
@@ -440,6 +482,10 @@ def test_swapping_the_sides_mirrors_everything(folds):
     assert (mirrored.low is None) == (found.low is None)
     if found.low is not None:
         assert (mirrored.low, mirrored.high) == (pytest.approx(-found.high), pytest.approx(-found.low))
+    assert (mirrored.low_within is None) == (found.low_within is None)
+    if found.low_within is not None:
+        assert mirrored.low_within == pytest.approx(-found.high_within)
+        assert mirrored.high_within == pytest.approx(-found.low_within)
     assert mirrored.verdict == {"better": "worse", "worse": "better"}.get(found.verdict, found.verdict)
 
 
@@ -452,6 +498,8 @@ def test_every_number_is_possible(folds):
         assert value is None or 0 <= value <= 1
     if cell.low is not None:
         assert math.isfinite(cell.low) and math.isfinite(cell.high) and cell.low <= cell.mean <= cell.high
+    if cell.low_within is not None:
+        assert math.isfinite(cell.high_within) and cell.low_within <= cell.mean <= cell.high_within
     for accuracy in accuracies(rows_of(in_points(folds))):
         assert accuracy.low is None or 0 <= accuracy.low <= accuracy.high <= 1
 
@@ -595,6 +643,7 @@ class TestRank:
             blocks.setdefault(row["fold"], {})[row["compression"]] = row["accuracy"]
         accuracy = np.array([[block[name] for name in names] for block in blocks.values()])
         assert any(len(set(line)) < 3 for line in accuracy)
+        assert ranking.critical_difference == pytest.approx(2.343 * (3 * 4 / 30) ** 0.5, rel=1e-3)  # Demsar, table 5
         n, k = accuracy.shape
         chi_square = scipy.stats.friedmanchisquare(*accuracy.T).statistic
         f = (n - 1) * chi_square / (n * (k - 1) - chi_square)

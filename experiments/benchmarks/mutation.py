@@ -66,7 +66,10 @@ def mutations(source: str) -> list[tuple[str, int]]:
 
 def mutated(source: str, name: str, occurrence: int) -> str | None:
     """The module with the fault; `None` where it is no Python, or nothing that is computed is another."""
-    code = mutate_code(source, cosmic_ray.plugins.get_operator(name)(), occurrence)
+    try:
+        code = mutate_code(source, cosmic_ray.plugins.get_operator(name)(), occurrence)
+    except AttributeError:  # of the exceptions in `except (a.B, C)` it can replace plain names only
+        return None
     try:
         return None if code is None or _computed(code) == _computed(source) else str(code)
     except SyntaxError:  # as of the `*` before keyword-only arguments, taken for a product

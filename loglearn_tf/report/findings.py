@@ -14,7 +14,7 @@ from loglearn_tf.mel_power import START_ALPHA, START_BETA, MelPower, read_mel_po
 from loglearn_tf.progress import format_seconds
 from loglearn_tf.report.names import model_name
 from loglearn_tf.report.run_files import Unreadable, read_traces
-from loglearn_tf.report.tables import MARKS, points
+from loglearn_tf.report.tables import MARKS, p_text, points, points_interval
 from loglearn_tf.results import Row, read_runs
 from loglearn_tf.statistics import Accuracy, Comparison, accuracies, compare, compare_all
 from loglearn_tf.status import remembered_settings, survey
@@ -31,8 +31,9 @@ def fill(template: Path, study_dir: Path) -> str:
     - `difference`: minus log-EPS, or `baseline=...`, in points, with its interval.
     - `verdict`: its verdict, Holm-corrected over all compressions of the part; `p`: its Holm-corrected p. With
       `baseline=...` other than log-EPS, corrected over the cells of the two compressions alone.
-    - `half_width`: of that interval, in points.
-    - `table` (part, model, n): every compression: accuracy, minus log-EPS, p, verdict.
+    - `within`: the interval of `difference` that more runs on the same folds would have.
+    - `half_width`: of the interval, in points; with `over=runs`, of that of `within`.
+    - `table` (part, model, n): every compression: accuracy, minus log-EPS, `within`, p, verdict.
     - `below` (part, `knee=...`): share of all mel power below a knee, in percent; `knee=start` is loglearn's.
     - `moved` (part, compression, model): knee at the end over that at the start: least, median and most of the runs.
     - `values` (part, compression, `name=alpha`): least and most of it at the end.
@@ -160,8 +161,13 @@ def _difference(study: _Study, **asked: str) -> str:
 
 
 def _with_interval(one: Comparison) -> str:
-    interval = "" if one.low is None or one.high is None else f" ({points(one.low)} to {points(one.high)})"
-    return f"{points(one.mean)}{interval}"
+    interval = points_interval(one.low, one.high)
+    return f"{points(one.mean)} ({interval})" if interval else points(one.mean)
+
+
+def _within(study: _Study, **asked: str) -> str:
+    one = study.comparison(**asked)
+    return points_interval(one.low_within, one.high_within) or "none"
 
 
 def _verdict(study: _Study, **asked: str) -> str:
@@ -169,16 +175,15 @@ def _verdict(study: _Study, **asked: str) -> str:
 
 
 def _p(study: _Study, **asked: str) -> str:
-    return _p_value(study.comparison(**asked).p_holm)
+    return p_text(study.comparison(**asked).p_holm) or "none"
 
 
-def _p_value(p: float | None) -> str:
-    return "none" if p is None else "< .001" if p < 0.001 else f"{p:.3f}".lstrip("0")
-
-
-def _half_width(study: _Study, **asked: str) -> str:
+def _half_width(study: _Study, over: str = "folds", **asked: str) -> str:
+    if over not in ("folds", "runs"):
+        raise LookupError(f"intervals are over folds or runs, not over {over}")
     one = study.comparison(**asked)
-    return "none" if one.low is None or one.high is None else f"{50 * (one.high - one.low):.1f}"
+    low, high = (one.low, one.high) if over == "folds" else (one.low_within, one.high_within)
+    return "none" if low is None or high is None else f"{50 * (high - low):.1f}"
 
 
 def _table(study: _Study, part: str, model: str, n: str) -> str:
@@ -187,14 +192,16 @@ def _table(study: _Study, part: str, model: str, n: str) -> str:
     if not names:
         raise LookupError(f"{part} has no finished run of {model} at n = {n}")
     order = of_part.settings.compressions
-    lines = ["| Compression | Accuracy | Minus log-EPS, points | p (Holm) | Verdict |", "|---|--:|--:|--:|---|"]
+    head = ("Compression", "Accuracy", "Minus log-EPS, points", "On these folds", "p (Holm)", "Verdict")
+    lines = [f"| {' | '.join(head)} |", "|---|--:|--:|--:|--:|---|"]
     for name in sorted(set(names), key=lambda name: (name != "logeps", order.index(name))):
         shown = [f"`{name}`", _accuracy(study, part=part, model=model, n=n, compression=name)]
         if name == "logeps":
-            shown += ["", "", "baseline"]
+            shown += ["", "", "", "baseline"]
         else:
             one = study.comparison(part, model, n, name)
-            shown += [_with_interval(one), _p_value(one.p_holm), f"{MARKS[one.verdict]} {one.verdict}"]
+            within = points_interval(one.low_within, one.high_within)
+            shown += [_with_interval(one), within, p_text(one.p_holm), f"{MARKS[one.verdict]} {one.verdict}"]
         lines.append(f"| {' | '.join(shown)} |")
     return "\n".join(lines)
 
@@ -239,7 +246,7 @@ def _best(study: _Study, part: str, model: str, n: str, among: str) -> str:
     best = max(found, key=lambda one: one.mean)
     return (
         f"{best.compression}, {model_name(model)} at n = {n}: {_with_interval(best)} points, "
-        f"p (Holm) {_p_value(best.p_holm)}, {best.verdict}"
+        f"p (Holm) {p_text(best.p_holm)}, {best.verdict}"
     )
 
 
@@ -278,6 +285,7 @@ _WHAT: dict[str, Callable[..., str]] = {
     "difference": _difference,
     "verdict": _verdict,
     "p": _p,
+    "within": _within,
     "half_width": _half_width,
     "table": _table,
     "below": _below,

@@ -28,7 +28,7 @@ from loglearn_tf.report.names import (
     models_in_order,
 )
 from loglearn_tf.report.run_files import Unreadable, folder_of, read_config
-from loglearn_tf.report.tables import MARKS, points
+from loglearn_tf.report.tables import MARKS, p_text, points, points_interval
 from loglearn_tf.report.verdicts import Source, Verdict, how_checked
 from loglearn_tf.results import Row, remarks, table_title
 from loglearn_tf.statistics import Comparison, Ranking
@@ -115,7 +115,7 @@ def findings(source: Source, verdicts: Sequence[Verdict], margin: float) -> list
                     model_name(one.comparison.model),
                     f"{one.comparison.n_shot}",
                     points(one.comparison.mean),
-                    _interval(one.comparison),
+                    points_interval(one.comparison.low, one.comparison.high),
                     f"{MARKS[one.comparison.verdict]} {one.comparison.verdict}",
                     {"for": "for it", "against": "against it", "neither": "neither"}[one.speaks],
                 )
@@ -141,6 +141,7 @@ def all_numbers(summary: str, comparisons: Sequence[Comparison]) -> Grid:
             "Mean",
             "Std",
             "Interval",
+            "On these folds",
             "p",
             "p (Holm)",
             "p (equivalence)",
@@ -155,10 +156,11 @@ def all_numbers(summary: str, comparisons: Sequence[Comparison]) -> Grid:
                 ", ".join(map(str, one.folds)),
                 points(one.mean),
                 "" if one.std is None else f"{100 * one.std:.1f}",
-                _interval(one),
-                _p_value(one.p_value),
-                _p_value(one.p_holm),
-                _p_value(one.p_equivalence),
+                points_interval(one.low, one.high),
+                points_interval(one.low_within, one.high_within),
+                p_text(one.p_value),
+                p_text(one.p_holm),
+                p_text(one.p_equivalence),
                 one.verdict,
             )
             for one in sorted(comparisons, key=lambda one: (order[one.model], one.n_shot, one.compression))
@@ -213,6 +215,8 @@ def how_to_read(margin: float, confidence: float) -> list[Block]:
                 "wide, as they must be. With one fold they are over its runs, and say nothing of other folds. Fewer "
                 "folds than the data set has make a preview: its numbers must not be set beside results over all "
                 "folds.",
+                "Intervals “on these folds” take the folds as all there are: what they leave open, more runs would "
+                "settle. Where the other interval is far wider, more folds are needed. No verdict rests on them.",
                 f"≈ equivalent: two one-sided tests find the difference smaller than {points_}, whether it is "
                 "certain or not. ↑ better, ↓ worse: a signed-rank test over the pairs finds a difference, after "
                 "Holm's correction for the number of cells of the data set, and the interval excludes zero. ? "
@@ -384,16 +388,6 @@ def _failures(rows: Iterable[Row]) -> tuple[tuple[str, ...], ...]:
         others = reasons[_SHOWN:]
         shown.append((f"{len(others):,} more reasons", "", f"{sum(len(group) for _, group in others):,}"))
     return tuple(shown)
-
-
-def _interval(one: Comparison) -> str:
-    return "" if one.low is None or one.high is None else f"{points(one.low)} to {points(one.high)}"
-
-
-def _p_value(value: float | None) -> str:
-    if value is None:
-        return ""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _count(n: int, noun: str) -> str:

@@ -17,6 +17,7 @@ _FEWER_FOLDS = "†"
 # Of `_difference_record`.
 _DIFFERENCE_COLUMNS = (
     *("n_pairs", "folds", "difference_points", "std_points", "low_points", "high_points"),
+    *("low_within_points", "high_within_points"),
     *("p_value", "p_holm", "p_equivalence", "margin_points", "verdict"),
 )
 # As the source numbers its tables: data set -> accuracy, differences.
@@ -247,6 +248,18 @@ def points(fraction: float) -> str:
     return f"{rounded:+.1f}".replace("-", "−") if rounded else "0.0"
 
 
+def points_interval(low: float | None, high: float | None) -> str:
+    """Of a difference of accuracies: `−0.3 to +5.0`; empty where there is none."""
+    return "" if low is None or high is None else f"{points(low)} to {points(high)}"
+
+
+def p_text(p_value: float | None) -> str:
+    """`0.031`; empty where there is none."""
+    if p_value is None:
+        return ""
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
 def _accuracy_cell(one: Accuracy | None, folds: set[int]) -> Cell:
     if one is None:
         return Cell()
@@ -257,9 +270,8 @@ def _accuracy_cell(one: Accuracy | None, folds: set[int]) -> Cell:
 def _difference_cell(one: Comparison | None, folds: set[int]) -> Cell:
     if one is None:
         return Cell()
-    interval = f"{points(one.low)} to {points(one.high)}" if one.low is not None and one.high is not None else ""
     mark = MARKS[one.verdict] + (_FEWER_FOLDS if set(one.folds) < folds else "")
-    return Cell(points(one.mean), mark, interval, one.verdict)
+    return Cell(points(one.mean), mark, points_interval(one.low, one.high), one.verdict)
 
 
 def _accuracy_record(one: Accuracy | None) -> dict[str, Any]:
@@ -285,6 +297,8 @@ def _difference_record(one: Comparison | None) -> dict[str, Any]:
         "std_points": _hundredfold(one.std),
         "low_points": _hundredfold(one.low),
         "high_points": _hundredfold(one.high),
+        "low_within_points": _hundredfold(one.low_within),
+        "high_within_points": _hundredfold(one.high_within),
         "p_value": one.p_value,
         "p_holm": one.p_holm,
         "p_equivalence": one.p_equivalence,

@@ -25,7 +25,7 @@ def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "why"
     for fold, level in ((1, 0.3), (2, 0.4), (3, 0.5)):
         for run in range(4):
-            for name, gain in (("logeps", 0.0), ("loglearn", 0.02 * fold), ("low", 0.10)):
+            for name, gain in (("logeps", 0.0), ("loglearn", 0.02 * fold), ("low", 0.10 + 0.01 * (-1) ** run)):
                 learned = {"alpha": 1000.0 + fold, "beta": 1.3, "knee": 0.002} if name != "logeps" else {}
                 row = run_row(level + gain, compression=name, fold=fold, run=run, **learned)
                 files = {"history.csv": history({"knee": [0.001, 0.001 * (1 + fold)]})} if learned else {}
@@ -74,9 +74,13 @@ def filled(study, tmp_path):
         # Differences of the folds .02, .04, .06.
         (f"difference {PART} compression=loglearn", "+4.0 (−1.0 to +9.0)"),
         (f"half_width {PART} compression=loglearn", "5.0"),
+        # Runs are a point above and below .1: three folds of four, t(9 df) = 2.262, standard error 1 / 3 of a point.
+        (f"within {PART} compression=low", "+9.2 to +10.8"),
+        (f"half_width {PART} compression=low over=runs", "0.8"),
+        (f"within {PART} compression=loglearn", "none"),
         (f"verdict {PART} compression=loglearn", "undecided"),
         (f"difference {PART} compression=low baseline=loglearn", "+6.0 (+1.0 to +11.0)"),
-        (f"best {PART} among=loglearn,low", "low, VGG at n = 1: +10.0 points, p (Holm) .250, undecided"),
+        (f"best {PART} among=loglearn,low", "low, VGG at n = 1: +10.0 points, p (Holm) 0.250, undecided"),
         ("below part=full knee=start", "60 %"),
         ("below part=full knee=1e-9", "0 %"),
         ("moved part=full compression=loglearn model=vgg", "2 to 4, median 3"),
@@ -96,7 +100,8 @@ def test_a_table_of_all_compressions(filled):
     lines = filled(f"{{{{table {PART}}}}}").splitlines()
     assert lines[0].startswith("| Compression | Accuracy | Minus log-EPS")
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["`logeps`", "`low`", "`loglearn`"]
-    assert lines[2] == "| `logeps` | 40.0 % (15.2 to 64.8) |  |  | baseline |"
+    assert lines[2] == "| `logeps` | 40.0 % (15.2 to 64.8) |  |  |  | baseline |"
+    assert " | +9.2 to +10.8 | " in lines[3]
     assert lines[4].startswith("| `loglearn` | 44.0 %") and lines[4].endswith("| ? undecided |")
 
 
@@ -109,6 +114,7 @@ def test_prose_stays_as_it_is(filled):
     ("text", "message"),
     [
         ("\n\n{{acuracy}}", "line 3: {{acuracy}} asks for 'acuracy'. Known: accuracy, difference"),
+        (f"{{{{half_width {PART} compression=low over=clips}}}}", "over folds or runs, not over clips"),
         ("{{n_runs part=third}}", "cannot be filled in: .* has no part third"),
         (f"{{{{accuracy {PART} compression=pcen}}}}", "full has no finished run of vgg pcen at n = 1"),
         ("{{difference part=half model=vgg n=1 compression=loglearn}}", "half has no pair of vgg loglearn and logeps"),

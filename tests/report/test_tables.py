@@ -102,11 +102,13 @@ def test_intervals_of_one_fold_are_not_passed_off_as_more():
 
 
 def test_csv_has_every_number_of_every_cell():
-    cells = [comparison("worse", -0.0561, -0.091, -0.02, folds=(1, 2), p_holm=0.03)]
+    within = {"low_within": -0.07, "high_within": -0.042}
+    cells = [comparison("worse", -0.0561, -0.091, -0.02, folds=(1, 2), p_holm=0.03, **within)]
     first, second, *_ = records(difference_table("us8k", ROWS, cells, confidence=0.95))
     assert first == {
         **{"data": "real", "dataset": "us8k", "model": "vgg", "n_shot": "1", "n_pairs": "12", "folds": "1 2"},
         **{"difference_points": "-5.61", "std_points": "3.0", "low_points": "-9.1", "high_points": "-2.0"},
+        **{"low_within_points": "-7.0", "high_within_points": "-4.2"},
         **{"p_value": "0.01", "p_holm": "0.03", "p_equivalence": "0.5", "margin_points": "2.0", "verdict": "worse"},
     }
     assert second["n_shot"] == "5" and second["difference_points"] == second["verdict"] == ""
