@@ -246,7 +246,8 @@ def _best(study: _Study, part: str, model: str, n: str, among: str) -> str:
     best = max(found, key=lambda one: one.mean)
     return (
         f"{best.compression}, {model_name(model)} at n = {n}: {_with_interval(best)} points, "
-        f"p (Holm) {p_text(best.p_holm)}, {best.verdict}"
+        f"p (Holm) {p_text(best.p_holm)}, {best.verdict}; "
+        f"on these folds {points_interval(best.low_within, best.high_within) or 'no interval'}"
     )
 
 
