@@ -68,8 +68,8 @@ def filled(study, tmp_path):
 @pytest.mark.parametrize(
     ("place", "expected"),
     [
-        # p: of "low" 2 ** -2 by signs, all three folds alike; of "loglearn" by t of the folds' mean ranks, 2.5, 6.5, 10.5:
-        # .107, twice that by Holm.
+        # p: of "low" 2 ** -2 by signs, all three folds alike; of "loglearn" by t of the folds' mean ranks (2.5, 6.5,
+        # 10.5) .107, twice that by Holm.
         # Means over folds .3, .4, .5; t(2 df, 95 %) = 4.303; std of the fold means .1, / sqrt(3).
         (f"accuracy {PART} compression=logeps", "40.0 % (15.2 to 64.8)"),
         # Differences of the folds .02, .04, .06.
