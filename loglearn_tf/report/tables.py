@@ -41,6 +41,9 @@ class Cell:
     tone: str = ""
 
 
+Body = tuple[tuple[tuple[str, ...], tuple[Cell, ...]], ...]
+
+
 @dataclass(frozen=True)
 class Table:
     """One table, ready to be written in any form.
@@ -57,7 +60,7 @@ class Table:
     stem: str
     title: str
     head: tuple[str, ...]
-    body: tuple[tuple[tuple[str, ...], tuple[Cell, ...]], ...]
+    body: Body
     notes: tuple[str, ...]
     columns: tuple[str, ...]
     records: tuple[Mapping[str, Any], ...]
@@ -77,30 +80,18 @@ def accuracy_table(dataset: str, rows: Sequence[Row], accuracies: Iterable[Accur
     """
     number, _ = _NUMBERS[dataset]
     found = {(one.model, one.compression, one.n_shot): one for one in accuracies if one.dataset == dataset}
-    folds, keys, shots = _folds(rows), _row_keys(rows), _shots(rows)
-    cells = {(*key, n): _accuracy_cell(found.get((*key, n)), folds) for key in keys for n in shots}
-    records = [
-        {
-            **_labels(dataset, rows, model, n),
-            "compression": compression,
-            **_accuracy_record(found.get((model, compression, n))),
-        }
-        for model, compression in keys
-        for n in shots
-    ]
+    body, records = _body_and_records(dataset, rows, _row_keys(rows), found, _accuracy_cell, _accuracy_record)
     return Table(
         stem=f"table{number}",
         title=f"Table {number}. {table_title(dataset, rows)}",
-        head=("Network", "Compression", *(f"n = {n}" for n in shots)),
-        body=tuple(
-            ((model_name(key[0]), compression_name(key[1])), tuple(cells[(*key, n)] for n in shots)) for key in keys
-        ),
-        notes=_notes(rows, cells.values(), confidence, "n: training clips per class."),
+        head=("Network", "Compression", *(f"n = {n}" for n in _shots(rows))),
+        body=body,
+        notes=_notes(rows, body, confidence, "n: training clips per class."),
         columns=(
             *("data", "dataset", "model", "compression", "n_shot", "n_runs", "folds"),
             *("accuracy_percent", "std_points", "low_percent", "high_percent"),
         ),
-        records=tuple(records),
+        records=records,
     )
 
 
@@ -117,26 +108,17 @@ def difference_table(
     """
     _, number = _NUMBERS[dataset]
     found = {(one.model, one.n_shot): one for one in comparisons if one.dataset == dataset}
-    folds = _folds(rows)
-    models, shots = models_in_order(row["model"] for row in rows), _shots(rows)
-    cells = {(model, n): _difference_cell(found.get((model, n)), folds) for model in models for n in shots}
-    records = [
-        {**_labels(dataset, rows, model, n), **_difference_record(found.get((model, n)))}
-        for model in models
-        for n in shots
-    ]
+    keys = [(model,) for model in models_in_order(row["model"] for row in rows)]
+    body, records = _body_and_records(dataset, rows, keys, found, _difference_cell, _difference_record)
     title = table_title(dataset, rows, "loglearn minus log-EPS, points of accuracy, mean over paired runs")
     return Table(
         stem=f"table{number}",
         title=f"Table {number}. {title}",
-        head=("Network", *(f"n = {n}" for n in shots)),
-        body=tuple(((model_name(model),), tuple(cells[model, n] for n in shots)) for model in models),
-        notes=_notes(rows, cells.values(), confidence, _LEGEND),
-        columns=(
-            *("data", "dataset", "model", "n_shot"),
-            *_DIFFERENCE_COLUMNS,
-        ),
-        records=tuple(records),
+        head=("Network", *(f"n = {n}" for n in _shots(rows))),
+        body=body,
+        notes=_notes(rows, body, confidence, _LEGEND),
+        columns=("data", "dataset", "model", "n_shot", *_DIFFERENCE_COLUMNS),
+        records=records,
     )
 
 
@@ -159,33 +141,19 @@ def menu_table(
     if {compression for _, compression in keys} <= {"loglearn"}:
         return None
     found = {(one.model, one.compression, one.n_shot): one for one in comparisons if one.dataset == dataset}
-    folds, shots = _folds(rows), _shots(rows)
-    cells = {(*key, n): _difference_cell(found.get((*key, n)), folds) for key in keys for n in shots}
+    body, records = _body_and_records(dataset, rows, keys, found, _difference_cell, _difference_record)
     title = table_title(dataset, rows, "every compression minus log-EPS, points of accuracy, mean over paired runs")
     return Table(
         stem=f"table{number}-all",
         title=f"Table {number}, all compressions. {title}",
-        head=("Network", "Compression", *(f"n = {n}" for n in shots)),
-        body=tuple(
-            ((model_name(key[0]), compression_name(key[1])), tuple(cells[(*key, n)] for n in shots)) for key in keys
-        ),
+        head=("Network", "Compression", *(f"n = {n}" for n in _shots(rows))),
+        body=body,
         notes=(
-            *_notes(rows, cells.values(), confidence, _LEGEND),
+            *_notes(rows, body, confidence, _LEGEND),
             f"Holm's correction is over all {sum(one.p_value is not None for one in found.values())} comparisons here.",
         ),
-        columns=(
-            *("data", "dataset", "model", "n_shot", "compression"),
-            *_DIFFERENCE_COLUMNS,
-        ),
-        records=tuple(
-            {
-                **_labels(dataset, rows, model, n),
-                "compression": compression,
-                **_difference_record(found.get((model, compression, n))),
-            }
-            for model, compression in keys
-            for n in shots
-        ),
+        columns=("data", "dataset", "model", "n_shot", "compression", *_DIFFERENCE_COLUMNS),
+        records=records,
     )
 
 
@@ -260,6 +228,43 @@ def p_text(p_value: float | None) -> str:
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
+def _body_and_records(
+    dataset: str,
+    rows: Sequence[Row],
+    keys: Sequence[tuple[str, ...]],
+    found: Mapping[tuple[Any, ...], Any],
+    cell_of: Callable[[Any, set[int]], Cell],
+    record_of: Callable[[Any], dict[str, Any]],
+) -> tuple[Body, tuple[dict[str, Any], ...]]:
+    """What `Table` holds of the same cells, to be read and in full.
+
+    Args:
+        dataset: Its name.
+        rows: Its runs.
+        keys: Network, or network and compression, of every row of the table.
+        found: What is shown of a key and an n; cells not run are missing.
+        cell_of, record_of: Make a cell and a record of one of them, or of `None`.
+    """
+    folds, shots = _folds(rows), _shots(rows)
+    body = tuple(
+        (
+            (model_name(key[0]), *map(compression_name, key[1:])),
+            tuple(cell_of(found.get((*key, n)), folds) for n in shots),
+        )
+        for key in keys
+    )
+    records = tuple(
+        {
+            **_labels(dataset, rows, key[0], n),
+            **({"compression": key[1]} if len(key) > 1 else {}),
+            **record_of(found.get((*key, n))),
+        }
+        for key in keys
+        for n in shots
+    )
+    return body, records
+
+
 def _accuracy_cell(one: Accuracy | None, folds: set[int]) -> Cell:
     if one is None:
         return Cell()
@@ -313,8 +318,8 @@ def _labels(dataset: str, rows: Sequence[Row], model: str, n_shot: int) -> dict[
     return {"data": data, "dataset": dataset, "model": model, "n_shot": n_shot}
 
 
-def _notes(rows: Sequence[Row], cells: Iterable[Cell], confidence: float, first: str) -> tuple[str, ...]:
-    cells = [cell for cell in cells if cell.number]
+def _notes(rows: Sequence[Row], body: Body, confidence: float, first: str) -> tuple[str, ...]:
+    cells = [cell for _, row in body for cell in row if cell.number]
     notes = [first]
     if any(cell.interval for cell in cells):
         notes.append(f"Below each number its {100 * confidence:g} % interval.")
