@@ -14,7 +14,8 @@ it:
   else: these few columns are computed for each patch, from its border columns of the layer before and from the maps.
 - **Reading.** Where a layer needs the patch as a whole, as `Flatten` does, its columns are put together from left
   border, map and right border, and the remaining layers do what they always do. Global pooling reads only what it
-  needs: it pools over bands once for the clip, then over the columns of every patch.
+  needs: it pools over bands once for the clip, then over the columns of every patch; maxima of all patches at once, as
+  a sliding maximum.
 
 The layers are the model's own, with their own weights. Results are those of cut patches but for the rounding of sums
 in another order.
@@ -313,7 +314,24 @@ def _pool_globally(layer: Any, maps: _Maps, patches: _Patches) -> Any:
         raise _NeedsPatches
     over = _GLOBAL_POOLINGS[type(layer)]
     without_bands = replace(maps, clips=over(maps.clips, axis=2))
+    if over is ops.max:
+        maxima = _sliding_max(without_bands.clips, maps.n_columns)
+        return patches.columns(replace(without_bands, clips=maxima, n_columns=1), 0, 1)[:, 0]
     return over(patches.columns(without_bands, 0, maps.n_columns), axis=1)
+
+
+def _sliding_max(x: Any, n: int) -> Any:
+    """`(rows, columns, channels)` to the maxima over the `n` columns from each on: `(rows, columns - n + 1, channels)`.
+
+    Those over twice as many columns are the larger of two that lie side by side; so log2(n) steps do, and nothing is
+    copied for each patch.
+    """
+    width = 1
+    while 2 * width <= n:
+        x = ops.maximum(x[:, :-width], x[:, width:])
+        width *= 2
+    rest = n - width  # the last two overlap
+    return ops.maximum(x[:, :-rest], x[:, rest:]) if rest else x
 
 
 def _over_columns(layer: Any, x: Any) -> Any:

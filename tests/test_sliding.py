@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from loglearn_tf import LearnableLog, build_model
 from loglearn_tf.layers import BatchNormalization, Log
-from loglearn_tf.sliding import sliding_scorer
+from loglearn_tf.sliding import _sliding_max, sliding_scorer
 
 
 def randomise(model):
@@ -55,6 +55,13 @@ def test_the_networks_of_the_experiment(name, kwargs, n_clips, n_frames):
     model = randomise(build_model(name, n_classes=4, seed=1, **kwargs))
     for hop in (1, 4):
         assert_same(model, power(n_clips, n_frames, 128), hop)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 7, 8, 9, 30])
+def test_maxima_over_the_columns_of_every_patch(n):
+    x = np.random.default_rng(0).normal(size=(3, 30, 2)).astype("float32")
+    expected = np.lib.stride_tricks.sliding_window_view(x, n, axis=1).max(axis=-1)
+    np.testing.assert_array_equal(_sliding_max(x, n), expected)
 
 
 def test_weights_that_changed_and_other_lengths_need_no_other_scorer():
