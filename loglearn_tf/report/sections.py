@@ -141,10 +141,10 @@ def all_numbers(summary: str, comparisons: Sequence[Comparison]) -> Grid:
             "Mean",
             "Std",
             "Interval",
-            "On these folds",
+            "On these\u00a0folds",
             "p",
             "p (Holm)",
-            "p (equivalence)",
+            "p (equiv.)",
             "Verdict",
         ),
         tuple(
