@@ -72,7 +72,7 @@ def training_patches(
         return tf.ensure_shape(tf.gather(frames, rows), (None, patch_frames, mels[0].shape[1])), labels
 
     epochs = tf.data.Dataset.from_tensor_slices((starts, order))
-    return epochs.flat_map(batches_of_epoch).map(cut).prefetch(2)
+    return _read_ahead(epochs.flat_map(batches_of_epoch).map(cut))
 
 
 def evaluation_patches(
@@ -108,7 +108,16 @@ def evaluation_patches(
     n_mels = store.mel(clips[0]).shape[1]
     signature = (tf.TensorSpec((None, n_mels), tf.float32), tf.TensorSpec((), tf.int32))
     whole_clips = tf.data.Dataset.from_generator(read, output_signature=signature)
-    return whole_clips.flat_map(cut).batch(batch_size).prefetch(2)
+    return _read_ahead(whole_clips.flat_map(cut).batch(batch_size))
+
+
+def _read_ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """The next two batches are made while one is used."""
+    options = tf.data.Options()
+    # There is nothing to tune. And an iterator that tunes itself can only end when its tuner wakes, 10 ms, 20 ms, 40 ms,
+    # ... after it woke before: training was followed by a wait of up to its own length.
+    options.autotune.enabled = False
+    return batches.prefetch(2).with_options(options)
 
 
 def cut_patches(mel: Any, *, patch_frames: int = PATCH_FRAMES, patch_hop: int = 42) -> tf.Tensor:
@@ -249,6 +258,6 @@ def episodes(
     return Episodes(
         support=frames.numpy()[rows],
         support_labels=np.array(support_labels, np.int32),
-        queries=queries.map(cut).prefetch(2),
+        queries=_read_ahead(queries.map(cut)),
         updates_per_epoch=updates,
     )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from loglearn_tf.pipeline import cut_patches, evaluation_patches, tile, training_patches
+from loglearn_tf.pipeline import cut_patches, episodes, evaluation_patches, tile, training_patches
 
 
 def numbered(clip: int, n_frames: int, n_mels: int = 128) -> np.ndarray:
@@ -49,6 +49,17 @@ def test_every_epoch_holds_every_clip_once(store):
             if clip == 4:
                 starts.add(frames[0])
     assert len(starts) > 20 and len(orders) > 15  # new patches and a new order each epoch
+
+
+def test_nothing_is_tuned(store):
+    """An iterator that tunes itself ends only when its tuner wakes, which may be half a minute later."""
+    drawn = episodes(store, store.clips, n_support=1, n_query=1, patch_hop=42, overlap=True, seed=0)
+    for patches in (
+        training_patches(store, store.clips, n_epochs=2, batch_size=2, seed=0),
+        evaluation_patches(store, store.clips, hop=1, batch_size=2),
+        drawn.queries,
+    ):
+        assert patches.options().autotune.enabled is False
 
 
 def test_every_start_is_equally_likely(store):
