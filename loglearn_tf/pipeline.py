@@ -114,8 +114,8 @@ def evaluation_patches(
 def _read_ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
     """The next two batches are made while one is used."""
     options = tf.data.Options()
-    # There is nothing to tune. And an iterator that tunes itself can only end when its tuner wakes, 10 ms, 20 ms, 40 ms,
-    # ... after it woke before: training was followed by a wait of up to its own length.
+    # There is nothing to tune. And an iterator that tunes itself can only end when its tuner wakes, which it does after
+    # 10 ms, 20 ms, 40 ms and so on: training was followed by a wait of up to its own length.
     options.autotune.enabled = False
     return batches.prefetch(2).with_options(options)
 
