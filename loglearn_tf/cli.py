@@ -192,13 +192,14 @@ def _run_study(settings: Settings, dataset: DataSet) -> int:
     done, to_do = split_done(study_dir, specs, run_identity(settings, dataset))
     if done:
         print(f"{len(done):,} of {len(specs):,} runs are done already.", file=sys.stderr)
+    # Also where all is done: with other settings, this is another grid.
+    remember_settings(settings)
     if to_do:
         from loglearn_tf.executors import run_all
         from loglearn_tf.worker import Work
 
         store = _build_store(settings, dataset)
         work = Work(settings, dataset, store.folder)
-        remember_settings(settings)
         _write_mel_power(settings, dataset, store)
         with Progress("Runs", len(to_do), every_step=True, unit="runs") as progress:
 
