@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT, command, loglearn, results, short_overrides
 
 # More moments than a quick check needs: LOGLEARN_KILLS=200 pytest -n 2 --dist=load tests/test_interruptions.py
-N_KILLS = int(os.environ.get("LOGLEARN_KILLS", "3"))
+N_KILLS = int(os.environ.get("LOGLEARN_KILLS", "2"))
 
 
 def test_ctrl_c_ends_at_once_and_says_how_to_go_on(us8k_root, us8k_store, tmp_path):
