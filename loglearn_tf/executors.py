@@ -181,7 +181,9 @@ def _serve(connection: Connection, work: Work, number: int, parent: int) -> None
         try:
             spec = connection.recv()
         except EOFError:
-            return
+            # The driver has written all that this process found. TensorFlow would take a second and more to be taken
+            # apart, and the study would wait for it.
+            os._exit(0)
         connection.send(worker.perform(spec))
 
 

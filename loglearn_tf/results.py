@@ -33,7 +33,7 @@ COLUMNS = (
     "eval_seconds",
     "status",
 )
-_CELL = COLUMNS[:6]
+_KEY = COLUMNS[:6]
 # With the number of folds, where it is always the same.
 _TITLES = {"us8k": ("UrbanSound8K", 10), "tut": ("TUT Acoustic Scenes 2017", 1), "folder": ("Own recordings", None)}
 # Unfinished run folders; on the same file system, so that a rename makes them appear.
@@ -163,7 +163,12 @@ def read_runs(study_dir: Path) -> list[Row]:
                         f"{path.parent} was made with other settings than {other.parent}: {'; '.join(changed[:3])}. "
                         "One table must not mix them: move one of the two into the folder of another study."
                     )
-    return sorted((row for _, row in found), key=lambda row: tuple(row[column] for column in _CELL))
+    return sorted((row for _, row in found), key=key_of)
+
+
+def key_of(row: Row) -> tuple[Any, ...]:
+    """What tells a run from all others of its study, as `RunSpec.key`."""
+    return tuple(row[column] for column in _KEY)
 
 
 def result_files(study_dir: Path) -> Iterator[Path]:
@@ -197,7 +202,7 @@ def format_tables(rows: Sequence[Row]) -> str:
 def _format_table(dataset: str, rows: Sequence[Row]) -> str:
     done = [row for row in rows if row["status"] == "done"]
     shots = sorted({row["n_shot"] for row in rows})
-    accuracy = {tuple(row[column] for column in _CELL[1:]): row["accuracy"] for row in done}
+    accuracy = {tuple(row[column] for column in _KEY[1:]): row["accuracy"] for row in done}
 
     lines = [["model", "compression", *(f"n={n}" for n in shots)]]
     for model in sorted({row["model"] for row in rows}):

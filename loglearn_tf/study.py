@@ -41,6 +41,11 @@ class RunSpec:
         cell = Path(self.dataset) / self.model / self.compression
         return cell / f"n{self.n_shot:03d}" / f"fold{self.fold:02d}" / f"run{self.run:02d}"
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells it from all other runs of the study; `loglearn_tf.results.key_of` is that of a finished one."""
+        return self.dataset, self.model, self.compression, self.n_shot, self.fold, self.run
+
     def seed_for(self, purpose: str) -> int:
         """The seed of `"weights"` or `"patches"`: the same for every compression."""
         # Patches are also the same for every network; weights need not be.

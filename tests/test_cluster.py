@@ -94,11 +94,11 @@ def accuracies(study: Path) -> dict[tuple[str, ...], str]:
         }
 
 
-def test_forty_runs_survive_the_death_of_a_node(cluster, us8k_root, tmp_path):
+def test_forty_runs_survive_the_death_of_a_node(cluster, us8k_root, us8k_store, tmp_path):
     address, second = cluster
-    grid = ["models=[timbre]", "runs=20"]
+    grid = [f"features.store_dir={us8k_store.folder.parent}", "models=[timbre]", "runs=20"]
     here, there = tmp_path / "here", tmp_path / "there"
-    assert main(["run", US8K, *short_overrides(us8k_root, here), *grid]) == 0
+    assert main(["run", US8K, *short_overrides(us8k_root, here), *grid, "workers=1"]) == 0
     # The nodes do not see `features.store_dir`: they are sent the store.
     overrides = [*short_overrides(us8k_root, there), *grid, f"ray={{address: '{address}', ship_store: true}}"]
     with (tmp_path / "log").open("w+") as log:

@@ -15,7 +15,7 @@ from loglearn_tf.progress import format_seconds
 from loglearn_tf.report.names import model_name
 from loglearn_tf.report.run_files import Unreadable, read_traces
 from loglearn_tf.report.tables import MARKS, p_text, points, points_interval
-from loglearn_tf.results import Row, read_runs
+from loglearn_tf.results import Row, key_of, read_runs
 from loglearn_tf.statistics import Accuracy, Comparison, accuracies, compare, compare_all
 from loglearn_tf.status import remembered_settings, survey
 
@@ -83,7 +83,7 @@ class _Part:
 
     @cached_property
     def done(self) -> list[Row]:
-        """All runs of the part.
+        """All runs of the part's grid; others in its folder, of an earlier and larger grid, are not of these findings.
 
         Raises:
             LookupError: If some are not done.
@@ -92,7 +92,8 @@ class _Part:
         n_done = state.count("done")
         if n_done < len(state.results):
             raise LookupError(f"only {n_done:,} of {len(state.results):,} runs of {self.folder} are done")
-        return read_runs(self.folder)
+        planned = {spec.key for spec in state.results}
+        return [row for row in read_runs(self.folder) if key_of(row) in planned]
 
     @property
     def remark(self) -> str:

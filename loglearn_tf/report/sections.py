@@ -30,7 +30,7 @@ from loglearn_tf.report.names import (
 from loglearn_tf.report.run_files import Unreadable, folder_of, read_config
 from loglearn_tf.report.tables import MARKS, p_text, points, points_interval
 from loglearn_tf.report.verdicts import Source, Verdict, how_checked
-from loglearn_tf.results import Row, remarks, table_title
+from loglearn_tf.results import Row, key_of, remarks, table_title
 from loglearn_tf.statistics import Comparison, Ranking
 from loglearn_tf.status import last_line, remembered_settings
 from loglearn_tf.study import plan_runs
@@ -334,11 +334,7 @@ def _planned(study_dir: Path) -> set[tuple[object, ...]] | None:
         specs = plan_runs(remembered_settings(study_dir))
     except ConfigError:
         return None
-    return {(spec.dataset, spec.model, spec.compression, spec.n_shot, spec.fold, spec.run) for spec in specs}
-
-
-def _cell(row: Row) -> tuple[object, ...]:
-    return tuple(row[name] for name in ("dataset", "model", "compression", "n_shot", "fold", "run"))
+    return {spec.key for spec in specs}
 
 
 def _grid(rows: Sequence[Row], planned: set[tuple[object, ...]]) -> tuple[tuple[str, ...], ...]:
@@ -346,11 +342,11 @@ def _grid(rows: Sequence[Row], planned: set[tuple[object, ...]]) -> tuple[tuple[
     counts: dict[tuple[object, ...], Counter[str]] = {}
     found = set()
     for row in rows:
-        cell = _cell(row)
-        found.add(cell)
-        counts.setdefault(cell[1:4], Counter())[row["status"]] += 1
-    for cell in planned - found:
-        counts.setdefault(cell[1:4], Counter())["not run"] += 1
+        key = key_of(row)
+        found.add(key)
+        counts.setdefault(key[1:4], Counter())[row["status"]] += 1
+    for key in planned - found:
+        counts.setdefault(key[1:4], Counter())["not run"] += 1
     models = models_in_order(str(kind[0]) for kind in counts)
     compressions = compressions_in_order(str(kind[1]) for kind in counts)
     return tuple(
@@ -371,7 +367,7 @@ def _without_partner(rows: Iterable[Row]) -> int:
     sides: dict[tuple[object, ...], set[str]] = {}
     for row in rows:
         if row["status"] == "done" and row["compression"] in ("loglearn", "logeps"):
-            dataset, model, compression, *rest = _cell(row)
+            dataset, model, compression, *rest = key_of(row)
             sides.setdefault((dataset, model, *rest), set()).add(str(compression))
     return sum(len(found) == 1 for found in sides.values())
 

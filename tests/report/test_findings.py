@@ -31,6 +31,7 @@ def study(tmp_path_factory):
                 files = {"history.csv": history({"knee": [0.001, 0.001 * (1 + fold)]})} if learned else {}
                 write(folder / "full", {**row, **learned}, files)
     write(folder / "half", run_row(0.25))
+    write(folder / "half", run_row(0.95, run=1))  # of an earlier and larger grid
     shots = {"models": "vgg", "n_shot": 1, "compressions": ["logeps", "low", "loglearn"]}
     grids = {
         "full": {**shots, "folds": [1, 2, 3], "runs": 4},
@@ -94,6 +95,8 @@ def filled(study, tmp_path):
         ("moved part=full compression=loglearn model=vgg", "2 to 4, median 3"),
         ("values part=full compression=loglearn name=alpha", "1001 to 1003"),
         ("n_runs part=full", "36"),
+        ("n_runs part=half", "1"),
+        ("accuracy part=half model=vgg n=1 compression=loglearn", "25.0 %"),
         ("clips part=full", "3 test folds (1, 2, 3), 2 classes"),
         ("time part=full", "1 h 12 min"),
         ("commit part=full", "1bd366c" * 5),
