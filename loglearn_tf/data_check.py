@@ -1,6 +1,5 @@
 """A whole data set gone through, clip by clip: what is missing, unreadable, silent, doubled, or not as listed."""
 
-import csv
 import hashlib
 import itertools
 import re
@@ -15,7 +14,7 @@ import numpy as np
 
 from loglearn_tf.audio import A_LAW, FLOAT, GSM, IMA_ADPCM, MS_ADPCM, MU_LAW, PCM, Decoded, Origin, decode
 from loglearn_tf.datasets import DataSet, load_dataset
-from loglearn_tf.datasets.clips import SUFFIXES, Clip
+from loglearn_tf.datasets.clips import SUFFIXES, Clip, read_rows
 from loglearn_tf.datasets.folder import load_folder
 from loglearn_tf.errors import AudioError, MissingDataError, NotFiniteError
 from loglearn_tf.files import write_bytes
@@ -186,12 +185,12 @@ def _listed_seconds(dataset: DataSet) -> dict[str, float]:
     """Clip -> what the metadata says that it lasts."""
     found = {}
     if dataset.name == "us8k":
-        with (dataset.root / "metadata" / "UrbanSound8K.csv").open(encoding="utf-8-sig", newline="") as file:
-            for row in csv.DictReader(file):
-                try:
-                    found[row["slice_file_name"]] = float(row["end"]) - float(row["start"])
-                except (KeyError, TypeError, ValueError):
-                    pass  # columns that nothing else needs
+        metadata = dataset.root / "metadata" / "UrbanSound8K.csv"
+        for _, row in read_rows(metadata, (), lacking="", remedy="Restore the official file."):
+            try:
+                found[row["slice_file_name"]] = float(row["end"]) - float(row["start"])
+            except (KeyError, TypeError, ValueError):
+                pass  # columns that nothing else needs
     elif dataset.name == "tut" and not dataset.synthetic:
         # Names are those of the recording and its seconds: b020_90_100.wav.
         for clip in dataset.clips:
