@@ -133,7 +133,9 @@ def explain(power: MelPower, *, alpha: float, beta: float) -> list[str]:
     low, high = power.quantile(0.05), power.quantile(0.95)
     return [
         "Batch normalisation follows the compression and takes away any constant, and ln(alpha X + beta) = ln(alpha) + "
-        "ln(X + beta / alpha): of alpha and beta only their ratio, the knee beta / alpha, can matter to the network.",
+        "ln(X + beta / alpha): of alpha and beta only their ratio, the knee beta / alpha, can matter in training. At "
+        "test moving averages stand in for the batch's own: after few updates, as at small n, they hold some of what "
+        "they began with, and ln(alpha) shifts what the network sees.",
         "Mel power X well below the knee becomes one constant; well above it, the curve is a plain logarithm.",
         f"Here 90 % of all bins lie between {low:.1e} and {high:.1e}, {full_db:.0f} dB apart after log-EPS.",
         f"With alpha = {alpha:.6g} and beta = {beta:.6g} the knee is {knee:.3g}: {100 * below:.0f} % of all bins lie "

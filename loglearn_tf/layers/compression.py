@@ -246,9 +246,10 @@ class LearnableLog(_Adaptable):
     pre-gates are the only weights. Natural logarithm.
 
     Where batch normalisation follows, `log(alpha * mel + beta) = log(alpha) + log(mel + knee)` with
-    `knee = beta / alpha`: the constant is normalised away, and only the knee can matter. Mel power
-    well below the knee is flattened to a constant, power well above it is compressed as by a
-    plain logarithm.
+    `knee = beta / alpha`: the constant is normalised away, and only the knee can matter in training, and at test once
+    the moving averages have settled (after 200 updates with a momentum of 0.99, 13 % of them is what they began with,
+    and `log(alpha)` shifts what the network sees). Mel power well below the knee is flattened to a constant, power well
+    above it is compressed as by a plain logarithm.
 
     How fast the knee can be learned follows from that. With `g` the gradient of the loss with respect to the knee,
     the gradients of the pre-gates `a` and `b` are `-knee * g` and `knee * g * r`, with
