@@ -14,6 +14,13 @@ from loglearn_tf.errors import ModelError
 from loglearn_tf.layers import MeanOverPatches, MelSpectrogram
 
 _SAVE = "A run keeps its model with `save_models=true`; `clip_classifier` makes one of your own network."
+# A description of a thousand layers is about a megabyte.
+_MAX_CONFIG_BYTES = 16 << 20
+# What these do is Python code in the file, or lies in another one. Safe mode refuses most of it, too, but a program can
+# switch that off (`keras.config.enable_unsafe_deserialization`), for whatever it loads. No list of what may be loaded:
+# layers of one's own, once registered, may have any name.
+_CODE = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "__lambda__")
+_LOADED = "Layers of Keras, of this package and those that the program has registered are loaded, and no Python code."
 # Mel power at which `describe` shows the curve: from silence to a loud tone.
 _SHOWN_POWER = 10.0 ** np.arange(-10, 5)
 
@@ -22,17 +29,26 @@ def load_model(path: str | Path) -> keras.Model:
     """Loads a `.keras` file, or that of a run's folder, with Keras' safe mode on.
 
     Raises:
-        ModelError: If there is no such file, it is no Keras model, or it holds code (a lambda, a pickled object) or
-            layers of packages that are not imported.
+        ModelError: If there is no such file, it is no Keras model, its parts are compressed, it holds code (a lambda, a
+            pickled object) or layers that are neither Keras' nor registered.
     """
     file = Path(path) / "model.keras" if Path(path).is_dir() else Path(path)
     if not file.is_file():
         raise ModelError(f"There is no model {file}. Name a .keras file or a run's folder that has one. {_SAVE}")
+    # Keras goes by the name: a file can be both a zip and HDF5, which it would read without what is checked here.
+    if not file.name.endswith(".keras"):
+        raise ModelError(
+            f"A model's file must have a name that ends in `.keras`. Received: {file}. Rename it if it is one. {_SAVE}"
+        )
     try:
         with zipfile.ZipFile(file) as archive:
-            json.loads(archive.read("config.json"))
+            _check_sizes(file, archive)
+            config = json.loads(archive.read("config.json"))
+    except ModelError:
+        raise
     except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, OSError, RuntimeError) as error:
         raise ModelError(f"{file} is no model saved by Keras 3: {error}. {_SAVE}") from error
+    _check_has_no_code(file, config)
     try:
         return keras.models.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises TypeError, ValueError, KeyError, ... of its own and of the layers
@@ -40,9 +56,45 @@ def load_model(path: str | Path) -> keras.Model:
         while error.__context__ is not None:
             error = error.__context__  # type: ignore[assignment]
         reason = str(error).strip().split("\n")[0][:300]
+        raise ModelError(f"{file} cannot be loaded: {reason} {_LOADED}") from error
+
+
+def _check_sizes(file: Path, archive: zipfile.ZipFile) -> None:
+    """Before anything is read: a compressed part can be a thousand times as large as the file."""
+    parts = archive.infolist()
+    for part in parts:
+        if part.compress_type != zipfile.ZIP_STORED or part.file_size != part.compress_size:
+            raise ModelError(
+                f"{file} must hold its parts uncompressed, as Keras saves them. Received: {part.filename}, "
+                f"{part.file_size:,} bytes packed as {part.compress_size:,}. Save it anew, or pack it by `zip -0`."
+            )
+    n_bytes, size = sum(part.file_size for part in parts), file.stat().st_size
+    if n_bytes > size:
+        raise ModelError(f"{file} must hold parts side by side. Received: {n_bytes:,} bytes in {size:,}. {_SAVE}")
+    n_bytes = archive.getinfo("config.json").file_size
+    if n_bytes > _MAX_CONFIG_BYTES:
         raise ModelError(
-            f"{file} cannot be loaded: {reason} Only layers of Keras and of this package load, and no Python code."
-        ) from error
+            f"{file}: `config.json` must have at most {_MAX_CONFIG_BYTES:,} bytes. Received: {n_bytes:,}. {_SAVE}"
+        )
+
+
+def _check_has_no_code(file: Path, config: Any) -> None:
+    left = [config]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            # Keras looks a name up below a module: `layers.Lambda` below `keras` is one, too.
+            kind = str(value.get("class_name")).rpartition(".")[2]
+            if kind in _CODE:
+                inner = value.get("config")
+                named = f" named {inner['name']!r}" if isinstance(inner, dict) and "name" in inner else ""
+                raise ModelError(
+                    f"{file} cannot be loaded: it has a `{kind}`{named}, which can run any code. {_LOADED} Make it a "
+                    "layer with `@keras.saving.register_keras_serializable()`."
+                )
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
 
 
 def front_end_of(model: keras.Model, where: str | Path = "the model") -> MelSpectrogram:
