@@ -1,6 +1,7 @@
 """Archives are looked through before they are unpacked: only plain files below their own folder ever are."""
 
 import gzip
+import lzma
 import stat
 import tarfile
 import zipfile
@@ -11,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
-from loglearn_tf.errors import DataError
+from loglearn_tf.errors import DataError, LoglearnError
 from loglearn_tf.files import storage
 
 _CHUNK_BYTES = 1 << 20
+# Ten times those of UrbanSound8K. Each takes memory, a file and time, however empty.
+_MOST_ENTRIES = 100_000
+_NOT_UNPACKED = "It is not unpacked. Get the official file, which data/README.md describes."
 
 
 @dataclass(frozen=True)
@@ -40,13 +44,15 @@ def list_files(archive: Path) -> Iterator[Entry]:
     Yields while it reads, since a hostile archive has no end: bound the sum of `n_bytes`.
 
     Raises:
-        DataError: If it is damaged, or holds anything that is neither a plain file nor a folder, as links are, or a
-            path that would lead out of the folder it is unpacked into, on whatever system.
+        DataError: If it is damaged, or holds anything that is neither a plain file nor a folder, as links are, a path
+            that would lead out of the folder it is unpacked into, on whatever system, or more files and folders than
+            any data set here.
     """
     with _readable(archive):
         if _is_zip(archive):
             with zipfile.ZipFile(archive) as opened:
-                for info in opened.infolist():
+                for at, info in enumerate(opened.infolist()):
+                    _check_count(archive, at + 1)
                     # `filename` may have been made fit for this system.
                     path = _safe_path(archive, info.orig_filename)
                     kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where no Unix made it
@@ -58,10 +64,11 @@ def list_files(archive: Path) -> Iterator[Entry]:
             return
         with (
             archive.open("rb") as compressed,
-            gzip.open(compressed) as content,
+            _Headers(fileobj=compressed, mode="rb") as content,
             tarfile.open(fileobj=content, mode="r:") as tar,
         ):
-            for member in tar:
+            for at, member in enumerate(tar):
+                _check_count(archive, at + 1)
                 path = _safe_path(archive, member.name)
                 # Sparse files take less room in the archive than they declare, by whatever factor.
                 is_plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse()
@@ -90,11 +97,11 @@ def unpack(archive: Path, entries: Iterable[Entry], folder: Path, *, on_bytes: C
     with _readable(archive), _opened(archive) as open_member:
         for entry in entries:
             target = folder.joinpath(*entry.path.parts)
-            with storage(target), _readable(archive), open_member(entry) as source:
+            with open_member(entry) as source, storage(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with target.open("wb") as file:
                     left = entry.n_bytes
-                    while left and (chunk := source.read(min(_CHUNK_BYTES, left))):
+                    while left and (chunk := _read(archive, source, min(_CHUNK_BYTES, left))):
                         left -= len(chunk)
                         file.write(chunk)
                         on_bytes(len(chunk))
@@ -125,6 +132,28 @@ def _is_zip(archive: Path) -> bool:
     return archive.suffix == ".zip"
 
 
+class _Headers(gzip.GzipFile):
+    """A tar whose files are passed over; what lies between them is read in one go, however long it says it is."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > _CHUNK_BYTES:
+            raise tarfile.ReadError(f"it has a header of {size:,} bytes")
+        return super().read(size)
+
+
+def _read(archive: Path, source: IO[bytes], n_bytes: int) -> bytes:
+    # Here, or what the system says of a damaged archive would pass for an error of the file that is written.
+    with _readable(archive):
+        return source.read(n_bytes)
+
+
+def _check_count(archive: Path, n_entries: int) -> None:
+    if n_entries > _MOST_ENTRIES:
+        raise DataError(
+            f"{archive} must hold at most {_MOST_ENTRIES:,} files and folders. Received: more. {_NOT_UNPACKED}"
+        )
+
+
 def _safe_path(archive: Path, name: str) -> PurePosixPath:
     path = PurePosixPath(name)
     # Backslashes and colons are harmless here, but separate folders and name drives elsewhere; no official name has
@@ -135,22 +164,23 @@ def _safe_path(archive: Path, name: str) -> PurePosixPath:
 
 
 def _refuse(what: str | Path, rule: str, name: str) -> DataError:
-    return DataError(
-        f"{what} must hold {rule}. Received: {name!r}. It is not unpacked. Get the official file, which "
-        "data/README.md describes."
-    )
+    return DataError(f"{what} must hold {rule}. Received: {name!r}. {_NOT_UNPACKED}")
 
 
 @contextmanager
 def _readable(archive: Path) -> Iterator[None]:
     try:
         yield
+    except LoglearnError:
+        raise
     except (
         tarfile.TarError,
         zipfile.BadZipFile,
-        gzip.BadGzipFile,
         zlib.error,
+        lzma.LZMAError,
         EOFError,
-        NotImplementedError,  # a kind of compression
+        OSError,  # of gzip and bz2, too
+        ValueError,  # a name that is not UTF-8; a number in a header that is none
+        RuntimeError,  # a kind of compression; headers of headers of headers
     ) as error:
         raise DataError(f"{archive} cannot be unpacked: {error}. Get the official file anew.") from error
