@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TextIO
 
 from loglearn_tf.errors import ConfigError, DataError, MissingDataError
 
@@ -19,6 +20,10 @@ SYNTHETIC_MARKER = "SYNTHETIC.txt"
 _SHOWN = 5
 # A metadata file with more rows than this is not read to its end: a hundred times the largest data set here.
 MOST_CLIPS = 1_000_000
+LAST_FOLD = 999_999_999  # of those that a CSV file names
+# Nor one with a longer row, in characters, with the empty lines before it: it may be one line without end.
+_LONGEST_ROW = 100_000
+_LONGEST_SHOWN = 300  # characters of what was received, in a message
 _CHECKED_BYTES = 4096
 
 
@@ -32,7 +37,8 @@ class Clip:
         label: Index into the data set's classes.
         fold: UrbanSound8K's folder, 1-10; for TUT 0 is the development, 1 the evaluation set; else from 1.
         n_bytes: Size of the file.
-        checksum: CRC of some bytes from its middle; with the size it tells cheaply that a sound was replaced.
+        checksum: CRC of some bytes from its beginning, middle and end; with the size it tells cheaply that a sound was
+            replaced, or its header corrected.
     """
 
     clip_id: str
@@ -116,7 +122,7 @@ def check_clips(dataset: DataSet, *, metadata: Path, allow_missing: bool) -> Dat
         raise DataError(f"No clips are listed in {metadata}. Restore the official file.")
     clip_id, count = Counter(clip.clip_id for clip in dataset.clips).most_common(1)[0]
     if count > 1:
-        raise DataError(f"Clip {clip_id} is listed {count} times in {metadata}. {restore}.")
+        raise DataError(f"Clip {printable(clip_id)} is listed {count} times in {metadata}. {restore}.")
     clips = tuple(sorted(dataset.clips, key=lambda clip: clip.clip_id))
     listings = {folder: _listing(folder) for folder in {clip.path.parent for clip in clips}}
     missing = tuple(clip.clip_id for clip in clips if clip.path.name not in listings[clip.path.parent])
@@ -151,19 +157,69 @@ def read_rows(path: Path, columns: Sequence[str], *, lacking: str, remedy: str) 
         remedy: What to do where it is no CSV file.
 
     Raises:
-        DataError: If a column is lacking, it is no CSV file in UTF-8, or has too many rows.
+        DataError: If a column is lacking or there twice, it is no CSV file in UTF-8, or has too many rows, or one that
+            is too long.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            absent = [column for column in columns if column not in (rows.fieldnames or ())]
-            if absent:
-                raise DataError(f"{path} lacks the column `{absent[0]}`; its columns are {rows.fieldnames}. {lacking}")
+            lines = _Lines(file, path)
+            rows = csv.DictReader(lines)
+            names = list(rows.fieldnames or ())
+            for column in columns:
+                if names.count(column) != 1:
+                    fault = f"names `{column}` twice" if column in names else f"lacks the column `{column}`"
+                    raise DataError(f"{path} {fault}; its columns are {shown(rows.fieldnames)}. {lacking}")
             for n_rows, row in enumerate(rows, start=1):
                 check_count(n_rows, path)
+                lines.begin_row()
                 yield f"{path}, line {rows.line_num}", row
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is not a CSV file in UTF-8: {error}. {remedy}") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}. {remedy}") from error
+
+
+def read_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """The lines of a text file that are not empty, each with where it stands, as errors say it.
+
+    Raises:
+        DataError: If it is no text in UTF-8, or has too many lines, or one that is too long.
+    """
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            lines = _Lines(file, path)
+            for number, line in enumerate(lines, start=1):
+                check_count(number, path)
+                lines.begin_row()
+                if line.strip():
+                    yield f"{path}, line {number}", line.rstrip("\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not text in UTF-8: {error}. Restore the official file.") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}. Restore the official file.") from error
+
+
+class _Lines(Iterator[str]):
+    """The lines of a file of metadata, of which those of one row have a bounded length in all."""
+
+    def __init__(self, file: TextIO, path: Path) -> None:
+        self._file, self._path = file, path
+        self.begin_row()
+
+    def begin_row(self) -> None:
+        self._n_characters = 0
+
+    def __next__(self) -> str:
+        line = self._file.readline(_LONGEST_ROW + 1)
+        self._n_characters += len(line)
+        if self._n_characters > _LONGEST_ROW:
+            raise DataError(
+                f"{self._path} must have at most {_LONGEST_ROW:,} characters a row. Received: more, as from a "
+                "quotation mark that none ends. Restore or mend it."
+            )
+        if not line:
+            raise StopIteration
+        return line
 
 
 def check_count(n_clips: int, metadata: Path) -> None:
@@ -177,13 +233,29 @@ def check_count(n_clips: int, metadata: Path) -> None:
 
 
 def _checksum(path: Path, n_bytes: int) -> int:
-    """CRC of at most 4 KiB from the middle of a file; 0 where it cannot be read, as decoding will report."""
+    """CRC of three times 4 KiB of a file; 0 where it cannot be read, as decoding will report."""
+    # The header, which may be corrected alone; the middle, as many recordings begin and end in silence; the end.
+    starts = (0, (n_bytes - _CHECKED_BYTES) // 2, n_bytes - _CHECKED_BYTES)
+    checksum = 0
     try:
         with path.open("rb") as file:
-            file.seek(max(0, n_bytes // 2 - _CHECKED_BYTES // 2))
-            return zlib.crc32(file.read(_CHECKED_BYTES))
+            for start in starts:
+                file.seek(max(0, start))
+                checksum = zlib.crc32(file.read(_CHECKED_BYTES), checksum)
     except OSError:
         return 0
+    return checksum
+
+
+def shown(value: Any) -> str:
+    """As errors show what was received: a line without end must not fill the terminal."""
+    return printable(repr(value))
+
+
+def printable(text: str) -> str:
+    """Cut where it is long; line breaks and escape sequences, which terminals obey, escaped."""
+    text = text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}... ({len(text):,} characters)"
 
 
 def is_synthetic(root: Path) -> bool:
@@ -192,16 +264,16 @@ def is_synthetic(root: Path) -> bool:
 
 
 def _listing(folder: Path) -> dict[str, int]:
-    """Names of the files in a folder, with their sizes."""
-    if not folder.is_dir():
+    """Names of the files in a folder, with their sizes; none of one that is not there, or whose name cannot be."""
+    if not os.path.isdir(folder):
         return {}
     with os.scandir(folder) as entries:
         return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
 
 
 def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown}, and {len(names) - _SHOWN:,} more"
+    some = ", ".join(map(printable, names[:_SHOWN]))
+    return some if len(names) <= _SHOWN else f"{some}, and {len(names) - _SHOWN:,} more"
 
 
 def _ranges(numbers: "Sequence[int] | dict[int, tuple[int, ...]]") -> str:

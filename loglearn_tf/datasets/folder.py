@@ -5,7 +5,17 @@ import posixpath
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from loglearn_tf.datasets.clips import SUFFIXES, Clip, DataSet, check_clips, is_synthetic, read_rows
+from loglearn_tf.datasets.clips import (
+    LAST_FOLD,
+    SUFFIXES,
+    Clip,
+    DataSet,
+    check_clips,
+    is_synthetic,
+    printable,
+    read_rows,
+    shown,
+)
 from loglearn_tf.errors import DataError, MissingDataError
 
 _COLUMNS = ("path", "label", "fold")
@@ -25,7 +35,7 @@ def load_folder(
         root: Either a folder that holds a folder for each class, named as it, with its sound files at any depth: their
             folds are dealt, class by class, in an order that follows from the file names alone, the same on every
             machine. A new file deals them anew: that is another data set, and another study. Or a CSV file with the
-            columns path (beginning at its own folder), label and fold (from 1 on): for recordings that belong
+            columns path (beginning at its own folder), label and fold (1 to 999,999,999): for recordings that belong
             together, as of one place or one day, give the folds there, since clips of one recording must not lie in
             two folds.
         n_folds: Folds that class-named folders are dealt into.
@@ -57,7 +67,7 @@ def load_folder(
     classes = tuple(sorted({label for _, label, _ in found}))
     if len(classes) < 2:
         raise DataError(
-            f"{root} must hold at least two classes. Received: {', '.join(classes) or 'none'}. "
+            f"{root} must hold at least two classes. Received: {', '.join(map(printable, classes)) or 'none'}. "
             + ("Make a folder for each." if root.is_dir() else "Its column `label` names them.")
         )
     folds = sorted({fold for _, _, fold in found})
@@ -127,12 +137,13 @@ def _read_csv(path: Path) -> Iterator[tuple[str, str, int]]:
         # "./a.wav" is "a.wav": one recording must not become two clips.
         name = posixpath.normpath(name) if name else name
         if not name or not label:
-            raise DataError(f"{where}: `path` and `label` must not be empty. Received: {name!r}, {label!r}.")
-        if not (fold or "").isdecimal() or int(fold) < 1:
-            raise DataError(f"{where}: `fold` must be an integer of 1 or more. Received: {fold!r}.")
+            raise DataError(f"{where}: `path` and `label` must not be empty. Received: {shown(name)}, {shown(label)}.")
+        # Its length first: Python refuses to read numbers of thousands of digits.
+        if not (fold or "").isdecimal() or len(fold) > len(str(LAST_FOLD)) or int(fold) < 1:
+            raise DataError(f"{where}: `fold` must be an integer from 1 to {LAST_FOLD:,}. Received: {shown(fold)}.")
         if posixpath.isabs(name):
             raise DataError(
                 f"{where}: `path` must begin at the CSV file's folder, so that it means the same on every "
-                f"machine. Received: {name!r}. Put the file above the recordings."
+                f"machine. Received: {shown(name)}. Put the file above the recordings."
             )
         yield name, label, int(fold)

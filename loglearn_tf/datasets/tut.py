@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from loglearn_tf.datasets.clips import Clip, DataSet, check_clips, check_count, is_synthetic
+from loglearn_tf.datasets.clips import Clip, DataSet, check_clips, is_synthetic, printable, read_lines, shown
 from loglearn_tf.errors import DataError, MissingDataError
 
 CLASSES = (
@@ -91,30 +91,22 @@ def _read_labels(folder: Path) -> dict[str, int]:
     labels: dict[str, int] = {}
     in_meta = lists[0].name == "meta.txt"
     for path in lists:
-        try:
-            with path.open(encoding="utf-8-sig") as file:
-                for number, line in enumerate(file, start=1):
-                    if not line.strip():
-                        continue
-                    check_count(number, path)
-                    where = f"{path}, line {number}"
-                    name, label = _read_line(line.rstrip("\n"), where)
-                    # The lists of the four development folds overlap; meta.txt names every file once.
-                    if name in labels and (in_meta or labels[name] != label):
-                        raise DataError(f"{where}: {name} is listed twice. Restore the official file.")
-                    labels[name] = label
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path} is not text in UTF-8: {error}. Restore the official file.") from error
+        for where, line in read_lines(path):
+            name, label = _read_line(line, where)
+            # The lists of the four development folds overlap; meta.txt names every file once.
+            if name in labels and (in_meta or labels[name] != label):
+                raise DataError(f"{where}: {printable(name)} is listed twice. Restore the official file.")
+            labels[name] = label
     return labels
 
 
 def _read_line(line: str, where: str) -> tuple[str, int]:
     fields = [field.strip() for field in line.split("\t")]
     if len(fields) < 2:
-        raise DataError(f"{where}: a file and a scene, separated by a tab, are expected. Received: {line[:80]!r}.")
+        raise DataError(f"{where}: a file and a scene, separated by a tab, are expected. Received: {shown(line)}.")
     name, scene = fields[:2]
     if Path(name).parent != Path("audio"):
-        raise DataError(f"{where}: the file must lie in audio/. Received: {name!r}.")
+        raise DataError(f"{where}: the file must lie in audio/. Received: {shown(name)}.")
     if scene not in CLASSES:
-        raise DataError(f"{where}: unknown class {scene!r}. ASC-TUT's scenes are {', '.join(CLASSES)}.")
+        raise DataError(f"{where}: unknown class {shown(scene)}. ASC-TUT's scenes are {', '.join(CLASSES)}.")
     return name, CLASSES.index(scene)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from loglearn_tf.datasets.clips import Clip, DataSet, check_clips, is_synthetic, read_rows
+from loglearn_tf.datasets.clips import Clip, DataSet, check_clips, is_synthetic, read_rows, shown
 from loglearn_tf.errors import DataError, MissingDataError
 
 CLASSES = (
@@ -75,12 +75,12 @@ def _read_metadata(metadata: Path, audio: Path) -> list[Clip]:
 def _read_row(row: dict[str, str], where: str, audio: Path) -> Clip:
     name = row["slice_file_name"]
     if not name or Path(name).name != name:
-        raise DataError(f"{where}: `slice_file_name` must be a file name. Received: {name!r}.")
+        raise DataError(f"{where}: `slice_file_name` must be a file name. Received: {shown(name)}.")
     if row["class"] not in CLASSES:
-        raise DataError(f"{where}: unknown class {row['class']!r}. US8K's classes are {', '.join(CLASSES)}.")
+        raise DataError(f"{where}: unknown class {shown(row['class'])}. US8K's classes are {', '.join(CLASSES)}.")
     label = CLASSES.index(row["class"])
     if row["classID"] != str(label):
-        raise DataError(f"{where}: `classID` of {row['class']} must be {label}. Received: {row['classID']!r}.")
+        raise DataError(f"{where}: `classID` of {row['class']} must be {label}. Received: {shown(row['classID'])}.")
     if row["fold"] not in map(str, FOLDS):
-        raise DataError(f"{where}: `fold` must be an integer from 1 to 10. Received: {row['fold']!r}.")
+        raise DataError(f"{where}: `fold` must be an integer from 1 to 10. Received: {shown(row['fold'])}.")
     return Clip(clip_id=name, path=audio / f"fold{row['fold']}" / name, label=label, fold=int(row["fold"]))

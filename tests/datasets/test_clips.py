@@ -1,13 +1,19 @@
 """The list of clips: ordered, whole, the same on every machine; a test fold never trains for itself."""
 
+import struct
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+from conftest import ROOT
 
+from loglearn_tf.config import load_settings
 from loglearn_tf.datasets import CLASSES, load_dataset
 from loglearn_tf.datasets.clips import Clip, DataSet, check_clips
 from loglearn_tf.errors import ConfigError, DataError, MissingDataError
+from loglearn_tf.features import MelStore, build_store
 
 METADATA = Path("metadata.csv")
 
@@ -216,3 +222,115 @@ def test_a_replaced_sound_of_the_same_size_is_another_data_set(tmp_path):
     after = check_clips(dataset, metadata=METADATA, allow_missing=False)
     assert before.fingerprint == again.fingerprint != after.fingerprint
     assert before.clips[0].n_bytes == after.clips[0].n_bytes and before.clips[1] == after.clips[1]
+
+
+@pytest.mark.parametrize(
+    "at", [0, 24, 27, 4095, 25_000, 27_000, -4096, -1], ids=lambda at: f"byte {at}" if at >= 0 else f"byte {at} of last"
+)
+def test_one_other_byte_near_beginning_middle_or_end_is_another_sound(tmp_path, at):
+    dataset = put(data_set(tmp_path, ("a.wav", 0, 1), ("b.wav", 1, 3)))
+    sound = bytearray(bytes(range(256)) * 200)
+    dataset.clips[0].path.write_bytes(sound)
+    before = check_clips(dataset, metadata=METADATA, allow_missing=False)
+    sound[at] ^= 1
+    dataset.clips[0].path.write_bytes(sound)
+    after = check_clips(dataset, metadata=METADATA, allow_missing=False)
+    assert before.clips[0].sound != after.clips[0].sound and before.fingerprint != after.fingerprint
+
+
+def test_a_corrected_sample_rate_makes_another_store_and_other_runs(tmp_path):
+    """Four bytes of the header: the size of the file and all samples are the same."""
+    dataset = put(data_set(tmp_path, ("a.wav", 0, 1), ("b.wav", 1, 3)))
+    samples = (1000 * np.sin(np.arange(20_000))).astype("<i2")
+    for clip in dataset.clips:
+        soundfile.write(clip.path, samples, 44_100, subtype="PCM_16")
+
+    def built() -> tuple[DataSet, MelStore]:
+        checked = check_clips(dataset, metadata=METADATA, allow_missing=False)
+        front_end = load_settings(ROOT / "experiments" / "us8k.yaml").features.front_end
+        return checked, build_store(checked.clips, name="test", front_end=front_end, store_dir=tmp_path / "stores")
+
+    before, store = built()
+    header = bytearray(dataset.clips[0].path.read_bytes())
+    header[24:32] = struct.pack("<II", 22_050, 44_100)
+    dataset.clips[0].path.write_bytes(header)
+    after, corrected = built()
+    assert after.fingerprint != before.fingerprint and corrected.folder != store.folder
+    # The store of before is left alone, and is no obstacle.
+    assert len(corrected.mel(after.clips[0])) == pytest.approx(2 * len(store.mel(before.clips[0])), abs=2)
+
+
+# ---- Metadata without end ---------------------------------------------------------------------------------------
+
+US8K_HEAD = "slice_file_name,fold,classID,class"
+TUT_META = "TUT-acoustic-scenes-2017-development/meta.txt"
+TUT_LISTS = "TUT-acoustic-scenes-2017-development/evaluation_setup/fold1_evaluate.txt"
+# Data set -> the file of its metadata, its head, and a row.
+FORMATS = {
+    "us8k": ("metadata/UrbanSound8K.csv", US8K_HEAD + "\n", "{}.wav,5,3,dog_bark\n"),
+    "tut": (TUT_META, "", "audio/{}.wav\tbeach\n"),
+    "tut, lists": (TUT_LISTS, "", "audio/{}.wav\tbeach\n"),
+    "folder": ("clips.csv", "path,label,fold\n", "{}.wav,dog,1\n"),
+}
+
+
+def metadata(tmp_path: Path, name: str, text: str = "") -> tuple[str, Path, Path]:
+    """Name and root for `load_dataset`, and the file."""
+    path = tmp_path / FORMATS[name][0]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return name.partition(",")[0], path if name == "folder" else tmp_path, path
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_more_rows_than_any_data_set_has_are_not_read_to_their_end(tmp_path, name, monkeypatch):
+    monkeypatch.setattr("loglearn_tf.datasets.clips.MOST_CLIPS", 100)
+    _, head, row = FORMATS[name]
+    of, root, path = metadata(tmp_path, name, head + "".join(row.format(at) for at in range(100)))
+    with pytest.raises(DataError, match="missing|not found|at least two classes"):  # all are read
+        load_dataset(of, root)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(row.format(100) + "no row at all\n")
+    with pytest.raises(DataError) as caught:
+        load_dataset(of, root)
+    assert str(caught.value).startswith(f"{path} must list at most 100 clips. Received: more.")
+
+
+@pytest.mark.parametrize("before", [0, 3], ids=["in the first row", "in a later row"])
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_row_without_end_is_not_read_to_its_end(tmp_path, name, before):
+    _, head, row = FORMATS[name]
+    text = (head + "".join(row.format(at) for at in range(before))) if before else ""
+    of, root, path = metadata(tmp_path, name, text)
+    with path.open("r+b") as file:
+        file.truncate(1 << 30)  # sparse: zeros, that take no place
+    with pytest.raises(DataError) as caught:
+        load_dataset(of, root)
+    assert str(caught.value).startswith(f"{path} must have at most 100,000 characters a row. Received: more")
+
+
+@pytest.mark.parametrize(
+    "lines", ['"\n",' * 60_000, "\n" * 110_000, '"' + "a\n" * 60_000], ids=["many fields", "empty lines", "one field"]
+)
+@pytest.mark.parametrize("name", ["us8k", "folder"])
+def test_a_row_of_many_lines_is_not_read_to_its_end(tmp_path, name, lines):
+    of, root, path = metadata(tmp_path, name, FORMATS[name][1] + lines)
+    with pytest.raises(DataError, match="must have at most 100,000 characters a row"):
+        load_dataset(of, root)
+
+
+def test_rows_are_bounded_one_by_one(tmp_path):
+    """Not all of them together."""
+    root = tmp_path / "clips.csv"
+    root.write_text("path,label,fold,notes\n" + "".join(f"{at}.wav,dog,1,{'x' * 90_000}\n" for at in range(9)))
+    with pytest.raises(DataError, match="at least two classes. Received: dog."):
+        load_dataset("folder", root)
+
+
+def test_errors_show_nothing_that_terminals_obey(tmp_path):
+    for name, label in (("a\x1b[2J.wav", "dog"), ("a.wav", "\x1b[2J"), ("b.wav", "x" * 1000)):
+        root = tmp_path / "clips.csv"
+        root.write_text(f'path,label,fold\n"{name}","{label}",1\n"{name}","{label}",2\n', encoding="utf-8")
+        with pytest.raises(DataError) as caught:
+            load_dataset("folder", root)
+        assert str(caught.value).isprintable() and len(str(caught.value)) < 1000

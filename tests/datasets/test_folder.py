@@ -162,9 +162,16 @@ class TestCSV:
         ("lines", "head", "message"),
         [
             (["a.wav,dog"], "path,label", "lacks the column `fold`; its columns are"),
-            (["a.wav,dog,0"], "path,label,fold", "line 2: `fold` must be an integer of 1 or more. Received: '0'"),
-            (["a.wav,dog,one"], "path,label,fold", "`fold` must be an integer of 1 or more. Received: 'one'"),
-            (["a.wav,dog"], "path,label,fold", "`fold` must be an integer of 1 or more. Received: None"),
+            (
+                ["a.wav,dog,0"],
+                "path,label,fold",
+                "line 2: `fold` must be an integer from 1 to 999,999,999. Received: '0'",
+            ),
+            (["a.wav,dog,one"], "path,label,fold", "`fold` must be an integer from 1 to 999,999,999. Received: 'one'"),
+            (["a.wav,dog"], "path,label,fold", "`fold` must be an integer from 1 to 999,999,999. Received: None"),
+            (["a.wav,dog,1000000000"], "path,label,fold", "999,999,999. Received: '1000000000'"),
+            (["a.wav,dog," + "9" * 5000], "path,label,fold", "999,999,999. Received: '999.*... .5,002 characters"),
+            (["a.wav,dog,1,2"], "path,label,fold,fold", "names `fold` twice; its columns are"),
             (["a.wav,,1"], "path,label,fold", "`path` and `label` must not be empty. Received: 'a.wav', ''"),
             ([",dog,1"], "path,label,fold", "`path` and `label` must not be empty"),
             (["a.wav,dog,1", "a.wav,rain,2"], "path,label,fold", "Clip a.wav is listed 2 times"),
@@ -200,13 +207,7 @@ class TestCSV:
             load_dataset("folder", path, validation_fold="none")
         assert load_dataset("folder", path, validation_fold="none", allow_missing=True).missing == ("b.wav",)
 
-    def test_a_list_without_end_is_not_read_to_its_end(self, listed, monkeypatch):
-        monkeypatch.setattr("loglearn_tf.datasets.clips.MOST_CLIPS", 100)
-        path = listed(*(f"{at}.ogg,a,1" for at in range(101)))
-        with pytest.raises(DataError, match="clips.csv must list at most 100 clips. Received: more."):
-            load_dataset("folder", path)
-
-    @pytest.mark.parametrize("name", ["a\0b.wav", "no/such/folder/a.wav", "two\nlines.wav"])
+    @pytest.mark.parametrize("name", ["a\0b.wav", "no/such/folder/a.wav", "two\nlines.wav", "a" * 5000, "a/" * 5000])
     def test_strange_paths_are_missing_files_and_no_more(self, listed, name):
         path = listed("a.wav,dog,1")
         path.write_text(path.read_text() + f'"{name}",rain,2\n')
