@@ -5,13 +5,16 @@ import difflib
 import json
 import math
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
+from loglearn_tf.datasets.clips import LAST_FOLD
 from loglearn_tf.errors import ConfigError
 
 
@@ -35,12 +38,32 @@ COMPRESSION_NAMES = (
     "power",
 )
 # A typing error must not fill the memory: grids, files and their nesting are bounded far beyond any use.
-_MOST_RUNS, _MOST_BYTES, _MOST_VALUES, _DEEPEST = 1_000_000, 1 << 20, 100_000, 20
+_MOST_RUNS, _MOST_BYTES, _MOST_VALUES, _DEEPEST, _MOST_PARTS = 1_000_000, 1 << 18, 20_000, 20, 1000
+_LONGEST_NUMBER = 100  # 1:1:1... is a number of YAML 1.1, which takes minutes to read when it is long
+_SHOWN = 300  # characters of a value in a message
+# File systems take names of 255 bytes, and Linux paths of 4,096: less, as files lie in these folders.
+_LONGEST_NAME, _LONGEST_PATH = 255, 3500
 # Of studies, their parts, and variants of compressions: folders are called so.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Seed = Annotated[int, Field(ge=0, le=1 << 64)]
 
-# Shells expand `~` at the beginning of a word only, not in `data.root=~/sounds`.
-FolderName = Annotated[str, AfterValidator(os.path.expanduser)]
+
+def _as_folder(name: str) -> str:
+    """Shells expand `~` at the beginning of a word only, not in `data.root=~/sounds`."""
+    if "\0" in name:
+        raise PydanticCustomError("path", "a path must not hold NUL")
+    path = os.path.expanduser(name)
+    longest = max(len(os.fsencode(part)) for part in path.split(os.sep))
+    if longest > _LONGEST_NAME or len(os.fsencode(path)) > _LONGEST_PATH:
+        raise PydanticCustomError(
+            "path",
+            f"a path must have at most {_LONGEST_PATH:,} bytes, and each name in it {_LONGEST_NAME}",
+        )
+    return path
+
+
+FolderName = Annotated[str, AfterValidator(_as_folder)]
 
 
 class _Settings(BaseModel):
@@ -58,10 +81,10 @@ class SyntheticSettings(_Settings):
         duration_s: Length of the longest clips, seconds; `null` for the official one, 4 s or 10 s.
     """
 
-    clips_per_class: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_as_list)] = (10,)
+    clips_per_class: Annotated[tuple[Count, ...], BeforeValidator(_as_list)] = (10,)
     folds: Annotated[tuple[Annotated[int, Field(ge=1, le=10)], ...], BeforeValidator(_as_list)] = tuple(range(1, 11))
-    seed: Annotated[int, Field(ge=0)] = 0
-    duration_s: Annotated[float, Field(gt=0)] | None = None
+    seed: Seed = 0
+    duration_s: Annotated[float, Field(gt=0, le=3600)] | None = None
 
 
 class DataSettings(_Settings):
@@ -138,8 +161,8 @@ class TrainingSettings(_Settings):
         l2: `l2 * sum(w ** 2)` over conv and dense kernels is added to the loss.
     """
 
-    epochs: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 256
+    epochs: Count | None = None
+    batch_size: Count = 256
     learning_rate: Annotated[float, Field(gt=0)] = 0.1
     clip_norm: Annotated[float, Field(gt=0)] = 5.0
     l2: Annotated[float, Field(ge=0)] = 5e-4
@@ -156,10 +179,10 @@ class EpisodicSettings(_Settings):
             is shorter, and no longer the published protocol.
     """
 
-    n_support: Annotated[int, Field(ge=1)] = 5
-    n_query: Annotated[int, Field(ge=1)] = 5
-    patch_hop: Annotated[int, Field(ge=1)] = 42
-    patience: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    n_support: Count = 5
+    n_query: Count = 5
+    patch_hop: Count = 42
+    patience: Count = 200
 
 
 class EvaluationSettings(_Settings):
@@ -171,8 +194,8 @@ class EvaluationSettings(_Settings):
             filters under 1.5 GiB. Changes memory and speed, and last digits.
     """
 
-    hop: Annotated[int, Field(ge=1)] = 1
-    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 16
+    hop: Count = 1
+    batch_size: Count = 16
 
 
 class RaySettings(_Settings):
@@ -185,8 +208,8 @@ class RaySettings(_Settings):
     """
 
     address: Annotated[str, Field(pattern=r"^(auto|[^\s:]+:[0-9]{1,5})$")]
-    cpus: Annotated[int, Field(ge=1)] = 1
-    gpus: Annotated[float, Field(ge=0)] = 0.0
+    cpus: Count = 1
+    gpus: Annotated[float, Field(ge=0, le=1_000_000)] = 0.0
     ship_store: bool = False
 
 
@@ -197,8 +220,8 @@ def _as_ray(value: Any) -> Any:
 def _check_name(key: str, name: str, known: Sequence[str]) -> None:
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
-        hint = f"Did you mean {near[0]}" if near else f"Known: {', '.join(sorted(known))}"
-        raise ValueError(f"`{key}` must name a compression, or one of `variants`. Received: {name!r}. {hint}")
+        hint = f"Did you mean {near[0]}" if near else f"Known: {_cut(', '.join(sorted(known)))}"
+        raise ValueError(f"`{key}` must name a compression, or one of `variants`. Received: {_shown(name)}. {hint}")
 
 
 class CompressionVariant(_Settings):
@@ -216,12 +239,13 @@ class CompressionVariant(_Settings):
     def _plain_arguments(self) -> "CompressionVariant":
         for name, value in self.args.items():
             listed = value if isinstance(value, list) else [value]
-            if not all(one is None or isinstance(one, (bool, int, float)) for one in listed):
+            # Compared, as whole numbers beyond any float have no other way to be told.
+            if not all(one is None or (isinstance(one, (bool, int, float)) and abs(one) < 1e300) for one in listed):
                 # YAML 1.1 takes 1e-8 for text, and 1.0e-8 for a number.
                 hint = "Write numbers with a point, as 1.0e-8" if _is_number_in_text(value) else "Layers take no text"
                 raise ValueError(
-                    f"`args.{name}` of a variant must be a number, true, false, or a list of numbers. Received: "
-                    f"{value!r}. {hint}"
+                    f"`args.{_cut(name)}` of a variant must be a finite number, true, false, or a list of numbers. "
+                    f"Received: {_shown(value)}. {hint}"
                 )
         return self
 
@@ -250,7 +274,7 @@ class Settings(_Settings):
     name: Name
     part: Name | None = None
     protocol: Literal["pons2018", "clean"] = "pons2018"
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     data: DataSettings
     features: FeatureSettings = FeatureSettings()
     models: Annotated[
@@ -258,9 +282,9 @@ class Settings(_Settings):
     ]
     compressions: Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
     variants: dict[Name, CompressionVariant] = {}
-    n_shot: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_as_list), Field(min_length=1)]
+    n_shot: Annotated[tuple[Count, ...], BeforeValidator(_as_list), Field(min_length=1)]
     folds: Annotated[tuple[int, ...], BeforeValidator(_as_list), Field(min_length=1)]
-    runs: Annotated[int, Field(ge=1, le=_MOST_RUNS)] | dict[int, Annotated[int, Field(ge=1, le=_MOST_RUNS)]]
+    runs: Count | dict[Count, Count]
     training: TrainingSettings = TrainingSettings()
     episodic: EpisodicSettings = EpisodicSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
@@ -278,15 +302,15 @@ class Settings(_Settings):
                 "`data.synthetic` makes sounds in the layouts of us8k and tut. Received: data.name=folder. Leave it out"
             )
         # A CSV file of `folder` names its folds itself.
-        last = {"us8k": 10, "tut": 1, "folder": math.inf}[self.data.name]
+        last = {"us8k": 10, "tut": 1, "folder": LAST_FOLD}[self.data.name]
         outside = [fold for fold in self.folds if not 1 <= fold <= last]
         if outside:
-            rule = {"us8k": "from 1 to 10", "tut": "[1], ASC-TUT's one split", "folder": "1 or more"}[self.data.name]
+            rule = {"tut": "[1], ASC-TUT's one split"}.get(self.data.name, f"from 1 to {last:,}")
             raise ValueError(f"`folds` of {self.data.name} must be {rule}. Received: fold {outside[0]}")
         for axis in ("models", "compressions", "n_shot", "folds"):
             values = getattr(self, axis)
             if len(set(values)) < len(values):
-                raise ValueError(f"`{axis}` must not repeat a value. Received: {list(values)}")
+                raise ValueError(f"`{axis}` must not repeat a value. Received: {_shown(list(values))}")
         self._check_compressions()
         if isinstance(self.runs, dict):
             without = [n for n in self.n_shot if n not in self.runs]
@@ -403,13 +427,7 @@ def load_studies(path: str | Path, overrides: Sequence[str] = ()) -> list[Settin
         ConfigError: As `load_settings`; also if there is no such part.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"Cannot read settings file {path}: {error}. Name a YAML file, as experiments/us8k.yaml."
-        ) from error
-    raw = _parse_yaml(text, str(path))
+    raw = _parse_yaml(_read(path), str(path))
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} must hold `key: value` lines. Received: {type(raw).__name__}.")
     changes: list[tuple[tuple[str, ...], Any, str]] = []
@@ -417,11 +435,15 @@ def load_studies(path: str | Path, overrides: Sequence[str] = ()) -> list[Settin
         key, equals, value = override.partition("=")
         parts = tuple(key.split("."))
         if not equals or not all(parts):
-            raise ConfigError(f"An override must have the form key=value, as n_shot=[1,10]. Received: {override!r}.")
-        parsed = _parse_yaml(value, f"the override {override!r}")
+            raise ConfigError(
+                f"An override must have the form key=value, as n_shot=[1,10]. Received: {_shown(override)}."
+            )
+        if len(parts) > _DEEPEST:
+            raise ConfigError(f"An override must name a setting. Received: {_shown(override)}.")
+        parsed = _parse_yaml(value, f"the override {_shown(override)}")
         if not isinstance(parsed, (str, int, float, list, dict, type(None))):
             raise ConfigError(
-                f"Override {override!r} is a {type(parsed).__name__}, which no setting takes. Quote text."
+                f"Override {_shown(override)} is a {type(parsed).__name__}, which no setting takes. Quote text."
             )
         changes.append((parts, parsed, override))
     if "parts" not in raw:
@@ -432,15 +454,18 @@ def load_studies(path: str | Path, overrides: Sequence[str] = ()) -> list[Settin
     if isinstance(parts_of, dict):
         parts_of = {str(name): part for name, part in parts_of.items()}
     if not isinstance(parts_of, dict) or not parts_of or not all(isinstance(x, dict | None) for x in parts_of.values()):
-        raise ConfigError(f"`parts` in {path} must be a table, name: settings. Received: {parts_of!r}.")
+        raise ConfigError(f"`parts` in {path} must be a table, name: settings. Received: {_shown(parts_of)}.")
+    if len(parts_of) > _MOST_PARTS:
+        raise ConfigError(f"`parts` in {path} must be at most {_MOST_PARTS:,}. Received: {len(parts_of):,}.")
     asked = [value for key, value, _ in changes if key == ("part",)]
     chosen = tuple(map(str, _as_list(asked[-1]))) if asked else tuple(parts_of)
     unknown = [name for name in chosen if name not in parts_of]
     if unknown or not chosen:
-        raise ConfigError(f"`part` must be among the parts of {path}: {', '.join(parts_of)}. Received: {asked[-1]!r}.")
+        known = _cut(", ".join(parts_of))
+        raise ConfigError(f"`part` must be among the parts of {path}: {known}. Received: {_shown(asked[-1])}.")
     changes = [change for change in changes if change[0] != ("part",)]
     return [
-        _validated({**_merged(raw, parts_of[name] or {}), "part": name}, changes, f"{path}, part {name}")
+        _validated({**_merged(raw, parts_of[name] or {}), "part": name}, changes, f"{path}, part {_cut(name)}")
         for name in parts_of
         if name in chosen
     ]
@@ -464,62 +489,122 @@ def _validated(raw: dict[str, Any], changes: Sequence[tuple[tuple[str, ...], Any
     except ValidationError as error:
         raise ConfigError(_describe(error, path, given)) from error
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{path} holds a value that no setting takes: {error}. Use numbers, text, lists.") from error
+        raise ConfigError(
+            f"{path} holds a value that no setting takes: {_cut(str(error))}. Use numbers, text, lists."
+        ) from error
+
+
+def _read(path: Path) -> str:
+    """Of a device or a pipe, that may never end or begin, nothing; of a large file no more than shows that it is."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise OSError("it is no regular file")
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise OSError(f"it must have at most {_MOST_BYTES:,} bytes")
+        return content.decode("utf-8")
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or NUL in its name
+        raise ConfigError(
+            f"Cannot read settings file {_cut(str(path))}: {error}. Name a YAML file, as experiments/us8k.yaml."
+        ) from error
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, where plain YAML drops the first silently.
+    """Safe YAML that refuses a key given twice, where plain YAML drops the first silently, and tags.
 
-    `<<` merges one table, once: lists of them, nested, would grow by powers of two.
+    Values are counted before any is made: aliases make a few lines into millions, or into one that holds itself.
     """
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
+    n_composed = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.n_composed += 1
+        if self.n_composed > _MOST_VALUES:
+            raise ValueError(_TOO_MANY)
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if getattr(event, "tag", None) is not None:
+            raise yaml.composer.ComposerError(
+                None, None, f"tags are not taken; quotes make text. Received: {_cut(event.tag)}", event.start_mark
+            )
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
+
+    def construct_document(self, node: yaml.Node) -> Any:
+        self._check(node)
+        return super().construct_document(node)
+
+    def _check(self, document: yaml.Node) -> None:
+        waiting, n_values, n_characters = [(document, 0)], 0, 0
+        while waiting:
+            node, depth = waiting.pop()
+            n_values += 1
+            if isinstance(node, yaml.ScalarNode):
+                n_characters += len(node.value)
+                if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
+                    problem = f"a number must have at most {_LONGEST_NUMBER} characters. Received: {len(node.value):,}"
+                    raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+                if not node.value.isascii():
+                    node.value.encode()  # "\ud800" is no text
+            elif isinstance(node, yaml.MappingNode):
+                keys = self._check_keys(node)
+                n_values += len(keys)
+                n_characters += sum(map(len, keys))
+                waiting += [(value, depth + 1) for _, value in node.value]
+            else:
+                waiting += [(value, depth + 1) for value in node.value]
+            if n_values > _MOST_VALUES or n_characters > _MOST_BYTES or depth > _DEEPEST:
+                raise ValueError(_TOO_MANY)
+
+    def _check_keys(self, node: yaml.MappingNode) -> set[str]:
+        """The keys of a table, each given once.
+
+        `<<` merges one table, once: lists of them, nested, would grow by powers of two.
+        """
+        seen: set[str] = set()
         for key_node, value_node in node.value:
+            problem = ""
             if key_node.tag == _MERGE:
-                key = "<<"
                 if not isinstance(value_node, yaml.MappingNode):
                     problem = "`<<` must merge one table"
-                    raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
-            else:
-                # As text: 1 and "1" would become one key on the way through JSON.
-                key = str(self.construct_object(key_node, deep=True))
+            elif key_node.tag not in _KEYS or (key_node.tag == _INT and len(key_node.value) > _LONGEST_NUMBER):
+                problem = "a key must be text or a whole number; quotes make text"
+            if problem:
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            # As text: 1 and "1" would become one key on the way through JSON.
+            key = "<<" if key_node.tag == _MERGE else str(self.construct_object(key_node))
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key `{key}` is given twice", key_node.start_mark)
+                problem = f"key `{_cut(key)}` is given twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             seen.add(key)
-        return super().construct_mapping(node, deep)
+        return seen
 
 
-_MERGE = "tag:yaml.org,2002:merge"
+_MERGE, _INT = "tag:yaml.org,2002:merge", "tag:yaml.org,2002:int"
+_NUMBERS, _KEYS = (_INT, "tag:yaml.org,2002:float"), (_INT, "tag:yaml.org,2002:str")
+_TOO_MANY = (
+    f"it must hold at most {_MOST_VALUES:,} values of {_MOST_BYTES:,} characters in all, nested at most {_DEEPEST} deep"
+)
 
 
 def _parse_yaml(text: str, where: str) -> Any:
     if len(text) > _MOST_BYTES:
         raise ConfigError(f"{where} must have at most {_MOST_BYTES:,} characters. Received: {len(text):,}.")
     try:
-        parsed = yaml.load(text, Loader=_StrictLoader)
-        _check_size(parsed)
-        return parsed
-    except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from error
+        return yaml.load(text, Loader=_StrictLoader)
+    # OverflowError: "\Uffffffff" is no character.
+    except (yaml.YAMLError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ConfigError(f"{where} is not valid YAML: {_cut(' '.join(str(error).split()))}") from error
 
 
-def _check_size(parsed: Any) -> None:
-    """Aliases make a few lines into millions of values, or into a value that holds itself.
+def _shown(value: Any) -> str:
+    """As messages show a value: what was pasted by mistake must not fill the terminal."""
+    return _cut(repr(value))
 
-    Raises:
-        ValueError: If there are too many values, or they are nested too deeply.
-    """
-    waiting, n_values = [(parsed, 0)], 0
-    while waiting:
-        value, depth = waiting.pop()
-        n_values += 1
-        if n_values > _MOST_VALUES or depth > _DEEPEST:
-            raise ValueError(f"it must hold at most {_MOST_VALUES:,} values, nested at most {_DEEPEST} deep")
-        if isinstance(value, dict):
-            waiting += [(one, depth + 1) for one in value.values()]
-        elif isinstance(value, (list, tuple, set)):
-            waiting += [(one, depth + 1) for one in value]
+
+def _cut(text: str) -> str:
+    text = text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text):,} characters)"
 
 
 def _set(raw: dict[str, Any], parts: tuple[str, ...], value: Any, override: str) -> None:
@@ -530,7 +615,9 @@ def _set(raw: dict[str, Any], parts: tuple[str, ...], value: Any, override: str)
             raw[parent] = {}
         raw = raw[parent]
         if not isinstance(raw, dict):
-            raise ConfigError(f"Override {override!r}: `{parent}` is a value, not a section. Override it as a whole.")
+            raise ConfigError(
+                f"Override {_shown(override)}: `{_cut(parent)}` is a value, not a section. Override it as a whole."
+            )
     raw[last] = value
 
 
@@ -550,7 +637,7 @@ def _describe(error: ValidationError, path: str | Path, given: set[tuple[str, ..
     # Names of variants are the user's own.
     keys = tuple(part for part in named if (part.isidentifier() and part != "int") or loc[0] == "variants")
     keys += tuple(loc[-1:]) if unknown else ()
-    key = ".".join(keys)
+    key = _cut(".".join(keys))
     from_override = any(keys and keys[: len(parts)] == parts[: len(keys)] for parts in given)
     where = "the command line" if from_override else str(path)
     if unknown:
@@ -568,7 +655,7 @@ def _describe(error: ValidationError, path: str | Path, given: set[tuple[str, ..
         if first["type"] == "float_type" and _is_number_in_text(first["input"])
         else ""
     )
-    return f"`{key}` in {where}: {first['msg'][0].lower()}{first['msg'][1:]}. Received: {first['input']!r}.{hint}"
+    return f"`{key}` in {where}: {first['msg'][0].lower()}{first['msg'][1:]}. Received: {_shown(first['input'])}.{hint}"
 
 
 def _is_number_in_text(value: Any) -> bool:
