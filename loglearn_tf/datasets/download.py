@@ -116,7 +116,8 @@ def get(
     Args:
         name: `"us8k"` or `"tut"`.
         root: Folder to put it in; made if it is not there. While it lasts, archives lie in its folder `.archives`.
-        from_dir: Folder that holds the archives already; they are only read, and nothing is downloaded.
+        from_dir: Folder that holds the archives already; they are only read, and nothing is downloaded. Not that in
+            `.archives`: what lies there is used without.
         keep_archives: Keep downloaded archives, which are removed else as soon as they are unpacked.
         server: Address that the archives' paths follow, as of a mirror of Zenodo.
         parts: What to get, and from where; default: the official one.
@@ -126,7 +127,7 @@ def get(
         The data set, as `load_dataset` reads it.
 
     Raises:
-        ConfigError: If another process is getting it into `root`.
+        ConfigError: If another process is getting it into `root`, or `from_dir` is the folder in `.archives`.
         DownloadError: If the server does not give an archive, or one with another md5.
         MissingDataError: If an archive is not in `from_dir`.
         DataError: If an archive in `from_dir` has another md5, if an archive holds what it must not, or if a folder is
@@ -141,6 +142,8 @@ def get(
         _say(f"{name} is in {root} already; nothing is downloaded.")
     else:
         with job.alone():
+            if from_dir is not None:
+                job.check_is_not_own(Path(from_dir))
             job.check()
             job.clean()
             if from_dir is not None:
@@ -190,6 +193,14 @@ class _Job:
                         f"{self.root / part.folder} is there, and not as it should be: {error} It is not touched. "
                         "Move it away to get it anew."
                     ) from error
+
+    def check_is_not_own(self, folder: Path) -> None:
+        """Raises a `ConfigError` if archives that are only to be read lie where they are removed after use."""
+        if folder.is_dir() and folder.samefile(self.archives):
+            raise ConfigError(
+                f"`--from-dir` must not be {self.archives}, where downloaded archives lie. Received: {folder}. Leave "
+                "it out: whole archives there are used, not downloaded; `--keep-archives` keeps them."
+            )
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -300,7 +311,10 @@ def _fetch(server: Server, url: str, path: Path, md5: str, size: int | None, pro
                 os.replace(unfinished, path)
                 etag.unlink(missing_ok=True)
                 return
-            progress.advance(n=-unfinished.stat().st_size)
+            n_bytes = unfinished.stat().st_size
+            if size is not None and n_bytes > size:
+                received = f"more than the {size:,} bytes that the server told before"
+            progress.advance(n=-n_bytes)
             unfinished.unlink()
             etag.unlink(missing_ok=True)
         if again:

@@ -17,12 +17,18 @@ import urllib3
 
 from loglearn_tf.errors import DownloadError
 from loglearn_tf.files import storage, write_text
-from loglearn_tf.progress import format_seconds
+from loglearn_tf.progress import format_bytes, format_seconds
 
 # What a cut connection can lose. Larger ones are not faster.
 _CHUNK_BYTES = 1 << 14
+# Strong ones: a weak one, W/"...", does not vouch for bytes.
+_ETAG = r'"[\x21\x23-\x7e]*"'
+# No file is larger than 18 digits say, and no number with more is one: Python reads no thousands of them.
+_NUMBER = "[0-9]{1,18}"
 # Answers that another try may better: too slow, too early, too many requests. And whatever is from 500 on.
 _TRY_AGAIN = (408, 425, 429)
+# A year, to have a number to tell.
+_LONGEST_WAIT_S = 365 * 86_400.0
 _BY_HAND = "Check `--server`, or get the file by other means and name its folder: `--from-dir`."
 
 _Result = TypeVar("_Result")
@@ -37,6 +43,7 @@ class Patience:
         wait_s: Before the second try; twice as long before every further one.
         longest_wait_s: Where a server asks for more (`Retry-After`), it is left alone.
         timeout_s: Silence after which a connection counts as cut.
+        least_bytes_per_s: What comes more slowly, over `timeout_s`, counts as silence.
         worthwhile_bytes: After a try that brings as many, tries are counted anew.
     """
 
@@ -44,6 +51,7 @@ class Patience:
     wait_s: float = 2.0
     longest_wait_s: float = 300.0
     timeout_s: float = 60.0
+    least_bytes_per_s: float = 1000.0
     worthwhile_bytes: int = 1 << 20
 
 
@@ -86,7 +94,7 @@ class Server:
         Args:
             url: Of the file.
             target: Grows as the bytes come; whatever happens, what has come is kept.
-            size: Of the whole, where it is known.
+            size: Of the whole, where it is known. Of what is longer, one byte more is written.
             on_bytes: Told how many came; below 0 when the file is begun anew.
 
         Raises:
@@ -108,8 +116,8 @@ class Server:
             headers = {}
             if start:
                 headers["Range"] = f"bytes={start}-"
-                if etag.is_file():
-                    headers["If-Range"] = etag.read_text(encoding="ascii")
+                if tag := _kept(etag):
+                    headers["If-Range"] = tag
             with self._open(url, headers) as response:
                 total = _total(response)
                 if response.status_code == 416 and start and total in (None, start):
@@ -120,10 +128,12 @@ class Server:
                 if response.status_code == 200:
                     begin_anew()  # it knows no ranges, or the file has changed
                     tag = response.headers.get("ETag", "")
-                    if re.fullmatch(r'"[\x21\x23-\x7e]*"', tag):  # a weak one, W/"...", does not vouch for bytes
+                    if re.fullmatch(_ETAG, tag):
                         write_text(etag, tag)
+                # A server that tells no end may send without one.
+                most = total if total is not None else size
                 with target.open("ab") as file:
-                    while chunk := response.raw.read(_CHUNK_BYTES, decode_content=False):
+                    for chunk in self._chunks(response, None if most is None else most + 1 - _n_bytes(target)):
                         file.write(chunk)
                         on_bytes(len(chunk))
             # urllib3 tells it, too, but not in every version.
@@ -143,12 +153,30 @@ class Server:
 
         self._patiently(url, attempt)
 
+    def _chunks(self, response: requests.Response, most: int | None) -> Iterator[bytes]:
+        """What comes, as it comes; at most as many bytes."""
+        # Older versions of urllib3 have only what waits for a whole chunk.
+        read = getattr(response.raw, "read1", response.raw.read)
+        begun, n_bytes = time.monotonic(), 0
+        while most is None or most > 0:
+            chunk = read(_CHUNK_BYTES if most is None else min(_CHUNK_BYTES, most), decode_content=False)
+            if not chunk:
+                return
+            yield chunk
+            most = None if most is None else most - len(chunk)
+            n_bytes += len(chunk)
+            elapsed_s = time.monotonic() - begun
+            if elapsed_s >= self.patience.timeout_s:
+                if n_bytes < self.patience.least_bytes_per_s * elapsed_s:
+                    raise _TryAgain(f"only {format_bytes(n_bytes)} came in {format_seconds(elapsed_s)}")
+                begun, n_bytes = time.monotonic(), 0
+
     @contextmanager
     def _open(self, url: str, headers: dict[str, str]) -> Iterator[requests.Response]:
         # Compressed on the way, sizes and ranges would be those of something else.
         headers = {"User-Agent": "loglearn_tf", "Accept-Encoding": "identity", **headers}
         try:
-            with self._session.get(url, headers=headers, stream=True, timeout=self.patience.timeout_s) as response:
+            with self._ask(url, headers) as response:
                 status = response.status_code
                 answer = f"the server answers {status} {response.reason}"
                 if status >= 500 or status in _TRY_AGAIN:
@@ -164,6 +192,19 @@ class Server:
         ) as error:
             raise _TryAgain(_root_cause(error)) from error
         except requests.RequestException as error:
+            raise DownloadError(f"{url} cannot be had: {error}. {_BY_HAND}") from error
+
+    def _ask(self, url: str, headers: dict[str, str]) -> requests.Response:
+        try:
+            return self._session.get(url, headers=headers, stream=True, timeout=self.patience.timeout_s)
+        except requests.RequestException:
+            raise
+        except OSError as error:
+            raise DownloadError(
+                f"{url} cannot be had: {error}. Files that the environment names, as `REQUESTS_CA_BUNDLE` does, must "
+                f"be there. {_BY_HAND}"
+            ) from error
+        except ValueError as error:  # the server sends on to an address that is none
             raise DownloadError(f"{url} cannot be had: {error}. {_BY_HAND}") from error
 
     def _patiently(self, url: str, attempt: Callable[[], _Result]) -> _Result:
@@ -205,6 +246,12 @@ def etag_file(target: Path) -> Path:
     return target.with_name(f"{target.name}.etag")
 
 
+def _kept(etag: Path) -> str:
+    """Empty where there is none, or none that a header may hold: the disk may have lost power."""
+    tag = etag.read_text(encoding="ascii", errors="replace") if etag.is_file() else ""
+    return tag if re.fullmatch(_ETAG, tag) else ""
+
+
 def _n_bytes(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
@@ -213,25 +260,25 @@ def _total(response: requests.Response) -> int | None:
     """Bytes of the whole file, where the answer says so."""
     if response.status_code == 200:
         length: str = response.headers.get("Content-Length", "")
-        return int(length) if re.fullmatch(r"[0-9]+", length) else None
-    found = re.fullmatch(r"bytes [0-9*-]+/([0-9]+)", response.headers.get("Content-Range", ""))
+        return int(length) if re.fullmatch(_NUMBER, length) else None
+    found = re.fullmatch(rf"bytes [0-9*-]+/({_NUMBER})", response.headers.get("Content-Range", ""))
     return int(found[1]) if found else None
 
 
 def _first(response: requests.Response) -> int | None:
     """Where in the file an answer to a range begins."""
-    found = re.match(r"bytes ([0-9]+)-", response.headers.get("Content-Range", ""))
+    found = re.match(rf"bytes ({_NUMBER})-", response.headers.get("Content-Range", ""))
     return int(found[1]) if found else None
 
 
 def _asked_wait(response: requests.Response) -> float:
-    """Seconds, of `Retry-After`: a number, or a moment; 0 without."""
+    """Seconds, of `Retry-After`: a number, or a moment; 0 without, and where the moment is none."""
     text: str = response.headers.get("Retry-After", "").strip()
     if re.fullmatch(r"[0-9]+", text):
-        return float(text)
+        return min(float(text), _LONGEST_WAIT_S)  # 400 digits are infinite
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
     # `-0000` gives a time without a zone, which HTTP has not.
     moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)

@@ -465,6 +465,37 @@ def test_a_wrong_archive_in_a_folder_is_refused_before_anything_is_unpacked(shel
     assert not visible(root) and path.read_bytes() == content
 
 
+@pytest.mark.parametrize("way", ["as it is", "by a link"])
+def test_the_folder_of_downloaded_archives_is_not_for_reading_only(tmp_path, root, us8k, way):
+    """A job killed at its very end leaves it to the next to remove them."""
+    unpack_only(tmp_path, root, TAR, us8k)
+    (root / ".UrbanSound8K.unpacking").mkdir()
+    archives = root / ".archives" / "us8k"
+    leave_part(root, us8k).rename(archives / TAR)
+    named = archives
+    if way == "by a link":
+        named = tmp_path / "link"
+        named.symlink_to(archives)
+    with pytest.raises(ConfigError, match=f"`--from-dir` must not be {archives}.* Received: {named}. Leave it out"):
+        get("us8k", root, from_dir=named, parts=parts_of("us8k", {TAR: us8k}))
+    assert (archives / TAR).read_bytes() == us8k
+
+
+@pytest.mark.parametrize("moment", ["os.rename = die", "download._Job.remove_unpacking = last"])
+def test_archives_from_a_folder_outlive_jobs_that_are_killed(tmp_path, root, us8k, moment):
+    (tmp_path / "shelf").mkdir()
+    (tmp_path / "shelf" / TAR).write_bytes(us8k)
+    if "last" in moment:  # the first call finds nothing to remove
+        moment = (
+            "calls = []\nremove = download._Job.remove_unpacking\n"
+            "def last(self, part):\n calls.append(part)\n die() if len(calls) == 2 else remove(self, part)\n" + moment
+        )
+    killed = job(Web({}), root, us8k, moment, "--from-dir", str(tmp_path / "shelf"))
+    assert killed.wait(60) == -signal.SIGKILL, killed.stderr.read()
+    get("us8k", root, from_dir=tmp_path / "shelf", parts=parts_of("us8k", {TAR: us8k}))
+    assert is_whole(root) and (tmp_path / "shelf" / TAR).read_bytes() == us8k
+
+
 # ---- Connections that break ----------------------------------------------------------------------------------------
 
 
@@ -517,6 +548,50 @@ def test_a_server_that_hangs_up(serve, root, us8k, capsys):
     assert capsys.readouterr().err.count("Remote end closed connection without response. Try 2 of 4") == 2
 
 
+def drip(handler: Handler, content: bytes) -> None:
+    """Never silent, never done."""
+    handler.send_response(200)
+    handler.send_header("ETag", f'"{md5(content)}"')
+    handler.send_header("Content-Length", str(len(content)))
+    handler.end_headers()
+    try:
+        for at in range(400):
+            handler.wfile.write(content[at : at + 1])
+            time.sleep(0.02)
+    except OSError:
+        pass  # who was asked has left
+    handler.close_connection = True
+
+
+def test_a_server_that_drips_is_left_and_asked_again(serve, root, us8k, capsys):
+    web = serve({TAR: us8k}, faults=[drip])
+    get_us8k(web, root, us8k, patience=replace(PATIENCE, timeout_s=0.5))
+    assert is_whole(root)
+    # What came is kept.
+    assert web.starts[0] == 0 < web.starts[1] < 400
+    assert re.search(rf"{TAR}: only \d+ bytes came in \d s. Try 2 of 4", capsys.readouterr().err)
+
+
+def test_a_server_that_always_drips_is_given_up(serve, root, us8k):
+    web = serve({TAR: us8k}, ranges=False, faults=[drip] * 9)
+    with pytest.raises(DownloadError, match=r"only \d+ bytes came in 0 s, 4 times. What has come of it is kept"):
+        get_us8k(web, root, us8k, patience=replace(PATIENCE, timeout_s=0.4))
+
+
+def test_a_server_that_is_only_slow_is_waited_for(serve, root, us8k):
+    def slow(handler: Handler, content: bytes) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        for at in range(0, len(content), 2000):
+            handler.wfile.write(content[at : at + 2000])
+            time.sleep(0.02)
+
+    web = serve({TAR: us8k}, faults=[slow])
+    get_us8k(web, root, us8k, patience=replace(PATIENCE, timeout_s=1))
+    assert is_whole(root) and web.starts == [0]
+
+
 def test_nobody_listens(root, us8k, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socket.socket() as unused:
@@ -530,6 +605,19 @@ def test_nobody_listens(root, us8k, monkeypatch):
 def test_no_address(root, us8k, address):
     with pytest.raises(DownloadError, match="Check `--server`"):
         get_us8k(Web({}, address=address), root, us8k)
+
+
+def test_certificates_that_are_not_there(root, us8k, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with pytest.raises(DownloadError, match="/nowhere/ca.pem.*as `REQUESTS_CA_BUNDLE` does, must be there"):
+        get_us8k(Web({}, address="https://127.0.0.1:9"), root, us8k)
+
+
+def test_a_server_that_sends_on_to_nowhere(serve, root, us8k):
+    web = serve({TAR: us8k}, probe_faults=[status(302, Location="http://[")])
+    with pytest.raises(DownloadError, match="cannot be had: .*Check `--server`"):
+        get_us8k(web, root, us8k)
 
 
 @pytest.mark.parametrize("code", [401, 403, 404, 410])
@@ -570,11 +658,21 @@ def test_a_server_that_asks_to_wait_is_obeyed(serve, root, us8k, waits):
     assert waits[0] == 7 and 60 < waits[1] <= 90 and waits[2] == pytest.approx(0.004)
 
 
-def test_a_server_that_asks_for_too_long_is_left_alone(serve, root, us8k, waits):
-    web = serve({TAR: us8k}, faults=[status(429, Retry_After="3600")])
-    with pytest.raises(DownloadError, match="answers 429 .* asks to wait 1 h 0 min"):
+@pytest.mark.parametrize(("asked", "told"), [("3600", "1 h 0 min"), ("9" * 400, "8,760 h 0 min")], ids=["hour", "ages"])
+def test_a_server_that_asks_for_too_long_is_left_alone(serve, root, us8k, waits, asked, told):
+    web = serve({TAR: us8k}, faults=[status(429, Retry_After=asked)])
+    with pytest.raises(DownloadError, match=f"answers 429 .* asks to wait {told}"):
         get_us8k(web, root, us8k)
     assert not waits and len(web.starts) == 1
+
+
+@pytest.mark.parametrize(
+    "asked", ["Mon, 01 Jan 99999999999 00:00:00 GMT", "Mon, 01 Jan 2026 99:99:99 GMT", "-5", "1e9", "\xb2"]
+)
+def test_a_server_that_asks_for_nonsense_is_asked_again(serve, root, us8k, waits, asked):
+    web = serve({TAR: us8k}, faults=[status(503, Retry_After=asked)])
+    get_us8k(web, root, us8k)
+    assert is_whole(root) and waits == [pytest.approx(0.001)]
 
 
 # ---- Bytes that are wrong ------------------------------------------------------------------------------------------
@@ -602,6 +700,70 @@ def test_a_mixture_is_noticed_without_etags(serve, root, us8k):
     web = serve({TAR: us8k}, etags=False)
     get_us8k(web, root, us8k)
     assert is_whole(root) and web.starts == [15_000, 0]
+
+
+@pytest.mark.parametrize("etag", [b"\xff\xfe", b'"\xc3\xa9"', b'"a"\n', b"\0" * 34, b""])
+def test_an_etag_that_is_damaged_is_not_sent(serve, root, us8k, etag):
+    part = leave_part(root, us8k[:1000])
+    part.with_name(f"{part.name}.etag").write_bytes(etag)
+    web = serve({TAR: us8k})
+    get_us8k(web, root, us8k)
+    assert is_whole(root) and web.starts == [1000]
+
+
+def endless(*, chunked: bool = False):
+    """A body of 100 MB, whose length is not told."""
+
+    def fault(handler: Handler, content: bytes) -> None:
+        handler.send_response(200)
+        if chunked:
+            handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        handler.close_connection = True
+        block = b"x" * 10_000
+        block = b"%x\r\n%s\r\n" % (len(block), block) if chunked else block
+        try:
+            for _ in range(10_000):
+                handler.wfile.write(block)
+        except OSError:
+            pass  # who asked has enough
+
+    return fault
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_no_more_is_written_than_the_size_that_was_told(serve, root, us8k, chunked, monkeypatch):
+    sizes = []
+    check = download._md5
+    monkeypatch.setattr(download, "_md5", lambda path, **how: sizes.append(path.stat().st_size) or check(path, **how))
+    web = serve({TAR: us8k}, faults=[endless(chunked=chunked)] * 2)
+    with pytest.raises(DownloadError, match=rf"md5 {md5(us8k)}. Received.*: more than the {len(us8k):,} bytes that"):
+        get_us8k(web, root, us8k)
+    assert sizes == [len(us8k) + 1] * 2 and not visible(root)
+
+
+def test_a_body_in_chunks(serve, root, us8k):
+    def give(handler: Handler, content: bytes) -> None:
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        for at in range(0, len(content), 70_000):
+            block = content[at : at + 70_000]
+            handler.wfile.write(b"%x\r\n%s\r\n" % (len(block), block))
+        handler.wfile.write(b"0\r\n\r\n")
+
+    web = serve({TAR: us8k}, faults=[give])
+    get_us8k(web, root, us8k)
+    assert is_whole(root) and web.starts == [0]
+
+
+@pytest.mark.parametrize("digits", [19, 400, 5000])
+def test_sizes_that_no_file_has_are_as_good_as_none(serve, root, us8k, digits):
+    def probe(handler: Handler, content: bytes) -> None:
+        handler.answer(206, b"x", {"Content-Range": f"bytes 0-0/{'9' * digits}"})
+
+    get_us8k(serve({TAR: us8k}, probe_faults=[probe]), root, us8k)
+    assert is_whole(root)
 
 
 def test_the_etag_is_kept_with_what_was_begun(serve, root, us8k):
@@ -662,8 +824,8 @@ sys.exit(cli.main(["data", "get", "us8k", *sys.argv[3:]]))
 """
 
 
-def job(web: Web, root: Path, content: bytes, before: str = "") -> subprocess.Popen[str]:
-    arguments = [json.dumps({TAR: md5(content)}), before, str(root), "--server", web.address]
+def job(web: Web, root: Path, content: bytes, before: str = "", *more: str) -> subprocess.Popen[str]:
+    arguments = [json.dumps({TAR: md5(content)}), before, str(root), "--server", web.address, *more]
     return subprocess.Popen(
         [sys.executable, "-c", JOB, *arguments],
         cwd=ROOT,
@@ -941,8 +1103,9 @@ def test_command(serve, root, us8k, capsys, monkeypatch):
     assert main(arguments) == 0
     assert "nothing is downloaded" in capsys.readouterr().err
     shutil.rmtree(root / "UrbanSound8K")
-    assert main(["data", "get", "us8k", str(root), "--from-dir", str(root / ".archives" / "us8k")]) == 0
-    assert (root / ".archives" / "us8k" / TAR).is_file() and (root / "UrbanSound8K").is_dir()
+    shelf = (root / ".archives" / "us8k").rename(root / "shelf")
+    assert main(["data", "get", "us8k", str(root), "--from-dir", str(shelf)]) == 0
+    assert (shelf / TAR).is_file() and (root / "UrbanSound8K").is_dir()
 
 
 def test_command_that_fails(serve, root, us8k, capsys):
