@@ -63,6 +63,17 @@ def _as_folder(name: str) -> str:
     return path
 
 
+def _as_address(address: str) -> str:
+    """What sockets refuse otherwise, with errors that are not the network's."""
+    host, _, port = address.rpartition(":")
+    try:
+        if address != "auto" and (len(host.encode("idna")) > 253 or int(port) >= 1 << 16):
+            raise ValueError
+    except ValueError:  # as UnicodeError is, too
+        raise PydanticCustomError("address", "a host's name and a port of at most 65535 are needed") from None
+    return address
+
+
 FolderName = Annotated[str, AfterValidator(_as_folder)]
 
 
@@ -207,7 +218,7 @@ class RaySettings(_Settings):
         ship_store: Whether the mel store is sent to the nodes; if not, they must see `features.store_dir`.
     """
 
-    address: Annotated[str, Field(pattern=r"^(auto|[^\s:]+:[0-9]{1,5})$")]
+    address: Annotated[str, Field(pattern=r"^(auto|[^\s\x00:]+:[0-9]{1,5})$"), AfterValidator(_as_address)]
     cpus: Count = 1
     gpus: Annotated[float, Field(ge=0, le=1_000_000)] = 0.0
     ship_store: bool = False
@@ -516,11 +527,12 @@ class _StrictLoader(yaml.SafeLoader):
     Values are counted before any is made: aliases make a few lines into millions, or into one that holds itself.
     """
 
-    n_composed = 0
+    n_composed = depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self.n_composed += 1
-        if self.n_composed > _MOST_VALUES:
+        self.depth += 1
+        if self.n_composed > _MOST_VALUES or self.depth > _DEEPEST + 1:
             raise ValueError(_TOO_MANY)
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if getattr(event, "tag", None) is not None:
@@ -528,6 +540,7 @@ class _StrictLoader(yaml.SafeLoader):
                 None, None, f"tags are not taken; quotes make text. Received: {_cut(event.tag)}", event.start_mark
             )
         node: yaml.Node | None = super().compose_node(parent, index)
+        self.depth -= 1
         return node
 
     def construct_document(self, node: yaml.Node) -> Any:
