@@ -100,7 +100,8 @@ coverage: $(VENV)/.installed-test  ## the tests, and what of the package they go
 bench: $(VENV)/.installed-test  ## what each stage costs against a plain implementation; experiments/benchmarks/latest.md
 	$(VENV)/bin/python experiments/benchmarks/stages.py
 
-fuzz: $(VENV)/.installed-test  ## 20,000 damaged audio files through the decoders; minutes
+fuzz: $(VENV)/.installed-test  ## 20,000 damaged texts and 20,000 audio files through what reads them; minutes
+	$(VENV)/bin/python experiments/benchmarks/fuzz_text.py
 	$(VENV)/bin/python experiments/benchmarks/fuzz_audio.py
 
 test-matrix:  ## saved models on TensorFlow 2.17 and the newest, JAX and PyTorch; in .matrix, some 8 GB

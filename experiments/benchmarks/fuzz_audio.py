@@ -447,7 +447,12 @@ def _reset_peak_memory() -> float:
     return _status_mib("VmRSS")
 
 
-def _serve(connection: Any, tensorflow_io: bool, judged_by: Callable[[Made, Path], Outcome]) -> None:
+def _serve(
+    connection: Any,
+    tensorflow_io: bool,
+    made_by: Callable[[int], Any],
+    judged_by: Callable[[Any, Path], Outcome],
+) -> None:
     """Judges the numbers that arrive, until None does."""
     from loglearn_tf import audio
     from loglearn_tf.tensorflow_runtime import be_quiet
@@ -470,7 +475,7 @@ def _serve(connection: Any, tensorflow_io: bool, judged_by: Callable[[Made, Path
     with tempfile.TemporaryDirectory() as folder:
         while (numbers := connection.recv()) is not None:
             for number in numbers:
-                made = make(number)
+                made = made_by(number)
                 # Counts CPU time, so that a busy machine is no hang; when it is over, the process is.
                 if hasattr(signal, "setitimer"):
                     signal.setitimer(signal.ITIMER_PROF, CPU_LIMIT_S)
@@ -486,10 +491,12 @@ def _serve(connection: Any, tensorflow_io: bool, judged_by: Callable[[Made, Path
 class Child:
     """A process that judges files, and is replaced when one of them ends it."""
 
-    def __init__(self, tensorflow_io: bool, judged_by: Callable[[Made, Path], Outcome]) -> None:
+    def __init__(
+        self, tensorflow_io: bool, made_by: Callable[[int], Any], judged_by: Callable[[Any, Path], Outcome]
+    ) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, tensorflow_io, judged_by), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, tensorflow_io, made_by, judged_by), daemon=True)
         self.process.start()
         theirs.close()
         self.n_judged = 0
@@ -543,7 +550,8 @@ def fuzz(
     *,
     tensorflow_io: bool = True,
     every: int = 1000,
-    judged_by: Callable[[Made, Path], Outcome] = judge,
+    made_by: Callable[[int], Any] = make,
+    judged_by: Callable[[Any, Path], Outcome] = judge,
 ) -> list[Outcome]:
     """Judges the files of these numbers, one after another.
 
@@ -551,7 +559,8 @@ def fuzz(
         numbers: Of files.
         tensorflow_io: Whether files may go to it, if it is installed.
         every: Files from one line on the terminal to the next; 0 for none.
-        judged_by: Decodes and judges, in the child.
+        made_by: Makes a file, in the child.
+        judged_by: Decodes and judges it, in the child.
     """
     waiting = collections.deque(numbers)
     outcomes: list[Outcome] = []
@@ -562,7 +571,7 @@ def fuzz(
             if child is None or child.is_spent:
                 if child is not None:
                     child.close()
-                child = Child(tensorflow_io, judged_by)
+                child = Child(tensorflow_io, made_by, judged_by)
             batch = [waiting.popleft() for _ in range(min(_BATCH, len(waiting)))]
             judged = list(child.judge(batch))
             waiting.extendleft(reversed(batch[len(judged) :]))
