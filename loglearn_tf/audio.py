@@ -48,6 +48,9 @@ _LOUDEST = 2.0**32
 # What hardly any coder reaches but for silence: a header that declares more is not believed before the audio is there.
 _FRAMES_A_BYTE = 16
 _BLOCK_FRAMES = 1 << 20
+# A file is decoded as a whole: 1 GiB of float32, 100 minutes of one channel at 44.1 kHz. A few MB of FLAC can hold days
+# of silence.
+_MOST_SAMPLES = 1 << 28
 
 _OPEN_SIZE = 0xFFFFFFFF  # of a stream, or, in RF64, one that stands elsewhere
 
@@ -151,8 +154,8 @@ def load_waveform(path: FilePath, *, sample_rate: int = 44100) -> Samples:
         `(samples,)` float32, nominally in [-1, 1], never empty.
 
     Raises:
-        AudioError: If the file cannot be read, is truncated, or holds no or
-            non-finite audio.
+        AudioError: If the file cannot be read, is truncated, holds no or
+            non-finite audio, or more than 2^28 samples, as it is or resampled.
         ValueError: If `sample_rate` is not positive.
     """
     return load_with_origin(path, sample_rate=sample_rate)[0]
@@ -164,6 +167,8 @@ def load_with_origin(path: FilePath, *, sample_rate: int = 44100) -> tuple[Sampl
         raise ValueError(f"`sample_rate` must be a positive integer. Received: sample_rate={sample_rate}.")
     decoded = decode(path)
     waveform = _mean_of_channels(decoded.samples)
+    if len(waveform) * sample_rate > _MOST_SAMPLES * decoded.sample_rate:
+        raise _too_long(path)  # once resampled
     if decoded.sample_rate != sample_rate:
         waveform = soxr.resample(waveform, decoded.sample_rate, sample_rate, quality="HQ")
     if not waveform.size:
@@ -354,6 +359,8 @@ def _decode_with_tensorflow_io(path: FilePath, header: WavHeader) -> Decoded | N
     if decode_wav is None:
         return None
     tag, bits = header.format_tag, header.bits_per_sample
+    if header.data_size * 8 > _MOST_SAMPLES * bits:
+        return None
     dtype, zero, full_scale = _TENSORFLOW_IO_FORMATS[tag, bits]
     try:
         with Path(path).open("rb") as file:
@@ -421,15 +428,19 @@ def _decode_other(path: FilePath) -> Decoded:
 
 
 def _decode_with_soundfile(path: FilePath) -> Decoded:
+    # To libsndfile a name of a bare `-` is standard input.
+    here = os.path.join(os.curdir, path)
     # As bytes, names that are not UTF-8 are found too; Windows has none and needs text.
-    name = os.fspath(path) if os.name == "nt" else os.fsencode(path)
+    name = here if os.name == "nt" else os.fsencode(here)
     try:
         with soundfile.SoundFile(name) as file:
             n_frames = file.frames
-            samples = _read_all(file, os.stat(path).st_size)
+            samples = _read_all(path, file, os.stat(path).st_size)
             number = re.search(r"PCM_\D?(\d+)|ALAC_(\d+)", file.subtype)
             bits = int(number[1] or number[2]) if number else {"FLOAT": 32, "DOUBLE": 64}.get(file.subtype)
             origin = Origin("soundfile", file.format, None, bits, file.channels, file.samplerate, len(samples))
+    except AudioError:
+        raise
     # TypeError: `.raw` names a headerless file. The last two: a damaged frame count.
     except (soundfile.SoundFileError, OSError, TypeError, ValueError, MemoryError) as error:
         reason = getattr(error, "error_string", "") or str(error) or type(error).__name__
@@ -439,14 +450,20 @@ def _decode_with_soundfile(path: FilePath) -> Decoded:
     return Decoded(samples, origin)
 
 
-def _read_all(file: soundfile.SoundFile, n_bytes: int) -> Samples:
+def _read_all(path: FilePath, file: soundfile.SoundFile, n_bytes: int) -> Samples:
+    most = _MOST_SAMPLES // file.channels
     if file.frames <= _FRAMES_A_BYTE * n_bytes:
+        if file.frames > most:
+            raise _too_long(path)
         # The count is given because GSM is not seekable: without, read() refuses it.
         return file.read(file.frames, dtype="float32", always_2d=True)
     # A damaged FLAC header may declare terabytes: room is made for what is there.
-    blocks = []
+    blocks, held = [], 0
     while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
         blocks.append(block)
+        held += len(block)
+        if held > most:
+            raise _too_long(path)
     return np.concatenate(blocks) if blocks else np.zeros((0, file.channels), np.float32)
 
 
@@ -545,6 +562,10 @@ def _check_complete(path: FilePath, header: WavHeader, n_frames: int) -> None:
 
 def _truncated(held: int, declared: int, unit: str) -> str:
     return f"it holds {held} of the {declared} {unit} its header declares (truncated)"
+
+
+def _too_long(path: FilePath) -> AudioError:
+    return _error(path, f"it holds more than {_MOST_SAMPLES:,} samples", "Cut it into shorter ones.")
 
 
 def _error(path: FilePath, reason: str, remedy: str) -> AudioError:

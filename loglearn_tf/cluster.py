@@ -76,7 +76,13 @@ class RayCrew:
         self._specs[self._task.remote(spec, self._shared, self._files)] = spec
 
     def finished(self) -> list[Finished]:
-        ready, _ = self._ray.wait(list(self._specs))
+        try:
+            ready, _ = self._ray.wait(list(self._specs))
+        except self._ray.exceptions.RayError as error:
+            raise ClusterError(
+                f"The Ray cluster at {self._settings.address} was lost: {error}. What was finished is kept; the same "
+                "command goes on from it, also without `ray`."
+            ) from error
         return [self._collect(reference) for reference in ready]
 
     def _collect(self, reference: Any) -> Finished:
@@ -124,7 +130,7 @@ def _connect(address: str) -> Any:
         # Ray itself tries for minutes.
         try:
             socket.create_connection((host, int(port)), _CONNECT_S).close()
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the second: of a name that no host can have
             raise ClusterError(f"No Ray cluster answers at `ray={address}`: {error}. {how}") from error
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
@@ -152,8 +158,8 @@ def _perform(spec: RunSpec, shared: tuple[str, str | None, Work], files: Mapping
 
         be_quiet()
         tensorflow(threads=work.settings.threads)  # Ray shows a process the GPUs that are its own
-        folder = work.store_folder if files is None else _receive_store(work.store_folder.name, files)
         try:
+            folder = work.store_folder if files is None else _receive_store(work.store_folder.name, files)
             _worker = study, Worker(replace(work, store_folder=folder))
         except DataError as error:
             return failure(
@@ -166,13 +172,26 @@ def _perform(spec: RunSpec, shared: tuple[str, str | None, Work], files: Mapping
 
 
 def _receive_store(name: str, files: Mapping[str, Any]) -> Path:
-    """Writes a store that the driver sent to this node's disk, unless it is there; `store.json`, last, completes it."""
+    """Writes a store that the driver sent to this node's disk, unless it is there; `store.json`, last, completes it.
+
+    Raises:
+        DataError: If the place belongs to someone else.
+    """
     import ray
 
-    folder = Path(tempfile.gettempdir()) / f"loglearn_tf-{os.getuid()}" / name
-    folder.mkdir(parents=True, exist_ok=True)
+    from loglearn_tf.features import MelStore
+
+    own = Path(tempfile.gettempdir()) / f"loglearn_tf-{os.getuid()}"
+    own.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # In a folder that all may write to, another user could have taken the name.
+    if own.is_symlink() or own.stat().st_uid != os.getuid():
+        raise DataError(f"{own} belongs to another user. Remove it, or set TMPDIR for this node.")
+    folder = own / name
+    folder.mkdir(exist_ok=True)
     with FileLock(folder / ".lock"):
-        if not (folder / "store.json").is_file():
+        try:
+            MelStore(folder).verify()
+        except DataError:  # not there yet, or damaged since
             # One file at a time: a store may be larger than memory.
             for file_name in sorted(files, key=lambda one: one == "store.json"):
                 write_bytes(folder / file_name, ray.get(files[file_name]))

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
+from loglearn_tf.errors import DataError
 from loglearn_tf.results import write_run
 from loglearn_tf.study import RunSpec
 from loglearn_tf.tensorflow_runtime import tensorflow
@@ -176,7 +177,11 @@ def _serve(connection: Connection, work: Work, number: int, parent: int) -> None
     """Body of a worker process."""
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
     tensorflow(threads=work.settings.threads, gpu=number)
-    worker = Worker(work)
+    worker: Worker | DataError
+    try:
+        worker = Worker(work)
+    except DataError as error:
+        worker = error  # its runs fail, and say why, which an exit code would not
     while True:
         try:
             spec = connection.recv()
@@ -184,7 +189,8 @@ def _serve(connection: Connection, work: Work, number: int, parent: int) -> None
             # The driver has written all that this process found. TensorFlow would take a second and more to be taken
             # apart, and the study would wait for it.
             os._exit(0)
-        connection.send(worker.perform(spec))
+        record = failure(spec, work, str(worker)) if isinstance(worker, DataError) else worker.perform(spec)
+        connection.send(record)
 
 
 def _die_with(parent: int) -> None:

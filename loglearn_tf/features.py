@@ -16,15 +16,16 @@ from filelock import FileLock
 from loglearn_tf.audio import Origin, load_with_origin
 from loglearn_tf.datasets.clips import Clip
 from loglearn_tf.errors import AudioError, DataError
-from loglearn_tf.files import storage, write_file, write_json
+from loglearn_tf.files import remove_scratch, storage, write_file, write_json
 from loglearn_tf.progress import Progress
 from loglearn_tf.tensorflow_runtime import available_cores
 
-# Part of every store's key: raise it when the same settings give other numbers.
-_FORMAT = 1
+# Part of every store's key: raise it when the same settings give other numbers, or a store is laid out otherwise.
+_FORMAT = 2
 # Clips in a shard: the unit of resuming. 128 clips of US8K are 11 MB and half a second of work.
 _SHARD_CLIPS = 128
 _SHOWN = 10
+_ABSENT = "absent"
 
 
 @dataclass(frozen=True)
@@ -47,28 +48,33 @@ class MelStore:
         folder: Of a complete store; `build_store` makes one.
 
     Raises:
-        DataError: If the store is incomplete, or of another version.
+        DataError: If the store is incomplete, damaged so that it can be seen at once, or of another version; `verify`
+            looks at every number.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         try:
             self.settings: dict[str, Any] = json.loads((self.folder / "store.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            n_shards = int(self.settings["n_shards"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"Mel store {self.folder} is incomplete: {error}. Run `loglearn features` again; it resumes."
+                f"Mel store {self.folder} is incomplete: store.json cannot be read ({error!r}). "
+                "Run `loglearn features` again; it resumes."
             ) from error
         self._shards: list[npt.NDArray[np.float32]] = []
         self._places: dict[str, _Place] = {}
         self._origins: dict[str, dict[str, Any]] = {}
-        for number in range(self.settings["n_shards"]):
+        self._stamps: list[tuple[int, ...] | None] = []
+        for number in range(n_shards):
             data, index = _shard_paths(self.folder, number)
             try:
+                self._stamps.append(_stamp(data))
                 self._shards.append(np.load(data, mmap_mode="r"))
                 held = json.loads(index.read_text(encoding="utf-8"))
-                rows = held["clips"]
-            except (OSError, ValueError) as error:
-                raise DataError(_damaged(self.folder, f"{data.name} cannot be read ({error})")) from error
+                rows = [(str(clip_id), int(n_frames)) for clip_id, n_frames in held["clips"]]
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise DataError(_damaged(self.folder, f"{data.name} cannot be read ({error!r})")) from error
             start = 0
             for clip_id, n_frames in rows:
                 self._places[clip_id] = _Place(number, start, n_frames)
@@ -79,6 +85,28 @@ class MelStore:
             n_held = self._shards[-1].shape[0]
             if n_held != start:
                 raise DataError(_damaged(self.folder, f"{data.name} has {n_held} frames, not {start}"))
+
+    def verify(self) -> None:
+        """Compares every shard with its checksum.
+
+        Raises:
+            DataError: If one is damaged.
+        """
+        for number in range(len(self._shards)):
+            fault = _fault(self.folder, number)
+            if fault:
+                raise DataError(_damaged(self.folder, fault))
+
+    def change(self) -> str:
+        """What was written to the store, or taken from it, since it was opened; empty where nothing was.
+
+        Costs a look at the folder: what was computed meanwhile may be of other numbers than the store's own.
+        """
+        for number, before in enumerate(self._stamps):
+            data, _ = _shard_paths(self.folder, number)
+            if _stamp(data) != before:
+                return _damaged(self.folder, f"{data.name} was changed while it was read")
+        return ""
 
     def mel(self, clip: Clip) -> npt.NDArray[np.float32]:
         """`(frames, n_mels)` float32 mel power of a clip; a view of the file, not a copy.
@@ -116,7 +144,8 @@ def build_store(
 
     Another list of clips, other sounds in their files, or another setting, makes another store. A shard
     appears by rename: interrupted work resumes at the first missing one. Every shard's checksum is
-    compared first; a damaged one is reported and computed again.
+    compared first; a damaged one is reported and computed again. A complete store may lie where nothing
+    can be written.
 
     Args:
         clips: The data set's clips, all of them, so that every study of it shares the store.
@@ -129,18 +158,33 @@ def build_store(
 
     Raises:
         DataError: If clips cannot be decoded; names them all. The others' shards are kept.
+        StorageError: If the store cannot be written.
     """
     clips = sorted(clips, key=lambda clip: clip.clip_id)
     folder = Path(store_dir) / f"{name}-{_key(clips, front_end, compression, gain_db)}"
+    shards = [clips[at : at + _SHARD_CLIPS] for at in range(0, len(clips), _SHARD_CLIPS)]
+    about = {
+        "format": _FORMAT,
+        "front_end": dict(front_end),
+        "compression": compression,
+        "gain_db": gain_db,
+        "n_clips": len(clips),
+        "n_shards": len(shards),
+    }
+    missing = _missing(folder, shards)
+    if not missing and _says(folder, about):
+        return MelStore(folder)
+    lock = FileLock(folder / ".lock")
     with storage(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    shards = [clips[at : at + _SHARD_CLIPS] for at in range(0, len(clips), _SHARD_CLIPS)]
-    lock = FileLock(folder / ".lock")
-    # Two studies that need the same store: the second waits, then finds it complete.
-    with lock:
-        for leftover in folder.glob(".shard-*"):
-            leftover.unlink(missing_ok=True)
-        missing = [number for number in range(len(shards)) if not _is_whole(folder, number)]
+        lock.acquire()  # two studies that need the same store: the second waits, then finds it complete
+    try:
+        with storage(folder):
+            remove_scratch(folder)
+        missing = _missing(folder, shards)
+        for fault in missing.values():
+            if fault != _ABSENT:
+                print(f"Warning: {_damaged(folder, fault)} Computing it again.", flush=True)
         if missing:
             _compute(
                 folder,
@@ -150,18 +194,10 @@ def build_store(
                 gain_db=gain_db,
                 workers=workers or available_cores(),
             )
-        if missing or not (folder / "store.json").is_file():
-            write_json(
-                folder / "store.json",
-                {
-                    "format": _FORMAT,
-                    "front_end": dict(front_end),
-                    "compression": compression,
-                    "gain_db": gain_db,
-                    "n_clips": len(clips),
-                    "n_shards": len(shards),
-                },
-            )
+        if missing or not _says(folder, about):
+            write_json(folder / "store.json", about)
+    finally:
+        lock.release()
     return MelStore(folder)
 
 
@@ -181,10 +217,15 @@ def _compute(
     def compute(clip: Clip) -> tuple[npt.NDArray[np.float32], Origin] | None:
         try:
             waveform, origin = load_with_origin(clip.path, sample_rate=front_end["sample_rate"])
-            return mel_of(gain * waveform if gain_db else waveform), origin
+            mel = mel_of(gain * waveform if gain_db else waveform)
         except AudioError as error:
             failures.append(str(error))
             return None
+        if not np.isfinite(mel).all():
+            # float32 ends at 3e38; a study would learn nothing from infinity, and could not say why.
+            failures.append(f"Mel power of {clip.path} is not finite with `features.gain_db={gain_db:g}`: lower it.")
+            return None
+        return mel, origin
 
     n_clips = sum(len(shard) for shard in shards.values())
     with Progress("Features", n_clips) as progress, ThreadPoolExecutor(workers) as pool:
@@ -241,26 +282,57 @@ def _write_shard(
     write_file(data, lambda file: np.save(file, np.concatenate([mel for mel, _ in computed])))
     rows = [[clip_id, len(mel)] for clip_id, (mel, _) in zip(clip_ids, computed, strict=True)]
     origins = [asdict(origin) for _, origin in computed]
-    write_json(index, {"crc32": _checksum(data), "clips": rows, "origins": origins})
+    write_json(index, {"crc32": _checksum(data, rows), "clips": rows, "origins": origins})
 
 
-def _is_whole(folder: Path, number: int) -> bool:
-    """Whether a shard is there and undamaged; says so where it is damaged."""
+def _missing(folder: Path, shards: Sequence[Sequence[Clip]]) -> dict[int, str]:
+    """Number of a shard that is not there or not whole -> its fault."""
+    faults = {number: _fault(folder, number, shard) for number, shard in enumerate(shards)}
+    return {number: fault for number, fault in faults.items() if fault}
+
+
+def _fault(folder: Path, number: int, clips: Sequence[Clip] | None = None) -> str:
+    """What is wrong with a shard; empty where nothing is.
+
+    Args:
+        folder: The store's.
+        number: The shard's.
+        clips: Whose frames it must hold, in this order.
+    """
     data, index = _shard_paths(folder, number)
     if not index.is_file():
-        return False
+        return _ABSENT
     try:
-        if _checksum(data) == json.loads(index.read_text(encoding="utf-8"))["crc32"]:
-            return True
-        reason = "its checksum does not match"
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error)
-    print(f"Warning: {_damaged(folder, f'{data.name}: {reason}')} Computing it again.", flush=True)
-    return False
+        held = json.loads(index.read_text(encoding="utf-8"))
+        if _checksum(data, held["clips"]) != held["crc32"]:
+            return f"{data.name}: its checksum does not match"
+        if clips is not None and [clip_id for clip_id, _ in held["clips"]] != [clip.clip_id for clip in clips]:
+            return f"{index.name} names other clips"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{data.name}: {error!r}"
+    return ""
 
 
-def _checksum(path: Path) -> int:
-    checksum = 0
+def _says(folder: Path, about: Mapping[str, Any]) -> bool:
+    """Whether `store.json` is there and says this."""
+    try:
+        return bool(json.loads((folder / "store.json").read_text(encoding="utf-8")) == json.loads(json.dumps(about)))
+    except (OSError, ValueError):
+        return False
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    """Changes whenever a file is written or another takes its name."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _checksum(path: Path, rows: Sequence[Any]) -> int:
+    """Of a shard's file, and of what its index says of whose frames lie where."""
+    checksum = zlib.crc32(json.dumps(rows).encode())
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             checksum = zlib.crc32(block, checksum)

@@ -10,6 +10,8 @@ from typing import Any, BinaryIO
 
 from loglearn_tf.errors import StorageError
 
+_SCRATCH = ".part"
+
 
 def write_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Writes through a temporary file beside `path` that is renamed when complete and on disk.
@@ -19,7 +21,7 @@ def write_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """
     with storage(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_SCRATCH)
         try:
             with os.fdopen(handle, "wb") as file:
                 write(file)
@@ -30,6 +32,12 @@ def write_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+
+def remove_scratch(folder: Path) -> None:
+    """Removes what `write_file` left in a folder where it was killed; only while no other process writes there."""
+    for path in folder.glob(f".*{_SCRATCH}"):
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from loglearn_tf.errors import ConfigError, DataError
-from loglearn_tf.files import storage, write_bytes, write_json
+from loglearn_tf.files import remove_scratch, storage, write_bytes, write_json
 from loglearn_tf.study import RunSpec, identity_differences
 
 # Of `result.json`: raise it when what is in there changes its meaning.
@@ -33,7 +33,7 @@ COLUMNS = (
     "eval_seconds",
     "status",
 )
-_KEY = COLUMNS[:6]
+_KEY, _SPEC = COLUMNS[:6], COLUMNS[:7]
 # With the number of folds, where it is always the same.
 _TITLES = {"us8k": ("UrbanSound8K", 10), "tut": ("TUT Acoustic Scenes 2017", 1), "folder": ("Own recordings", None)}
 # Unfinished run folders; on the same file system, so that a rename makes them appear.
@@ -80,8 +80,10 @@ def write_run(study_dir: Path, spec: RunSpec, files: Mapping[str, bytes], result
 
 
 def remove_unfinished(study_dir: Path) -> None:
-    """Clears away what killed runs left; only while no other process works on the study."""
+    """Clears away what killed jobs left; only while no other process works on the study."""
     shutil.rmtree(study_dir / _UNFINISHED, ignore_errors=True)
+    for folder in (study_dir, study_dir / "figures", study_dir / "tables"):
+        remove_scratch(folder)
 
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
@@ -296,4 +298,16 @@ def _read_json(path: Path) -> Row:
             f"{path} is of another version of loglearn_tf: its `format` must be {FORMAT}. Received: {found!r}. "
             "Read it with that version, or give this study another name (`name=...`)."
         )
+    try:
+        folder = RunSpec(*(row[column] for column in _SPEC)).folder
+        lacking = [column for column in (*COLUMNS, "identity") if column not in row]
+        if lacking:
+            raise KeyError(lacking[0])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path} is no result of a run: {error!r}. Remove its folder; the run is done again."
+        ) from error
+    # A copied or renamed folder would count for a run that was never done, or twice for one that was.
+    if path.parent.parts[-len(folder.parts) :] != folder.parts:
+        raise DataError(f"{path} holds the result of {folder}. Remove this folder, or give it that place back.")
     return cast(Row, row)

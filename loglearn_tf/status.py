@@ -20,6 +20,8 @@ from loglearn_tf.study import RunSpec, identity_differences, plan_runs
 
 # In a study's folder.
 _SETTINGS, _LOCK = "study.yaml", ".lock"
+# `is_worked_on` holds it for a moment, too.
+_LOCK_S = 1.0
 _SHOWN = 10
 
 Kind = tuple[str, str, int]
@@ -117,7 +119,7 @@ def working_on(study_dir: Path) -> Iterator[None]:
         ConfigError: If another job works on it.
         StorageError: If the folder cannot be written.
     """
-    lock = FileLock(study_dir / _LOCK, timeout=0)
+    lock = FileLock(study_dir / _LOCK, timeout=_LOCK_S)
     with storage(study_dir):
         study_dir.mkdir(parents=True, exist_ok=True)
         try:
@@ -133,6 +135,7 @@ def working_on(study_dir: Path) -> Iterator[None]:
 
 
 def is_worked_on(study_dir: Path) -> bool:
+    """Whether another job works on a study, as far as can be seen: not where its folder cannot be written."""
     if not (study_dir / _LOCK).exists():
         return False
     try:
@@ -140,6 +143,8 @@ def is_worked_on(study_dir: Path) -> bool:
             return False
     except Timeout:
         return True
+    except OSError:
+        return False
 
 
 def format_grid(state: Survey) -> str:

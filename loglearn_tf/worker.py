@@ -56,6 +56,9 @@ class Worker:
 
     Args:
         work: The study's.
+
+    Raises:
+        DataError: If the mel store is incomplete or damaged.
     """
 
     def __init__(self, work: Work) -> None:
@@ -65,10 +68,14 @@ class Worker:
 
         self.work = work
         self._store = MelStore(work.store_folder)
+        self._store.verify()
         self._models = CompiledModels()
 
     def perform(self, spec: RunSpec) -> Record:
-        """Does one run; one that fails is described, not raised."""
+        """Does one run; one that fails is described, not raised.
+
+        A run during which the mel store was changed has failed, whatever numbers it came to.
+        """
         from loglearn_tf import episodic, training
         from loglearn_tf.callbacks import NonFiniteError
 
@@ -103,10 +110,14 @@ class Worker:
                 "history.csv": csv_bytes(tuple(outcome.history[0]), outcome.history),
                 "predictions.csv": csv_bytes(tuple(predictions[0]), predictions),
             }
-        except NonFiniteError as error:
-            return failure(spec, self.work, str(error), final=True)
-        except Exception:
+        except Exception as error:
+            if change := self._store.change():
+                return failure(spec, self.work, change)
+            if isinstance(error, NonFiniteError):
+                return failure(spec, self.work, str(error), final=True)
             return failure(spec, self.work, traceback.format_exc())
+        if change := self._store.change():
+            return failure(spec, self.work, change)
         result = {
             **_common(spec, self.work),
             "status": "done",

@@ -561,6 +561,31 @@ def test_long_silence_is_read_though_it_is_small(tmp_path):
     assert load_waveform(path).shape == (3_000_000,)
 
 
+@pytest.mark.parametrize("ending", ["wav", "flac"])
+def test_more_than_memory_should_hold_is_refused(ending, tmp_path, monkeypatch, either_decoder):
+    """A few MB of FLAC can hold days of silence; here a hundredth of a second."""
+    path = tmp_path / f"clip.{ending}"
+    soundfile.write(path, np.zeros((441, 2)), RATE)
+    monkeypatch.setattr(audio, "_BLOCK_FRAMES", 100)
+    for frames_a_byte in (16, 0):  # as the header says, and block by block
+        monkeypatch.setattr(audio, "_FRAMES_A_BYTE", frames_a_byte)
+        monkeypatch.setattr(audio, "_MOST_SAMPLES", 2 * 441)
+        assert decode(path).samples.shape == (441, 2)
+        monkeypatch.setattr(audio, "_MOST_SAMPLES", 2 * 441 - 1)
+        with pytest.raises(AudioError, match=rf"clip.{ending}: it holds more than 881 samples. Cut it into shorter"):
+            decode(path)
+    monkeypatch.setattr(audio, "_MOST_SAMPLES", 2 * 441)
+    with pytest.raises(AudioError, match="it holds more than 882 samples"):
+        load_waveform(path, sample_rate=3 * RATE)  # once resampled
+
+
+def test_a_file_named_as_standard_input_is_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    soundfile.write(tmp_path / "clip.flac", np.full(100, 0.5), RATE)
+    (tmp_path / "clip.flac").rename("-")
+    np.testing.assert_allclose(load_waveform("-"), 0.5, atol=1e-4)
+
+
 def test_the_whole_message_of_a_truncated_file(tmp_path):
     path = write(tmp_path, riff(fmt(), chunk(b"data", RAMP, declared_size=352800)))
     with pytest.raises(AudioError) as error:

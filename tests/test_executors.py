@@ -1,6 +1,7 @@
 """Worker processes: one run's misfortune stays its own."""
 
 import contextlib
+import dataclasses
 import multiprocessing
 import os
 import signal
@@ -73,6 +74,16 @@ def test_failures_are_tried_again_then_written(work):
     }  # fmt: skip
     dead = read_result(work.settings.study_dir, specs[2])
     assert dead["status"] == "failed" and dead["error"] == "it dies"
+
+
+def test_a_store_that_is_gone_is_named_by_every_run(work, tmp_path):
+    work = dataclasses.replace(work("models=[timbre]"), store_folder=tmp_path / "gone")
+    specs = plan_runs(work.settings)
+    errors = []
+    run_all(specs, work, Processes(work, workers=1), on_result=lambda _, result: errors.append(result["error"]))
+    assert len(errors) == 2
+    for error in errors:
+        assert f"Mel store {tmp_path / 'gone'} is incomplete" in error and "`loglearn features`" in error
 
 
 def test_a_full_disk_ends_the_study_and_keeps_what_was_finished(work, monkeypatch):

@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import librosa
@@ -14,7 +16,7 @@ from loglearn_tf import features
 from loglearn_tf.audio import load_waveform, load_with_origin
 from loglearn_tf.config import FeatureSettings
 from loglearn_tf.datasets.clips import Clip
-from loglearn_tf.errors import DataError
+from loglearn_tf.errors import DataError, StorageError
 from loglearn_tf.features import MelStore, build_store
 
 FRONT_END = FeatureSettings().front_end
@@ -192,7 +194,39 @@ def remove(folder: Path) -> None:
     (folder / "shard-0001.npy").unlink()
 
 
-@pytest.mark.parametrize("damage", [flip_a_byte, truncate, spoil_the_index, remove])
+def change_the_index(change) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        index = folder / "shard-0001.json"
+        held = json.loads(index.read_text())
+        change(held)
+        index.write_text(json.dumps(held))
+
+    return damage
+
+
+def swap_two_clips(held: dict) -> None:
+    (one, _), (other, _) = held["clips"][:2]
+    held["clips"][0][0], held["clips"][1][0] = other, one
+
+
+def move_a_frame(held: dict) -> None:
+    held["clips"][0][1] += 1
+    held["clips"][1][1] -= 1
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        flip_a_byte,
+        truncate,
+        spoil_the_index,
+        remove,
+        change_the_index(swap_two_clips),
+        change_the_index(move_a_frame),
+        change_the_index(lambda held: held.pop("clips")),
+        lambda folder: (folder / "shard-0001.json").write_text("[]"),
+    ],
+)
 def test_damage_is_noticed_said_and_mended(clips, tmp_path, capsys, damage):
     folder = build(clips, tmp_path).folder
     whole = contents(folder)
@@ -202,6 +236,71 @@ def test_damage_is_noticed_said_and_mended(clips, tmp_path, capsys, damage):
     said = capsys.readouterr()
     assert "shard-0001.npy" in said.out + said.err and "damaged" in said.out + said.err
     assert contents(folder) == whole
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"n_shards": 2}'])
+def test_a_damaged_description_is_written_again(clips, tmp_path, content):
+    folder = build(clips, tmp_path).folder
+    whole = contents(folder)
+    (folder / "store.json").write_text(content)
+    if "n_shards" not in content:
+        with pytest.raises(DataError, match=r"incomplete: store.json cannot be read"):
+            MelStore(folder)
+    build(clips, tmp_path)
+    assert contents(folder) == whole
+
+
+def test_a_complete_store_needs_nothing_written(clips, tmp_path, monkeypatch):
+    """As on a read-only disk, or in a colleague's folder."""
+    folder = build(clips, tmp_path).folder
+    (folder / ".lock").unlink(missing_ok=True)
+    monkeypatch.setattr(features, "FileLock", None)  # calling it would raise
+    assert build(clips, tmp_path).folder == folder
+    assert not (folder / ".lock").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_an_incomplete_store_in_a_read_only_folder_is_told(clips, tmp_path):
+    folder = build(clips, tmp_path).folder
+    (folder / "store.json").unlink()
+    (folder / ".lock").unlink(missing_ok=True)
+    folder.chmod(0o500)
+    try:
+        with pytest.raises(StorageError, match=r"Cannot write .*features\.store_dir"):
+            build(clips, tmp_path)
+    finally:
+        folder.chmod(0o700)
+
+
+def test_what_is_written_to_an_open_store_is_noticed(clips, tmp_path):
+    folder = build(clips, tmp_path).folder
+    store = MelStore(folder)
+    store.verify()
+    assert store.change() == ""
+    with (folder / "shard-0002.npy").open("r+b") as file:
+        file.seek(-8, os.SEEK_END)
+        file.write(bytes(8))  # a number as good as any other
+    assert "shard-0002.npy was changed while it was read" in store.change()
+    with pytest.raises(DataError, match="shard-0002.npy: its checksum does not match"):
+        MelStore(folder).verify()
+    build(clips, tmp_path)
+    assert store.change()  # the mended file is not the one that was opened
+    MelStore(folder).verify()
+
+
+def test_scratch_files_of_killed_jobs_are_removed(clips, tmp_path):
+    folder = build(clips, tmp_path).folder
+    (folder / "store.json").unlink()
+    leftovers = [folder / ".shard-0000.npy.abc.part", folder / ".store.json.xyz.part"]
+    for leftover in leftovers:
+        leftover.write_bytes(b"half")
+    build(clips, tmp_path)
+    assert not any(leftover.exists() for leftover in leftovers)
+
+
+def test_a_gain_that_makes_power_infinite_is_refused(clips, tmp_path):
+    with pytest.raises(DataError, match=r"10 of 10 clips .*\n.*0\.wav is not finite with `features\.gain_db=400`"):
+        build_store(clips, name="loud", front_end=FRONT_END, store_dir=tmp_path / "stores", gain_db=400.0)
 
 
 def test_an_incomplete_or_cut_store_does_not_open(clips, tmp_path):

@@ -30,6 +30,9 @@ def test_ctrl_c_ends_at_once_and_says_how_to_go_on(us8k_root, us8k_store, tmp_pa
     while not list(study.rglob("result.json")):
         assert process.poll() is None
         time.sleep(0.1)
+    # Meanwhile a second job on the same study is refused, and disturbs nothing.
+    second = loglearn("run", ROOT / "experiments" / "us8k.yaml", *overrides, code=2)
+    assert f"Another process is working on {study}" in second.stderr
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=20)
     assert process.returncode == 130

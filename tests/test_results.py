@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 import subprocess
 
@@ -220,9 +221,39 @@ def test_reading_says_what_is_wrong(tmp_path):
         path.write_text(json.dumps(wrong))
         with pytest.raises(DataError, match="is of another version of loglearn_tf: its `format` must be 1"):
             read_runs(tmp_path)
+    for wrong, reason in (
+        ({"format": 1}, "dataset"),
+        ({**result(0.5), "n_shot": "many"}, "code 'd'"),
+        (None, "status"),
+    ):
+        row = wrong or {key: value for key, value in result(0.5).items() if key != "status"}
+        path.write_text(json.dumps(row))
+        with pytest.raises(DataError, match=rf"result.json is no result of a run: .*{reason}.*Remove its folder"):
+            read_runs(tmp_path)
     path.write_text('{"accuracy":')
     with pytest.raises(DataError, match="result.json cannot be read"):
         read_runs(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["run00.bak", "run01", "run0"])
+def test_a_copied_folder_counts_for_no_run(tmp_path, name):
+    spec = write(tmp_path, result(0.5))
+    folder = (tmp_path / spec.folder).with_name(name)
+    shutil.copytree(tmp_path / spec.folder, folder)
+    message = rf"{re.escape(str(folder))}/result.json holds the result of .*/fold01/run00. Remove this folder"
+    for read in (read_runs, write_results, lambda study: split_done(study, [spec], IDENTITY)):
+        with pytest.raises(DataError, match=message):
+            read(tmp_path)
+
+
+def test_scratch_files_of_killed_jobs_are_removed(tmp_path):
+    write(tmp_path, result(0.5))
+    leftovers = [tmp_path / ".results.csv.abc.part", tmp_path / "figures" / ".a.svg.xyz.part"]
+    for leftover in (*leftovers, tmp_path / "figures" / "a.svg"):
+        leftover.parent.mkdir(exist_ok=True)
+        leftover.touch()
+    remove_unfinished(tmp_path)
+    assert not any(leftover.exists() for leftover in leftovers) and (tmp_path / "figures" / "a.svg").exists()
 
 
 def test_folders_of_several_machines_are_merged_by_copying(tmp_path):

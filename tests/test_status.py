@@ -4,10 +4,11 @@ import pytest
 from conftest import ROOT
 from filelock import FileLock
 
+from loglearn_tf import status
 from loglearn_tf.cli import main
 from loglearn_tf.config import load_settings
 from loglearn_tf.errors import ConfigError
-from loglearn_tf.results import write_run
+from loglearn_tf.results import COLUMNS, write_run
 from loglearn_tf.status import (
     format_failures,
     format_grid,
@@ -34,7 +35,16 @@ def study(settings):
     seconds = iter([100.0, 120.0])
     for spec in plan_runs(settings):
         if (spec.model, spec.n_shot) == ("vgg", 5):
-            row = {"format": 1, "dataset": "us8k", "model": "vgg", "n_shot": 5, "fold": 1, "run": spec.run, "seed": 0}
+            row = {
+                **dict.fromkeys(COLUMNS),
+                "format": 1,
+                "dataset": "us8k",
+                "model": "vgg",
+                "n_shot": 5,
+                "fold": 1,
+                "run": spec.run,
+                "seed": 0,
+            }
             row |= {"compression": spec.compression, "synthetic": False, "missing_clips": 0}
             row["identity"] = {**settings.result_settings(), "clips": "abc"}
             if spec.compression == "loglearn":
@@ -105,6 +115,23 @@ def test_status_needs_the_folder_alone(settings, study, capsys):
     with FileLock(study / ".lock"):
         assert main(["status", str(study)]) == 0
     assert "a job is working on it" in capsys.readouterr().out
+
+
+def test_status_of_a_folder_that_may_not_be_written(settings, study, capsys, monkeypatch):
+    """As a colleague's: whether a job works on it cannot be seen, all else can."""
+    (study / ".lock").touch()
+
+    class Forbidden:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def __enter__(self) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        def __exit__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(status, "FileLock", Forbidden)
+    assert main(["status", str(study)]) == 0
+    assert "2 of 16 runs done" in capsys.readouterr().out
 
 
 def test_a_folder_that_is_no_study(tmp_path, capsys):

@@ -1,9 +1,12 @@
 """One run as a worker does it: what it leaves, and what becomes of one that fails."""
 
 import csv
+import dataclasses
 import functools
 import io
+import os
 import platform
+import shutil
 import sys
 
 import pytest
@@ -13,6 +16,7 @@ from conftest import ROOT, read_scalars, short_settings
 from loglearn_tf import training
 from loglearn_tf.callbacks import NonFiniteError
 from loglearn_tf.config import load_settings
+from loglearn_tf.errors import DataError
 from loglearn_tf.models import MODELS
 from loglearn_tf.models.prototypical import build_prototypical
 from loglearn_tf.study import plan_runs
@@ -135,6 +139,37 @@ def test_a_non_finite_run_is_final(worker, monkeypatch):
     monkeypatch.setattr(training, "train_run", diverge)
     result = worker.perform(spec).result
     assert result["final"] and result["error"].startswith("loss is nan at step 3")
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_a_run_whose_store_was_changed_meanwhile_has_failed(worker, us8k_store, tmp_path, monkeypatch, raises):
+    """Also where it came to finite numbers, and whatever else went wrong for that."""
+    worker, (spec, _) = worker("models=[timbre]")
+    shutil.copytree(us8k_store.folder, tmp_path / "store")
+    worker = Worker(dataclasses.replace(worker.work, store_folder=tmp_path / "store"))
+    train_run = training.train_run
+
+    def disturbed(*arguments, **more):
+        outcome = train_run(*arguments, **more)
+        os.utime(tmp_path / "store" / "shard-0000.npy")
+        if raises:
+            raise NonFiniteError("loss is nan at step 3")
+        return outcome
+
+    monkeypatch.setattr(training, "train_run", disturbed)
+    result = worker.perform(spec).result
+    assert (result["status"], result["final"]) == ("failed", False)
+    assert "shard-0000.npy was changed while it was read" in result["error"]
+
+
+def test_a_damaged_store_is_not_worked_with(worker, us8k_store, tmp_path):
+    worker, _ = worker("models=[timbre]")
+    shutil.copytree(us8k_store.folder, tmp_path / "store")
+    with (tmp_path / "store" / "shard-0000.npy").open("r+b") as file:
+        file.seek(-8, os.SEEK_END)
+        file.write(bytes(8))
+    with pytest.raises(DataError, match="its checksum does not match"):
+        Worker(dataclasses.replace(worker.work, store_folder=tmp_path / "store"))
 
 
 def test_results_say_what_made_them():
