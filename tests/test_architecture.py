@@ -32,7 +32,7 @@ MAY_IMPORT = {
     # Sounds and settings.
     "audio": "errors",
     "datasets": "datasets errors files progress seeds",
-    "config": "errors",
+    "config": "datasets errors",  # the largest number of a fold
     # Clips to mel store to patches.
     "data_check": "results audio datasets errors files progress",
     "features": "audio datasets layers errors files progress tensorflow_runtime",
@@ -55,8 +55,8 @@ MAY_IMPORT = {
     "predict": "saved_models results datasets audio errors",
     "export": "saved_models models layers errors files",
     "worker": "models episodic training callbacks features results study config datasets",
-    "executors": "worker results study tensorflow_runtime",
-    "cluster": "executors worker study config errors files tensorflow_runtime",
+    "executors": "worker results study errors tensorflow_runtime",
+    "cluster": "executors worker features study config errors files tensorflow_runtime",
     # All of it.
     "cli": "__init__ data_check predict export saved_models report mel_power cluster executors worker status results "
     "study features layers config datasets errors files progress tensorflow_runtime",
