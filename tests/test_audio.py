@@ -387,14 +387,14 @@ LOSSY = [
     ("OGG", "OPUS"),
     ("MP3", "MPEG_LAYER_III"),
 ]
-RATES = (8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000)
+RATES = (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 11_024, 96_000, 192_000)
 
 
 def _matrix():
     """Every format with every number of channels it takes; the rates go round, so that each format meets many."""
     number = 0
     for container, subtype in (*LOSSLESS, *LOSSY):
-        rates = {"MP3": RATES[:7], "OPUS": (8_000, 16_000, 48_000)}.get(
+        rates = {"MP3": RATES[:8], "OPUS": (8_000, 16_000, 48_000)}.get(
             subtype if subtype == "OPUS" else container, RATES
         )
         most = 2 if container == "MP3" or "ADPCM" in subtype else 8
@@ -474,10 +474,17 @@ def test_chunks_around_the_audio_change_nothing(name, subtype, tmp_path, either_
     assert found.origin.frames == expected.origin.frames
 
 
-@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAW", "ULAW"])
-def test_sizes_of_data_that_are_no_sizes(subtype, tmp_path, either_decoder):
+@pytest.mark.parametrize(
+    ("container", "subtype"),
+    [
+        *(("WAV", subtype) for subtype in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAW", "ULAW")),
+        *(("WAVEX", subtype) for subtype in ("PCM_16", "PCM_24", "FLOAT")),
+        *(("WAV", subtype) for subtype in ("MS_ADPCM", "IMA_ADPCM")),
+    ],
+)
+def test_sizes_of_data_that_are_no_sizes(container, subtype, tmp_path, either_decoder):
     path = tmp_path / "clip.wav"
-    soundfile.write(path, sine(1000, channels=2), RATE, subtype=subtype)
+    soundfile.write(path, sine(1000, channels=2), RATE, format=container, subtype=subtype)
     expected = decode(path).samples
     content = path.read_bytes()
     at = content.index(b"data") + 4
