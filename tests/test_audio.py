@@ -1,5 +1,6 @@
 """Every WAV variant is read exactly, or refused with the file, the reason and the remedy."""
 
+import io
 import os
 import struct
 import subprocess
@@ -181,6 +182,58 @@ def test_header_reads_fact_and_the_chunks_around(tmp_path):
     assert header.data_offset == 44 + 36 + 12
     assert header.available_size == header.data_size + 12
     assert header.declared_frames == 1000  # `fact` is redundant for PCM, and often wrong
+
+
+def test_a_chunk_that_is_not_fact_tells_no_frames(tmp_path):
+    content = riff(fmt(), chunk(b"id3 ", struct.pack("<I", 777)), chunk(b"data", RAMP))
+    assert read_riff_header(write(tmp_path, content)).fact_frames is None
+
+
+def test_chunks_before_data_are_counted(tmp_path):
+    def with_junk(n: int) -> Path:
+        return write(tmp_path, riff(fmt(), *[chunk(b"JUNK", b"xy")] * n, chunk(b"data", RAMP)))
+
+    assert read_riff_header(with_junk(254)).declared_frames == 1000  # `fmt ` and `data` make 256
+    with pytest.raises(AudioError, match="its header is damaged"):
+        read_riff_header(with_junk(255))
+
+
+def test_a_fmt_chunk_that_is_too_short(tmp_path):
+    path = write(tmp_path, riff(chunk(b"fmt ", fmt()[8:23]), chunk(b"data", RAMP)))
+    with pytest.raises(AudioError, match="its header is damaged"):
+        read_riff_header(path)
+
+
+def stereo_24(*, data_size: int, available_size: int) -> audio.WavHeader:
+    """A frame has six bytes, which is no power of two."""
+    return audio.WavHeader(
+        format_tag=1,
+        channels=2,
+        sample_rate=RATE,
+        block_align=6,
+        bits_per_sample=24,
+        data_offset=44,
+        data_size=data_size,
+        available_size=available_size,
+        odd_chunk_before_data=False,
+        fact_frames=None,
+    )
+
+
+def test_a_part_of_a_frame_at_the_end_may_be_missing():
+    assert not stereo_24(data_size=20, available_size=18).is_cut
+    assert stereo_24(data_size=20, available_size=17).is_cut
+
+
+def test_the_size_that_sox_declares_of_a_stream_is_whole_frames():
+    size = 0x7FFFF000 // 6 * 6
+    assert size != 0x7FFFF000 and stereo_24(data_size=size, available_size=600).size_is_unknown
+    assert not stereo_24(data_size=size - 6, available_size=600).size_is_unknown
+
+
+def test_a_file_without_frames_is_for_soundfile():
+    assert choose_decoder(stereo_24(data_size=6, available_size=6)) == "tensorflow-io"
+    assert choose_decoder(stereo_24(data_size=0, available_size=0)) == "soundfile"
 
 
 # Variants of the 1000-frame ramp. What is not laid out plainly goes to soundfile: given
@@ -573,11 +626,13 @@ def test_more_than_memory_should_hold_is_refused(ending, tmp_path, monkeypatch, 
     """A few MB of FLAC can hold days of silence; here a hundredth of a second."""
     path = tmp_path / f"clip.{ending}"
     soundfile.write(path, np.zeros((441, 2)), RATE)
+    assert audio._MOST_SAMPLES * 4 == 2**30
     monkeypatch.setattr(audio, "_BLOCK_FRAMES", 100)
+    decoder = decode(path).decoder
     for frames_a_byte in (16, 0):  # as the header says, and block by block
         monkeypatch.setattr(audio, "_FRAMES_A_BYTE", frames_a_byte)
         monkeypatch.setattr(audio, "_MOST_SAMPLES", 2 * 441)
-        assert decode(path).samples.shape == (441, 2)
+        assert decode(path).samples.shape == (441, 2) and decode(path).decoder == decoder
         monkeypatch.setattr(audio, "_MOST_SAMPLES", 2 * 441 - 1)
         with pytest.raises(AudioError, match=rf"clip.{ending}: it holds more than 881 samples. Cut it into shorter"):
             decode(path)
@@ -607,6 +662,47 @@ def test_fact_counted_over_all_channels_is_not_truncation(tmp_path):
     fact = chunk(b"fact", struct.pack("<I", 2 * 4082))
     path = write(tmp_path, riff(ADPCM, fact, chunk(b"data", bytes(4096))))
     assert decode(path).samples.shape == (4082, 2)
+
+
+def test_more_frames_by_fact_than_all_channels_hold_are_truncation(tmp_path):
+    fact = chunk(b"fact", struct.pack("<I", 2 * 4082 + 1))
+    path = write(tmp_path, riff(ADPCM, fact, chunk(b"data", bytes(4096))))
+    with pytest.raises(AudioError, match="it holds 4082 of the 8165 frames"):
+        decode(path)
+
+
+def ogg() -> bytes:
+    content = io.BytesIO()
+    soundfile.write(content, np.random.default_rng(0).uniform(-0.5, 0.5, 30_000), RATE, format="OGG")
+    return content.getvalue()
+
+
+def test_what_follows_the_last_page_of_an_ogg_file_is_not_missing_from_it(tmp_path):
+    """As the tags that some programs append."""
+    whole = decode(write(tmp_path, ogg()))
+    np.testing.assert_array_equal(decode(write(tmp_path, ogg() + b"TAG" + bytes(125))).samples, whole.samples)
+
+
+@pytest.mark.parametrize("kept", [4, 10, 26])
+def test_an_ogg_file_cut_in_the_head_of_a_page(kept, tmp_path):
+    content = ogg()
+    assert content.count(b"OggS") > 3
+    path = write(tmp_path, content[: content.rindex(b"OggS") + kept])
+    with pytest.raises(AudioError, match="truncated"):
+        decode(path)
+
+
+def test_a_cut_aiff_file_with_an_odd_chunk_before_its_audio(tmp_path):
+    path = tmp_path / "clip.aiff"
+    soundfile.write(path, sine(1000), RATE, subtype="PCM_16")
+    content = path.read_bytes()
+    at = content.index(b"SSND")
+    content = content[:at] + b"NAME" + struct.pack(">I", 3) + b"abc\0" + content[at:]
+    path.write_bytes(content[:4] + struct.pack(">I", len(content) - 8) + content[8:])
+    assert decode(path).samples.shape == (1000, 2)
+    path.write_bytes(content[:-1000])
+    with pytest.raises(AudioError, match="truncated"):
+        decode(path)
 
 
 def test_twenty_bits_in_a_24_bit_container(tmp_path, either_decoder):
