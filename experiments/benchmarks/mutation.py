@@ -85,6 +85,8 @@ def _computed(source: str) -> str:
         if isinstance(node, ast.arguments):
             # By position or by name: the same is computed.
             node.args, node.posonlyargs, node.kwonlyargs = [*node.posonlyargs, *node.args, *node.kwonlyargs], [], []
+            node.defaults += [default for default in node.kw_defaults if default is not None]
+            node.kw_defaults = []
     return ast.dump(tree)
 
 
