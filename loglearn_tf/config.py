@@ -14,7 +14,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from loglearn_tf.datasets.clips import LAST_FOLD
+from loglearn_tf.datasets.clips import LAST_FOLD, printable, shown
 from loglearn_tf.errors import ConfigError
 
 
@@ -40,7 +40,6 @@ COMPRESSION_NAMES = (
 # A typing error must not fill the memory: grids, files and their nesting are bounded far beyond any use.
 _MOST_RUNS, _MOST_BYTES, _MOST_VALUES, _DEEPEST, _MOST_PARTS = 1_000_000, 1 << 18, 20_000, 20, 1000
 _LONGEST_NUMBER = 100  # 1:1:1... is a number of YAML 1.1, which takes minutes to read when it is long
-_SHOWN = 300  # characters of a value in a message
 # File systems take names of 255 bytes, and Linux paths of 4,096: less, as files lie in these folders.
 _LONGEST_NAME, _LONGEST_PATH = 255, 3500
 # Of studies, their parts, and variants of compressions: folders are called so.
@@ -231,8 +230,8 @@ def _as_ray(value: Any) -> Any:
 def _check_name(key: str, name: str, known: Sequence[str]) -> None:
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
-        hint = f"Did you mean {near[0]}" if near else f"Known: {_cut(', '.join(sorted(known)))}"
-        raise ValueError(f"`{key}` must name a compression, or one of `variants`. Received: {_shown(name)}. {hint}")
+        hint = f"Did you mean {near[0]}" if near else f"Known: {printable(', '.join(sorted(known)))}"
+        raise ValueError(f"`{key}` must name a compression, or one of `variants`. Received: {shown(name)}. {hint}")
 
 
 class CompressionVariant(_Settings):
@@ -255,8 +254,8 @@ class CompressionVariant(_Settings):
                 # YAML 1.1 takes 1e-8 for text, and 1.0e-8 for a number.
                 hint = "Write numbers with a point, as 1.0e-8" if _is_number_in_text(value) else "Layers take no text"
                 raise ValueError(
-                    f"`args.{_cut(name)}` of a variant must be a finite number, true, false, or a list of numbers. "
-                    f"Received: {_shown(value)}. {hint}"
+                    f"`args.{printable(name)}` of a variant must be a finite number, true, false, or a list of "
+                    f"numbers. Received: {shown(value)}. {hint}"
                 )
         return self
 
@@ -321,7 +320,7 @@ class Settings(_Settings):
         for axis in ("models", "compressions", "n_shot", "folds"):
             values = getattr(self, axis)
             if len(set(values)) < len(values):
-                raise ValueError(f"`{axis}` must not repeat a value. Received: {_shown(list(values))}")
+                raise ValueError(f"`{axis}` must not repeat a value. Received: {shown(list(values))}")
         self._check_compressions()
         if isinstance(self.runs, dict):
             without = [n for n in self.n_shot if n not in self.runs]
@@ -447,14 +446,14 @@ def load_studies(path: str | Path, overrides: Sequence[str] = ()) -> list[Settin
         parts = tuple(key.split("."))
         if not equals or not all(parts):
             raise ConfigError(
-                f"An override must have the form key=value, as n_shot=[1,10]. Received: {_shown(override)}."
+                f"An override must have the form key=value, as n_shot=[1,10]. Received: {shown(override)}."
             )
         if len(parts) > _DEEPEST:
-            raise ConfigError(f"An override must name a setting. Received: {_shown(override)}.")
-        parsed = _parse_yaml(value, f"the override {_shown(override)}")
+            raise ConfigError(f"An override must name a setting. Received: {shown(override)}.")
+        parsed = _parse_yaml(value, f"the override {shown(override)}")
         if not isinstance(parsed, (str, int, float, list, dict, type(None))):
             raise ConfigError(
-                f"Override {_shown(override)} is a {type(parsed).__name__}, which no setting takes. Quote text."
+                f"Override {shown(override)} is a {type(parsed).__name__}, which no setting takes. Quote text."
             )
         changes.append((parts, parsed, override))
     if "parts" not in raw:
@@ -465,18 +464,18 @@ def load_studies(path: str | Path, overrides: Sequence[str] = ()) -> list[Settin
     if isinstance(parts_of, dict):
         parts_of = {str(name): part for name, part in parts_of.items()}
     if not isinstance(parts_of, dict) or not parts_of or not all(isinstance(x, dict | None) for x in parts_of.values()):
-        raise ConfigError(f"`parts` in {path} must be a table, name: settings. Received: {_shown(parts_of)}.")
+        raise ConfigError(f"`parts` in {path} must be a table, name: settings. Received: {shown(parts_of)}.")
     if len(parts_of) > _MOST_PARTS:
         raise ConfigError(f"`parts` in {path} must be at most {_MOST_PARTS:,}. Received: {len(parts_of):,}.")
     asked = [value for key, value, _ in changes if key == ("part",)]
     chosen = tuple(map(str, _as_list(asked[-1]))) if asked else tuple(parts_of)
     unknown = [name for name in chosen if name not in parts_of]
     if unknown or not chosen:
-        known = _cut(", ".join(parts_of))
-        raise ConfigError(f"`part` must be among the parts of {path}: {known}. Received: {_shown(asked[-1])}.")
+        known = printable(", ".join(parts_of))
+        raise ConfigError(f"`part` must be among the parts of {path}: {known}. Received: {shown(asked[-1])}.")
     changes = [change for change in changes if change[0] != ("part",)]
     return [
-        _validated({**_merged(raw, parts_of[name] or {}), "part": name}, changes, f"{path}, part {_cut(name)}")
+        _validated({**_merged(raw, parts_of[name] or {}), "part": name}, changes, f"{path}, part {printable(name)}")
         for name in parts_of
         if name in chosen
     ]
@@ -501,7 +500,7 @@ def _validated(raw: dict[str, Any], changes: Sequence[tuple[tuple[str, ...], Any
         raise ConfigError(_describe(error, path, given)) from error
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"{path} holds a value that no setting takes: {_cut(str(error))}. Use numbers, text, lists."
+            f"{path} holds a value that no setting takes: {printable(str(error))}. Use numbers, text, lists."
         ) from error
 
 
@@ -517,7 +516,7 @@ def _read(path: Path) -> str:
         return content.decode("utf-8")
     except (OSError, ValueError) as error:  # ValueError: no UTF-8, or NUL in its name
         raise ConfigError(
-            f"Cannot read settings file {_cut(str(path))}: {error}. Name a YAML file, as experiments/us8k.yaml."
+            f"Cannot read settings file {printable(str(path))}: {error}. Name a YAML file, as experiments/us8k.yaml."
         ) from error
 
 
@@ -537,7 +536,7 @@ class _StrictLoader(yaml.SafeLoader):
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if getattr(event, "tag", None) is not None:
             raise yaml.composer.ComposerError(
-                None, None, f"tags are not taken; quotes make text. Received: {_cut(event.tag)}", event.start_mark
+                None, None, f"tags are not taken; quotes make text. Received: {printable(event.tag)}", event.start_mark
             )
         node: yaml.Node | None = super().compose_node(parent, index)
         self.depth -= 1
@@ -587,7 +586,7 @@ class _StrictLoader(yaml.SafeLoader):
             # As text: 1 and "1" would become one key on the way through JSON.
             key = "<<" if key_node.tag == _MERGE else str(self.construct_object(key_node))
             if key in seen:
-                problem = f"key `{_cut(key)}` is given twice"
+                problem = f"key `{printable(key)}` is given twice"
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             seen.add(key)
         return seen
@@ -607,17 +606,7 @@ def _parse_yaml(text: str, where: str) -> Any:
         return yaml.load(text, Loader=_StrictLoader)
     # OverflowError: "\Uffffffff" is no character.
     except (yaml.YAMLError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ConfigError(f"{where} is not valid YAML: {_cut(' '.join(str(error).split()))}") from error
-
-
-def _shown(value: Any) -> str:
-    """As messages show a value: what was pasted by mistake must not fill the terminal."""
-    return _cut(repr(value))
-
-
-def _cut(text: str) -> str:
-    text = text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text):,} characters)"
+        raise ConfigError(f"{where} is not valid YAML: {printable(' '.join(str(error).split()))}") from error
 
 
 def _set(raw: dict[str, Any], parts: tuple[str, ...], value: Any, override: str) -> None:
@@ -629,7 +618,7 @@ def _set(raw: dict[str, Any], parts: tuple[str, ...], value: Any, override: str)
         raw = raw[parent]
         if not isinstance(raw, dict):
             raise ConfigError(
-                f"Override {_shown(override)}: `{_cut(parent)}` is a value, not a section. Override it as a whole."
+                f"Override {shown(override)}: `{printable(parent)}` is a value, not a section. Override it as a whole."
             )
     raw[last] = value
 
@@ -650,7 +639,7 @@ def _describe(error: ValidationError, path: str | Path, given: set[tuple[str, ..
     # Names of variants are the user's own.
     keys = tuple(part for part in named if (part.isidentifier() and part != "int") or loc[0] == "variants")
     keys += tuple(loc[-1:]) if unknown else ()
-    key = _cut(".".join(keys))
+    key = printable(".".join(keys))
     from_override = any(keys and keys[: len(parts)] == parts[: len(keys)] for parts in given)
     where = "the command line" if from_override else str(path)
     if unknown:
@@ -668,7 +657,7 @@ def _describe(error: ValidationError, path: str | Path, given: set[tuple[str, ..
         if first["type"] == "float_type" and _is_number_in_text(first["input"])
         else ""
     )
-    return f"`{key}` in {where}: {first['msg'][0].lower()}{first['msg'][1:]}. Received: {_shown(first['input'])}.{hint}"
+    return f"`{key}` in {where}: {first['msg'][0].lower()}{first['msg'][1:]}. Received: {shown(first['input'])}.{hint}"
 
 
 def _is_number_in_text(value: Any) -> bool:

@@ -162,7 +162,7 @@ def build_store(
     """
     clips = sorted(clips, key=lambda clip: clip.clip_id)
     folder = Path(store_dir) / f"{name}-{_key(clips, front_end, compression, gain_db)}"
-    shards = [clips[at : at + _SHARD_CLIPS] for at in range(0, len(clips), _SHARD_CLIPS)]
+    shards = dict(enumerate(clips[at : at + _SHARD_CLIPS] for at in range(0, len(clips), _SHARD_CLIPS)))
     about = {
         "format": _FORMAT,
         "front_end": dict(front_end),
@@ -181,7 +181,8 @@ def build_store(
     try:
         with storage(folder):
             remove_scratch(folder)
-        missing = _missing(folder, shards)
+        # Others may have computed some meanwhile.
+        missing = _missing(folder, {number: shards[number] for number in missing})
         for fault in missing.values():
             if fault != _ABSENT:
                 print(f"Warning: {_damaged(folder, fault)} Computing it again.", flush=True)
@@ -285,9 +286,9 @@ def _write_shard(
     write_json(index, {"crc32": _checksum(data, rows), "clips": rows, "origins": origins})
 
 
-def _missing(folder: Path, shards: Sequence[Sequence[Clip]]) -> dict[int, str]:
-    """Number of a shard that is not there or not whole -> its fault."""
-    faults = {number: _fault(folder, number, shard) for number, shard in enumerate(shards)}
+def _missing(folder: Path, shards: Mapping[int, Sequence[Clip]]) -> dict[int, str]:
+    """Of these shards, number of one that is not there or not whole -> its fault."""
+    faults = {number: _fault(folder, number, shard) for number, shard in shards.items()}
     return {number: fault for number, fault in faults.items() if fault}
 
 
