@@ -587,10 +587,14 @@ def fuzz(
 
 def table(outcomes: Iterable[Outcome]) -> str:
     """Counts by format and outcome, in Markdown."""
-    counts = collections.Counter((list(FORMATS)[one.number % len(FORMATS)], one.outcome) for one in outcomes)
-    shown = (*GOOD, *BAD)
-    lines = ["| Format | files | " + " | ".join(shown) + " |", "|---|" + "--:|" * (len(shown) + 1)]
-    for name in (*FORMATS, "all"):
+    return table_of(outcomes, list(FORMATS), (*GOOD, *BAD), head="| Format | files |")
+
+
+def table_of(outcomes: Iterable[Outcome], kinds: Sequence[str], shown: Sequence[str], *, head: str) -> str:
+    """Counts by kind, which go round with the numbers, and outcome."""
+    counts = collections.Counter((kinds[one.number % len(kinds)], one.outcome) for one in outcomes)
+    lines = [f"{head} " + " | ".join(shown) + " |", "|---|" + "--:|" * (len(shown) + 1)]
+    for name in (*kinds, "all"):
         row = [sum(n for (of, what), n in counts.items() if name in (of, "all") and what == one) for one in shown]
         lines.append(f"| {name} | {sum(row):,} | " + " | ".join(f"{n:,}" for n in row) + " |")
     return "\n".join(lines)
@@ -615,15 +619,38 @@ def main() -> int:
     options = parser.parse_args()
     numbers = options.only or range(options.first, options.first + options.files)
     outcomes = fuzz(numbers, tensorflow_io=not options.soundfile)
-    faults = [outcome for outcome in outcomes if outcome.outcome in BAD]
-    text = "\n".join([table(outcomes), "", *map(describe, outcomes if options.only else faults)])
+    return report(
+        outcomes,
+        options,
+        bad=BAD,
+        table_by=table,
+        described_by=describe,
+        content_by=lambda n: make(n).content,
+        ending="bin",
+    )
+
+
+def report(
+    outcomes: list[Outcome],
+    options: argparse.Namespace,
+    *,
+    bad: Sequence[str],
+    table_by: Callable[[Iterable[Outcome]], str],
+    described_by: Callable[[Outcome], str],
+    content_by: Callable[[int], bytes],
+    ending: str,
+) -> int:
+    """Prints, writes and keeps what `--only`, `--output` and `--keep` ask for; the exit code."""
+    faults = [outcome for outcome in outcomes if outcome.outcome in bad]
+    told = outcomes if options.only else faults
+    text = "\n".join([table_by(outcomes), "", *map(described_by, told)])
     print(text)
     if options.output:
         options.output.write_text(text + "\n", encoding="utf-8")
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
-        for outcome in outcomes if options.only else faults:
-            (options.keep / f"{outcome.number}.bin").write_bytes(make(outcome.number).content)
+        for outcome in told:
+            (options.keep / f"{outcome.number}.{ending}").write_bytes(content_by(outcome.number))
     return 1 if faults else 0
 
 

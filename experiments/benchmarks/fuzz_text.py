@@ -10,7 +10,6 @@ Run: python experiments/benchmarks/fuzz_text.py             (20,000 texts; minut
 """
 
 import argparse
-import collections
 import dataclasses
 import sys
 from collections.abc import Callable, Iterable
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from fuzz_audio import MEMORY_LIMIT_MIB, Outcome, _peak_memory_mib, _reset_peak_memory, fuzz
+from fuzz_audio import MEMORY_LIMIT_MIB, Outcome, _peak_memory_mib, _reset_peak_memory, fuzz, report, table_of
 
 LONGEST_MESSAGE = 3000  # characters; some show two values, or name five files
 
@@ -459,13 +458,7 @@ def fuzz_texts(
 
 def table(outcomes: Iterable[Outcome]) -> str:
     """Counts by kind of text and outcome, in Markdown."""
-    counts = collections.Counter((list(TEXTS)[one.number % len(TEXTS)], one.outcome) for one in outcomes)
-    shown = (*GOOD, *BAD)
-    lines = ["| Text | texts | " + " | ".join(shown) + " |", "|---|" + "--:|" * (len(shown) + 1)]
-    for name in (*TEXTS, "all"):
-        row = [sum(n for (of, what), n in counts.items() if name in (of, "all") and what == one) for one in shown]
-        lines.append(f"| {name} | {sum(row):,} | " + " | ".join(f"{n:,}" for n in row) + " |")
-    return "\n".join(lines)
+    return table_of(outcomes, list(TEXTS), (*GOOD, *BAD), head="| Text | texts |")
 
 
 def describe(outcome: Outcome) -> str:
@@ -485,16 +478,15 @@ def main() -> int:
     parser.add_argument("--output", type=Path, help="a Markdown file for the table")
     options = parser.parse_args()
     outcomes = fuzz_texts(options.only or range(options.first, options.first + options.texts))
-    faults = [outcome for outcome in outcomes if outcome.outcome in BAD]
-    text = "\n".join([table(outcomes), "", *map(describe, outcomes if options.only else faults)])
-    print(text)
-    if options.output:
-        options.output.write_text(text + "\n", encoding="utf-8")
-    if options.keep:
-        options.keep.mkdir(parents=True, exist_ok=True)
-        for outcome in outcomes if options.only else faults:
-            (options.keep / f"{outcome.number}.txt").write_bytes(make(outcome.number).content)
-    return 1 if faults else 0
+    return report(
+        outcomes,
+        options,
+        bad=BAD,
+        table_by=table,
+        described_by=describe,
+        content_by=lambda n: make(n).content,
+        ending="txt",
+    )
 
 
 if __name__ == "__main__":
