@@ -54,7 +54,11 @@ _ACTIVATIONS = (
     keras.activations.tanh,
 )
 _CONVOLUTIONS = (keras.layers.Conv2D, ours.Conv2D)
-_POOLINGS = {keras.layers.MaxPooling2D: ops.max_pool, keras.layers.AveragePooling2D: ops.average_pool}
+_POOLINGS = {
+    keras.layers.MaxPooling2D: ops.max_pool,
+    ours.MaxPooling2D: ops.max_pool,
+    keras.layers.AveragePooling2D: ops.average_pool,
+}
 _GLOBAL_POOLINGS = {keras.layers.GlobalMaxPooling2D: ops.max, keras.layers.GlobalAveragePooling2D: ops.mean}
 
 

@@ -1,9 +1,12 @@
 """Keras' batch normalisation, trained by TensorFlow's fused kernel."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
+
+from loglearn_tf.layers.pooling import pooled_before
 
 
 class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
@@ -11,7 +14,8 @@ class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
 
     For `(batch, height, width, channels)` TensorFlow has a kernel that normalises in one pass, and one for the gradient
     of a whole batch normalisation; Keras computes both of many single operations. Training VGG takes half the time and
-    two thirds of the memory.
+    two thirds of the memory. A `MaxPooling2D` of this package that follows is done first, so that what is normalised are
+    the maxima.
 
     That kernel's own mean and variance are not used: a sum of a million float32 values one by one is right to two or
     three digits, and so is Keras'. Here they are sums of sums over each axis, right to six.
@@ -30,10 +34,14 @@ class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
         if not (training and self.trainable and plain and fitting and _on_cpu()):
             return super().call(inputs, training=training, mask=mask)
         x, gamma, beta = (ops.cast(each, "float32") for each in (inputs, self.gamma, self.beta))
-        outputs, mean, variance = _normalise(x, gamma, beta, self.epsilon)
+        normalised, mean, variance = _normalise(x, gamma, beta, self.epsilon)
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
-        return ops.cast(outputs, self.compute_dtype)
+
+        def outputs(pool: Callable[[Any], Any] | None) -> Any:
+            return ops.cast(normalised(pool), self.compute_dtype)
+
+        return pooled_before(outputs(None), outputs)
 
 
 def _on_cpu() -> bool:
@@ -44,8 +52,13 @@ def _on_cpu() -> bool:
     return not tf.config.get_visible_devices("GPU")
 
 
-def _normalise(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
-    """`x`, normalised over all axes but the last, scaled and moved; and the mean and variance of the batch."""
+def _normalise(
+    x: Any, gamma: Any, beta: Any, epsilon: float
+) -> tuple[Callable[[Callable[[Any], Any] | None], Any], Any, Any]:
+    """`x` normalised over all axes but the last, scaled and moved; and the mean and variance of the batch.
+
+    What is normalised comes as a function, which, given a pooling, returns the pooling of it.
+    """
     import tensorflow as tf
 
     size = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
@@ -63,8 +76,10 @@ def _normalise(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any,
     variance = tf.cond(is_far, lambda: mean_square(x - mean), lambda: around_zero)
     mean, variance = tf.stop_gradient(mean), tf.stop_gradient(tf.maximum(variance, 0.0))
 
+    # Batch normalisation in two: first nothing, but with the gradient of the whole; then the whole, with the gradient
+    # of nothing. A pooling between them changes neither.
     @tf.custom_gradient  # type: ignore[untyped-decorator]
-    def normalise(x: Any, gamma: Any, beta: Any) -> Any:
+    def unchanged(x: Any, gamma: Any, beta: Any) -> Any:
         def gradient(of_y: Any) -> tuple[Any, Any, Any]:
             # Of the whole batch normalisation: through mean and variance, too.
             of_x, of_gamma, of_beta, _, _ = tf.raw_ops.FusedBatchNormGradV3(
@@ -79,12 +94,24 @@ def _normalise(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any,
             )
             return of_x, of_gamma, of_beta
 
+        return tf.identity(x), gradient
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def line(x: Any) -> Any:
         y, *_ = tf.compat.v1.nn.fused_batch_norm(
             x, gamma, beta, mean=mean, variance=variance, epsilon=epsilon, is_training=False
         )
-        return y, gradient
+        return y, lambda of_y: of_y
 
-    return normalise(tf.convert_to_tensor(x), tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta)), mean, variance
+    def normalised(pool: Callable[[Any], Any] | None) -> Any:
+        y = unchanged(x, gamma, beta)
+        if pool is None:
+            return line(y)
+        # Maxima before a falling line are minima after it: channels with a negative gamma are turned over.
+        sign = tf.where(gamma < 0, -1.0, 1.0)
+        return line(pool(tf.cond(tf.reduce_any(gamma < 0), lambda: y * sign, lambda: y)) * sign)
+
+    return normalised, mean, variance
 
 
 # Keras writes module and name into saved files; these are where its own class is looked up.
