@@ -1,0 +1,124 @@
+"""A maximum that is taken before what keeps the order of values is Keras' own: numbers, gradients, saved form."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import check_loads_without_this_package
+
+from loglearn_tf import build_model, layers
+
+
+def noise(*shape):
+    return np.random.default_rng(0).normal(-1, 3, shape).astype("float32")
+
+
+def networks(*names_and_arguments, shape=(9, 12, 2)):
+    """Two chains of layers with equal weights: of our layers where there are any, and of Keras' alone."""
+    chains = []
+    for ours in (True, False):
+        inputs = x = keras.Input(shape)
+        for name, arguments in names_and_arguments:
+            module = layers if ours and hasattr(layers, name) else keras.layers
+            x = getattr(module, name)(**arguments)(x)
+        chains.append(keras.Model(inputs, x))
+    rng = np.random.default_rng(1)
+    weights = [rng.normal(1, 1, weight.shape) for weight in chains[0].get_weights()]
+    weights = [np.abs(w) if v.name == "moving_variance" else w for v, w in zip(chains[0].weights, weights, strict=True)]
+    for chain in chains:
+        chain.set_weights(weights)
+    return chains
+
+
+def outputs_and_gradients(model, x, compiled):
+    def calculate(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = model(x, training=True)
+            loss = tf.reduce_sum(tf.sin(y) * y)
+        return y, *tape.gradient(loss, [x, *model.trainable_variables])
+
+    found = (tf.function(calculate) if compiled else calculate)(tf.constant(x))
+    return [*found, *model.get_weights(), model(x, training=False)]
+
+
+NORM = ("BatchNormalization", {"momentum": 0.5})
+POOL = ("MaxPooling2D", {"pool_size": (2, 3)})
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(
+    "chain",
+    [
+        [NORM, POOL],
+        [NORM, ("MaxPooling2D", {"pool_size": 2, "padding": "same"})],
+        [NORM, ("MaxPooling2D", {"pool_size": 3, "strides": 1})],
+        [("BatchNormalization", {"scale": False}), POOL],  # Keras' own code, without a note
+        [("Conv2D", {"filters": 5, "kernel_size": 3, "activation": "relu"}), POOL],
+        [("Conv2D", {"filters": 5, "kernel_size": 3, "activation": "elu", "use_bias": False}), POOL],
+        [("Conv2D", {"filters": 5, "kernel_size": 3, "activation": "gelu"}), POOL],  # does not rise everywhere
+        [("Conv2D", {"filters": 5, "kernel_size": 3}), POOL],
+        [("Conv2D", {"filters": 5, "kernel_size": 3, "activation": "relu"}), NORM, POOL, POOL],
+    ],
+    ids=lambda chain: "-".join(name for name, _ in chain),
+)
+def test_numbers_gradients_and_statistics_are_those_of_keras(chain, compiled):
+    """Channels whose gamma is negative among them: there a maximum becomes a minimum."""
+    ours, theirs = networks(*chain)
+    gammas = [v.numpy() for v in ours.trainable_variables if v.name == "gamma"]
+    assert all((gamma < 0).any() and (gamma > 0).any() for gamma in gammas if gamma.size > 2)
+    x = noise(3, 9, 12, 2)
+    found = [outputs_and_gradients(model, x, compiled) for model in (ours, theirs)]
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4 * np.abs(other).max())
+
+
+def test_the_pooling_comes_first():
+    """What the layer before would do to all values is not even in the compiled function."""
+
+    def sizes_of(operation, model):
+        graph = tf.function(lambda x: model(x, training=True)).get_concrete_function(tf.zeros((3, 9, 12, 2))).graph
+        used, left = set(), [output.op for output in graph.outputs]
+        while left:
+            if (op := left.pop()) not in used:
+                used.add(op)
+                left += [each.op for each in op.inputs]
+        return [op.outputs[0].shape[1:3].as_list() for op in used if op.type == operation]
+
+    conv = ("Conv2D", {"filters": 5, "kernel_size": 1, "activation": "relu"})
+    ours, theirs = networks(conv, POOL)
+    assert sizes_of("Relu", ours) == [[4, 4]] and sizes_of("Relu", theirs) == [[9, 12]]
+    assert sizes_of("FusedBatchNormV3", networks(NORM, POOL)[0]) == [[4, 4]]
+    assert sizes_of("FusedBatchNormV3", networks(NORM)[0]) == [[9, 12]]
+
+
+def test_another_use_of_the_same_values_sees_them_whole():
+    inputs = keras.Input((8, 12, 2))
+    normal = layers.BatchNormalization()(inputs)
+    both = keras.layers.Concatenate()(
+        [keras.layers.Flatten()(layers.MaxPooling2D((2, 3))(normal)), keras.layers.Flatten()(normal)]
+    )
+    y = np.asarray(keras.Model(inputs, both)(noise(3, 8, 12, 2), training=True))
+    whole = y[:, 32:].reshape(3, 4, 2, 4, 3, 2)
+    np.testing.assert_allclose(y[:, :32].reshape(3, 4, 4, 2), whole.max(axis=(2, 4)), rtol=1e-5)
+
+
+def test_half_precision():
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 2)),
+            layers.Conv2D(3, 3, activation="relu", dtype="mixed_float16"),
+            layers.BatchNormalization(dtype="mixed_float16"),
+            layers.MaxPooling2D(2, dtype="mixed_float16"),
+        ]
+    )
+    y = model(noise(2, 8, 8, 2), training=True)
+    assert y.dtype == tf.float16 and np.isfinite(y).all()
+
+
+def test_saved_files_name_keras_class_and_load_without_this_package(tmp_path):
+    serialised = keras.saving.serialize_keras_object(build_model("sb_cnn", seed=1).get_layer("pool_1"))
+    assert (serialised["module"], serialised["class_name"]) == ("keras.layers", "MaxPooling2D")
+    assert serialised["config"] == keras.layers.MaxPooling2D.from_config(serialised["config"]).get_config()
+    model = keras.Sequential([keras.Input((8, 8, 2)), layers.MaxPooling2D(2), layers.Conv2D(3, 3, activation="relu")])
+    check_loads_without_this_package(model, noise(2, 8, 8, 2), tmp_path, first="MaxPooling2D", tolerance=1e-6)
