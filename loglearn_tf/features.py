@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from loglearn_tf.audio import Origin, load_with_origin
+from loglearn_tf.audio import Origin, Samples, load_with_origin
 from loglearn_tf.datasets.clips import Clip
 from loglearn_tf.errors import AudioError, DataError
 from loglearn_tf.files import remove_scratch, storage, write_file, write_json
@@ -24,8 +24,16 @@ from loglearn_tf.tensorflow_runtime import available_cores
 _FORMAT = 2
 # Clips in a shard: the unit of resuming. 128 clips of US8K are 11 MB and half a second of work.
 _SHARD_CLIPS = 128
+# Clips that a thread reads and then transforms together, those of equal length: fewer calls, and what a call works on
+# still fits a core's cache. Of long clips only so many samples are held.
+_CLIPS_AT_ONCE = 4
+_SAMPLES_AT_ONCE = 1 << 20
 _SHOWN = 10
 _ABSENT = "absent"
+
+
+# Mel power of a clip, and what its file was.
+_Features = tuple[Samples, Origin]
 
 
 @dataclass(frozen=True)
@@ -215,27 +223,30 @@ def _compute(
     mel_of = _mel_function(front_end, compression, workers)
     failures: list[str] = []
 
-    def compute(clip: Clip) -> tuple[npt.NDArray[np.float32], Origin] | None:
-        try:
-            waveform, origin = load_with_origin(clip.path, sample_rate=front_end["sample_rate"])
-            mel = mel_of(gain * waveform if gain_db else waveform)
-        except AudioError as error:
-            failures.append(str(error))
+    def compute(some: Sequence[Clip]) -> list[_Features | None]:
+        paths = [clip.path for clip in some]
+        found = _read_and_transform(paths, mel_of, sample_rate=front_end["sample_rate"], gain=gain)
+        return [judged(path, one) for path, one in zip(paths, found, strict=True)]
+
+    def judged(path: Path, found: _Features | AudioError) -> _Features | None:
+        if isinstance(found, AudioError):
+            failures.append(str(found))
             return None
-        if not np.isfinite(mel).all():
+        if not np.isfinite(found[0]).all():
             # float32 ends at 3e38; a study would learn nothing from infinity, and could not say why.
-            failures.append(f"Mel power of {clip.path} is not finite with `features.gain_db={gain_db:g}`: lower it.")
+            failures.append(f"Mel power of {path} is not finite with `features.gain_db={gain_db:g}`: lower it.")
             return None
-        return mel, origin
+        return found
 
     n_clips = sum(len(shard) for shard in shards.values())
     with Progress("Features", n_clips) as progress, ThreadPoolExecutor(workers) as pool:
         for number, shard in shards.items():
             computed = []
-            for mel in pool.map(compute, shard):
-                progress.advance()
-                computed.append(mel)
-            whole = [mel for mel in computed if mel is not None]
+            parts = [shard[at : at + _CLIPS_AT_ONCE] for at in range(0, len(shard), _CLIPS_AT_ONCE)]
+            for part in pool.map(compute, parts):
+                progress.advance(n=len(part))
+                computed += part
+            whole = [one for one in computed if one is not None]
             if len(whole) == len(shard):
                 _write_shard(folder, number, [clip.clip_id for clip in shard], whole)
     if failures:
@@ -247,10 +258,38 @@ def _compute(
         )
 
 
-def _mel_function(
-    front_end: Mapping[str, Any], compression: str, workers: int
-) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
-    """One clip's waveform, `(samples,)`, to its `(frames, n_mels)`; safe to call from many threads."""
+def _read_and_transform(
+    paths: Sequence[Path], mel_of: Callable[[Samples], Samples], *, sample_rate: int, gain: float = 1.0
+) -> list[_Features | AudioError]:
+    """Of each file its `(frames, n_mels)` and what it was, or why it cannot be read."""
+    found: dict[int, _Features | AudioError] = {}
+    waiting: dict[int, list[tuple[int, Samples, Origin]]] = {}
+
+    def transform(length: int) -> None:
+        numbers, waveforms, origins = zip(*waiting.pop(length), strict=True)
+        mels = mel_of(np.stack(waveforms) if len(waveforms) > 1 else waveforms[0][np.newaxis])
+        found.update(zip(numbers, zip(mels, origins, strict=True), strict=True))
+
+    for number, path in enumerate(paths):
+        try:
+            waveform, origin = load_with_origin(path, sample_rate=sample_rate)
+        except AudioError as error:
+            found[number] = error
+            continue
+        length = len(waveform)
+        waiting.setdefault(length, []).append((number, waveform if gain == 1 else gain * waveform, origin))
+        if len(waiting[length]) * length >= _SAMPLES_AT_ONCE:
+            transform(length)
+    for length in tuple(waiting):
+        transform(length)
+    return [found[number] for number in range(len(paths))]
+
+
+def _mel_function(front_end: Mapping[str, Any], compression: str, workers: int) -> Callable[[Samples], Samples]:
+    """Waveforms of equal length, `(clips, samples)`, to their `(clips, frames, n_mels)`.
+
+    A clip's numbers do not depend on the others'. Safe to call from many threads.
+    """
     from loglearn_tf.tensorflow_runtime import tensorflow
 
     tf = tensorflow(parallel_calls=workers)
@@ -258,14 +297,14 @@ def _mel_function(
 
     front, compress = MelSpectrogram(**front_end), build_compression(compression)
 
-    @tf.function(input_signature=[tf.TensorSpec((1, None), tf.float32)])  # type: ignore[untyped-decorator]
-    def transform(waveform: Any) -> Any:
+    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.float32)])  # type: ignore[untyped-decorator]
+    def transform(waveforms: Any) -> Any:
         # Cheap, and on a GPU matrix products lose digits (TF32): a store must not depend on the device.
         with tf.device("CPU"):
-            return compress(front(waveform))[0]
+            return compress(front(waveforms))
 
     transform(np.zeros((1, 1), np.float32))  # traced once, before the threads start
-    return lambda waveform: transform(waveform[np.newaxis]).numpy()
+    return lambda waveforms: transform(waveforms).numpy()
 
 
 def _key(clips: Iterable[Clip], front_end: Mapping[str, Any], compression: str, gain_db: float) -> str:
@@ -276,9 +315,7 @@ def _key(clips: Iterable[Clip], front_end: Mapping[str, Any], compression: str, 
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def _write_shard(
-    folder: Path, number: int, clip_ids: Sequence[str], computed: Sequence[tuple[npt.NDArray[np.float32], Origin]]
-) -> None:
+def _write_shard(folder: Path, number: int, clip_ids: Sequence[str], computed: Sequence[_Features]) -> None:
     data, index = _shard_paths(folder, number)
     write_file(data, lambda file: np.save(file, np.concatenate([mel for mel, _ in computed])))
     rows = [[clip_id, len(mel)] for clip_id, (mel, _) in zip(clip_ids, computed, strict=True)]
