@@ -225,7 +225,7 @@ def _compute(
 
     def compute(some: Sequence[Clip]) -> list[_Features | None]:
         paths = [clip.path for clip in some]
-        found = _read_and_transform(paths, mel_of, sample_rate=front_end["sample_rate"], gain=gain)
+        found = _read_and_transform(paths, mel_of, sample_rate=front_end["sample_rate"], gain=float(gain))
         return [judged(path, one) for path, one in zip(paths, found, strict=True)]
 
     def judged(path: Path, found: _Features | AudioError) -> _Features | None:

@@ -9,8 +9,10 @@ from loglearn_tf.layers.pooling import pooled_before
 
 # Activations that a following maximum may come before.
 _RISING = (keras.activations.relu, keras.activations.elu)
-# Taps of kernels whose gradients are quicker as matrix products; 25 are not.
-_FEW_TAPS = 9
+# Taps of kernels for which one matrix product over all taps is the quicker way to the gradient of the input; and to
+# that of the kernel. 3 x 3, 5 x 5 and 7 x 7 were measured.
+_FEW_TAPS = 25
+_VERY_FEW_TAPS = 9
 
 
 class Conv2D(keras.layers.Conv2D):  # type: ignore[misc]
@@ -24,7 +26,10 @@ class Conv2D(keras.layers.Conv2D):  # type: ignore[misc]
 
     **Other kernels**, as SB-CNN's first: the gradient of their input, which batch normalisation and a learned
     compression need, takes six times as long as the convolution, since to TensorFlow it is one with a single filter.
-    Here it has as many filters as the kernel has rows: 0.7 ms instead of 1.8.
+    Here it is a matrix product over the taps, or for large kernels a convolution with as many filters as the kernel has
+    rows. Of 3 x 3 kernels, VGG's, the kernel's own gradient is a matrix product, too: 0.9 ms for both instead of 2.7.
+
+    A `MaxPooling2D` of this package that follows is done before the activation, where that rises.
 
     For more channels, strides, dilation and on other backends Keras' own code runs. Saved files hold Keras' class, so
     that they load where this package is not: see the end of this module.
@@ -64,15 +69,22 @@ def _narrow_convolution(x: Any, kernel: Any, padding: str) -> Any:
     import tensorflow as tf
 
     height, width = kernel.shape[:2]
-    gradients = _gradients_of_few_taps if height * width <= _FEW_TAPS else _gradients_of_many_taps
     before = [(size - 1) // 2 if padding == "SAME" else 0 for size in (height, width)]
+    after = [size - 1 - first if padding == "SAME" else 0 for size, first in zip((height, width), before, strict=True)]
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def convolve(x: Any, kernel: Any) -> Any:
         def gradient(of_map: Any) -> Any:
-            of_x, of_kernel = gradients(x, kernel, of_map, padding)
+            of_padded = (_input_gradient if height * width <= _FEW_TAPS else _input_gradient_by_rows)(kernel, of_map)
             _, frames, bands, _ = tf.unstack(tf.shape(x))
-            return of_x[:, before[0] : before[0] + frames, before[1] : before[1] + bands, tf.newaxis], of_kernel
+            of_x = of_padded[:, before[0] : before[0] + frames, before[1] : before[1] + bands, tf.newaxis]
+            if height * width <= _VERY_FEW_TAPS:
+                padded = tf.pad(x[..., 0], [[0, 0], [before[0], after[0]], [before[1], after[1]]])
+                return of_x, _kernel_gradient(padded, kernel.shape, of_map)
+            of_kernel = tf.raw_ops.Conv2DBackpropFilter(
+                input=x, filter_sizes=kernel.shape, out_backprop=of_map, strides=[1, 1, 1, 1], padding=padding
+            )
+            return of_x, of_kernel
 
         return tf.nn.conv2d(x, kernel, strides=1, padding=padding), gradient
 
@@ -80,44 +92,48 @@ def _narrow_convolution(x: Any, kernel: Any, padding: str) -> Any:
     return convolve(tf.convert_to_tensor(x), tf.convert_to_tensor(kernel))
 
 
-def _gradients_of_few_taps(x: Any, kernel: Any, of_map: Any, padding: str) -> tuple[Any, Any]:
-    """Of the input, with all that padding adds to it, `(batch, rows + height - 1, columns + width - 1)`; of the kernel.
+def _kernel_gradient(padded: Any, shape: tuple[int, ...], of_map: Any) -> Any:
+    """Of `(batch, rows + height - 1, columns + width - 1)`, the input with its padding, and the map's gradient.
 
-    The kernel's: sums over each clip, then over clips, so that a million products keep six digits. TensorFlow's own
-    keep three, and together with the bias's, with which it is fused, it takes half as long again as both alone.
+    Sums over each clip, then over clips: so a million products keep six digits. TensorFlow's own keep three; and fused
+    with the bias's, as it is when compiled, it takes half as long again as both alone.
     """
     import tensorflow as tf
 
-    height, width, _, filters = kernel.shape
-    taps = [(row, column) for row in range(height) for column in range(width)]
+    height, width, _, filters = shape
     _, rows, columns, _ = tf.unstack(tf.shape(of_map))
-    before = [(size - 1) // 2 if padding == "SAME" else 0 for size in (height, width)]
-    after = [size - 1 - early if padding == "SAME" else 0 for size, early in zip((height, width), before, strict=True)]
-    x = tf.pad(x[..., 0], [[0, 0], [before[0], after[0]], [before[1], after[1]]])
-    seen = tf.stack([x[:, row : row + rows, column : column + columns] for row, column in taps], axis=1)
-    of_kernels = tf.matmul(
-        tf.reshape(seen, [-1, len(taps), rows * columns]), tf.reshape(of_map, [-1, rows * columns, filters])
+    seen = [padded[:, row : row + rows, column : column + columns] for row in range(height) for column in range(width)]
+    of_clips = tf.matmul(
+        tf.reshape(tf.stack(seen, axis=1), [-1, height * width, rows * columns]),
+        tf.reshape(of_map, [-1, rows * columns, filters]),
     )
+    return tf.reshape(tf.reduce_sum(of_clips, axis=0), shape)
+
+
+def _input_gradient(kernel: Any, of_map: Any) -> Any:
+    """`(batch, rows + height - 1, columns + width - 1)`, of the input with its padding: what goes back by each tap of
+    the kernel, moved to where the tap was."""
+    import tensorflow as tf
+
+    height, width, _, filters = kernel.shape
+    batch, rows, columns, _ = tf.unstack(tf.shape(of_map))
     by_tap = tf.matmul(tf.reshape(of_map, [-1, filters]), tf.reshape(kernel, [-1, filters]), transpose_b=True)
-    by_tap = tf.reshape(by_tap, [-1, rows, columns, len(taps)])
-    of_x = tf.add_n(
+    # Turned first, so that each tap's numbers lie together.
+    planes = tf.unstack(tf.reshape(tf.transpose(by_tap), [height * width, batch, rows, columns]))
+    places = [(row, column) for row in range(height) for column in range(width)]
+    return tf.add_n(
         [
-            tf.pad(by_tap[..., tap], [[0, 0], [row, height - 1 - row], [column, width - 1 - column]])
-            for tap, (row, column) in enumerate(taps)
+            tf.pad(plane, [[0, 0], [row, height - 1 - row], [column, width - 1 - column]])
+            for plane, (row, column) in zip(planes, places, strict=True)
         ]
     )
-    return of_x, tf.reshape(tf.reduce_sum(of_kernels, 0), kernel.shape)
 
 
-def _gradients_of_many_taps(x: Any, kernel: Any, of_map: Any, padding: str) -> tuple[Any, Any]:
-    """As `_gradients_of_few_taps`."""
+def _input_gradient_by_rows(kernel: Any, of_map: Any) -> Any:
+    """As `_input_gradient`, by convolution over bands for each row of the kernel: for more taps."""
     import tensorflow as tf
 
     height, width = kernel.shape[:2]
-    of_kernel = tf.raw_ops.Conv2DBackpropFilter(
-        input=x, filter_sizes=kernel.shape, out_backprop=of_map, strides=[1, 1, 1, 1], padding=padding
-    )
-    # Over bands, for every row of the kernel apart: (batch, rows, columns + width - 1, height).
     rows = tf.nn.conv2d(
         of_map,
         tf.transpose(tf.reverse(kernel[:, :, 0], [1]), [1, 2, 0])[tf.newaxis],
@@ -125,8 +141,7 @@ def _gradients_of_many_taps(x: Any, kernel: Any, of_map: Any, padding: str) -> t
         padding=[[0, 0], [0, 0], [width - 1, width - 1], [0, 0]],
     )
     # Row i of the kernel saw frames i later than row 0.
-    of_x = tf.add_n([tf.pad(rows[..., i], [[0, 0], [i, height - 1 - i], [0, 0]]) for i in range(height)])
-    return of_x, of_kernel
+    return tf.add_n([tf.pad(rows[..., i], [[0, 0], [i, height - 1 - i], [0, 0]]) for i in range(height)])
 
 
 def _wide_convolution(x: Any, kernel: Any) -> Any:

@@ -14,7 +14,8 @@ class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
 
     For `(batch, height, width, channels)` TensorFlow has a kernel that normalises in one pass, and one for the gradient
     of a whole batch normalisation; Keras computes both of many single operations. Training VGG takes half the time and
-    two thirds of the memory. A `MaxPooling2D` of this package that follows is done first: only the maxima are normalised.
+    two thirds of the memory. A `MaxPooling2D` of this package that follows is done first, so that only maxima are
+    normalised.
 
     That kernel's own mean and variance are not used: a sum of a million float32 values one by one is right to two or
     three digits, and so is Keras'. Here they are sums of sums over each axis, right to six.

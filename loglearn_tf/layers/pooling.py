@@ -35,7 +35,9 @@ def pooled_before(output: Any, pooled: Callable[[Callable[[Any], Any]], Any]) ->
         output: Of the layer. Where nothing but a `MaxPooling2D` uses it, a compiled function does not compute it.
         pooled: Given the pooling, returns what the pooling of `output` would.
     """
-    setattr(output, _NOTE, pooled)
+    # JAX's arrays take no notes.
+    if keras.backend.backend() == "tensorflow":
+        setattr(output, _NOTE, pooled)
     return output
 
 
