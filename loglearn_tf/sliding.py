@@ -59,7 +59,11 @@ _POOLINGS = {
     ours.MaxPooling2D: ops.max_pool,
     keras.layers.AveragePooling2D: ops.average_pool,
 }
-_GLOBAL_POOLINGS = {keras.layers.GlobalMaxPooling2D: ops.max, keras.layers.GlobalAveragePooling2D: ops.mean}
+_GLOBAL_POOLINGS = {
+    keras.layers.GlobalMaxPooling2D: ops.max,
+    ours.GlobalMaxPooling2D: ops.max,
+    keras.layers.GlobalAveragePooling2D: ops.mean,
+}
 
 
 @dataclass(frozen=True)

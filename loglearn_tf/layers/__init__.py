@@ -17,7 +17,7 @@ from loglearn_tf.layers.convolution import Conv2D
 from loglearn_tf.layers.frontend import MelSpectrogram
 from loglearn_tf.layers.normalization import BatchNormalization
 from loglearn_tf.layers.patches import MeanOverPatches
-from loglearn_tf.layers.pooling import MaxPooling2D
+from loglearn_tf.layers.pooling import GlobalMaxPooling2D, MaxPooling2D
 from loglearn_tf.layers.prototypes import Prototypes, minus_distance
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "BatchNormalization",
     "Compression",
     "Conv2D",
+    "GlobalMaxPooling2D",
     "LearnableKnee",
     "LearnableLog",
     "Log",

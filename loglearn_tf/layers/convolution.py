@@ -8,7 +8,7 @@ from keras import ops
 from loglearn_tf.layers.pooling import pooled_before
 
 # Activations that a following maximum may come before.
-_RISING = (keras.activations.relu, keras.activations.elu)
+_RISING = (keras.activations.linear, keras.activations.relu, keras.activations.elu)
 # Taps of kernels for which one matrix product over all taps is the quicker way to the gradient of the input; and to
 # that of the kernel. 3 x 3, 5 x 5 and 7 x 7 were measured.
 _FEW_TAPS = 25
@@ -29,7 +29,7 @@ class Conv2D(keras.layers.Conv2D):  # type: ignore[misc]
     Here it is a matrix product over the taps, or for large kernels a convolution with as many filters as the kernel has
     rows. Of 3 x 3 kernels, VGG's, the kernel's own gradient is a matrix product, too: 0.9 ms for both instead of 2.7.
 
-    A `MaxPooling2D` of this package that follows is done before the activation, where that rises.
+    A pooling of this package that follows is done before bias and activation, where that rises.
 
     For more channels, strides, dilation and on other backends Keras' own code runs. Saved files hold Keras' class, so
     that they load where this package is not: see the end of this module.
@@ -41,10 +41,14 @@ class Conv2D(keras.layers.Conv2D):  # type: ignore[misc]
     def call(self, inputs: Any) -> Any:
         if self.activation not in _RISING or self.data_format != "channels_last":
             return super().call(inputs)
+
+        def finish(x: Any) -> Any:
+            if self.use_bias:
+                x = ops.add(x, ops.reshape(self.bias, (*[1] * (len(x.shape) - 1), self.filters)))
+            return self.activation(x)
+
         x = self.convolution_op(inputs, self.kernel)
-        if self.use_bias:
-            x = ops.add(x, ops.reshape(self.bias, (1, 1, 1, self.filters)))
-        return pooled_before(self.activation(x), lambda pool: self.activation(pool(x)))
+        return pooled_before(finish(x), lambda pool: finish(pool(x)))
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         on_one_channel = (

@@ -58,6 +58,10 @@ POOL = ("MaxPooling2D", {"pool_size": (2, 3)})
         [("Conv2D", {"filters": 5, "kernel_size": 3, "activation": "elu", "use_bias": False}), POOL],
         [("Conv2D", {"filters": 5, "kernel_size": 3, "activation": "gelu"}), POOL],  # does not rise everywhere
         [("Conv2D", {"filters": 5, "kernel_size": 3}), POOL],
+        [NORM, ("GlobalMaxPooling2D", {"keepdims": True})],
+        [("Conv2D", {"filters": 5, "kernel_size": 3}), ("GlobalMaxPooling2D", {})],
+        [("Conv2D", {"filters": 5, "kernel_size": 3, "activation": "relu"}), ("GlobalMaxPooling2D", {})],
+        [("GlobalMaxPooling2D", {})],
         [("Conv2D", {"filters": 5, "kernel_size": 3, "activation": "relu"}), NORM, POOL, POOL],
     ],
     ids=lambda chain: "-".join(name for name, _ in chain),
@@ -101,6 +105,19 @@ def test_another_use_of_the_same_values_sees_them_whole():
     y = np.asarray(keras.Model(inputs, both)(noise(3, 8, 12, 2), training=True))
     whole = y[:, 32:].reshape(3, 4, 2, 4, 3, 2)
     np.testing.assert_allclose(y[:, :32].reshape(3, 4, 4, 2), whole.max(axis=(2, 4)), rtol=1e-5)
+
+
+def test_equal_maxima_share_the_gradient():
+    """Of silence every place is a maximum; and so it is of what a rectifier cuts off."""
+    x = tf.constant(np.concatenate([np.zeros((1, 3, 4, 2)), noise(1, 3, 4, 2)]).astype("float32"))
+    found = []
+    for module in (layers, keras.layers):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(module.GlobalMaxPooling2D()(x) * tf.constant([[2.0, -3.0], [1.0, 4.0]]))
+        found.append(tape.gradient(loss, x))
+    np.testing.assert_allclose(*found, rtol=1e-6)
+    np.testing.assert_allclose(found[0][0, :, :, 0], 2 / 12)
 
 
 def test_half_precision():
