@@ -83,7 +83,9 @@ def _narrow_convolution(x: Any, kernel: Any, padding: str) -> Any:
             _, frames, bands, _ = tf.unstack(tf.shape(x))
             of_x = of_padded[:, before[0] : before[0] + frames, before[1] : before[1] + bands, tf.newaxis]
             if height * width <= _VERY_FEW_TAPS:
-                padded = tf.pad(x[..., 0], [[0, 0], [before[0], after[0]], [before[1], after[1]]])
+                # Not before its turn: it would wait in memory for as long as the layers above take.
+                with tf.control_dependencies([of_map]):
+                    padded = tf.pad(x[..., 0], [[0, 0], [before[0], after[0]], [before[1], after[1]]])
                 return of_x, _kernel_gradient(padded, kernel.shape, of_map)
             of_kernel = tf.raw_ops.Conv2DBackpropFilter(
                 input=x, filter_sizes=kernel.shape, out_backprop=of_map, strides=[1, 1, 1, 1], padding=padding
