@@ -121,29 +121,6 @@ def read_scalars(log_dir: Path) -> dict[str, list[tuple[int, float]]]:
     return found
 
 
-def check_loads_without_this_package(model, x: np.ndarray, tmp_path: Path, *, first: str, tolerance: float) -> None:
-    """In a process that has Keras alone, a saved model has Keras' layer first, and computes the same.
-
-    Args:
-        model: Sequential.
-        x: Its input.
-        tmp_path: Where to save it.
-        first: Name of the class in `keras.layers`.
-        tolerance: Relative and absolute, of the output.
-    """
-    model.save(tmp_path / "model.keras")
-    np.save(tmp_path / "x.npy", x)
-    np.save(tmp_path / "y.npy", model(x))
-    program = f"""
-import keras, numpy, sys
-model = keras.models.load_model("model.keras")
-assert type(model.layers[0]) is keras.layers.{first}
-numpy.testing.assert_allclose(model(numpy.load("x.npy")), numpy.load("y.npy"), rtol={tolerance}, atol={tolerance})
-assert "loglearn_tf" not in sys.modules
-"""
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
-
-
 class ArrayStore:
     """Stands for a `MelStore` where a test wants to choose every number itself."""
 

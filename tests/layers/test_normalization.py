@@ -1,12 +1,10 @@
-"""The fused batch normalisation is Keras' own: numbers, gradients, statistics, saved form."""
+"""The fused batch normalisation is Keras' own: numbers, gradients, statistics."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import check_loads_without_this_package
 
-from loglearn_tf import build_model
 from loglearn_tf.layers import BatchNormalization
 
 
@@ -87,14 +85,3 @@ def test_half_precision_goes_through_float32():
     y = layer(x, training=True)
     assert y.dtype == tf.float16 and layer.gamma.dtype == "float32"
     assert np.isfinite(y).all() and abs(float(np.std(y)) - 1) < 0.01
-
-
-def test_saved_files_name_keras_class_and_load_without_this_package(tmp_path):
-    model = build_model("vgg", compression="none", seed=1)
-    serialised = keras.saving.serialize_keras_object(model.get_layer("norm_1"))
-    assert (serialised["module"], serialised["class_name"]) == ("keras.layers", "BatchNormalization")
-    assert serialised["config"] == keras.layers.BatchNormalization.from_config(serialised["config"]).get_config()
-    layer = keras.Sequential([keras.Input((8, 8, 2)), BatchNormalization()])
-    x = np.random.default_rng(0).normal(size=(2, 8, 8, 2)).astype("float32")
-    layer(x, training=True)
-    check_loads_without_this_package(layer, x, tmp_path, first="BatchNormalization", tolerance=1e-6)

@@ -1,12 +1,11 @@
-"""A maximum that is taken before what keeps the order of values is Keras' own: numbers, gradients, saved form."""
+"""A maximum that is taken before what keeps the order of values is Keras' own: numbers and gradients."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import check_loads_without_this_package
 
-from loglearn_tf import build_model, layers
+from loglearn_tf import layers
 
 
 def noise(*shape):
@@ -131,11 +130,3 @@ def test_half_precision():
     )
     y = model(noise(2, 8, 8, 2), training=True)
     assert y.dtype == tf.float16 and np.isfinite(y).all()
-
-
-def test_saved_files_name_keras_class_and_load_without_this_package(tmp_path):
-    serialised = keras.saving.serialize_keras_object(build_model("sb_cnn", seed=1).get_layer("pool_1"))
-    assert (serialised["module"], serialised["class_name"]) == ("keras.layers", "MaxPooling2D")
-    assert serialised["config"] == keras.layers.MaxPooling2D.from_config(serialised["config"]).get_config()
-    model = keras.Sequential([keras.Input((8, 8, 2)), layers.MaxPooling2D(2), layers.Conv2D(3, 3, activation="relu")])
-    check_loads_without_this_package(model, noise(2, 8, 8, 2), tmp_path, first="MaxPooling2D", tolerance=1e-6)
