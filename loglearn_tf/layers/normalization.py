@@ -38,10 +38,10 @@ class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
 
-        def outputs(pool: Callable[[Any], Any]) -> Any:
+        def outputs(pool: Callable[[Any], Any] | None) -> Any:
             return ops.cast(normalised(pool), self.compute_dtype)
 
-        return pooled_before(outputs(lambda x: x), outputs)
+        return pooled_before(outputs(None), outputs)
 
 
 def _on_cpu() -> bool:
@@ -52,10 +52,12 @@ def _on_cpu() -> bool:
     return not tf.config.get_visible_devices("GPU")
 
 
-def _normalise(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Callable[[Callable[[Any], Any]], Any], Any, Any]:
+def _normalise(
+    x: Any, gamma: Any, beta: Any, epsilon: float
+) -> tuple[Callable[[Callable[[Any], Any] | None], Any], Any, Any]:
     """`x` normalised over all axes but the last, scaled and moved; and the mean and variance of the batch.
 
-    What is normalised comes as a function: given a pooling that leaves maxima, or everything, it returns what is left.
+    What is normalised comes as a function: given a pooling that leaves maxima, or none, it returns what is left.
     """
     import tensorflow as tf
 
@@ -96,21 +98,28 @@ def _normalise(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Callable[
 
         return tf.identity(x), gradient
 
-    # A maximum before a falling line is the minimum after it: for a maximum, channels that fall are turned over.
-    sign = tf.where(gamma < 0, -1.0, 1.0)
+    def line(x: Any, sign: Any, back: Callable[[Any], Any]) -> Any:
+        @tf.custom_gradient  # type: ignore[untyped-decorator]
+        def rising(x: Any) -> Any:
+            y, *_ = tf.compat.v1.nn.fused_batch_norm(
+                x, sign * gamma, beta, mean=sign * mean, variance=variance, epsilon=epsilon, is_training=False
+            )
+            return y, back
 
-    def turn(x: Any) -> Any:
-        return tf.cond(tf.reduce_any(gamma < 0), lambda: x * sign, lambda: x)
+        return rising(x)
 
-    @tf.custom_gradient  # type: ignore[untyped-decorator]
-    def line_of_turned(x: Any) -> Any:
-        y, *_ = tf.compat.v1.nn.fused_batch_norm(
-            x, sign * gamma, beta, mean=sign * mean, variance=variance, epsilon=epsilon, is_training=False
-        )
-        return y, turn
+    def normalised(pool: Callable[[Any], Any] | None) -> Any:
+        y = unchanged(x, gamma, beta)
+        if pool is None:
+            return line(y, 1.0, lambda of_y: of_y)
+        # A maximum before a falling line is the minimum after it: for a maximum, channels that fall are turned over.
+        sign = tf.where(gamma < 0, -1.0, 1.0)
 
-    def normalised(pool: Callable[[Any], Any]) -> Any:
-        return line_of_turned(pool(turn(unchanged(x, gamma, beta))))
+        def turn(x: Any) -> Any:
+            return tf.cond(tf.reduce_any(gamma < 0), lambda: x * sign, lambda: x)
+
+        turned = tf.custom_gradient(lambda x: (turn(x), turn))
+        return line(pool(turned(y)), sign, turn)
 
     return normalised, mean, variance
 
