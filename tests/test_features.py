@@ -356,3 +356,13 @@ def test_says_with_which_settings_it_was_made(clips, tmp_path):
     folder = build(clips, tmp_path, f_max=8000.0).folder
     assert json.loads((folder / "store.json").read_text())["front_end"]["f_max"] == 8000.0
     shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("fft_dtype", ["float32", "float64"])
+@pytest.mark.parametrize("samples", [1, 900, 100_000])
+def test_a_clips_numbers_do_not_depend_on_what_is_computed_beside_it(fft_dtype, samples):
+    """To the bit: else a store would depend on how many clips are taken together."""
+    waveforms = np.random.default_rng(0).normal(0, 0.1, (4, samples)).astype("float32")
+    mel_of = features._mel_function({"fft_dtype": fft_dtype}, "none", 1)
+    together, alone = mel_of(waveforms), np.concatenate([mel_of(one[np.newaxis]) for one in waveforms])
+    np.testing.assert_array_equal(together, alone)
