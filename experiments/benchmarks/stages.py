@@ -22,6 +22,9 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# NumPy's matrix products, which librosa's mel bands are: else their threads count on every core, and go on counting as
+# they wait for more, whatever runs meanwhile.
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
 import keras
 import numpy as np
 
