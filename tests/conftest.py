@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+# Before NumPy: tests run side by side already, and threads of matrix products that wait for one another do so busily.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 import pytest
 
