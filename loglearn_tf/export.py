@@ -28,7 +28,8 @@ def export_model(model: keras.Model, path: str | Path, *, to: str) -> str:
     TFLite's own operators have no float64. Where every compression has a knee above 1e-6, the front end is converted
     in float32, which needs nothing but the plain runtime and moves probabilities by some 1e-6. Otherwise, as with
     log-EPS, whose quiet bands would show the rounding, it stays as it was trained, and the file needs a runtime with
-    TensorFlow's select operators (the interpreter in TensorFlow has them).
+    TensorFlow's select operators: TensorFlow's own interpreter has them up to 2.18, that of 2.20 has not
+    (github.com/google-ai-edge/LiteRT/issues/6458).
 
     Args:
         model: Clip classifier, or any model with one input and one output.
