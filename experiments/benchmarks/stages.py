@@ -172,14 +172,13 @@ def features() -> Iterator[Row]:
 
     files, kind = sound_files()
 
-    def plain() -> None:
-        for path in files:
-            samples, rate = librosa.load(path, sr=44_100)
-            librosa.feature.melspectrogram(y=samples, sr=rate, n_fft=1024, hop_length=1024, n_mels=128)
-
-    # librosa's is in float32; ours in float64 unless told otherwise.
     for dtype in ("float32", "float64"):
         mel_of = _mel_function({"fft_dtype": dtype}, "none", 1)
+
+        def plain(dtype: str = dtype) -> None:
+            for path in files:
+                samples, rate = librosa.load(path, sr=44_100, dtype=getattr(np, dtype))
+                librosa.feature.melspectrogram(y=samples, sr=rate, n_fft=1024, hop_length=1024, n_mels=128)
 
         def ours(mel_of: Any = mel_of) -> None:
             for at in range(0, len(files), _CLIPS_AT_ONCE):
@@ -202,28 +201,30 @@ def sound_files() -> tuple[list[Path], str]:
 
 def layers() -> Iterator[Row]:
     waveforms = tf.constant(RNG.normal(0, 0.1, (16, 176_400)).astype("float32"))
-    peers = {"keras.layers.MelSpectrogram": keras_mel()}
+    # Like against like, and this package's default against Keras'.
+    pairs = [
+        (ours, f"keras.layers.MelSpectrogram in {theirs}", keras_mel(theirs), waveforms)
+        for ours, theirs in (("float32", "float32"), ("float64", "float64"), ("float64", "float32"))
+    ]
     try:
         from kapre import STFT  # noqa: F401
         from kapre.composed import get_melspectrogram_layer
 
-        peers["kapre"] = get_melspectrogram_layer(
+        kapre = get_melspectrogram_layer(
             input_shape=(176_400, 1), n_fft=1024, hop_length=1024, sample_rate=44_100, n_mels=128
         )
+        pairs.append(("float32", "kapre", kapre, waveforms[..., None]))
     except Exception as error:  # not installed, or not made for this Keras
         print(f"kapre left out: {type(error).__name__}: {error}", file=sys.stderr)
-    for dtype in ("float32", "float64"):
-        front = tf.function(MelSpectrogram(fft_dtype=dtype))
-        for name, peer in peers.items():
-            given = waveforms[..., None] if name == "kapre" else waveforms
-            call = tf.function(peer)
-            yield compare(
-                "layers",
-                f"MelSpectrogram in {dtype} against {name}, a clip",
-                lambda call=call, given=given: call(given),
-                lambda front=front: front(waveforms),
-                units=16,
-            )
+    for dtype, name, peer, given in pairs:
+        front, call = tf.function(MelSpectrogram(fft_dtype=dtype)), tf.function(peer)
+        yield compare(
+            "layers",
+            f"MelSpectrogram in {dtype} against {name}, a clip",
+            lambda call=call, given=given: call(given),
+            lambda front=front: front(waveforms),
+            units=16,
+        )
     mel = tf.constant(power(64, 128, 128))
     layer, log = tf.function(LearnableLog()), tf.function(tf.math.log)
     yield compare(
@@ -236,8 +237,9 @@ def layers() -> Iterator[Row]:
     )
 
 
-def keras_mel() -> keras.layers.Layer:
+def keras_mel(dtype: str) -> keras.layers.Layer:
     return keras.layers.MelSpectrogram(
+        dtype=dtype,
         fft_length=1024,
         sequence_stride=1024,
         sequence_length=1024,
