@@ -86,12 +86,8 @@ def test_tflite_of_logeps_keeps_float64_and_says_what_it_needs(tmp_path):
     classifier = make(LogEps(name="logeps"))
     said = export_model(classifier, tmp_path / "model.tflite", to="tflite")
     assert said.endswith("TFLite; needs TensorFlow's select operators.")
-    try:
-        interpret(tmp_path / "model.tflite", noises()[0])
-    except RuntimeError as error:
-        if "Select TensorFlow op" in str(error):
-            pytest.skip(f"the interpreter of TensorFlow {tf.__version__} has no select operators (2.18's has)")
-        raise
+    if tuple(int(number) for number in tf.__version__.split(".")[:2]) > (2, 18):
+        pytest.skip(f"up to TensorFlow 2.18 its interpreter has select operators; this is {tf.__version__}")
     # A pure tone: its empty bands would show the rounding of float32.
     tone = (0.5 * np.sin(2 * np.pi * 440 * np.arange(20_000) / 8000)).astype("float32")[None]
     for waveform in (tone, *noises()):
