@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 if TYPE_CHECKING:
+    from loglearn_tf.deploy.clip_classifier import clip_classifier
     from loglearn_tf.layers import COMPRESSIONS, LearnableLog, LogEps, MelSpectrogram
-    from loglearn_tf.models import MODELS, build_model, clip_classifier
+    from loglearn_tf.models import MODELS, build_model
 
 __version__ = "0.1.0"
 __all__ = [
@@ -32,7 +33,7 @@ _HOMES = {
     "MelSpectrogram": "loglearn_tf.layers",
     "MODELS": "loglearn_tf.models",
     "build_model": "loglearn_tf.models",
-    "clip_classifier": "loglearn_tf.models",
+    "clip_classifier": "loglearn_tf.deploy.clip_classifier",
 }
 
 

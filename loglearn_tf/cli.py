@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from loglearn_tf import __version__
-from loglearn_tf.config import Settings, load_settings, load_studies
+from loglearn_tf._util.files import storage, write_text
+from loglearn_tf._util.progress import Progress
+from loglearn_tf._util.tensorflow_runtime import available_cores, be_quiet
+from loglearn_tf._util.text import align
+from loglearn_tf.analysis.summary import format_tables
 from loglearn_tf.datasets import load_dataset
 from loglearn_tf.datasets.clips import DataSet
 from loglearn_tf.errors import ConfigError, LoglearnError
-from loglearn_tf.files import storage, write_text
-from loglearn_tf.progress import Progress
-from loglearn_tf.results import (
-    align,
-    format_tables,
+from loglearn_tf.study.grid import check_grid, plan_runs, run_identity
+from loglearn_tf.study.run_folder import (
     read_result,
     read_runs,
     remove_unfinished,
@@ -27,7 +28,8 @@ from loglearn_tf.results import (
     split_done,
     write_results,
 )
-from loglearn_tf.status import (
+from loglearn_tf.study.settings import Settings, load_settings, load_studies
+from loglearn_tf.study.status import (
     format_failures,
     format_grid,
     format_time_left,
@@ -38,8 +40,6 @@ from loglearn_tf.status import (
     survey,
     working_on,
 )
-from loglearn_tf.study import check_grid, plan_runs, run_identity
-from loglearn_tf.tensorflow_runtime import available_cores, be_quiet
 
 DONE, SOME_RUNS_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 PROBLEMS_FOUND = SOME_RUNS_FAILED
@@ -113,7 +113,7 @@ def _features(options: argparse.Namespace) -> int:
 def _explain(options: argparse.Namespace) -> int:
     settings = load_settings(options.settings, options.overrides)
     dataset = _load_data(settings)
-    from loglearn_tf import mel_power
+    from loglearn_tf.features import histogram as mel_power
 
     for name in ("alpha", "beta"):
         if not 0 < getattr(options, name) < float("inf"):
@@ -138,7 +138,7 @@ def _explain(options: argparse.Namespace) -> int:
 
 def _count_mel_power(settings: Settings, dataset: DataSet, store: Any) -> Any:
     """`None` for a store of logarithms."""
-    from loglearn_tf.mel_power import count_mel_power
+    from loglearn_tf.features.histogram import count_mel_power
 
     if settings.features.compression != "none":
         return None
@@ -195,8 +195,8 @@ def _run_study(settings: Settings, dataset: DataSet) -> int:
     # Also where all is done: with other settings, this is another grid.
     remember_settings(settings)
     if to_do:
-        from loglearn_tf.executors import run_all
-        from loglearn_tf.worker import Work
+        from loglearn_tf.experiment.local import run_all
+        from loglearn_tf.experiment.run import Work
 
         store = _build_store(settings, dataset)
         work = Work(settings, dataset, store.folder)
@@ -227,7 +227,7 @@ def _run_study(settings: Settings, dataset: DataSet) -> int:
 
 def _write_mel_power(settings: Settings, dataset: DataSet, store: Any) -> None:
     """What the report says of the data set's mel power; counted once for a study."""
-    from loglearn_tf.mel_power import read_mel_power, write_mel_power
+    from loglearn_tf.features.histogram import read_mel_power, write_mel_power
 
     name = store.folder.name
     if read_mel_power(settings.study_dir, dataset.name, store=name) is None:
@@ -239,10 +239,10 @@ def _write_mel_power(settings: Settings, dataset: DataSet, store: Any) -> None:
 def _crew(work: Any) -> Any:
     settings = work.settings
     if settings.ray is not None:
-        from loglearn_tf.cluster import RayCrew
+        from loglearn_tf.experiment.ray import RayCrew
 
         return RayCrew(work, settings.ray)
-    from loglearn_tf.executors import Processes
+    from loglearn_tf.experiment.local import Processes
 
     return Processes(work, settings.workers or available_cores())
 
@@ -261,7 +261,7 @@ def _report(options: argparse.Namespace) -> int:
         for study_dir in _study_dirs(options.study):
             _write_report(study_dir, margin=options.margin / 100)
         return DONE
-    from loglearn_tf.report import fill
+    from loglearn_tf.analysis.report import fill
 
     if options.margin != 2.0:
         raise ConfigError(f"`--margin` is not of `--fill`. Received: --margin {options.margin:g}. Leave it out.")
@@ -272,13 +272,13 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _write_report(study_dir: Path, **more: Any) -> None:
-    from loglearn_tf.report import write_report
+    from loglearn_tf.analysis.report import write_report
 
     print(f"Report: {write_report(study_dir, **more)}")
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from loglearn_tf import predict, saved_models
+    from loglearn_tf.deploy import predict, saved_models
 
     if options.top < 1:
         raise ConfigError(f"`--top` must be at least 1. Received: {options.top}.")
@@ -304,7 +304,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from loglearn_tf import export, saved_models
+    from loglearn_tf.deploy import export, saved_models
 
     model = saved_models.load_model(options.model)
     beside = options.model if options.model.is_dir() else options.model.parent
@@ -314,7 +314,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from loglearn_tf import saved_models
+    from loglearn_tf.deploy import saved_models
 
     print(saved_models.describe(saved_models.load_model(options.model)))
     return DONE
@@ -327,7 +327,7 @@ def _synthetic(options: argparse.Namespace) -> int:
 
 
 def _get(options: argparse.Namespace) -> int:
-    from loglearn_tf.datasets import download
+    from loglearn_tf.datasets.download import official as download
 
     # What the experiments read by default.
     root = options.root or Path({"us8k": "data", "tut": "data/TUT2017"}[options.name])
@@ -343,7 +343,7 @@ def _get(options: argparse.Namespace) -> int:
 
 
 def _check_data(options: argparse.Namespace) -> int:
-    from loglearn_tf import data_check
+    from loglearn_tf.datasets import check as data_check
 
     report = data_check.check_data(options.root, name=options.data, workers=available_cores())
     print(data_check.summary(report))
@@ -401,7 +401,7 @@ def _load_data(settings: Settings) -> DataSet:
 
 
 def _build_store(settings: Settings, dataset: DataSet) -> Any:
-    from loglearn_tf.features import build_store
+    from loglearn_tf.features.build import build_store
 
     features = settings.features
     return build_store(

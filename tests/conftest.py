@@ -11,12 +11,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 import pytest
 
-from loglearn_tf.config import Settings, load_settings
+from loglearn_tf._util.tensorflow_runtime import available_cores, be_quiet, tensorflow
 from loglearn_tf.datasets import DataSet, load_dataset
 from loglearn_tf.datasets.clips import Clip
 from loglearn_tf.datasets.synthetic import make_us8k
-from loglearn_tf.features import MelStore, build_store
-from loglearn_tf.tensorflow_runtime import available_cores, be_quiet, tensorflow
+from loglearn_tf.features.build import build_store
+from loglearn_tf.features.store import MelStore
+from loglearn_tf.study.settings import Settings, load_settings
 
 be_quiet()
 ROOT = Path(__file__).parent.parent
@@ -29,7 +30,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that take minutes come first, so that no core waits for another at the end."""
-    long = ("test_whole_way.py", "test_interruptions.py", "test_cluster.py", "test_executors.py")
+    long = ("test_whole_way.py", "test_interruptions.py", "test_ray.py", "test_local.py")
     items.sort(key=lambda item: long.index(item.path.name) if item.path.name in long else len(long))
 
 

@@ -19,82 +19,50 @@ SLOW = ("tensorflow", "keras", "librosa", "tensorflow_io")  # seconds to import
 
 # Part of the package -> the parts that it may import, at its top or inside a function. A folder is one part.
 MAY_IMPORT = {
-    # Tools that know nothing of the experiment.
     "errors": "",
-    "files": "errors",
-    "progress": "",
-    "seeds": "",
-    "tensorflow_runtime": "",
-    # Layers and networks: usable, testable and loadable alone, by plain arguments.
-    "layers": "layers",
+    "_util": "errors",
+    # The network: layers and models, usable, testable and loadable alone, by plain arguments.
+    "layers": "layers training",
     "models": "models layers",
-    "__init__": "models layers",  # when first asked for; not at its top
-    # Sounds and settings.
+    "__init__": "models layers deploy",  # when first asked for; not at its top
+    # The sounds: clips to mel power on disk.
     "audio": "errors",
-    "datasets": "datasets errors files progress seeds",
-    "config": "datasets errors",  # the largest number of a fold
-    # Clips to mel store to patches.
-    "data_check": "results audio datasets errors files progress",
-    "features": "audio datasets layers errors files progress tensorflow_runtime",
-    "pipeline": "features datasets models errors",
+    "datasets": "datasets audio errors _util",
+    "features": "features audio datasets layers errors _util",
+    # What a study is, and what its runs left.
+    "study": "study datasets errors _util",
     # One run.
-    "study": "config datasets seeds",
-    "callbacks": "",
-    "sliding": "layers",
-    "evaluation": "sliding pipeline features layers datasets",
-    "training": "evaluation pipeline features models layers callbacks study config datasets",
-    "episodic": "training pipeline features models layers callbacks study config datasets",
-    # Many runs; their results are read where nothing is trained.
-    "results": "study errors files",
-    "status": "results study config errors files progress",
-    "statistics": "errors",
-    "mel_power": "errors files",
-    "report": "report mel_power statistics status results study errors files progress",
-    # Models for use elsewhere.
-    "saved_models": "layers errors",
-    "predict": "saved_models results datasets audio errors",
-    "export": "saved_models models layers errors files",
-    "worker": "models episodic training callbacks features results study config datasets",
-    "executors": "worker results study errors tensorflow_runtime",
-    "cluster": "executors worker features study config errors files tensorflow_runtime",
+    "training": "training features models layers study datasets errors",
+    # Finished runs to answers.
+    "analysis": "analysis study features datasets errors _util",
+    # Trained networks for use elsewhere.
+    "deploy": "deploy models layers datasets audio errors _util",
+    # Many runs.
+    "experiment": "experiment training deploy features study datasets errors _util",
     # All of it.
-    "cli": "__init__ data_check predict export saved_models report mel_power cluster executors worker status results "
-    "study features layers config datasets errors files progress tensorflow_runtime",
+    "cli": "__init__ experiment deploy analysis study features datasets layers errors _util",
 }
 
-# DESIGN: "Imports flow". None may use one to its right, by whatever way round.
+# None may use one to its right, by whatever way round.
 FLOWS = [
-    "layers models training episodic worker executors cluster cli",
-    "datasets features pipeline training",
-    "audio features pipeline training",
-    "config study training",
-    "study results status report cli",
-    "results statistics report cli",
+    "layers models deploy",
+    "audio datasets features experiment cli",
+    "datasets study training experiment cli",
+    "study analysis cli",
 ]
 
 # `loglearn --help`, `plan` and `results` answer at once: what they need loads nothing slow.
 QUICK = [
     "__init__",
+    "_util",
+    "analysis.__init__",
+    "analysis.summary",
+    "audio.__init__",
     "cli",
-    "config",
-    "datasets.__init__",
-    "datasets.archives",
-    "datasets.clips",
-    "datasets.download",
-    "datasets.fetch",
-    "datasets.few_shot",
-    "datasets.folder",
-    "datasets.synthetic",
-    "datasets.tut",
-    "datasets.us8k",
+    "datasets",
     "errors",
-    "files",
-    "progress",
-    "results",
-    "seeds",
-    "status",
+    "experiment.__init__",
     "study",
-    "tensorflow_runtime",
 ]
 
 
@@ -214,15 +182,8 @@ def test_imports_flow_one_way(flow):
 
 def test_results_are_read_without_what_makes_them():
     """Tables can be made where TensorFlow is not even installed."""
-    reached = reaches("results")
-    assert not {part(module) for module in reached} & {
-        "training",
-        "worker",
-        "executors",
-        "pipeline",
-        "features",
-        "models",
-    }
+    reached = reaches("analysis.summary")
+    assert not {part(module) for module in reached} & {"training", "experiment", "features", "models"}
     for module in reached:
         assert not libraries(imports(module)) & set(SLOW), module
 
@@ -242,14 +203,16 @@ def test_there_is_no_circle():
             assert module not in reaches(target), f"{module} and {target} import each other"
 
 
-@pytest.mark.parametrize("module", QUICK)
-def test_quick_modules_load_nothing_slow(module):
-    for loaded in loads(module):
-        assert not libraries(imports(loaded, at_load=True)) & set(SLOW), f"{module} loads {loaded}"
+@pytest.mark.parametrize("name", QUICK)
+def test_quick_modules_load_nothing_slow(name):
+    for module in modules():
+        if name in (module, part(module)):
+            for loaded in loads(module):
+                assert not libraries(imports(loaded, at_load=True)) & set(SLOW), f"{module} loads {loaded}"
 
 
 def test_all_that_the_command_line_loads_is_quick():
-    assert loads("cli") <= set(QUICK)
+    assert {module for module in loads("cli") if not {module, part(module)} & set(QUICK)} == set()
 
 
 # ---- The same, seen from outside ----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from conftest import ROOT
 
-from loglearn_tf import audio
+from loglearn_tf.audio import decode as audio
 
 N_FILES = 400
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from loglearn_tf import config, datasets
+from loglearn_tf import datasets
 from loglearn_tf.errors import ConfigError, DataError
+from loglearn_tf.study import settings as config
 
 N_TEXTS = 300
 

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from conftest import ROOT, loglearn, results, short_overrides
 
-from loglearn_tf.predict import find_sounds, predict
-from loglearn_tf.saved_models import head_of, load_model
+from loglearn_tf.deploy.predict import find_sounds, predict
+from loglearn_tf.deploy.saved_models import head_of, load_model
 
 
 def files(folder: Path) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""What the intervals, tests and verdicts of `loglearn_tf.statistics` are worth, on grids whose truth is known.
+"""What the intervals, tests and verdicts of `loglearn_tf.analysis.statistics` are worth, on grids whose truth is known.
 
 Run: python experiments/benchmarks/calibration.py
 Takes: 4 minutes on one core
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from loglearn_tf.statistics import Comparison, compare
+from loglearn_tf.analysis.statistics import Comparison, compare
 
 POINT = 0.01
 MARGIN, EFFECT = 2 * POINT, 5 * POINT

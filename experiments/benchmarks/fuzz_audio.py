@@ -361,7 +361,7 @@ class Outcome:
 
 def judge(made: Made, path: Path) -> Outcome:
     """Decodes one file, and says what came of it; for a child process, since it may crash or never return."""
-    from loglearn_tf.audio import load_with_origin
+    from loglearn_tf.audio.decode import load_with_origin
     from loglearn_tf.errors import AudioError
 
     path.write_bytes(made.content)
@@ -454,8 +454,8 @@ def _serve(
     judged_by: Callable[[Any, Path], Outcome],
 ) -> None:
     """Judges the numbers that arrive, until None does."""
-    from loglearn_tf import audio
-    from loglearn_tf.tensorflow_runtime import be_quiet
+    from loglearn_tf._util.tensorflow_runtime import be_quiet
+    from loglearn_tf.audio import decode as audio
 
     be_quiet()
     for descriptor in (1, 2):

@@ -405,8 +405,8 @@ def _message_fault(made: Made, message: str, root: Path) -> str:
 
 def _read(made: Made, text: Path, *, lenient: bool, validation_fold: str) -> str:
     """What is wrong with what was read; empty if nothing is."""
-    from loglearn_tf.config import load_studies
     from loglearn_tf.datasets import load_dataset
+    from loglearn_tf.study.settings import load_studies
 
     if made.kind in ("settings", "override"):
         whole = text if made.kind == "settings" else text.with_name("settings.yaml")
@@ -436,7 +436,7 @@ def _data_fault(dataset: Any) -> str:
 
 
 def _settings_fault(settings: Any, text: Path) -> str:
-    from loglearn_tf.config import load_settings
+    from loglearn_tf.study.settings import load_settings
 
     written = text.with_name("written.yaml")
     written.write_text(yaml.safe_dump(settings.dump(), allow_unicode=True), encoding="utf-8")

@@ -22,12 +22,13 @@ from typing import Any
 import numpy as np
 from workers import make_work
 
-from loglearn_tf.config import Settings, load_settings
+from loglearn_tf._util.csv import csv_bytes
+from loglearn_tf._util.tensorflow_runtime import be_quiet
 from loglearn_tf.datasets.clips import Clip
-from loglearn_tf.results import csv_bytes, write_results, write_run
-from loglearn_tf.study import RunSpec, plan_runs
-from loglearn_tf.tensorflow_runtime import be_quiet
-from loglearn_tf.worker import PeakMemory, Worker
+from loglearn_tf.experiment.run import PeakMemory, Worker
+from loglearn_tf.study.grid import RunSpec, plan_runs
+from loglearn_tf.study.run_folder import write_results, write_run
+from loglearn_tf.study.settings import Settings, load_settings
 
 US8K = Path(__file__).parent.parent / "us8k.yaml"
 NETWORKS = ("timbre", "sb_cnn", "vgg", "prototypical")
@@ -52,7 +53,7 @@ class Cost:
 def features(hours: float, home: Path) -> float:
     from stages import sound_files
 
-    from loglearn_tf.features import build_store
+    from loglearn_tf.features.build import build_store
 
     files, _ = sound_files()
     n_clips = round(hours * 900)  # of 4 s
@@ -75,8 +76,8 @@ def evaluation(network: str) -> Callable[[float, Path], float]:
     """Scoring TUT's 10 s clips: at hop 1, or 42 of a prototypical network."""
 
     def score(n_clips: float, home: Path) -> float:
-        from loglearn_tf.evaluation import clip_probabilities
         from loglearn_tf.models import build_model
+        from loglearn_tf.training.evaluation import clip_probabilities
 
         mels = (10 ** np.random.default_rng(0).uniform(-8, 2, (int(n_clips), 431, 128))).astype("float32")
         clips = [Clip(str(number), home, 0, 1) for number in range(len(mels))]
@@ -104,14 +105,14 @@ def results(n_runs: float, home: Path) -> float:
 
 
 def report(n_runs: float, home: Path) -> float:
-    from loglearn_tf.report.writer import write_report
+    from loglearn_tf.analysis.report.writer import write_report
 
     _run_folders(home / "study", int(n_runs))
     return _seconds(lambda: write_report(home / "study"))
 
 
 def statistics(n_rows: float, home: Path) -> float:
-    from loglearn_tf.statistics import accuracies, compare
+    from loglearn_tf.analysis.statistics import accuracies, compare
 
     rows = list(_rows(_specs(int(n_rows))))
 

@@ -25,17 +25,17 @@ import pytest
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 
-from loglearn_tf.progress import Progress
-from loglearn_tf.tensorflow_runtime import be_quiet
+from loglearn_tf._util.progress import Progress
+from loglearn_tf._util.tensorflow_runtime import be_quiet
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "loglearn_tf"
 # Module -> the tests that are of it.
 TESTS = {
-    "audio": ["tests/test_audio.py"],
+    "audio.decode": ["tests/audio/test_decode.py"],
     "datasets.few_shot": ["tests/datasets/test_few_shot.py"],
-    "statistics": ["tests/test_statistics.py"],
-    "evaluation": ["tests/test_evaluation.py", "tests/models/test_clip_classifier.py"],
+    "analysis.statistics": ["tests/analysis/test_statistics.py"],
+    "training.evaluation": ["tests/training/test_evaluation.py", "tests/deploy/test_clip_classifier.py"],
 }
 # Imported before forking; nothing of this package is, but what the mutated modules do not use.
 _SLOW = (

@@ -29,7 +29,7 @@ import keras
 import numpy as np
 
 from loglearn_tf import LearnableLog, MelSpectrogram, build_model
-from loglearn_tf.tensorflow_runtime import tensorflow
+from loglearn_tf._util.tensorflow_runtime import tensorflow
 
 tf = tensorflow()  # one thread, deterministic, as workers have it
 
@@ -87,7 +87,7 @@ def stock(model: keras.Model) -> keras.Model:
 
 
 def evaluation() -> Iterator[Row]:
-    from loglearn_tf.sliding import SlidingScorer
+    from loglearn_tf.training.sliding import SlidingScorer
 
     for name in NETWORKS:
         model = build_model(name, seed=1)
@@ -137,15 +137,15 @@ def training() -> Iterator[Row]:
 
 
 def compile_as_published(model: keras.Model) -> None:
-    from loglearn_tf.config import TrainingSettings
-    from loglearn_tf.training import compile_as_published as published
+    from loglearn_tf.study.settings import TrainingSettings
+    from loglearn_tf.training.supervised import compile_as_published as published
 
     published(model, TrainingSettings())
 
 
 def prototypical() -> Iterator[Row]:
-    from loglearn_tf.callbacks import compression_of
-    from loglearn_tf.episodic import PrototypicalTraining
+    from loglearn_tf.training.callbacks import compression_of
+    from loglearn_tf.training.episodic import PrototypicalTraining
 
     support, labels = power(50, 128, 128), np.repeat(np.arange(10), 5).astype("int32")
     queries = tf.data.Dataset.from_tensors((power(50, 128, 128), labels)).repeat()
@@ -168,7 +168,7 @@ def prototypical() -> Iterator[Row]:
 def features() -> Iterator[Row]:
     import librosa
 
-    from loglearn_tf.features import _CLIPS_AT_ONCE, _mel_function, _read_and_transform
+    from loglearn_tf.features.build import _CLIPS_AT_ONCE, _mel_function, _read_and_transform
 
     files, kind = sound_files()
 

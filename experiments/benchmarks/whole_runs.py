@@ -13,15 +13,15 @@ from pathlib import Path
 
 from stages import NETWORKS, SHARED, stock
 
-from loglearn_tf.config import load_settings
+from loglearn_tf.analysis.statistics import compare
 from loglearn_tf.datasets import load_dataset
 from loglearn_tf.datasets.few_shot import draw_clips
 from loglearn_tf.datasets.synthetic import make_us8k
-from loglearn_tf.features import build_store
+from loglearn_tf.features.build import build_store
 from loglearn_tf.models import build_model
-from loglearn_tf.statistics import compare
-from loglearn_tf.study import plan_runs
-from loglearn_tf.training import CompiledModels, compile_as_published, fit, scored
+from loglearn_tf.study.grid import plan_runs
+from loglearn_tf.study.settings import load_settings
+from loglearn_tf.training.supervised import CompiledModels, compile_as_published, fit, scored
 
 US8K = Path(__file__).parent.parent / "us8k.yaml"
 

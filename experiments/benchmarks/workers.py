@@ -9,15 +9,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from loglearn_tf.config import Settings, load_settings
+from loglearn_tf._util.tensorflow_runtime import be_quiet, tensorflow
 from loglearn_tf.datasets import load_dataset
 from loglearn_tf.datasets.clips import DataSet
 from loglearn_tf.datasets.synthetic import make_us8k
-from loglearn_tf.executors import Processes, run_all
-from loglearn_tf.features import build_store
-from loglearn_tf.study import plan_runs
-from loglearn_tf.tensorflow_runtime import be_quiet, tensorflow
-from loglearn_tf.worker import Work, Worker
+from loglearn_tf.experiment.local import Processes, run_all
+from loglearn_tf.experiment.run import Work, Worker
+from loglearn_tf.features.build import build_store
+from loglearn_tf.study.grid import plan_runs
+from loglearn_tf.study.settings import Settings, load_settings
 
 US8K = Path(__file__).parent.parent / "us8k.yaml"
 

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
+from loglearn_tf._util.text import printable, shown
 from loglearn_tf.errors import ConfigError, DataError, MissingDataError
 
 # What the names of sound files end in.
@@ -23,7 +24,6 @@ MOST_CLIPS = 1_000_000
 LAST_FOLD = 999_999_999  # of those that a CSV file names
 # Nor one with a longer row, in characters, with the empty lines before it: it may be one line without end.
 _LONGEST_ROW = 100_000
-_LONGEST_SHOWN = 300  # characters of what was received, in a message
 _CHECKED_BYTES = 4096
 
 
@@ -245,17 +245,6 @@ def _checksum(path: Path, n_bytes: int) -> int:
     except OSError:
         return 0
     return checksum
-
-
-def shown(value: Any) -> str:
-    """As errors show what was received: a line without end must not fill the terminal."""
-    return printable(repr(value))
-
-
-def printable(text: str) -> str:
-    """Cut where it is long; line breaks and escape sequences, which terminals obey, escaped."""
-    text = text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}... ({len(text):,} characters)"
 
 
 def is_synthetic(root: Path) -> bool:

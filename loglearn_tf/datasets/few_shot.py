@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from loglearn_tf._util.seeds import derive_seed
 from loglearn_tf.datasets.clips import Clip, DataSet
 from loglearn_tf.errors import ConfigError
-from loglearn_tf.seeds import derive_seed
 
 
 def draw_clips(dataset: DataSet, *, fold: int, n_shot: int, run: int, seed: int) -> tuple[Clip, ...]:

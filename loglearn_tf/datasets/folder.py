@@ -5,17 +5,8 @@ import posixpath
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from loglearn_tf.datasets.clips import (
-    LAST_FOLD,
-    SUFFIXES,
-    Clip,
-    DataSet,
-    check_clips,
-    is_synthetic,
-    printable,
-    read_rows,
-    shown,
-)
+from loglearn_tf._util.text import printable, shown
+from loglearn_tf.datasets.clips import LAST_FOLD, SUFFIXES, Clip, DataSet, check_clips, is_synthetic, read_rows
 from loglearn_tf.errors import DataError, MissingDataError
 
 _COLUMNS = ("path", "label", "fold")

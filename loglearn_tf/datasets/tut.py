@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from loglearn_tf.datasets.clips import Clip, DataSet, check_clips, is_synthetic, printable, read_lines, shown
+from loglearn_tf._util.text import printable, shown
+from loglearn_tf.datasets.clips import Clip, DataSet, check_clips, is_synthetic, read_lines
 from loglearn_tf.errors import DataError, MissingDataError
 
 CLASSES = (

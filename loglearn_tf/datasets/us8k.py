@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from loglearn_tf.datasets.clips import Clip, DataSet, check_clips, is_synthetic, read_rows, shown
+from loglearn_tf._util.text import shown
+from loglearn_tf.datasets.clips import Clip, DataSet, check_clips, is_synthetic, read_rows
 from loglearn_tf.errors import DataError, MissingDataError
 
 CLASSES = (

@@ -1,6 +1,7 @@
 """Keras layers: the mel front end and the compressions; usable in any model, alone."""
 
-from loglearn_tf.layers.compression import (
+from loglearn_tf.layers.clip_head import MeanOverPatches
+from loglearn_tf.layers.compression.menu import (
     COMPRESSIONS,
     PCEN,
     Compression,
@@ -13,12 +14,11 @@ from loglearn_tf.layers.compression import (
     Power,
     build_compression,
 )
-from loglearn_tf.layers.convolution import Conv2D
-from loglearn_tf.layers.frontend import MelSpectrogram
-from loglearn_tf.layers.normalization import BatchNormalization
-from loglearn_tf.layers.patches import MeanOverPatches
-from loglearn_tf.layers.pooling import GlobalMaxPooling2D, MaxPooling2D
+from loglearn_tf.layers.mel_spectrogram import MelSpectrogram
 from loglearn_tf.layers.prototypes import Prototypes, minus_distance
+from loglearn_tf.training.accelerated.convolution import Conv2D
+from loglearn_tf.training.accelerated.normalization import BatchNormalization
+from loglearn_tf.training.accelerated.pooling import GlobalMaxPooling2D, MaxPooling2D
 
 __all__ = [
     "COMPRESSIONS",

@@ -7,13 +7,12 @@ from typing import Any
 import keras
 
 from loglearn_tf.layers import build_compression
-from loglearn_tf.models.clip_classifier import clip_classifier, fold_compressions
 from loglearn_tf.models.prototypical import build_prototypical
 from loglearn_tf.models.sb_cnn import build_sb_cnn
 from loglearn_tf.models.timbre import build_timbre
 from loglearn_tf.models.vgg import build_vgg
 
-__all__ = ["MODELS", "build_model", "clip_classifier", "fold_compressions"]
+__all__ = ["MODELS", "build_model"]
 
 
 # Name in settings, run folders and results -> builder.

@@ -9,11 +9,12 @@ import pytest
 import soundfile
 from conftest import ROOT
 
-from loglearn_tf.config import load_settings
 from loglearn_tf.datasets import CLASSES, load_dataset
 from loglearn_tf.datasets.clips import Clip, DataSet, check_clips
 from loglearn_tf.errors import ConfigError, DataError, MissingDataError
-from loglearn_tf.features import MelStore, build_store
+from loglearn_tf.features.build import build_store
+from loglearn_tf.features.store import MelStore
+from loglearn_tf.study.settings import load_settings
 
 METADATA = Path("metadata.csv")
 

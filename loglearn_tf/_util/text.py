@@ -1,0 +1,29 @@
+"""Text for people: what was received, as errors show it, and tables."""
+
+from collections.abc import Sequence
+from typing import Any
+
+_LONGEST_SHOWN = 300  # characters of what was received, in a message
+
+
+def shown(value: Any) -> str:
+    """As errors show what was received: a line without end must not fill the terminal."""
+    return printable(repr(value))
+
+
+def printable(text: str) -> str:
+    """Cut where it is long; line breaks and escape sequences, which terminals obey, escaped."""
+    text = text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}... ({len(text):,} characters)"
+
+
+def align(lines: Sequence[Sequence[str]], *, n_names: int = 1) -> str:
+    """A table as text: names to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if at < n_names else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )

@@ -1,0 +1,1 @@
+"""Finished runs to accuracies, comparisons and reports; no TensorFlow."""

@@ -1,0 +1,302 @@
+"""A text of findings with the numbers of a study put in: prose by people, figures by the program."""
+
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from loglearn_tf._util.progress import format_seconds
+from loglearn_tf.analysis.report.names import model_name
+from loglearn_tf.analysis.report.run_files import Unreadable, read_traces
+from loglearn_tf.analysis.report.tables import MARKS, p_text, points, points_interval
+from loglearn_tf.analysis.statistics import Accuracy, Comparison, accuracies, compare, compare_all
+from loglearn_tf.errors import ConfigError
+from loglearn_tf.features.histogram import START_ALPHA, START_BETA, MelPower, read_mel_power
+from loglearn_tf.study.run_folder import Row, key_of, read_runs
+from loglearn_tf.study.status import remembered_settings, survey
+
+_PLACE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+
+
+def fill(template: Path, study_dir: Path) -> str:
+    """Puts a study's numbers into a text.
+
+    The text is Markdown with places such as `{{difference part=main_full model=timbre n=10 compression=loglearn}}`:
+
+    - `accuracy`: mean accuracy in percent with its interval.
+    - `difference`: minus log-EPS, or `baseline=...`, in points, with its interval.
+    - `verdict`: its verdict, Holm-corrected over all compressions of the part; `p`: its Holm-corrected p. With
+      `baseline=...` other than log-EPS, corrected over the cells of the two compressions alone.
+    - `within`: the interval of `difference` that more runs on the same folds would have.
+    - `half_width`: of the interval, in points; with `over=runs`, of that of `within`.
+    - `table` (part, model, n): every compression: accuracy, minus log-EPS, `within`, p, verdict.
+    - `below` (part, `knee=...`): share of all mel power below a knee, in percent; `knee=start` is loglearn's.
+    - `moved` (part, compression, model): knee at the end over that at the start: least, median and most of the runs.
+    - `values` (part, compression, `name=alpha`): least and most of it at the end.
+    - `best` (part, model, n, `among=a,b,c`): the compression among these with the largest difference, and that.
+    - `n_runs`, `clips` (part), `time`, `commit`, `machine`: of the whole study, or of a part.
+
+    Args:
+        template: The text.
+        study_dir: The study's folder; `part` names a folder in it.
+
+    Raises:
+        ConfigError: If the text cannot be read, a place asks for what is not known or was not run, or a part that it
+            asks for is not finished: numbers of a part of the runs would stand under words about all of them.
+    """
+    try:
+        text = template.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Cannot read the text {template}: {error}. Name a Markdown file.") from error
+    study = _Study(study_dir)
+
+    def put(place: re.Match[str]) -> str:
+        where = f"{template}, line {text.count(chr(10), 0, place.start()) + 1}: {place[0]}"
+        try:
+            what, *rest = shlex.split(place[1])
+            asked = dict(word.split("=", 1) for word in rest)
+        except ValueError as error:
+            raise ConfigError(f"{where} must be a word and key=value pairs ({error}).") from error
+        if what not in _WHAT:
+            raise ConfigError(f"{where} asks for {what!r}. Known: {', '.join(_WHAT)}.")
+        try:
+            return _WHAT[what](study, **asked)
+        except (TypeError, LookupError, ValueError) as error:
+            raise ConfigError(f"{where} cannot be filled in: {error}.") from error
+
+    return _PLACE.sub(put, text)
+
+
+@dataclass
+class _Part:
+    """The runs of one part, and what is computed from them once."""
+
+    folder: Path
+
+    @cached_property
+    def settings(self) -> Any:
+        return remembered_settings(self.folder)
+
+    @cached_property
+    def done(self) -> list[Row]:
+        """All runs of the part's grid; others in its folder, of an earlier and larger grid, are not of these findings.
+
+        Raises:
+            LookupError: If some are not done.
+        """
+        state = survey(self.settings, self.folder, workers=1)
+        n_done = state.count("done")
+        if n_done < len(state.results):
+            raise LookupError(f"only {n_done:,} of {len(state.results):,} runs of {self.folder} are done")
+        planned = {spec.key for spec in state.results}
+        return [row for row in read_runs(self.folder) if key_of(row) in planned]
+
+    @property
+    def remark(self) -> str:
+        return " (SYNTHETIC DATA)" if any(row["synthetic"] for row in self.done) else ""
+
+    @cached_property
+    def accuracies(self) -> list[Accuracy]:
+        return accuracies(self.done)
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        return compare_all(self.done)
+
+    @cached_property
+    def power(self) -> MelPower | None:
+        return read_mel_power(self.folder, self.done[0]["dataset"])
+
+
+@dataclass
+class _Study:
+    folder: Path
+    _parts: dict[str, _Part] = field(default_factory=dict)
+
+    def part(self, name: str) -> _Part:
+        if not (self.folder / name).is_dir():
+            raise LookupError(f"{self.folder} has no part {name}")
+        return self._parts.setdefault(name, _Part(self.folder / name))
+
+    def parts(self, name: str | None) -> list[_Part]:
+        """One, or all."""
+        if name is not None:
+            return [self.part(name)]
+        found = [self.part(path.parent.name) for path in sorted(self.folder.glob("*/study.yaml"))]
+        if not found:
+            raise LookupError(f"{self.folder} has no parts")
+        return found
+
+    def accuracy(self, part: str, model: str, n: str, compression: str) -> Accuracy:
+        key = (model, int(n), compression)
+        for one in self.part(part).accuracies:
+            if (one.model, one.n_shot, one.compression) == key:
+                return one
+        raise LookupError(f"{part} has no finished run of {model} {compression} at n = {n}")
+
+    def comparison(self, part: str, model: str, n: str, compression: str, baseline: str = "logeps") -> Comparison:
+        of_part = self.part(part)
+        found = (
+            of_part.comparisons
+            if baseline == "logeps"
+            else compare(of_part.done, compression=compression, baseline=baseline)
+        )
+        for one in found:
+            if (one.model, one.n_shot, one.compression) == (model, int(n), compression):
+                return one
+        raise LookupError(f"{part} has no pair of {model} {compression} and {baseline} at n = {n}")
+
+
+def _accuracy(study: _Study, **asked: str) -> str:
+    one = study.accuracy(**asked)
+    interval = "" if one.low is None or one.high is None else f" ({100 * one.low:.1f} to {100 * one.high:.1f})"
+    return f"{100 * one.mean:.1f} %{interval}{study.part(asked['part']).remark}"
+
+
+def _difference(study: _Study, **asked: str) -> str:
+    return _with_interval(study.comparison(**asked)) + study.part(asked["part"]).remark
+
+
+def _with_interval(one: Comparison) -> str:
+    interval = points_interval(one.low, one.high)
+    return f"{points(one.mean)} ({interval})" if interval else points(one.mean)
+
+
+def _within(study: _Study, **asked: str) -> str:
+    one = study.comparison(**asked)
+    return points_interval(one.low_within, one.high_within) or "none"
+
+
+def _verdict(study: _Study, **asked: str) -> str:
+    return study.comparison(**asked).verdict
+
+
+def _p(study: _Study, **asked: str) -> str:
+    return p_text(study.comparison(**asked).p_holm) or "none"
+
+
+def _half_width(study: _Study, over: str = "folds", **asked: str) -> str:
+    if over not in ("folds", "runs"):
+        raise LookupError(f"intervals are over folds or runs, not over {over}")
+    one = study.comparison(**asked)
+    low, high = (one.low, one.high) if over == "folds" else (one.low_within, one.high_within)
+    return "none" if low is None or high is None else f"{50 * (high - low):.1f}"
+
+
+def _table(study: _Study, part: str, model: str, n: str) -> str:
+    of_part = study.part(part)
+    names = [one.compression for one in of_part.accuracies if (one.model, one.n_shot) == (model, int(n))]
+    if not names:
+        raise LookupError(f"{part} has no finished run of {model} at n = {n}")
+    order = of_part.settings.compressions
+    head = ("Compression", "Accuracy", "Minus log-EPS, points", "On these folds", "p (Holm)", "Verdict")
+    lines = [f"| {' | '.join(head)} |", "|---|--:|--:|--:|--:|---|"]
+    for name in sorted(set(names), key=lambda name: (name != "logeps", order.index(name))):
+        shown = [f"`{name}`", _accuracy(study, part=part, model=model, n=n, compression=name)]
+        if name == "logeps":
+            shown += ["", "", "", "baseline"]
+        else:
+            one = study.comparison(part, model, n, name)
+            within = points_interval(one.low_within, one.high_within)
+            shown += [_with_interval(one), within, p_text(one.p_holm), f"{MARKS[one.verdict]} {one.verdict}"]
+        lines.append(f"| {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def _below(study: _Study, part: str, knee: str) -> str:
+    power = study.part(part).power
+    if power is None:
+        raise LookupError(f"{part} has no counts of its mel power")
+    return f"{100 * power.share_below(START_BETA / START_ALPHA if knee == 'start' else float(knee)):.0f} %"
+
+
+def _moved(study: _Study, part: str, compression: str, model: str) -> str:
+    of_part = study.part(part)
+    rows = [row for row in of_part.done if (row["compression"], row["model"]) == (compression, model)]
+    unreadable = Unreadable()
+    traces = [trace for runs in read_traces(of_part.folder, rows, unreadable).values() for trace in runs]
+    if unreadable.missing or unreadable.broken:
+        lacking = [*unreadable.missing, *(path for path, _ in unreadable.broken)]
+        raise LookupError(f"{lacking[0]} cannot be read")
+    ratios = [float(trace.values["knee"][-1] / trace.values["knee"][0]) for trace in traces if "knee" in trace.values]
+    if not ratios:
+        raise LookupError(f"{part} has no history of {model} with {compression}")
+    return f"{min(ratios):.3g} to {max(ratios):.3g}, median {median(ratios):.3g}"
+
+
+def _values(study: _Study, part: str, compression: str, name: str, model: str = "") -> str:
+    if name not in ("alpha", "beta", "knee"):
+        raise LookupError(f"there is no value {name}; there are alpha, beta and knee")
+    found = [
+        row[name]
+        for row in study.part(part).done
+        if row["compression"] == compression and model in ("", row["model"]) and row[name] is not None
+    ]
+    if not found:
+        raise LookupError(f"{part} has no run of {compression} with a {name}")
+    return f"{min(found):.4g} to {max(found):.4g}"
+
+
+def _best(study: _Study, part: str, model: str, n: str, among: str) -> str:
+    names: Sequence[str] = among.split(",")
+    found = [study.comparison(part, model, n, name) for name in names]
+    best = max(found, key=lambda one: one.mean)
+    return (
+        f"{best.compression}, {model_name(model)} at n = {n}: {_with_interval(best)} points, "
+        f"p (Holm) {p_text(best.p_holm)}, {best.verdict}; "
+        f"on these folds {points_interval(best.low_within, best.high_within) or 'no interval'}"
+    )
+
+
+def _n_runs(study: _Study, part: str | None = None) -> str:
+    return f"{sum(len(one.done) for one in study.parts(part)):,}"
+
+
+def _clips(study: _Study, part: str) -> str:
+    power = study.part(part).power
+    folds = sorted({row["fold"] for row in study.part(part).done})
+    if power is None:
+        raise LookupError(f"{part} has no counts of its mel power")
+    return f"{len(folds)} test folds ({', '.join(map(str, folds))}), {len(power.classes)} classes"
+
+
+def _time(study: _Study, part: str | None = None) -> str:
+    rows = [row for one in study.parts(part) for row in one.done]
+    return format_seconds(sum(row["train_seconds"] + row["eval_seconds"] for row in rows))
+
+
+def _commit(study: _Study, part: str | None = None) -> str:
+    return _same(study, part, "git_commit")
+
+
+def _machine(study: _Study, part: str | None = None) -> str:
+    return ", ".join(f"{name} {_same(study, part, name)}" for name in ("python", "tensorflow", "keras", "numpy"))
+
+
+def _same(study: _Study, part: str | None, name: str) -> str:
+    found = {(row.get("versions") or {}).get(name) or "unknown" for one in study.parts(part) for row in one.done}
+    return " and ".join(sorted(found))
+
+
+_WHAT: dict[str, Callable[..., str]] = {
+    "accuracy": _accuracy,
+    "difference": _difference,
+    "verdict": _verdict,
+    "p": _p,
+    "within": _within,
+    "half_width": _half_width,
+    "table": _table,
+    "below": _below,
+    "moved": _moved,
+    "values": _values,
+    "best": _best,
+    "n_runs": _n_runs,
+    "clips": _clips,
+    "time": _time,
+    "commit": _commit,
+    "machine": _machine,
+}

@@ -1,0 +1,391 @@
+"""The words of a report: what was run, how it compares with what was published, how to read it, what is missing."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from loglearn_tf._util.progress import format_seconds
+from loglearn_tf.analysis.report.document import Block, Bullets, Facts, Grid, Heading, Judgement, Listing, Paragraph
+from loglearn_tf.analysis.report.names import (
+    compression_name,
+    compressions_in_order,
+    dataset_name,
+    datasets_in_order,
+    model_name,
+    models_in_order,
+)
+from loglearn_tf.analysis.report.run_files import Unreadable, folder_of, read_config
+from loglearn_tf.analysis.report.tables import MARKS, p_text, points, points_interval
+from loglearn_tf.analysis.report.verdicts import Source, Verdict, how_checked
+from loglearn_tf.analysis.statistics import Comparison, Ranking
+from loglearn_tf.analysis.summary import remarks, table_title
+from loglearn_tf.errors import ConfigError
+from loglearn_tf.features.histogram import (
+    KNEES_HEAD,
+    PER_CLASS_HEAD,
+    START_ALPHA,
+    START_BETA,
+    MelPower,
+    explain,
+    knees_moved,
+    per_class,
+)
+from loglearn_tf.study.grid import plan_runs
+from loglearn_tf.study.run_folder import Row, key_of
+from loglearn_tf.study.status import last_line, remembered_settings
+
+_SHOWN = 10
+
+
+def summary(rows: Sequence[Row], verdicts: Sequence[Verdict], synthetic: Iterable[str]) -> list[Block]:
+    """The first thing read."""
+    blocks: list[Block] = []
+    names = ", ".join(dataset_name(dataset) for dataset in sorted(synthetic))
+    if names:
+        blocks.append(
+            Paragraph(
+                f"SYNTHETIC DATA, not {names}: these sounds were computed, not recorded. The report shows that the "
+                "machinery works; of real sounds it says nothing.",
+                warning=True,
+            )
+        )
+    done = sum(row["status"] == "done" for row in rows)
+    text = (
+        f"Does it help to learn the logarithm of the mel spectrogram? {done:,} of {len(rows):,} runs compare loglearn, "
+        "ln(alpha X + beta) with trained alpha and beta, with log-EPS, log10(X + 2.2e-16), which learns nothing."
+    )
+    run = [verdict for verdict in verdicts if verdict.state != "not run"]
+    if run:
+        states = Counter(verdict.state for verdict in run)
+        counts = ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
+        text += f" Of {len(verdicts)} published findings, this study speaks to {len(run)}: {counts}."
+    else:
+        text += f" It speaks to none of the {len(verdicts)} published findings."
+    return [*blocks, Paragraph(text)]
+
+
+def what_was_run(study_dir: Path, rows: Sequence[Row]) -> list[Block]:
+    """Data, grid, settings, software, machines, time."""
+    done = [row for row in rows if row["status"] == "done"]
+    facts = []
+    for dataset in datasets_in_order(rows):
+        ours = [row for row in rows if row["dataset"] == dataset]
+        facts.append((dataset_name(dataset), table_title(dataset, ours, "means over runs")))
+    facts += [
+        ("Networks", ", ".join(model_name(model) for model in models_in_order(row["model"] for row in rows))),
+        (
+            "Compressions",
+            ", ".join(compression_name(one) for one in compressions_in_order(row["compression"] for row in rows)),
+        ),
+        ("n, clips per class", ", ".join(map(str, sorted({row["n_shot"] for row in rows})))),
+        ("Runs", f"{len(done):,} done, {len(rows) - len(done):,} failed"),
+    ]
+    config = read_config(study_dir, done or rows)
+    facts += _settings(config)
+    seconds = {part: sum(row.get(f"{part}_seconds") or 0.0 for row in done) for part in ("train", "eval")}
+    if done:
+        facts.append(
+            ("Work", f"{format_seconds(seconds['train'])} of training, {format_seconds(seconds['eval'])} of evaluation")
+        )
+    facts += _counted("Machine", [row.get("host") for row in rows], "runs")
+    facts += _counted("Software", [_software(row.get("versions") or {}) for row in rows], "runs")
+    facts += _counted("Commit", [_commit(row.get("versions") or {}) for row in rows], "runs")
+    blocks: list[Block] = [Facts(tuple(facts))]
+    if config is not None:
+        blocks.append(Listing(config, "All settings of a run (its config.yaml)"))
+    return blocks
+
+
+def findings(source: Source, verdicts: Sequence[Verdict], margin: float) -> list[Block]:
+    """Every published finding with its verdict and the cells it rests on."""
+    blocks: list[Block] = [
+        Paragraph(
+            "The source gives its findings in words; how each is checked here is our reading of them. Stated by "
+            f"{source.author} in “{source.title}”,",
+            link=source.url,
+        )
+    ]
+    for verdict in verdicts:
+        lines = (f"Checked as: {how_checked(verdict.finding, margin)}.", f"{verdict.reason.capitalize()}.")
+        evidence = None
+        if verdict.evidence:
+            body = tuple(
+                (
+                    model_name(one.comparison.model),
+                    f"{one.comparison.n_shot}",
+                    points(one.comparison.mean),
+                    points_interval(one.comparison.low, one.comparison.high),
+                    f"{MARKS[one.comparison.verdict]} {one.comparison.verdict}",
+                    {"for": "for it", "against": "against it", "neither": "neither"}[one.speaks],
+                )
+                for one in verdict.evidence
+            )
+            head = ("Network", "n", "Difference (points)", "Interval", "Comparison", "Speaks")
+            n_cells = _count(len(verdict.evidence), "cell")
+            evidence = Grid(head, body, f"The {n_cells} it rests on")
+        blocks.append(Judgement(verdict.finding.statement, verdict.label, verdict.state, lines, evidence))
+    return blocks
+
+
+def all_numbers(summary: str, comparisons: Sequence[Comparison]) -> Grid:
+    """Everything that is known of each comparison."""
+    order = {model: at for at, model in enumerate(models_in_order(one.model for one in comparisons))}
+    return Grid(
+        (
+            "Network",
+            "Compression",
+            "n",
+            "Pairs",
+            "Folds",
+            "Mean",
+            "Std",
+            "Interval",
+            "On these\u00a0folds",
+            "p",
+            "p (Holm)",
+            "p (equiv.)",
+            "Verdict",
+        ),
+        tuple(
+            (
+                model_name(one.model),
+                compression_name(one.compression),
+                str(one.n_shot),
+                f"{one.n_pairs:,}",
+                ", ".join(map(str, one.folds)),
+                points(one.mean),
+                "" if one.std is None else f"{100 * one.std:.1f}",
+                points_interval(one.low, one.high),
+                points_interval(one.low_within, one.high_within),
+                p_text(one.p_value),
+                p_text(one.p_holm),
+                p_text(one.p_equivalence),
+                one.verdict,
+            )
+            for one in sorted(comparisons, key=lambda one: (order[one.model], one.n_shot, one.compression))
+        ),
+        summary,
+        n_names=2,
+    )
+
+
+def ranks(ranking: Ranking) -> str:
+    """What the figure of the mean ranks shows, and what it does not."""
+    p = "below 0.001" if ranking.p_value < 0.001 else f"{ranking.p_value:.3f}"
+    return (
+        f"{dataset_name(ranking.dataset)}: mean rank of each compression (1 is the most accurate) over "
+        f"{ranking.n_blocks} cells of network, n and fold, or run where there is one fold. A bar joins compressions "
+        f"whose ranks differ by less than the critical difference, {ranking.critical_difference:.2f} (Nemenyi, 5 %): "
+        f"they cannot be told apart. Friedman's test of no difference at all: p {p}. Cells of one fold share its test "
+        "clips, so that this describes more than it proves."
+    )
+
+
+def why(powers: Sequence[MelPower], done: Sequence[Row]) -> list[Block]:
+    """What the starting knee flattens of each data set, and how far training moved it."""
+    blocks: list[Block] = []
+    for power in powers:
+        rows = [row for row in done if row["dataset"] == power.dataset]
+        blocks.append(Heading(dataset_name(power.dataset)))
+        blocks.append(Paragraph(" ".join(explain(power, alpha=START_ALPHA, beta=START_BETA))))
+        moved = [(model_name(model), *more) for model, *more in knees_moved(rows)]
+        if moved:
+            blocks += [
+                Paragraph("How far training moved the knee, as a multiple of where it began:"),
+                Grid(KNEES_HEAD, tuple(moved)),
+            ]
+        classes = tuple(per_class(power, knee=START_BETA / START_ALPHA))
+        blocks.append(Grid(PER_CLASS_HEAD, classes, "Mel power by class, and what the starting knee leaves of it"))
+    return blocks
+
+
+def how_to_read(margin: float, confidence: float) -> list[Block]:
+    """What the numbers and marks mean."""
+    percent, points_ = f"{100 * confidence:g} %", f"{100 * margin:g} points"
+    return [
+        Bullets(
+            (
+                "Accuracy is the share of test clips that are classified rightly: the mean over the runs of a fold, "
+                "then over folds. n is the number of training clips per class.",
+                "Runs are paired: loglearn and log-EPS of one network, n, fold and run share the training clips, the "
+                "initial weights and the patches. Differences are taken within pairs of which both have finished.",
+                f"Intervals are {percent} intervals of the mean over folds, since runs of one fold share its test "
+                "clips: a bootstrap of whole folds, Student's t below 8 folds. With two or three folds they are "
+                "wide, as they must be. With one fold they are over its runs, and say nothing of other folds. Fewer "
+                "folds than the data set has make a preview: its numbers must not be set beside results over all "
+                "folds.",
+                "Intervals “on these folds” take the folds as all there are: what they leave open, more runs would "
+                "settle. Where the other interval is far wider, more folds are needed. No verdict rests on them.",
+                f"≈ equivalent: two one-sided tests find the difference smaller than {points_}, whether it is "
+                "certain or not. ↑ better, ↓ worse: a signed-rank test over the pairs finds a difference, after "
+                "Holm's correction for the number of cells of the data set, and the interval excludes zero. ? "
+                "undecided: neither was shown. Undecided is not equal: it says that there were too few folds or "
+                "runs to tell.",
+                "The knee, beta / alpha, is the mel power below which loglearn is flat. Batch normalisation follows "
+                "the compression and takes away any constant, and ln(alpha X + beta) = ln(alpha) + ln(X + beta / "
+                "alpha): so only the knee can matter, once the moving averages that stand in at test have settled.",
+                "“Supported, as far as run” and the like: the cells that were run say so, and those that were not "
+                "could change it.",
+            )
+        )
+    ]
+
+
+def what_is_missing(
+    study_dir: Path, rows: Sequence[Row], comparisons: Sequence[Comparison], unreadable: Unreadable
+) -> list[Block]:
+    """Runs not done or failed and why, pairs without a partner, files that could not be read."""
+    blocks: list[Block] = []
+    lines = []
+    planned = _planned(study_dir)
+    if planned is None:
+        lines.append(
+            "Runs that were never started are not counted: study.yaml, in which `loglearn run` notes its grid, is not "
+            "there or cannot be read."
+        )
+    grid = _grid(rows, planned or set())
+    if not grid:
+        lines.append("Every planned run is done." if planned is not None else "No run failed.")
+    alone = _without_partner(rows)
+    if alone:
+        lines.append(f"Without a finished partner, and so in no difference: {_count(alone, 'finished run')}.")
+    unsure = sum(one.low is None for one in comparisons)
+    if unsure:
+        lines.append(f"Without an interval, for too few pairs or folds: {_count(unsure, 'difference')}.")
+    for dataset in datasets_in_order(rows):
+        lacking = max(row["missing_clips"] for row in rows if row["dataset"] == dataset)
+        # Failures have a table of their own below.
+        lines += [
+            f"{dataset_name(dataset)}: {remark}" for remark in remarks([{"status": "", "missing_clips": lacking}])
+        ]
+    if unreadable.missing:
+        example = unreadable.missing[0].relative_to(study_dir)
+        n_missing = _count(len(unreadable.missing), "file")
+        lines.append(f"Not there, and so not in the figures: {n_missing} of finished runs, as {example}.")
+    if unreadable.broken:
+        path, reason = unreadable.broken[0]
+        n_broken = _count(len(unreadable.broken), "file")
+        lines.append(
+            f"Not as a run writes it, and so not in the figures: {n_broken} of finished runs, as "
+            f"{path.relative_to(study_dir)} ({reason})."
+        )
+    if lines:
+        blocks.append(Bullets(tuple(lines)))
+    if grid:
+        blocks += [
+            Heading("Cells that lack runs"),
+            Grid(("Network", "Compression", "n", "Done", "Failed", "Not run"), grid, n_names=2),
+        ]
+    failures = _failures(rows)
+    if failures:
+        blocks += [Heading("Why runs failed"), Grid(("Reason", "An example", "Runs"), failures, n_names=2)]
+    return blocks
+
+
+def _settings(config: str | None) -> list[tuple[str, str]]:
+    """The settings that matter most; all of them are below, as they stand in the file."""
+    try:
+        found = yaml.safe_load(config) if config is not None else None
+    except yaml.YAMLError:
+        return [("Settings", "config.yaml is not valid YAML")]
+    if not isinstance(found, Mapping):
+        return []
+    shown = {
+        "Protocol": ("protocol",),
+        "Epochs": ("training", "epochs"),
+        "Batch size": ("training", "batch_size"),
+        "Learning rate": ("training", "learning_rate"),
+        "Hop of evaluation": ("evaluation", "hop"),
+        "Seed": ("seed",),
+        "Highest frequency, Hz": ("features", "f_max"),
+        "Gain, dB": ("features", "gain_db"),
+    }
+    items = []
+    for name, keys in shown.items():
+        value: object = found
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        # No gain is nothing to speak of.
+        if value not in (None, 0.0) or keys == ("seed",):
+            items.append((name, f"{value} {'frame' if value == 1 else 'frames'}" if keys[-1] == "hop" else str(value)))
+    return items
+
+
+def _counted(name: str, values: Iterable[str | None], unit: str) -> list[tuple[str, str]]:
+    """One line where all are the same, else one for each value, with its count."""
+    counts = Counter(value for value in values if value)
+    if len(counts) == 1:
+        return [(name, next(iter(counts)))]
+    return [(name, f"{value} ({count:,} {unit})") for value, count in counts.most_common()]
+
+
+def _software(versions: Mapping[str, str | None]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items() if version and name != "git_commit")
+
+
+def _commit(versions: Mapping[str, str | None]) -> str:
+    commit = versions.get("git_commit") or ""
+    return f"{commit[:-1]}, with uncommitted changes" if commit.endswith("+") else commit
+
+
+def _planned(study_dir: Path) -> set[tuple[object, ...]] | None:
+    try:
+        specs = plan_runs(remembered_settings(study_dir))
+    except ConfigError:
+        return None
+    return {spec.key for spec in specs}
+
+
+def _grid(rows: Sequence[Row], planned: set[tuple[object, ...]]) -> tuple[tuple[str, ...], ...]:
+    """Cells of the tables that lack runs: done, failed, not run."""
+    counts: dict[tuple[object, ...], Counter[str]] = {}
+    found = set()
+    for row in rows:
+        key = key_of(row)
+        found.add(key)
+        counts.setdefault(key[1:4], Counter())[row["status"]] += 1
+    for key in planned - found:
+        counts.setdefault(key[1:4], Counter())["not run"] += 1
+    models = models_in_order(str(kind[0]) for kind in counts)
+    compressions = compressions_in_order(str(kind[1]) for kind in counts)
+    return tuple(
+        (
+            model_name(str(kind[0])),
+            compression_name(str(kind[1])),
+            *(f"{value:,}" for value in (kind[2], count["done"], count["failed"], count["not run"])),
+        )
+        for kind, count in sorted(
+            counts.items(),
+            key=lambda item: (models.index(str(item[0][0])), item[0][2], compressions.index(str(item[0][1]))),
+        )
+        if count["failed"] or count["not run"]
+    )
+
+
+def _without_partner(rows: Iterable[Row]) -> int:
+    sides: dict[tuple[object, ...], set[str]] = {}
+    for row in rows:
+        if row["status"] == "done" and row["compression"] in ("loglearn", "logeps"):
+            dataset, model, compression, *rest = key_of(row)
+            sides.setdefault((dataset, model, *rest), set()).add(str(compression))
+    return sum(len(found) == 1 for found in sides.values())
+
+
+def _failures(rows: Iterable[Row]) -> tuple[tuple[str, ...], ...]:
+    """Reason, an example, how many; the most frequent first."""
+    failed: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["status"] == "failed":
+            failed.setdefault(last_line(row.get("error") or "unknown"), []).append(row)
+    reasons = sorted(failed.items(), key=lambda item: -len(item[1]))
+    shown = [(reason, f"{folder_of(group[0])}", f"{len(group):,}") for reason, group in reasons[:_SHOWN]]
+    if len(reasons) > _SHOWN:
+        others = reasons[_SHOWN:]
+        shown.append((f"{len(others):,} more reasons", "", f"{sum(len(group) for _, group in others):,}"))
+    return tuple(shown)
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"

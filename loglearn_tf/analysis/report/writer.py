@@ -1,0 +1,309 @@
+"""Run folders to report.html, report.md, tables/ and figures/."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+from matplotlib.figure import Figure
+
+from loglearn_tf._util.files import storage, write_bytes, write_text
+from loglearn_tf.analysis.report import figures, sections, tables
+from loglearn_tf.analysis.report.document import Block, Document, Heading, Paragraph, Picture, Section, markdown, page
+from loglearn_tf.analysis.report.names import (
+    compression_name,
+    compressions_in_order,
+    dataset_name,
+    datasets_in_order,
+    model_name,
+    models_in_order,
+)
+from loglearn_tf.analysis.report.run_files import Kind, Scores, Trace, Unreadable, read_scores, read_traces
+from loglearn_tf.analysis.report.verdicts import PUBLISHED_FINDINGS, Published, judge, load_published
+from loglearn_tf.analysis.statistics import Accuracy, Comparison, Ranking, accuracies, compare, compare_all, rank
+from loglearn_tf.features.histogram import EDGES, START_ALPHA, START_BETA, MelPower, read_mel_power
+from loglearn_tf.study.run_folder import Row, read_runs
+
+
+def write_report(
+    study_dir: Path,
+    *,
+    margin: float = 0.02,
+    confidence: float = 0.95,
+    seed: int = 0,
+    findings: Path = PUBLISHED_FINDINGS,
+    extra: Sequence[Section] = (),
+) -> Path:
+    """Writes the report of a study into its folder; an earlier one is replaced.
+
+    Args:
+        study_dir: The study's folder, as `loglearn run` leaves it.
+        margin: Differences of accuracy below this are of no consequence: 0.02 is 2 points.
+        confidence: Of the intervals.
+        seed: Of the bootstrap; the same study and seed give the same report.
+        findings: The published findings to hold it against.
+        extra: Sections of others, as that of `loglearn explain`; they follow the figures.
+
+    Returns:
+        Path of report.html; report.md, tables/ and figures/ lie beside it.
+
+    Raises:
+        DataError: If no run has finished, or a `result.json` cannot be read.
+        ConfigError: If `findings` cannot be read.
+        StorageError: If the report cannot be written.
+    """
+    published = load_published(findings)
+    rows = [_checked(row) for row in read_runs(study_dir)]
+    done = [row for row in rows if row["status"] == "done"]
+    datasets = datasets_in_order(rows)
+    # Where all runs failed there is nothing to compare, and still a report that says so.
+    means = accuracies(done, confidence=confidence, seed=seed) if done else []
+    comparisons = compare(done, margin=margin, confidence=confidence, seed=seed) if done else []
+    menu = compare_all(done, margin=margin, confidence=confidence, seed=seed) if done else []
+    rankings = rank(done) if done else []
+    synthetic = {row["dataset"] for row in rows if row["synthetic"]}
+    verdicts = judge(published.findings, comparisons, synthetic=synthetic)
+
+    unreadable = Unreadable()
+    made_tables = _tables(rows, datasets, means, comparisons, menu, published, confidence)
+    pictures = _pictures(
+        datasets, means, read_traces(study_dir, done, unreadable), read_scores(study_dir, done, unreadable)
+    )
+    powers = [power for dataset in datasets if (power := read_mel_power(study_dir, dataset)) is not None]
+    for power in powers:
+        pictures.append(_curves(power, done))
+    pictures += [_ranks(ranking) for ranking in rankings]
+    _write_tables(study_dir / "tables", [table for group in made_tables.values() for table in group])
+    svgs = _write_figures(study_dir / "figures", {stem: figure for _, stem, figure, _ in pictures if figure})
+
+    document = Document(
+        title=f"loglearn against log-EPS: {study_dir.resolve().name}",
+        lead=sections.summary(rows, verdicts, synthetic),
+        sections=[
+            Section("run", "What was run", sections.what_was_run(study_dir, rows)),
+            Section("verdicts", "The published findings", sections.findings(published.source, verdicts, margin)),
+            Section("tables", "Tables", _table_blocks(made_tables, comparisons, menu)),
+            Section("figures", "Figures", _figure_blocks(pictures, svgs)),
+            *([Section("why", "Why only the knee can matter", sections.why(powers, done))] if powers else []),
+            *extra,
+            Section("reading", "How to read it", sections.how_to_read(margin, confidence)),
+            Section("missing", "What is missing", sections.what_is_missing(study_dir, rows, comparisons, unreadable)),
+        ],
+    )
+    write_text(study_dir / "report.md", markdown(document))
+    path = study_dir / "report.html"
+    write_text(path, page(document))
+    return path
+
+
+def _checked(row: Row) -> Row:
+    """A run that says it is done and has no accuracy counts as failed: no mean may hold it."""
+    accuracy = row["accuracy"]
+    if row["status"] == "done" and not (isinstance(accuracy, (int, float)) and math.isfinite(accuracy)):
+        return {
+            **row,
+            "status": "failed",
+            "accuracy": None,
+            "error": f"its accuracy is {accuracy}, not a finite number",
+        }
+    return row
+
+
+# ---- Tables -----------------------------------------------------------------------------------------------------
+
+
+def _tables(
+    rows: Sequence[Row],
+    datasets: Iterable[str],
+    means: Sequence[Accuracy],
+    comparisons: Sequence[Comparison],
+    menu: Sequence[Comparison],
+    published: Published,
+    confidence: float,
+) -> dict[str, list[tables.Table]]:
+    made = {}
+    for dataset in datasets:
+        ours = [row for row in rows if row["dataset"] == dataset]
+        made[dataset] = [
+            tables.accuracy_table(dataset, ours, means, confidence=confidence),
+            tables.difference_table(dataset, ours, comparisons, confidence=confidence),
+        ]
+        of_all = tables.menu_table(dataset, ours, menu, confidence=confidence)
+        if of_all:
+            made[dataset].append(of_all)
+        theirs = published.published_accuracy.get(dataset)  # type: ignore[call-overload]
+        if theirs:
+            made[dataset].append(tables.published_table(dataset, ours, means, theirs))
+    return made
+
+
+def _table_blocks(
+    made: Mapping[str, Sequence[tables.Table]], comparisons: Sequence[Comparison], menu: Sequence[Comparison]
+) -> list[Block]:
+    blocks: list[Block] = []
+    for dataset, group in made.items():
+        blocks += group
+        for table in group:
+            # Holm's p of two compressions and of all differ.
+            of_table = {"all": menu}.get(table.stem.partition("-")[2], comparisons if table is group[1] else ())
+            cells = [one for one in of_table if one.dataset == dataset]
+            if cells:
+                blocks.append(sections.all_numbers(f"All numbers of {table.title.partition('. ')[0]}", cells))
+    blocks.append(Paragraph("The same as files: tables/*.md, *.tex (booktabs), and *.csv with every number in full."))
+    return blocks
+
+
+def _write_tables(folder: Path, made: Sequence[tables.Table]) -> None:
+    written = set()
+    for table in made:
+        for ending, form in tables.FORMS.items():
+            path = folder / f"{table.stem}.{ending}"
+            write_bytes(path, form(table))
+            written.add(path)
+    _remove_others(folder, r"table\d(-published|-all)?\.(md|csv|tex)", written)
+
+
+# ---- Figures ----------------------------------------------------------------------------------------------------
+
+# Heading, stem, figure (`None` where there is nothing to draw), caption or what is lacking.
+_Drawn = tuple[str, str, Figure | None, str]
+
+
+def _pictures(
+    datasets: Iterable[str],
+    means: Sequence[Accuracy],
+    traces: Mapping[Kind, Sequence[Trace]],
+    scores: Mapping[Kind, Scores],
+) -> list[_Drawn]:
+    drawn: list[_Drawn] = []
+    for dataset in datasets:
+        name = dataset_name(dataset)
+        if any(one.dataset == dataset for one in means):
+            caption = (
+                f"{name}: accuracy against n, the number of training clips per class (logarithmic axis), with its "
+                "intervals. Squares, dashed: log-EPS; circles, solid: loglearn; dotted: others."
+            )
+            figure = figures.draw_accuracy(dataset, means)
+            drawn.append((f"{name}: accuracy against n", _stem(dataset, "accuracy"), figure, caption))
+        drawn += _trajectories(dataset, traces)
+        heading = f"{name}: classes"
+        classes = figures.draw_class_differences(scores, dataset)
+        caption = (
+            f"{name}: recall of each class, loglearn minus log-EPS in points, mean over paired runs, then over folds. "
+            "Orange: loglearn finds more of the class's clips; blue: log-EPS does. Single classes are noisy: no test "
+            "was made of them."
+        )
+        if classes is None:
+            caption = f"{name}: no pair of runs has its predictions, so classes are not compared."
+        drawn.append((heading, _stem(dataset, "classes"), classes, caption))
+        drawn += _confusions(dataset, scores)
+    return drawn
+
+
+def _trajectories(dataset: str, traces: Mapping[Kind, Sequence[Trace]]) -> Iterable[_Drawn]:
+    name = dataset_name(dataset)
+    heading = f"{name}: what was learned"
+    ours = {
+        kind: runs
+        for kind, runs in traces.items()
+        if kind[0] == dataset and (kind[2] == "loglearn" or any(map(_moves, runs)))
+    }
+    if not any(kind[2] == "loglearn" for kind in ours):
+        yield heading, "", None, f"{name}: no history of a loglearn run, so alpha, beta and knee are not drawn."
+    for model in models_in_order(kind[1] for kind in ours):
+        for compression in compressions_in_order(kind[2] for kind in ours if kind[1] == model):
+            runs = {kind[3]: ours[kind] for kind in ours if kind[1:3] == (model, compression)}
+            n_runs = sum(map(len, runs.values()))
+            caption = (
+                f"{name}, {model_name(model)}: alpha, beta and knee of {compression_name(compression)} over the "
+                f"epochs, from their start at epoch 0. Thin: each of {n_runs:,} {'run' if n_runs == 1 else 'runs'}; "
+                "thick: the median of each n."
+            )
+            which = () if compression == "loglearn" else (compression,)
+            yield heading, _stem(dataset, model, *which, "trajectories"), figures.draw_trajectories(runs), caption
+
+
+def _moves(trace: Trace) -> bool:
+    """Whether anything is learned: a fixed compression has a knee as well."""
+    return any(values.size and (values != values[0]).any() for values in trace.values.values())
+
+
+def _ranks(ranking: Ranking) -> _Drawn:
+    heading = f"{dataset_name(ranking.dataset)}: ranks of all compressions"
+    return heading, _stem(ranking.dataset, "ranks"), figures.draw_ranks(ranking), sections.ranks(ranking)
+
+
+def _confusions(dataset: str, scores: Mapping[Kind, Scores]) -> Iterable[_Drawn]:
+    name = dataset_name(dataset)
+    ours = {kind: found for kind, found in scores.items() if kind[0] == dataset and kind[2] in ("loglearn", "logeps")}
+    for model in models_in_order(kind[1] for kind in ours):
+        n_shot = max(kind[3] for kind in ours if kind[1] == model)
+        shown = {kind[2]: found for kind, found in ours.items() if (kind[1], kind[3]) == (model, n_shot)}
+        parts = ", ".join(f"{compression_name(key)} {len(found.recall):,}" for key, found in sorted(shown.items()))
+        caption = (
+            f"{name}, {model_name(model)}, n = {n_shot}: of the test clips of each class (rows), the share in percent "
+            f"that is taken for each class (columns). All runs together: {parts}."
+        )
+        yield f"{name}: confusions", _stem(dataset, model, "confusion"), figures.draw_confusion(shown), caption
+
+
+def _curves(power: MelPower, done: Sequence[Row]) -> _Drawn:
+    """The curves at the start, and at the end by the medians of each network's runs."""
+    name = dataset_name(power.dataset)
+    ends: dict[str, tuple[float, float]] = {}
+    rows = [row for row in done if row["dataset"] == power.dataset and row["compression"] == "loglearn"]
+    for model in models_in_order(row["model"] for row in rows):
+        values = [(row["alpha"], row["beta"]) for row in rows if row["model"] == model]
+        alpha, beta = (median(one) for one in zip(*values, strict=True))
+        ends[f"end, {model_name(model)}"] = (alpha, beta)
+    labelled = {"start": (START_ALPHA, START_BETA), **ends}
+    figure = figures.draw_compression_curves(
+        edges=EDGES,
+        counts=power.counts.sum(axis=0),
+        alphas={label: alpha for label, (alpha, _) in labelled.items()},
+        betas={label: beta for label, (_, beta) in labelled.items()},
+    )
+    caption = (
+        f"{name}: the compression at the start and, by the medians of each network's runs, at the end, over the "
+        "histogram of the mel power of all clips. Left of a knee the curve is flat."
+    )
+    return f"{name}: what the compression flattens", _stem(power.dataset, "curves"), figure, caption
+
+
+def _figure_blocks(pictures: Sequence[_Drawn], svgs: Mapping[str, str]) -> list[Block]:
+    blocks: list[Block] = []
+    previous = ""
+    for heading, stem, _, caption in pictures:
+        if heading != previous:
+            blocks.append(Heading(heading))
+            previous = heading
+        blocks.append(Picture(stem, svgs[stem], caption) if stem in svgs else Paragraph(caption))
+    blocks.append(Paragraph("The same as files for print: figures/*.svg and *.pdf."))
+    return blocks
+
+
+def _write_figures(folder: Path, drawn: Mapping[str, Figure]) -> dict[str, str]:
+    """Returns them as SVG, for the page."""
+    written, svgs = set(), {}
+    for stem, figure in drawn.items():
+        svgs[stem] = figures.to_svg(figure)
+        for ending, content in (("svg", svgs[stem].encode()), ("pdf", figures.to_pdf(figure))):
+            path = folder / f"{stem}.{ending}"
+            write_bytes(path, content)
+            written.add(path)
+    _remove_others(folder, r".+-(accuracy|trajectories|classes|confusion|curves|ranks)\.(svg|pdf)", written)
+    return svgs
+
+
+def _stem(*parts: str) -> str:
+    return "-".join(re.sub(r"[^A-Za-z0-9_]", "-", part) for part in parts)
+
+
+def _remove_others(folder: Path, ours: str, written: set[Path]) -> None:
+    """An earlier report's files would pass for this one's, where it had more to show."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if path not in written and re.fullmatch(ours, path.name):
+                with storage(path):
+                    path.unlink()

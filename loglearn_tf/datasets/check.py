@@ -1,0 +1,380 @@
+"""A whole data set gone through, clip by clip: what is missing, unreadable, silent, doubled, or not as listed."""
+
+import hashlib
+import itertools
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from loglearn_tf._util.csv import csv_bytes
+from loglearn_tf._util.files import write_bytes
+from loglearn_tf._util.progress import Progress
+from loglearn_tf.audio.decode import A_LAW, FLOAT, GSM, IMA_ADPCM, MS_ADPCM, MU_LAW, PCM, Decoded, Origin, decode
+from loglearn_tf.datasets import DataSet, load_dataset
+from loglearn_tf.datasets.clips import SUFFIXES, Clip, read_rows
+from loglearn_tf.datasets.folder import load_folder
+from loglearn_tf.errors import AudioError, MissingDataError, NotFiniteError
+
+ERRORS = ("missing", "unreadable", "not finite", "duplicate across folds", "duplicate across classes")
+WARNINGS = ("stray", "too short", "silent", "clipped", "duplicate", "other duration")
+NOTES = ("shorter than a patch",)
+
+_PATCH_SAMPLES = 127 * 1024  # at 44.1 kHz; centred, that makes 128 frames
+_SHORTEST_S = 0.05  # UrbanSound8K's shortest clip has 0.0545 s
+_CLIPPED_SHARE = 0.01
+_DURATION_TOLERANCE_S = 0.05
+_SHOWN = 5
+# Decoded ahead of the report: an interrupt waits for these at most.
+_AHEAD = 64
+_TAGS = {PCM: "PCM", FLOAT: "float", A_LAW: "A-law", MU_LAW: "mu-law", GSM: "GSM"}
+_TAGS |= {MS_ADPCM: "MS ADPCM", IMA_ADPCM: "IMA ADPCM"}
+
+FORMATS_HEAD = ("format", "bits", "Hz", "channels", "clips")
+CSV_COLUMNS = (
+    "clip",
+    "file",
+    "class",
+    "fold",
+    "findings",
+    "format",
+    "bits",
+    "channels",
+    "sample_rate",
+    "frames",
+    "seconds",
+    "listed_seconds",
+    "peak",
+    "full_scale_share",
+    "same_sound_as",
+    "decoder",
+    "message",
+)
+
+
+@dataclass(frozen=True)
+class CheckedClip:
+    """One clip, or a file that is none.
+
+    Attributes:
+        name: The clip's id; of a stray file its path in the data set.
+        file: Its path in the data set, where there is one.
+        label: Class; empty for what is missing or stray.
+        fold: Of the clip.
+        listed_s: Seconds that the metadata gives it.
+        origin: What the file was; None where it cannot be read.
+        digest: Of its samples, its rate and its number of channels.
+        peak: Largest absolute sample.
+        full_scale_share: Of its samples, how many are at full scale or beyond.
+        findings: Of `ERRORS`, `WARNINGS` and `NOTES`.
+        same_sound_as: Names of the clips with the same samples.
+        message: Why it cannot be read.
+    """
+
+    name: str
+    file: str = ""
+    label: str = ""
+    fold: int | None = None
+    listed_s: float | None = None
+    origin: Origin | None = None
+    digest: bytes = b""
+    peak: float = 0.0
+    full_scale_share: float = 0.0
+    findings: tuple[str, ...] = ()
+    same_sound_as: tuple[str, ...] = ()
+    message: str = ""
+
+    @property
+    def seconds(self) -> float | None:
+        """As decoded."""
+        return None if self.origin is None else self.origin.frames / self.origin.sample_rate
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What `check_data` found: every clip of the data set, then every stray file."""
+
+    dataset: DataSet
+    clips: tuple[CheckedClip, ...]
+    _by_finding: dict[str, list[CheckedClip]] = field(init=False, default_factory=lambda: defaultdict(list))
+
+    def __post_init__(self) -> None:
+        for clip in self.clips:
+            for finding in clip.findings:
+                self._by_finding[finding].append(clip)
+
+    def found(self, finding: str) -> Sequence[CheckedClip]:
+        """The clips with a finding."""
+        return self._by_finding.get(finding, ())
+
+    @property
+    def n_errors(self) -> int:
+        """Clips with an error."""
+        return sum(not set(ERRORS).isdisjoint(clip.findings) for clip in self.clips)
+
+    @property
+    def n_warnings(self) -> int:
+        """Clips and stray files with a warning."""
+        return sum(not set(WARNINGS).isdisjoint(clip.findings) for clip in self.clips)
+
+
+def check_data(root: str | Path, *, name: str | None = None, workers: int = 1) -> DataReport:
+    """Reads every clip of a data set, and compares it with the metadata and with all others.
+
+    Clips count as the same sound if their samples, rate and channels are equal, whatever the files' formats; silent
+    ones are not compared. Class-named folders are dealt into five folds, as `load_folder` does by default.
+
+    Args:
+        root: As `load_dataset` takes it.
+        name: `"us8k"`, `"tut"` or `"folder"`; None to go by the layout.
+        workers: Threads that decode.
+
+    Raises:
+        MissingDataError: If there is no such folder, no metadata, or none of the clips.
+        DataError: If the metadata is not in the official form.
+    """
+    root = Path(root)
+    if not root.exists():
+        raise MissingDataError(f"There is no file or folder {root}. Check the path.")
+    name = name or detect_layout(root)
+    dataset = _load(root, name)
+    listed_s = _listed_seconds(dataset)
+
+    def check(clip: Clip) -> CheckedClip:
+        file = _relative(clip.path, dataset.root)
+        checked = CheckedClip(clip.clip_id, file, dataset.classes[clip.label], clip.fold, listed_s.get(clip.clip_id))
+        try:
+            return _measured(checked, decode(clip.path))
+        except AudioError as error:
+            finding = "not finite" if isinstance(error, NotFiniteError) else "unreadable"
+            return replace(checked, findings=(finding,), message=str(error))
+
+    checked = []
+    with Progress("Clips", len(dataset.clips)) as progress, ThreadPoolExecutor(workers) as pool:
+        left = iter(dataset.clips)
+        while batch := list(itertools.islice(left, _AHEAD)):
+            for clip in pool.map(check, batch):
+                checked.append(clip)
+                progress.advance(failed=clip.origin is None)
+    missing = [CheckedClip(clip_id, findings=("missing",)) for clip_id in dataset.missing]
+    strays = [CheckedClip(file, file, findings=("stray",)) for file in _strays(dataset, root)]
+    return DataReport(dataset, (*_with_duplicates(checked), *missing, *strays))
+
+
+def detect_layout(root: Path) -> str:
+    """`"us8k"`, `"tut"` or, failing these, `"folder"`."""
+    if any((base / "metadata" / "UrbanSound8K.csv").is_file() for base in (root, root / "UrbanSound8K")):
+        return "us8k"
+    if any(root.glob("TUT-acoustic-scenes-2017-*")):
+        return "tut"
+    return "folder"
+
+
+def _load(root: Path, name: str) -> DataSet:
+    if name == "folder":
+        return load_folder(root, allow_missing=True, allow_stray=True)
+    return load_dataset(name, root, allow_missing=True)
+
+
+def _listed_seconds(dataset: DataSet) -> dict[str, float]:
+    """Clip -> what the metadata says that it lasts."""
+    found = {}
+    if dataset.name == "us8k":
+        metadata = dataset.root / "metadata" / "UrbanSound8K.csv"
+        for _, row in read_rows(metadata, (), lacking="", remedy="Restore the official file."):
+            try:
+                found[row["slice_file_name"]] = float(row["end"]) - float(row["start"])
+            except (KeyError, TypeError, ValueError):
+                pass  # columns that nothing else needs
+    elif dataset.name == "tut" and not dataset.synthetic:
+        # Names are those of the recording and its seconds: b020_90_100.wav.
+        for clip in dataset.clips:
+            if name := re.fullmatch(r".*_(\d+)_(\d+)\.wav", clip.clip_id):
+                found[clip.clip_id] = float(name[2]) - float(name[1])
+    return found
+
+
+def _strays(dataset: DataSet, root: Path) -> Iterator[str]:
+    """Files where only clips should be, that are none; hidden ones, which systems leave everywhere, do not count."""
+    suffixes: tuple[str, ...] = ("",)
+    if dataset.name == "us8k":
+        folders = [dataset.root / "audio"]
+    elif dataset.name == "tut":
+        folders = sorted(dataset.root.glob("TUT-acoustic-scenes-2017-*/audio"))
+    elif root.is_dir():
+        folders = sorted({dataset.root / Path(clip.clip_id).parts[0] for clip in dataset.clips})
+    else:
+        # A CSV file may list a few recordings of many, among other files: sounds beside them are worth a look.
+        folders, suffixes = sorted({clip.path.parent for clip in dataset.clips}), SUFFIXES
+    clips = {clip.path for clip in dataset.clips}
+    deep = root.is_dir()
+    for folder in folders:
+        for path in sorted(folder.rglob("*") if deep else folder.iterdir()):
+            hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+            if not hidden and path not in clips and path.name.lower().endswith(suffixes) and path.is_file():
+                yield _relative(path, dataset.root)
+
+
+def _relative(path: Path, root: Path) -> str:
+    # A CSV file may list recordings that lie elsewhere.
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _measured(clip: CheckedClip, decoded: Decoded) -> CheckedClip:
+    samples, origin = decoded.samples, decoded.origin
+    shape = np.array([origin.sample_rate, origin.channels], "<i8").tobytes()
+    digest = hashlib.blake2b(np.ascontiguousarray(samples, "<f4").tobytes(), key=shape, digest_size=16).digest()
+    low, high = float(samples.min()), float(samples.max())
+    at_full_scale = (np.abs(samples) >= _full_scale(origin)).mean()
+    clip = replace(clip, origin=origin, digest=digest, peak=max(-low, high), full_scale_share=float(at_full_scale))
+    seconds = origin.frames / origin.sample_rate
+    findings = {
+        "too short": seconds < _SHORTEST_S,
+        "silent": low == high,  # at zero, or at a constant voltage
+        "clipped": clip.full_scale_share >= _CLIPPED_SHARE and low < high,
+        "other duration": clip.listed_s is not None and abs(seconds - clip.listed_s) > _DURATION_TOLERANCE_S,
+        "shorter than a patch": seconds * 44_100 < _PATCH_SAMPLES,
+    }
+    return replace(clip, findings=tuple(name for name, is_so in findings.items() if is_so))
+
+
+def _full_scale(origin: Origin) -> float:
+    """The largest value that both signs reach."""
+    if origin.format_tag in (A_LAW, MU_LAW):
+        return 0.98  # 32256 and 32124 of 32768
+    is_integer = origin.bits is not None and origin.format_tag in (PCM, None) and origin.bits <= 24
+    # Floats and what lossy coders give back: as of 16 bits, which most recordings once had.
+    return float(1 - 2.0 ** (1 - origin.bits)) if is_integer and origin.bits else 1 - 2.0**-15
+
+
+def _with_duplicates(clips: Iterable[CheckedClip]) -> list[CheckedClip]:
+    clips = list(clips)
+    same: dict[bytes, list[CheckedClip]] = defaultdict(list)
+    for clip in clips:
+        if clip.digest and "silent" not in clip.findings:
+            same[clip.digest].append(clip)
+    marked = []
+    for clip in clips:
+        others = [other for other in same.get(clip.digest, ()) if other is not clip]
+        if others:
+            findings = {
+                "duplicate across folds": any(other.fold != clip.fold for other in others),
+                "duplicate across classes": any(other.label != clip.label for other in others),
+            }
+            found = [name for name, is_so in findings.items() if is_so] or ["duplicate"]
+            clip = replace(clip, findings=(*found, *clip.findings), same_sound_as=tuple(other.name for other in others))
+        marked.append(clip)
+    return marked
+
+
+# ---- What is shown ----------------------------------------------------------------------------------------------
+
+
+def summary(report: DataReport) -> str:
+    """Counts and the first few examples of each finding."""
+    dataset = report.dataset
+    n_clips = len(dataset.clips) + len(dataset.missing)
+    synthetic = "SYNTHETIC " if dataset.synthetic else ""
+    lines = [f"{synthetic}{dataset.name} in {_printable(str(dataset.root))}: {n_clips:,} clips"]
+    for title, findings in (("error", ERRORS), ("warning", WARNINGS), ("note", NOTES)):
+        for finding in findings:
+            clips = report.found(finding)
+            if clips:
+                lines.append(f"\n{title}: {len(clips):,} {finding}: {_MEANING[finding]}")
+                lines += [f"  {_describe(clip, finding)}" for clip in clips[:_SHOWN]]
+                if len(clips) > _SHOWN:
+                    lines.append(f"  and {len(clips) - _SHOWN:,} more")
+    verdict = "Nothing is wrong." if not (report.n_errors or report.n_warnings) else ""
+    lines.append("\n" + (verdict or f"{report.n_errors:,} files with errors, {report.n_warnings:,} with warnings."))
+    return "\n".join(lines)
+
+
+_MEANING = {
+    "missing": "the metadata lists them, the disk lacks them",
+    "unreadable": "they cannot be decoded",
+    "not finite": "they hold samples that are no numbers, or far beyond any audio",
+    "duplicate across folds": "the same sound trains and tests",
+    "duplicate across classes": "the same sound has two labels",
+    "stray": "files that are no clips of the data set; nothing reads them",
+    "too short": f"less than {1000 * _SHORTEST_S:.0f} ms",
+    "silent": "every sample has the same value",
+    "clipped": f"{100 * _CLIPPED_SHARE:.0f} % of the samples or more are at full scale",
+    "duplicate": "the same sound twice in a class and fold",
+    "other duration": f"it differs from the metadata's by more than {1000 * _DURATION_TOLERANCE_S:.0f} ms",
+    "shorter than a patch": f"less than 128 frames ({_PATCH_SAMPLES / 44_100:.2f} s); they are repeated",
+}
+
+
+def _describe(clip: CheckedClip, finding: str) -> str:
+    name = _printable(clip.name)
+    if finding in ("unreadable", "not finite"):
+        return _printable(clip.message)
+    if finding.startswith("duplicate"):
+        others = ", ".join(map(_printable, clip.same_sound_as[:_SHOWN]))
+        return f"{name} ({clip.label}, fold {clip.fold}): the same as {others}"
+    details: dict[str, Callable[[], str]] = {
+        "too short": lambda: f"{clip.seconds:.4f} s",
+        "shorter than a patch": lambda: f"{clip.seconds:.2f} s",
+        "silent": lambda: f"{clip.seconds:.2f} s of {clip.peak:g}",
+        "clipped": lambda: f"{100 * clip.full_scale_share:.1f} %",
+        "other duration": lambda: f"{clip.seconds:.3f} s, listed with {clip.listed_s:.3f} s",
+    }
+    return f"{name}: {details[finding]()}" if finding in details else name
+
+
+def formats(report: DataReport) -> list[tuple[str, ...]]:
+    """Rows under `FORMATS_HEAD`: how many clips have which format, the most frequent first."""
+    counts = Counter(
+        (_format(clip.origin), clip.origin.bits or 0, clip.origin.sample_rate, clip.origin.channels)
+        for clip in report.clips
+        if clip.origin is not None
+    )
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [
+        (name, str(bits or "-"), f"{rate:,}", str(channels), f"{n:,}") for (name, bits, rate, channels), n in ordered
+    ]
+
+
+def _format(origin: Origin) -> str:
+    if origin.format_tag is None:
+        return origin.container
+    return f"{origin.container} {_TAGS.get(origin.format_tag, hex(origin.format_tag))}"
+
+
+def write_csv(report: DataReport, path: Path) -> None:
+    """One row for each clip, then one for each stray file, under `CSV_COLUMNS`.
+
+    See `results.csv_bytes`.
+
+    Raises:
+        StorageError: If the file cannot be written.
+    """
+    write_bytes(path, csv_bytes(CSV_COLUMNS, map(_csv_row, report.clips)))
+
+
+def _csv_row(clip: CheckedClip) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "clip": "" if "stray" in clip.findings else clip.name,
+        "file": clip.file,
+        "class": clip.label,
+        "fold": clip.fold,
+        "findings": "; ".join(clip.findings),
+        "listed_seconds": None if clip.listed_s is None else f"{clip.listed_s:.6f}",
+        "same_sound_as": "; ".join(clip.same_sound_as),
+        "message": clip.message,
+    }
+    if (origin := clip.origin) is not None:
+        row |= {name: getattr(origin, name) for name in ("bits", "channels", "sample_rate", "frames", "decoder")}
+        row |= {"format": _format(origin), "seconds": f"{clip.seconds:.6f}", "peak": f"{clip.peak:.6g}"}
+        row["full_scale_share"] = f"{clip.full_scale_share:.6f}"
+    return row
+
+
+def _printable(text: str) -> str:
+    """Line breaks, escape sequences and bytes that are no text, escaped."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")

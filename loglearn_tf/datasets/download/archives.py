@@ -1,0 +1,186 @@
+"""Archives are looked through before they are unpacked: only plain files below their own folder ever are."""
+
+import gzip
+import lzma
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, cast
+
+from loglearn_tf._util.files import storage
+from loglearn_tf.errors import DataError, LoglearnError
+
+_CHUNK_BYTES = 1 << 20
+# Ten times those of UrbanSound8K. Each takes memory, a file and time, however empty.
+_MOST_ENTRIES = 100_000
+_NOT_UNPACKED = "It is not unpacked. Get the official file, which data/README.md describes."
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A plain file in an archive.
+
+    Attributes:
+        path: Below the folder that the archive is unpacked into.
+        n_bytes: Size, as the archive declares it.
+        member: What the library knows of it.
+        looked_through: Bytes of the archive that had been read when it was found.
+    """
+
+    path: PurePosixPath
+    n_bytes: int
+    member: Any
+    looked_through: int
+
+
+def list_files(archive: Path) -> Iterator[Entry]:
+    """The files of a `.zip` or `.tar.gz`, in its order; folders are left out, as files bring theirs.
+
+    Yields while it reads, since a hostile archive has no end: bound the sum of `n_bytes`.
+
+    Raises:
+        DataError: If it is damaged, or holds anything that is neither a plain file nor a folder, as links are, a path
+            that would lead out of the folder it is unpacked into, on whatever system, or more files and folders than
+            any data set here.
+    """
+    with _readable(archive):
+        if _is_zip(archive):
+            with zipfile.ZipFile(archive) as opened:
+                for at, info in enumerate(opened.infolist()):
+                    _check_count(archive, at + 1)
+                    # `filename` may have been made fit for this system.
+                    path = _safe_path(archive, info.orig_filename)
+                    kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where no Unix made it
+                    encrypted = info.flag_bits & 1
+                    if kind not in (0, stat.S_IFDIR if info.is_dir() else stat.S_IFREG) or encrypted:
+                        raise _refuse(archive, "plain files and folders", info.orig_filename)
+                    if not info.is_dir():
+                        yield Entry(path, info.file_size, info, archive.stat().st_size)
+            return
+        with (
+            archive.open("rb") as compressed,
+            _Headers(fileobj=compressed, mode="rb") as content,
+            tarfile.open(fileobj=content, mode="r:") as tar,
+        ):
+            for at, member in enumerate(tar):
+                _check_count(archive, at + 1)
+                path = _safe_path(archive, member.name)
+                # Sparse files take less room in the archive than they declare, by whatever factor.
+                is_plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse()
+                if not is_plain and not member.isdir():
+                    raise _refuse(archive, "plain files and folders", member.name)
+                if is_plain:
+                    yield Entry(path, member.size, member, compressed.tell())
+            # A damaged header looks like the end: the checksum, which lies at the true end, tells.
+            while content.read(_CHUNK_BYTES):
+                pass
+
+
+def unpack(archive: Path, entries: Iterable[Entry], folder: Path, *, on_bytes: Callable[[int], None]) -> None:
+    """Writes files of an archive, as `list_files` found them; never a byte more than they declared.
+
+    Args:
+        archive: A `.zip` or `.tar.gz`.
+        entries: In the archive's order.
+        folder: New, and nobody else's: links in it would be followed.
+        on_bytes: Told how many bytes have been written.
+
+    Raises:
+        DataError: If the archive is damaged.
+        StorageError: If a file cannot be written.
+    """
+    with _readable(archive), _opened(archive) as open_member:
+        for entry in entries:
+            target = folder.joinpath(*entry.path.parts)
+            with open_member(entry) as source, storage(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("wb") as file:
+                    left = entry.n_bytes
+                    while left and (chunk := _read(archive, source, min(_CHUNK_BYTES, left))):
+                        left -= len(chunk)
+                        file.write(chunk)
+                        on_bytes(len(chunk))
+                if left:
+                    raise _refuse(archive, f"{entry.n_bytes:,} bytes, as it declares, of a file", str(entry.path))
+
+
+def check_together(what: str, paths: Iterable[PurePosixPath]) -> None:
+    """Raises a `DataError` if one path is both a file and the folder of another; `what` holds them."""
+    files = set(paths)
+    both = files & {parent for path in files for parent in path.parents}
+    if both:
+        raise _refuse(what, "no file that is a folder, too", str(min(both)))
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[Callable[[Entry], IO[bytes]]]:
+    if _is_zip(archive):
+        with zipfile.ZipFile(archive) as opened:
+            yield lambda entry: opened.open(entry.member)
+    else:
+        with tarfile.open(archive, "r:gz") as tar:
+            # `None` is for what is no file.
+            yield lambda entry: cast(IO[bytes], tar.extractfile(entry.member))
+
+
+def _is_zip(archive: Path) -> bool:
+    return archive.suffix == ".zip"
+
+
+class _Headers(gzip.GzipFile):
+    """A tar whose files are passed over; what lies between them is read in one go, however long it says it is."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > _CHUNK_BYTES:
+            raise tarfile.ReadError(f"it has a header of {size:,} bytes")
+        return super().read(size)
+
+
+def _read(archive: Path, source: IO[bytes], n_bytes: int) -> bytes:
+    # Here, or what the system says of a damaged archive would pass for an error of the file that is written.
+    with _readable(archive):
+        return source.read(n_bytes)
+
+
+def _check_count(archive: Path, n_entries: int) -> None:
+    if n_entries > _MOST_ENTRIES:
+        raise DataError(
+            f"{archive} must hold at most {_MOST_ENTRIES:,} files and folders. Received: more. {_NOT_UNPACKED}"
+        )
+
+
+def _safe_path(archive: Path, name: str) -> PurePosixPath:
+    path = PurePosixPath(name)
+    # Backslashes and colons are harmless here, but separate folders and name drives elsewhere; no official name has
+    # any.
+    if path.is_absolute() or ".." in path.parts or any(sign in name for sign in "\\:\0"):
+        raise _refuse(archive, "paths below its own folder", name)
+    return path
+
+
+def _refuse(what: str | Path, rule: str, name: str) -> DataError:
+    return DataError(f"{what} must hold {rule}. Received: {name!r}. {_NOT_UNPACKED}")
+
+
+@contextmanager
+def _readable(archive: Path) -> Iterator[None]:
+    try:
+        yield
+    except LoglearnError:
+        raise
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        OSError,  # of gzip and bz2, too
+        ValueError,  # a name that is not UTF-8; a number in a header that is none
+        RuntimeError,  # a kind of compression; headers of headers of headers
+    ) as error:
+        raise DataError(f"{archive} cannot be unpacked: {error}. Get the official file anew.") from error

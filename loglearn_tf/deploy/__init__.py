@@ -1,0 +1,1 @@
+"""Trained networks as models to use elsewhere."""

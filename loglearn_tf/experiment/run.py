@@ -1,0 +1,247 @@
+"""One run as a worker does it, in a process of this machine or on a node of a cluster."""
+
+import functools
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import traceback
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from loglearn_tf._util.csv import csv_bytes
+from loglearn_tf.datasets.clips import DataSet
+from loglearn_tf.study.grid import RunSpec, identity_of, run_identity
+from loglearn_tf.study.run_folder import FORMAT
+from loglearn_tf.study.settings import Settings
+
+# TensorFlow's memory grows a little with every model; a worker that has done so many runs is replaced.
+RUNS_PER_WORKER = 50
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker needs beside the run; the same for all runs of a study.
+
+    Attributes:
+        settings: The study's.
+        dataset: Its clips.
+        store_folder: Of the complete mel store.
+    """
+
+    settings: Settings
+    dataset: DataSet
+    store_folder: Path
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run leaves: everything that its folder will hold.
+
+    Attributes:
+        result: The content of `result.json`. Of a failed run, `final` tells that another try would fail the same way.
+        files: Name -> content of the other files.
+    """
+
+    result: dict[str, Any]
+    files: dict[str, bytes] = field(repr=False)
+
+
+class Worker:
+    """Performs runs one after another; keeps between them what they share.
+
+    Args:
+        work: The study's.
+
+    Raises:
+        DataError: If the mel store is incomplete or damaged.
+    """
+
+    def __init__(self, work: Work) -> None:
+        # Here, not at the top: the driver uses this module, too, and needs no TensorFlow.
+        from loglearn_tf.features.store import MelStore
+        from loglearn_tf.training.supervised import CompiledModels
+
+        self.work = work
+        self._store = MelStore(work.store_folder)
+        self._store.verify()
+        self._models = CompiledModels()
+
+    def perform(self, spec: RunSpec) -> Record:
+        """Does one run; one that fails is described, not raised.
+
+        A run during which the mel store was changed has failed, whatever numbers it came to.
+        """
+        from loglearn_tf.training import episodic
+        from loglearn_tf.training import supervised as training
+        from loglearn_tf.training.callbacks import NonFiniteError
+
+        settings, dataset = self.work.settings, self.work.dataset
+        train_run = episodic.train_run if spec.model == "prototypical" else training.train_run
+        peak = PeakMemory()
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                scratch = Path(folder)
+                log_dir = scratch / "tensorboard" if _is_logged(spec, settings) else None
+                outcome = train_run(spec, settings, dataset, self._store, models=self._models, log_dir=log_dir)
+                if log_dir:
+                    _log_hparams(log_dir, spec, settings, outcome.accuracy, epochs=len(outcome.history) - 1)
+                if settings.save_models:
+                    self._deployable(spec, outcome.model).save(scratch / "model.keras")
+                files = {
+                    path.relative_to(scratch).as_posix(): path.read_bytes()
+                    for path in sorted(scratch.rglob("*"))
+                    if path.is_file()
+                }
+            names = dataset.classes
+            predictions = [
+                {
+                    "clip_id": clip.clip_id,
+                    "class": names[clip.label],
+                    "predicted": names[row.argmax()],
+                    **{f"p_{name}": f"{p:.7f}" for name, p in zip(names, row, strict=True)},
+                }
+                for clip, row in zip(outcome.clips, outcome.probabilities, strict=True)
+            ]
+            files |= {
+                "history.csv": csv_bytes(tuple(outcome.history[0]), outcome.history),
+                "predictions.csv": csv_bytes(tuple(predictions[0]), predictions),
+            }
+        except Exception as error:
+            if change := self._store.change():
+                return failure(spec, self.work, change)
+            if isinstance(error, NonFiniteError):
+                return failure(spec, self.work, str(error), final=True)
+            return failure(spec, self.work, traceback.format_exc())
+        if change := self._store.change():
+            return failure(spec, self.work, change)
+        result = {
+            **_common(spec, self.work),
+            "status": "done",
+            "accuracy": outcome.accuracy,
+            **outcome.compression,
+            "train_seconds": round(outcome.train_seconds, 3),
+            "eval_seconds": round(outcome.eval_seconds, 3),
+            "peak_memory_mib": peak.mib(),
+        }
+        return Record(result, {**_settings_file(self.work), **files})
+
+    def _deployable(self, spec: RunSpec, network: Any) -> Any:
+        """The network with front end and mean over patches: what the evaluation did, as one model."""
+        from loglearn_tf.deploy.clip_classifier import clip_classifier
+
+        settings = self.work.settings
+        episodic = spec.model == "prototypical"
+        return clip_classifier(
+            network,
+            class_names=self.work.dataset.classes,
+            front_end=settings.features.front_end,
+            features_compression=settings.features.compression,
+            hop=settings.episodic.patch_hop if episodic else settings.evaluation.hop,
+            mean="geometric" if episodic else "arithmetic",
+        )
+
+
+def failure(spec: RunSpec, work: Work, error: str, *, final: bool = False) -> Record:
+    """The record of a run that failed."""
+    nothing = dict.fromkeys(("accuracy", "alpha", "beta", "knee", "train_seconds", "eval_seconds"))
+    result = {**_common(spec, work), **nothing, "status": "failed", "final": final, "error": error}
+    return Record(result, _settings_file(work))
+
+
+@functools.cache
+def describe_software() -> dict[str, str | None]:
+    """Versions and the git commit that results are recorded with."""
+    packages = ("loglearn_tf", "tensorflow", "tensorflow-io", "keras", "librosa", "numpy", "soundfile", "soxr", "ray")
+    versions: dict[str, str | None] = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return {**versions, "git_commit": _git_commit()}
+
+
+def _git_commit() -> str | None:
+    """Of the package's source; `None` outside a checkout. A `+` marks uncommitted changes."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        # An installed package may lie inside another project's checkout.
+        tracked = [*git, "ls-files", "--error-unmatch", Path(__file__).name]
+        subprocess.run(tracked, capture_output=True, check=True, timeout=10)
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
+        changes = subprocess.run(
+            [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head.stdout.strip() + ("+" if changes.stdout.strip() else "")
+
+
+def _common(spec: RunSpec, work: Work) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "dataset": spec.dataset,
+        "model": spec.model,
+        "compression": spec.compression,
+        "n_shot": spec.n_shot,
+        "fold": spec.fold,
+        "run": spec.run,
+        "seed": spec.seed,
+        "weights_seed": spec.seed_for("weights"),
+        "patches_seed": spec.seed_for("patches"),
+        "synthetic": work.dataset.synthetic,
+        "missing_clips": len(work.dataset.missing),
+        "identity": identity_of(spec, run_identity(work.settings, work.dataset)),
+        "versions": describe_software(),
+        "host": platform.node(),
+    }
+
+
+def _settings_file(work: Work) -> dict[str, bytes]:
+    resolved = {**work.settings.dump(), "versions": describe_software()}
+    return {"config.yaml": yaml.safe_dump(resolved, sort_keys=False).encode()}
+
+
+def _is_logged(spec: RunSpec, settings: Settings) -> bool:
+    first = spec.run == 0 and spec.fold == settings.folds[0]
+    return settings.tensorboard == "all" or (settings.tensorboard == "first" and first)
+
+
+def _log_hparams(log_dir: Path, spec: RunSpec, settings: Settings, accuracy: float, *, epochs: int) -> None:
+    """Lets TensorBoard's HParams page filter runs by their cell and sort them by test accuracy."""
+    import tensorflow as tf
+    from tensorboard.plugins.hparams import api as hparams
+
+    cell = {name: getattr(spec, name) for name in ("dataset", "model", "compression", "n_shot", "fold", "run")}
+    with tf.summary.create_file_writer(str(log_dir)).as_default() as writer:
+        hparams.hparams({**cell, "protocol": settings.protocol}, trial_id=spec.folder.as_posix())
+        tf.summary.scalar("test/accuracy", accuracy, step=epochs)
+        writer.close()
+
+
+class PeakMemory:
+    """The largest resident memory of this process since the object was made; where the system cannot tell (not
+    Linux), since the process began."""
+
+    def __init__(self) -> None:
+        try:
+            # Sets the high-water mark back (proc(5), clear_refs).
+            Path("/proc/self/clear_refs").write_text("5")
+        except OSError:
+            pass
+
+    def mib(self) -> int:
+        try:
+            for line in Path("/proc/self/status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) // 1024
+        except OSError:
+            pass
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak // (1 << 20) if sys.platform == "darwin" else peak // 1024

@@ -1,0 +1,231 @@
+"""Clips to the mel store: mel power of every clip, computed once, memory-mapped ever after."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from loglearn_tf._util.files import remove_scratch, storage, write_file, write_json
+from loglearn_tf._util.progress import Progress
+from loglearn_tf._util.tensorflow_runtime import available_cores
+from loglearn_tf.audio.decode import Origin, Samples, load_with_origin
+from loglearn_tf.datasets.clips import Clip
+from loglearn_tf.errors import AudioError, DataError
+from loglearn_tf.features.store import ABSENT, FORMAT, MelStore, checksum, damaged, fault_in, shard_paths
+
+# Clips in a shard: the unit of resuming. 128 clips of US8K are 11 MB and half a second of work.
+_SHARD_CLIPS = 128
+# Clips that a thread reads and then transforms together, those of equal length: fewer calls, and what a call works on
+# still fits a core's cache. Of long clips only so many samples are held.
+_CLIPS_AT_ONCE = 4
+_SAMPLES_AT_ONCE = 1 << 20
+_SHOWN = 10
+
+
+# Mel power of a clip, and what its file was.
+_Features = tuple[Samples, Origin]
+
+
+def build_store(
+    clips: Sequence[Clip],
+    *,
+    name: str,
+    front_end: Mapping[str, Any],
+    store_dir: str | Path,
+    compression: str = "none",
+    gain_db: float = 0.0,
+    workers: int | None = None,
+) -> MelStore:
+    """Computes what a store lacks, and opens it.
+
+    Another list of clips, other sounds in their files, or another setting, makes another store. A shard
+    appears by rename: interrupted work resumes at the first missing one. Every shard's checksum is
+    compared first; a damaged one is reported and computed again. A complete store may lie where nothing
+    can be written.
+
+    Args:
+        clips: The data set's clips, all of them, so that every study of it shares the store.
+        name: Begins the folder's name.
+        front_end: Arguments of `MelSpectrogram`.
+        store_dir: Folder of the stores.
+        compression: `"none"`, or a fixed compression to apply, as `"logeps"`.
+        gain_db: Of every waveform, before the front end.
+        workers: Threads that decode and transform; default: one a core.
+
+    Raises:
+        DataError: If clips cannot be decoded; names them all. The others' shards are kept.
+        StorageError: If the store cannot be written.
+    """
+    clips = sorted(clips, key=lambda clip: clip.clip_id)
+    folder = Path(store_dir) / f"{name}-{_key(clips, front_end, compression, gain_db)}"
+    shards = dict(enumerate(clips[at : at + _SHARD_CLIPS] for at in range(0, len(clips), _SHARD_CLIPS)))
+    about = {
+        "format": FORMAT,
+        "front_end": dict(front_end),
+        "compression": compression,
+        "gain_db": gain_db,
+        "n_clips": len(clips),
+        "n_shards": len(shards),
+    }
+    missing = _missing(folder, shards)
+    if not missing and _says(folder, about):
+        return MelStore(folder)
+    lock = FileLock(folder / ".lock")
+    with storage(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()  # two studies that need the same store: the second waits, then finds it complete
+    try:
+        with storage(folder):
+            remove_scratch(folder)
+        # Others may have computed some meanwhile.
+        missing = _missing(folder, {number: shards[number] for number in missing})
+        for fault in missing.values():
+            if fault != ABSENT:
+                print(f"Warning: {damaged(folder, fault)} Computing it again.", flush=True)
+        if missing:
+            _compute(
+                folder,
+                {number: shards[number] for number in missing},
+                front_end=front_end,
+                compression=compression,
+                gain_db=gain_db,
+                workers=workers or available_cores(),
+            )
+        if missing or not _says(folder, about):
+            write_json(folder / "store.json", about)
+    finally:
+        lock.release()
+    return MelStore(folder)
+
+
+def _compute(
+    folder: Path,
+    shards: Mapping[int, Sequence[Clip]],
+    *,
+    front_end: Mapping[str, Any],
+    compression: str,
+    gain_db: float,
+    workers: int,
+) -> None:
+    gain = np.float32(10 ** (gain_db / 20))
+    mel_of = _mel_function(front_end, compression, workers)
+    failures: list[str] = []
+
+    def compute(some: Sequence[Clip]) -> list[_Features | None]:
+        paths = [clip.path for clip in some]
+        found = _read_and_transform(paths, mel_of, sample_rate=front_end["sample_rate"], gain=float(gain))
+        return [judged(path, one) for path, one in zip(paths, found, strict=True)]
+
+    def judged(path: Path, found: _Features | AudioError) -> _Features | None:
+        if isinstance(found, AudioError):
+            failures.append(str(found))
+            return None
+        if not np.isfinite(found[0]).all():
+            # float32 ends at 3e38; a study would learn nothing from infinity, and could not say why.
+            failures.append(f"Mel power of {path} is not finite with `features.gain_db={gain_db:g}`: lower it.")
+            return None
+        return found
+
+    n_clips = sum(len(shard) for shard in shards.values())
+    with Progress("Features", n_clips) as progress, ThreadPoolExecutor(workers) as pool:
+        for number, shard in shards.items():
+            computed = []
+            parts = [shard[at : at + _CLIPS_AT_ONCE] for at in range(0, len(shard), _CLIPS_AT_ONCE)]
+            for part in pool.map(compute, parts):
+                progress.advance(n=len(part))
+                computed += part
+            whole = [one for one in computed if one is not None]
+            if len(whole) == len(shard):
+                _write_shard(folder, number, [clip.clip_id for clip in shard], whole)
+    if failures:
+        shown = "\n  ".join(sorted(failures)[:_SHOWN])
+        more = f"\n  and {len(failures) - _SHOWN:,} more" if len(failures) > _SHOWN else ""
+        raise DataError(
+            f"{len(failures):,} of {n_clips:,} clips cannot be read:\n  {shown}{more}\n"
+            "Replace these files and run again."
+        )
+
+
+def _read_and_transform(
+    paths: Sequence[Path], mel_of: Callable[[Samples], Samples], *, sample_rate: int, gain: float = 1.0
+) -> list[_Features | AudioError]:
+    """Of each file its `(frames, n_mels)` and what it was, or why it cannot be read."""
+    found: dict[int, _Features | AudioError] = {}
+    waiting: dict[int, list[tuple[int, Samples, Origin]]] = {}
+
+    def transform(length: int) -> None:
+        numbers, waveforms, origins = zip(*waiting.pop(length), strict=True)
+        mels = mel_of(np.stack(waveforms) if len(waveforms) > 1 else waveforms[0][np.newaxis])
+        found.update(zip(numbers, zip(mels, origins, strict=True), strict=True))
+
+    for number, path in enumerate(paths):
+        try:
+            waveform, origin = load_with_origin(path, sample_rate=sample_rate)
+        except AudioError as error:
+            found[number] = error
+            continue
+        length = len(waveform)
+        waiting.setdefault(length, []).append((number, waveform if gain == 1 else gain * waveform, origin))
+        if len(waiting[length]) * length >= _SAMPLES_AT_ONCE:
+            transform(length)
+    for length in tuple(waiting):
+        transform(length)
+    return [found[number] for number in range(len(paths))]
+
+
+def _mel_function(front_end: Mapping[str, Any], compression: str, workers: int) -> Callable[[Samples], Samples]:
+    """Waveforms of equal length, `(clips, samples)`, to their `(clips, frames, n_mels)`.
+
+    A clip's numbers do not depend on the others'. Safe to call from many threads.
+    """
+    from loglearn_tf._util.tensorflow_runtime import tensorflow
+
+    tf = tensorflow(parallel_calls=workers)
+    from loglearn_tf.layers import MelSpectrogram, build_compression
+
+    front, compress = MelSpectrogram(**front_end), build_compression(compression)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.float32)])  # type: ignore[untyped-decorator]
+    def transform(waveforms: Any) -> Any:
+        # Cheap, and on a GPU matrix products lose digits (TF32): a store must not depend on the device.
+        with tf.device("CPU"):
+            return compress(front(waveforms))
+
+    transform(np.zeros((1, 1), np.float32))  # traced once, before the threads start
+    return lambda waveforms: transform(waveforms).numpy()
+
+
+def _key(clips: Iterable[Clip], front_end: Mapping[str, Any], compression: str, gain_db: float) -> str:
+    # Without a gain as before there were gains: stores of then are found.
+    gain = [gain_db] if gain_db else []
+    parts = [json.dumps([FORMAT, dict(front_end), compression, *gain], sort_keys=True)]
+    parts += [clip.sound for clip in clips]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _write_shard(folder: Path, number: int, clip_ids: Sequence[str], computed: Sequence[_Features]) -> None:
+    data, index = shard_paths(folder, number)
+    write_file(data, lambda file: np.save(file, np.concatenate([mel for mel, _ in computed])))
+    rows = [[clip_id, len(mel)] for clip_id, (mel, _) in zip(clip_ids, computed, strict=True)]
+    origins = [asdict(origin) for _, origin in computed]
+    write_json(index, {"crc32": checksum(data, rows), "clips": rows, "origins": origins})
+
+
+def _missing(folder: Path, shards: Mapping[int, Sequence[Clip]]) -> dict[int, str]:
+    """Of these shards, number of one that is not there or not whole -> its fault."""
+    faults = {number: fault_in(folder, number, shard) for number, shard in shards.items()}
+    return {number: fault for number, fault in faults.items() if fault}
+
+
+def _says(folder: Path, about: Mapping[str, Any]) -> bool:
+    """Whether `store.json` is there and says this."""
+    try:
+        return bool(json.loads((folder / "store.json").read_text(encoding="utf-8")) == json.loads(json.dumps(about)))
+    except (OSError, ValueError):
+        return False

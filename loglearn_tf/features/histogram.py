@@ -1,0 +1,178 @@
+"""How mel power is distributed in a data set, and what a knee leaves of it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from loglearn_tf._util.files import write_text
+from loglearn_tf.errors import DataError
+
+# Loglearn's values at the start, exp(7) and softplus(1), and log-EPS' constant.
+START_ALPHA, START_BETA = float(np.exp(7.0)), float(np.log1p(np.e))
+LOG_EPS = 2.220446049250313e-16
+# Ten bins to a factor of ten, from far below log-EPS' constant to above a full-scale sine; the first begins at 0.
+_BINS_PER_DECADE, _FIRST_EXPONENT, _LAST_EXPONENT = 10, -20, 6
+_EXPONENTS = np.arange(_BINS_PER_DECADE * _FIRST_EXPONENT, _BINS_PER_DECADE * _LAST_EXPONENT + 1) / _BINS_PER_DECADE
+EDGES: npt.NDArray[np.float64] = np.concatenate([[0.0], 10.0**_EXPONENTS])
+
+
+@dataclass(frozen=True)
+class MelPower:
+    """Histogram of mel power, per class.
+
+    Attributes:
+        dataset: Its name.
+        classes: Names, in the data set's own order.
+        counts: `(n_classes, len(EDGES) - 1)` time-frequency bins with a power between two of `EDGES`.
+    """
+
+    dataset: str
+    classes: tuple[str, ...]
+    counts: npt.NDArray[np.int64]
+
+    def share_below(self, power: float, label: int | None = None) -> float:
+        """Share of bins with less mel power; of one class, or of all. Within a bin of the histogram, interpolated.
+
+        Raises:
+            DataError: If the class has no clips.
+        """
+        counts = self._counts(label)
+        below = np.concatenate([[0], np.cumsum(counts)]) / counts.sum()
+        return float(np.interp(power, EDGES, below))
+
+    def quantile(self, share: float, label: int | None = None) -> float:
+        """The mel power below which a share of bins lies, right to a bin of the histogram (26 %)."""
+        counts = self._counts(label)
+        at = int(np.searchsorted(np.cumsum(counts), share * counts.sum()))
+        return float(EDGES[min(at, len(counts) - 1) + 1])
+
+    def range_db(self, knee: float, label: int | None = None) -> float:
+        """From the 5 % to the 95 % quantile of `log(X + knee)`, in dB: what is left of the dynamic range."""
+        low, high = (self.quantile(share, label) + knee for share in (0.05, 0.95))
+        return float(10 * np.log10(high / low))
+
+    def _counts(self, label: int | None) -> npt.NDArray[np.int64]:
+        counts: npt.NDArray[np.int64] = self.counts.sum(axis=0) if label is None else self.counts[label]
+        if not counts.sum():
+            raise DataError(f"No clip of class {self.classes[label or 0]} of {self.dataset} was counted.")
+        return counts
+
+
+def count_mel_power(store: Any, clips: Sequence[Any], *, dataset: str, classes: Sequence[str]) -> MelPower:
+    """Counts every bin of every clip.
+
+    Args:
+        store: Mel power (`features.MelStore`), not logarithms.
+        clips: Of the store.
+        dataset, classes: Names.
+    """
+    counts = np.zeros((len(classes), len(EDGES) - 1), np.int64)
+    for clip in clips:
+        # 0 has no logarithm; it lies in the first bin, with everything below 1e-20.
+        exponents = np.log10(np.maximum(store.mel(clip).ravel(), np.float32(1e-30)))
+        at = np.floor(_BINS_PER_DECADE * (exponents - _FIRST_EXPONENT)).astype(np.int64) + 1
+        counts[clip.label] += np.bincount(np.clip(at, 0, len(EDGES) - 2), minlength=len(EDGES) - 1)
+    return MelPower(dataset, tuple(classes), counts)
+
+
+def write_mel_power(study_dir: Path, power: MelPower, *, store: str = "") -> None:
+    """Saves it in a study's folder, for the report.
+
+    Args:
+        study_dir: The study's folder.
+        power: What was counted.
+        store: Name of the store that it was counted in.
+    """
+    content = {
+        "dataset": power.dataset,
+        "store": store,
+        "counts": dict(zip(power.classes, power.counts.tolist(), strict=True)),
+    }
+    write_text(_path(study_dir, power.dataset), json.dumps(content) + "\n")
+
+
+def read_mel_power(study_dir: Path, dataset: str, *, store: str | None = None) -> MelPower | None:
+    """What `write_mel_power` saved; `None` where there is none.
+
+    Args:
+        study_dir: The study's folder.
+        dataset: Name of the data set.
+        store: Where given, what was counted in another store counts as none.
+
+    Raises:
+        DataError: If the file is not what it should be.
+    """
+    path = _path(study_dir, dataset)
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        counts = np.array(list(content["counts"].values()), np.int64)
+        if counts.shape != (len(content["counts"]), len(EDGES) - 1):
+            raise ValueError(f"its counts have the shape {counts.shape}")
+        if store is not None and content.get("store") != store:
+            return None
+        return MelPower(content["dataset"], tuple(content["counts"]), counts)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} cannot be read: {error}. Remove it; `loglearn run` writes it again.") from error
+
+
+def _path(study_dir: Path, dataset: str) -> Path:
+    return study_dir / f"mel_power-{dataset}.json"
+
+
+def explain(power: MelPower, *, alpha: float, beta: float) -> list[str]:
+    """Why only the knee can matter, with this data set's numbers: sentences of a paragraph."""
+    knee = beta / alpha
+    below, range_db, full_db = power.share_below(knee), power.range_db(knee), power.range_db(LOG_EPS)
+    low, high = power.quantile(0.05), power.quantile(0.95)
+    return [
+        "Batch normalisation follows the compression and takes away any constant, and ln(alpha X + beta) = ln(alpha) + "
+        "ln(X + beta / alpha): of alpha and beta only their ratio, the knee beta / alpha, can matter in training. At "
+        "test moving averages stand in for the batch's own: after few updates, as at small n, they hold some of what "
+        "they began with, and ln(alpha) shifts what the network sees.",
+        "Mel power X well below the knee becomes one constant; well above it, the curve is a plain logarithm.",
+        f"Here 90 % of all bins lie between {low:.1e} and {high:.1e}, {full_db:.0f} dB apart after log-EPS.",
+        f"With alpha = {alpha:.6g} and beta = {beta:.6g} the knee is {knee:.3g}: {100 * below:.0f} % of all bins lie "
+        f"below it, and of the {full_db:.0f} dB {range_db:.0f} are left. Log-EPS has its knee at {LOG_EPS:.2g}, below "
+        f"which {100 * power.share_below(LOG_EPS):.1f} % lie.",
+    ]
+
+
+def per_class(power: MelPower, *, knee: float) -> list[tuple[str, ...]]:
+    """Rows of `PER_CLASS_HEAD`: every class that has clips, then all together."""
+    labels = [label for label in range(len(power.classes)) if power.counts[label].sum()]
+    return [
+        (
+            "all" if label is None else power.classes[label],
+            *(f"{power.quantile(share, label):.1e}" for share in (0.05, 0.5, 0.95)),
+            f"{100 * power.share_below(knee, label):.0f}",
+            f"{power.range_db(LOG_EPS, label):.0f}",
+            f"{power.range_db(knee, label):.0f}",
+        )
+        for label in (*labels, None)
+    ]
+
+
+PER_CLASS_HEAD = ("Class", "5 %", "50 %", "95 %", "Below the knee (%)", "dB, log-EPS", "dB, with the knee")
+
+
+def knees_moved(rows: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Of finished loglearn runs, by network: how many, and the knee at the end over that at the start."""
+    start = START_BETA / START_ALPHA
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        if row["status"] == "done" and row["compression"] == "loglearn" and row.get("knee"):
+            found.setdefault(row["model"], []).append(row["knee"] / start)
+    return [
+        (model, str(len(ratios)), *(f"{value:.3f}" for value in (min(ratios), float(np.median(ratios)), max(ratios))))
+        for model, ratios in sorted(found.items())
+    ]
+
+
+KNEES_HEAD = ("Network", "Runs", "Knee at the end / start: least", "median", "most")

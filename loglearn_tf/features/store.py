@@ -1,0 +1,171 @@
+"""The mel store: mel power of every clip, memory-mapped."""
+
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from loglearn_tf.datasets.clips import Clip
+from loglearn_tf.errors import DataError
+
+# Part of every store's key: raise it when the same settings give other numbers, or a store is laid out otherwise.
+FORMAT = 2
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a clip's frames lie: rows `start` to `start + n_frames` of a shard."""
+
+    shard: int
+    start: int
+    n_frames: int
+
+
+class MelStore:
+    """Mel spectrograms of a list of clips, read-only, memory-mapped.
+
+    A folder of shards, `shard-0000.npy` with `(frames of 128 clips, n_mels)` float32, each beside a
+    `shard-0000.json` that says whose frames they are, their checksum and, as `origins`, what each clip's
+    file was and which decoder read it, and `store.json`, written last, with the front-end settings.
+
+    Args:
+        folder: Of a complete store; `build_store` makes one.
+
+    Raises:
+        DataError: If the store is incomplete, damaged so that it can be seen at once, or of another version; `verify`
+            looks at every number.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        try:
+            self.settings: dict[str, Any] = json.loads((self.folder / "store.json").read_text(encoding="utf-8"))
+            n_shards = int(self.settings["n_shards"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"Mel store {self.folder} is incomplete: store.json cannot be read ({error!r}). "
+                "Run `loglearn features` again; it resumes."
+            ) from error
+        self._shards: list[npt.NDArray[np.float32]] = []
+        self._places: dict[str, _Place] = {}
+        self._origins: dict[str, dict[str, Any]] = {}
+        self._stamps: list[tuple[int, ...] | None] = []
+        for number in range(n_shards):
+            data, index = shard_paths(self.folder, number)
+            try:
+                self._stamps.append(_stamp(data))
+                self._shards.append(np.load(data, mmap_mode="r"))
+                held = json.loads(index.read_text(encoding="utf-8"))
+                rows = [(str(clip_id), int(n_frames)) for clip_id, n_frames in held["clips"]]
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise DataError(damaged(self.folder, f"{data.name} cannot be read ({error!r})")) from error
+            start = 0
+            for clip_id, n_frames in rows:
+                self._places[clip_id] = _Place(number, start, n_frames)
+                start += n_frames
+            # Shards made before origins were recorded have none.
+            for (clip_id, _), origin in zip(rows, held.get("origins", ()), strict=False):
+                self._origins[clip_id] = origin
+            n_held = self._shards[-1].shape[0]
+            if n_held != start:
+                raise DataError(damaged(self.folder, f"{data.name} has {n_held} frames, not {start}"))
+
+    def verify(self) -> None:
+        """Compares every shard with its checksum.
+
+        Raises:
+            DataError: If one is damaged.
+        """
+        for number in range(len(self._shards)):
+            fault = fault_in(self.folder, number)
+            if fault:
+                raise DataError(damaged(self.folder, fault))
+
+    def change(self) -> str:
+        """What was written to the store, or taken from it, since it was opened; empty where nothing was.
+
+        Costs a look at the folder: what was computed meanwhile may be of other numbers than the store's own.
+        """
+        for number, before in enumerate(self._stamps):
+            data, _ = shard_paths(self.folder, number)
+            if _stamp(data) != before:
+                return damaged(self.folder, f"{data.name} was changed while it was read")
+        return ""
+
+    def mel(self, clip: Clip) -> npt.NDArray[np.float32]:
+        """`(frames, n_mels)` float32 mel power of a clip; a view of the file, not a copy.
+
+        Raises:
+            DataError: If the store does not hold the clip.
+        """
+        place = self._places.get(clip.clip_id)
+        if place is None:
+            raise DataError(
+                f"Mel store {self.folder} does not hold clip {clip.clip_id}. Run `loglearn features` again."
+            )
+        return self._shards[place.shard][place.start : place.start + place.n_frames]
+
+    def origin(self, clip: Clip) -> dict[str, Any] | None:
+        """What a clip's file was when it was decoded: `decoder`, `container`, `format_tag`, `bits`, `channels`,
+        `sample_rate` in Hz, `frames`; see `loglearn_tf.audio.decode.Origin`. None where the store does not know."""
+        return self._origins.get(clip.clip_id)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def fault_in(folder: Path, number: int, clips: Sequence[Clip] | None = None) -> str:
+    """What is wrong with a shard; empty where nothing is.
+
+    Args:
+        folder: The store's.
+        number: The shard's.
+        clips: Whose frames it must hold, in this order.
+    """
+    data, index = shard_paths(folder, number)
+    if not index.is_file():
+        return ABSENT
+    try:
+        held = json.loads(index.read_text(encoding="utf-8"))
+        if checksum(data, held["clips"]) != held["crc32"]:
+            return f"{data.name}: its checksum does not match"
+        if clips is not None and [clip_id for clip_id, _ in held["clips"]] != [clip.clip_id for clip in clips]:
+            return f"{index.name} names other clips"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{data.name}: {error!r}"
+    return ""
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    """Changes whenever a file is written or another takes its name."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def checksum(path: Path, rows: Sequence[Any]) -> int:
+    """Of a shard's file, and of what its index says of whose frames lie where."""
+    checksum = zlib.crc32(json.dumps(rows).encode())
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
+
+
+def shard_paths(folder: Path, number: int) -> tuple[Path, Path]:
+    stem = folder / f"shard-{number:04d}"
+    return stem.with_suffix(".npy"), stem.with_suffix(".json")
+
+
+def damaged(folder: Path, what: str) -> str:
+    return f"Mel store {folder} is damaged: {what}. `loglearn features` computes what is damaged again."
+
+
+ABSENT = "absent"

@@ -1,6 +1,0 @@
-"""A study's report: Tables 1 to 4, verdicts on the published findings, figures; one page, and files beside it."""
-
-from loglearn_tf.report.findings import fill
-from loglearn_tf.report.writer import write_report
-
-__all__ = ["fill", "write_report"]

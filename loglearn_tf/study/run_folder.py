@@ -1,0 +1,186 @@
+"""Run folders: how one is written, how all of them become one table."""
+
+import json
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from loglearn_tf._util.csv import csv_bytes
+from loglearn_tf._util.files import remove_scratch, storage, write_bytes, write_json
+from loglearn_tf.errors import ConfigError, DataError
+from loglearn_tf.study.grid import RunSpec, identity_differences
+
+# Of `result.json`: raise it when what is in there changes its meaning.
+FORMAT = 1
+COLUMNS = (
+    "dataset",
+    "model",
+    "compression",
+    "n_shot",
+    "fold",
+    "run",
+    "seed",
+    "accuracy",
+    "alpha",
+    "beta",
+    "knee",
+    "train_seconds",
+    "eval_seconds",
+    "status",
+)
+KEY, _SPEC = COLUMNS[:6], COLUMNS[:7]
+# Unfinished run folders; on the same file system, so that a rename makes them appear.
+_UNFINISHED = ".unfinished"
+
+Row = dict[str, Any]
+
+
+def write_run(study_dir: Path, spec: RunSpec, files: Mapping[str, bytes], result: Row) -> Row:
+    """Writes a run's folder, which appears whole, by one rename, or not at all.
+
+    A finished run is never replaced; a failed one is.
+
+    Args:
+        study_dir: The study's folder.
+        spec: The run.
+        files: Name -> content.
+        result: Of `result.json`, which marks the run as done.
+
+    Returns:
+        What stands there now: `result`, or that of a run that was finished before.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    before = read_result(study_dir, spec)
+    if before is not None and before["status"] == "done":
+        return before
+    final = study_dir / spec.folder
+    scratch = study_dir / _UNFINISHED / uuid.uuid4().hex
+    try:
+        with storage(final):
+            scratch.mkdir(parents=True)
+            for name, content in files.items():
+                write_bytes(scratch / name, content)
+            write_json(scratch / "result.json", result)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            if final.exists():
+                shutil.rmtree(final)
+            scratch.rename(final)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return result
+
+
+def remove_unfinished(study_dir: Path) -> None:
+    """Clears away what killed jobs left; only while no other process works on the study."""
+    shutil.rmtree(study_dir / _UNFINISHED, ignore_errors=True)
+    for folder in (study_dir, study_dir / "figures", study_dir / "tables"):
+        remove_scratch(folder)
+
+
+def read_result(study_dir: Path, spec: RunSpec) -> Row | None:
+    """The run's `result.json`, or `None` where there is none yet."""
+    path = study_dir / spec.folder / "result.json"
+    return _read_json(path) if path.is_file() else None
+
+
+def split_done(
+    study_dir: Path, specs: Sequence[RunSpec], identity: Mapping[str, Any]
+) -> tuple[list[RunSpec], list[RunSpec]]:
+    """The runs that are done, and those to do.
+
+    Raises:
+        ConfigError: If any run in the study's folder, also one that is not asked for, was done with other settings or
+            other clips: the study's table must not mix the two.
+    """
+    finished = set()
+    for path, row in _rows(study_dir):
+        if row["status"] != "done":
+            continue
+        changed = identity_differences(identity, row["identity"])
+        if changed:
+            raise ConfigError(
+                f"{path.parent} was made with other settings: {'; '.join(changed[:3])}. "
+                f"Give this study another name (`name=...`), or remove {study_dir}."
+            )
+        finished.add(path.parent)
+    done = [spec for spec in specs if study_dir / spec.folder in finished]
+    return done, [spec for spec in specs if study_dir / spec.folder not in finished]
+
+
+def read_runs(study_dir: Path) -> list[Row]:
+    """The `result.json` of every run folder, ordered by cell.
+
+    Folders of one study made on several machines can be merged before.
+
+    Raises:
+        DataError: If there is none, one cannot be read, or finished runs of a data set were made with different
+            settings.
+    """
+    found = list(_rows(study_dir))
+    if not found:
+        raise DataError(f"No finished run in {study_dir}. Run `loglearn run SETTINGS.yaml` first.")
+    first: dict[tuple[str, ...], tuple[Path, Row]] = {}
+    for path, row in found:
+        if row["status"] == "done":
+            # Runs of one compression share the definition of a variant, too.
+            for kind in ((row["dataset"],), (row["dataset"], row["compression"])):
+                other, like = first.setdefault(kind, (path, row))
+                changed = identity_differences(row["identity"], like["identity"])
+                if changed:
+                    raise DataError(
+                        f"{path.parent} was made with other settings than {other.parent}: {'; '.join(changed[:3])}. "
+                        "One table must not mix them: move one of the two into the folder of another study."
+                    )
+    return sorted((row for _, row in found), key=key_of)
+
+
+def key_of(row: Row) -> tuple[Any, ...]:
+    """What tells a run from all others of its study, as `RunSpec.key`."""
+    return tuple(row[column] for column in KEY)
+
+
+def result_files(study_dir: Path) -> Iterator[Path]:
+    """The `result.json` of every run in a study's folder."""
+    return study_dir.glob("*/*/*/n*/fold*/run*/result.json")
+
+
+def _rows(study_dir: Path) -> Iterator[tuple[Path, Row]]:
+    for path in sorted(result_files(study_dir)):
+        yield path, _read_json(path)
+
+
+def write_results(study_dir: Path) -> list[Row]:
+    """Rebuilds `results.csv` from the run folders, one row a run; returns the rows."""
+    rows = read_runs(study_dir)
+    write_bytes(study_dir / "results.csv", csv_bytes(COLUMNS, rows))
+    return rows
+
+
+def _read_json(path: Path) -> Row:
+    try:
+        row = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}. Remove its folder; the run is done again.") from error
+    found = row.get("format") if isinstance(row, dict) else None
+    if found != FORMAT:
+        raise DataError(
+            f"{path} is of another version of loglearn_tf: its `format` must be {FORMAT}. Received: {found!r}. "
+            "Read it with that version, or give this study another name (`name=...`)."
+        )
+    try:
+        folder = RunSpec(*(row[column] for column in _SPEC)).folder
+        lacking = [column for column in (*COLUMNS, "identity") if column not in row]
+        if lacking:
+            raise KeyError(lacking[0])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path} is no result of a run: {error!r}. Remove its folder; the run is done again."
+        ) from error
+    # A copied or renamed folder would count for a run that was never done, or twice for one that was.
+    if path.parent.parts[-len(folder.parts) :] != folder.parts:
+        raise DataError(f"{path} holds the result of {folder}. Remove this folder, or give it that place back.")
+    return cast(Row, row)

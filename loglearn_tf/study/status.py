@@ -1,0 +1,219 @@
+"""How far a study is: which runs are done, which failed and why, how long the rest takes."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from loglearn_tf._util.files import storage, write_text
+from loglearn_tf._util.progress import format_seconds
+from loglearn_tf._util.text import align
+from loglearn_tf.errors import ConfigError
+from loglearn_tf.study.grid import RunSpec, identity_differences, plan_runs
+from loglearn_tf.study.run_folder import read_result, result_files
+from loglearn_tf.study.settings import Settings, load_settings
+
+# In a study's folder.
+_SETTINGS, _LOCK = "study.yaml", ".lock"
+# `is_worked_on` holds it for a moment, too.
+_LOCK_S = 1.0
+_SHOWN = 10
+
+Kind = tuple[str, str, int]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The grid of a study and what became of it.
+
+    Attributes:
+        study_dir: The study's folder.
+        results: Run -> its `result.json`, `None` where there is none yet, or it was made with other settings; in the
+            order in which runs are done.
+        n_other: Finished runs of this grid that were made with other settings.
+        n_outside: Runs in the folder that are not of this grid.
+        workers: Among whom the time left is divided.
+    """
+
+    study_dir: Path
+    results: dict[RunSpec, dict[str, Any] | None]
+    workers: int
+    n_other: int = 0
+    n_outside: int = 0
+
+    def count(self, state: str) -> int:
+        """Runs that are `done`, `failed` or `to do`."""
+        return sum(_state(result) == state for result in self.results.values())
+
+    def seconds_left(self, specs: Iterable[RunSpec]) -> tuple[float, int]:
+        """Work left in the runs that are not done, one after another, from finished runs of the same kind.
+
+        Returns:
+            Seconds, and the number of runs of kinds (model, compression, n) of which none has finished: these are
+            not in it.
+        """
+        seconds, unknown, known = 0.0, 0, self._seconds_of_kinds
+        for spec in specs:
+            if _state(self.results[spec]) != "done":
+                kind = _kind(spec)
+                unknown += kind not in known
+                seconds += known.get(kind, 0.0)
+        return seconds, unknown
+
+    @cached_property
+    def _seconds_of_kinds(self) -> dict[Kind, float]:
+        found: dict[Kind, list[float]] = defaultdict(list)
+        for spec, result in self.results.items():
+            if result is not None and result["status"] == "done":
+                found[_kind(spec)].append(result["train_seconds"] + result["eval_seconds"])
+        return {kind: sum(seconds) / len(seconds) for kind, seconds in found.items()}
+
+
+def survey(settings: Settings, study_dir: Path, *, workers: int) -> Survey:
+    """Looks at every run of the grid; runs nothing, and needs no data set."""
+    results: dict[RunSpec, dict[str, Any] | None] = {}
+    n_other = n_found = 0
+    for spec in plan_runs(settings):
+        result = read_result(study_dir, spec)
+        n_found += result is not None
+        if result is not None and result["status"] == "done":
+            made = {key: value for key, value in result["identity"].items() if key != "clips"}
+            if identity_differences(made, settings.result_settings()):
+                n_other += 1
+                result = None
+        results[spec] = result
+    n_there = sum(1 for _ in result_files(study_dir))
+    return Survey(study_dir, results, workers, n_other, n_there - n_found)
+
+
+def remember_settings(settings: Settings) -> None:
+    """Saves what `loglearn run` was asked for, so that `loglearn status` knows the grid."""
+    write_text(settings.study_dir / _SETTINGS, yaml.safe_dump(settings.dump(), sort_keys=False))
+
+
+def remembered_settings(study_dir: Path) -> Settings:
+    """The settings of the last `loglearn run` in a study's folder.
+
+    Raises:
+        ConfigError: If it is no study's folder.
+    """
+    path = study_dir / _SETTINGS
+    if not path.is_file():
+        raise ConfigError(
+            f"{study_dir} is not the folder of a study: {path} is not there. Name one that `loglearn run` made, as "
+            "runs/us8k, or give the settings to `loglearn plan`."
+        )
+    return load_settings(path)
+
+
+@contextmanager
+def working_on(study_dir: Path) -> Iterator[None]:
+    """Keeps other jobs off a study, whose folder is made where there is none.
+
+    Raises:
+        ConfigError: If another job works on it.
+        StorageError: If the folder cannot be written.
+    """
+    lock = FileLock(study_dir / _LOCK, timeout=_LOCK_S)
+    with storage(study_dir):
+        study_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise ConfigError(
+                f"Another process is working on {study_dir}. Wait for it, or give this study another name (`name=...`)."
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_worked_on(study_dir: Path) -> bool:
+    """Whether another job works on a study, as far as can be seen: not where its folder cannot be written."""
+    if not (study_dir / _LOCK).exists():
+        return False
+    try:
+        with FileLock(study_dir / _LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return False
+
+
+def format_grid(state: Survey) -> str:
+    """The grid by model, compression, n and fold: runs, done, failed, to do, and the work left."""
+    axes: dict[str, Callable[[RunSpec], Any]] = {
+        "model": lambda spec: spec.model,
+        "compression": lambda spec: spec.compression,
+        "n_shot": lambda spec: spec.n_shot,
+        "fold": lambda spec: spec.fold,
+    }
+    specs = list(state.results)
+    lines = [("", "runs", "done", "failed", "to do", "work left"), _line(state, "all", specs)]
+    for title, value_of in axes.items():
+        lines.append((title, "", "", "", "", ""))
+        for value in sorted({value_of(spec) for spec in specs}):
+            lines.append(_line(state, f"  {value}", [spec for spec in specs if value_of(spec) == value]))
+    warning = (
+        f"{state.n_other:,} runs of this grid were made with other settings: `loglearn run` asks for another `name`."
+        if state.n_other
+        else ""
+    )
+    return "\n".join([align(lines), "", *([warning] if warning else []), format_time_left(state)])
+
+
+def format_time_left(state: Survey) -> str:
+    """A sentence."""
+    to_do = len(state.results) - state.count("done")
+    if not to_do:
+        return "Nothing is left to do."
+    seconds, unknown = state.seconds_left(state.results)
+    if unknown == to_do:
+        return "How long it takes is known when runs of the same model, compression and n have finished."
+    about = f"About {format_seconds(seconds / state.workers)} left with {state.workers} workers"
+    basis = "judged by finished runs of the same model, compression and n"
+    without = f"; {unknown:,} of {to_do:,} runs, of which no such run has finished, are not counted" if unknown else ""
+    return f"{about}, {basis}{without}."
+
+
+def format_failures(state: Survey) -> str:
+    """Why runs failed, the most frequent reason first, each with an example; empty where none did."""
+    failed = {spec: result for spec, result in state.results.items() if result and result["status"] == "failed"}
+    reasons = Counter(last_line(result["error"]) for result in failed.values())
+    lines = []
+    for reason, n in reasons.most_common(_SHOWN):
+        example = next(spec for spec, result in failed.items() if last_line(result["error"]) == reason)
+        lines.append(f"  {n:,} x {reason}")
+        lines.append(f"      as {state.study_dir / example.folder / 'result.json'}")
+    if len(reasons) > _SHOWN:
+        lines.append(f"  and {len(reasons) - _SHOWN:,} more reasons")
+    return "\n".join(["Failed:", *lines]) if lines else ""
+
+
+def last_line(error: str) -> str:
+    """What an error says at its end, after the traceback."""
+    return error.strip().splitlines()[-1]
+
+
+def _state(result: dict[str, Any] | None) -> str:
+    return "to do" if result is None else str(result["status"])
+
+
+def _kind(spec: RunSpec) -> Kind:
+    return spec.model, spec.compression, spec.n_shot
+
+
+def _line(state: Survey, title: str, specs: Sequence[RunSpec]) -> tuple[str, ...]:
+    states = Counter(_state(state.results[spec]) for spec in specs)
+    seconds, unknown = state.seconds_left(specs)
+    left = len(specs) - states["done"]
+    work = "" if not left else "?" if unknown == left else ("> " if unknown else "") + format_seconds(seconds)
+    return (title, f"{len(specs):,}", *(f"{states[name]:,}" for name in ("done", "failed", "to do")), work)

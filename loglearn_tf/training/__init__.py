@@ -1,0 +1,1 @@
+"""One run: patches in, a trained network and its scored clips out."""

@@ -1,0 +1,181 @@
+"""One prototypical run: an encoder trained so that the prototypes of a fixed support classify queries."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from loglearn_tf.datasets.clips import Clip, DataSet
+from loglearn_tf.datasets.few_shot import draw_clips
+from loglearn_tf.features.store import MelStore
+from loglearn_tf.layers import minus_distance
+from loglearn_tf.models import build_model
+from loglearn_tf.study.grid import RunSpec
+from loglearn_tf.study.settings import Settings
+from loglearn_tf.training.callbacks import CompressionTrajectory, StopOnNonFinite, StopWithoutProgress, compression_of
+from loglearn_tf.training.patches import Episodes, episodes
+from loglearn_tf.training.supervised import CompiledModels, Outcome, compile_as_published, compression_for, scored
+
+# Training ends by `patience`, never by this.
+_ENDLESS = 1_000_000
+
+
+class PrototypicalTraining(keras.Model):  # type: ignore[misc]
+    """Queries to logits, through prototypes that are computed anew from the support in every call.
+
+    Gradients flow through both branches. In training, batch normalisation uses the batch statistics of each branch
+    (two calls of one encoder), at test the moving ones for both.
+
+    Args:
+        classifier: From `build_model("prototypical")`: compression, `encoder`, `prototypes`. Trained in place.
+        support_compression: Compresses the support: a layer of its own in `pons2018`, the classifier's own in `clean`.
+        support: `(n_support_patches, patch_frames, n_mels)` mel power.
+        support_labels: `(n_support_patches,)`.
+
+    Reference:
+        Reference code, `src/pn_train.py`: support and query pass separate copies of the compression, so that each
+        has an alpha and a beta of its own.
+    """
+
+    def __init__(
+        self, classifier: keras.Model, support_compression: keras.layers.Layer, support: Any, support_labels: Any
+    ) -> None:
+        super().__init__(name="prototypical_training")
+        self.classifier = classifier
+        self.query_compression = compression_of(classifier)
+        self.support_compression = support_compression
+        self.encoder = classifier.get_layer("encoder")
+        self.head = classifier.get_layer("prototypes")
+        # Variables, which a compiled step reads anew: another run brings another support.
+        self._support = keras.Variable(support, trainable=False, name="support")
+        one_hot = np.equal.outer(np.arange(self.head.n_classes), support_labels)
+        # (n_classes, n_support_patches): a product with it is the mean over each class.
+        mean = one_hot / np.maximum(one_hot.sum(axis=1, keepdims=True), 1)
+        self._mean = keras.Variable(mean.astype(np.float32), trainable=False, name="mean")
+
+    def prototypes(self, *, training: bool) -> Any:
+        """`(n_classes, embedding_size)`."""
+        return ops.matmul(self._mean, self.encoder(self.support_compression(self._support), training=training))
+
+    def call(self, query: Any, training: bool = False) -> Any:
+        embedding = self.encoder(self.query_compression(query), training=training)
+        return minus_distance(embedding, self.prototypes(training=training), self.head.distance)
+
+    def store_prototypes(self) -> None:
+        """Leaves the support's prototypes, in inference mode, in the classifier."""
+        self.head.prototypes.assign(self.prototypes(training=False))
+
+
+def train_run(
+    spec: RunSpec,
+    settings: Settings,
+    dataset: DataSet,
+    store: MelStore,
+    *,
+    models: CompiledModels | None = None,
+    log_dir: Path | None = None,
+) -> Outcome:
+    """Trains and scores one run as FIDELITY's "Prototypical training" and "Evaluation" say.
+
+    As in a supervised run, clips, initial weights and patches are the same for every compression.
+
+    Args:
+        spec, settings, dataset, store, models, log_dir: See `training.train_run`.
+
+    Raises:
+        NonFiniteError: If the loss, alpha or beta leaves the finite numbers.
+        ConfigError: If a class has fewer clips than the run draws, or no query can be drawn.
+    """
+    clips = draw_clips(dataset, fold=spec.fold, n_shot=spec.n_shot, run=spec.run, seed=settings.seed)
+    started = time.monotonic()
+    patches = draw_episodes(store, clips, spec=spec, settings=settings)
+    classifier = build_model(
+        "prototypical",
+        n_classes=len(dataset.classes),
+        compression=compression_for(spec, settings, store, clips),
+        seed=spec.seed_for("weights"),
+        protocol=settings.protocol,
+        n_mels=settings.features.n_mels,
+    )
+    new = prepare(classifier, patches, settings=settings)
+    kind = (spec.model, spec.compression, patches.support.shape)
+    training: PrototypicalTraining = (models or CompiledModels()).take(kind, new)
+    trajectory = fit(training, patches, settings=settings, log_dir=log_dir)
+    return scored(
+        training.classifier,
+        trajectory,
+        store,
+        dataset.test_clips(spec.fold),
+        started=started,
+        hop=settings.episodic.patch_hop,
+        batch_size=settings.evaluation.batch_size,
+        mean="geometric",
+    )
+
+
+def draw_episodes(store: MelStore, clips: tuple[Clip, ...], *, spec: RunSpec, settings: Settings) -> Episodes:
+    """The run's support and queries."""
+    return episodes(
+        store,
+        clips,
+        n_support=settings.episodic.n_support,
+        n_query=settings.episodic.n_query,
+        patch_hop=settings.episodic.patch_hop,
+        overlap=settings.protocol == "pons2018",
+        seed=spec.seed_for("patches"),
+    )
+
+
+def prepare(classifier: keras.Model, patches: Episodes, *, settings: Settings) -> PrototypicalTraining:
+    """The compiled training of a new classifier, every weight of it built."""
+    pons2018 = settings.protocol == "pons2018"
+    support_compression = compression_of(classifier)
+    if pons2018:
+        support_compression = _twin(support_compression, patches.support.shape)
+    training = PrototypicalTraining(classifier, support_compression, patches.support, patches.support_labels)
+    training(ops.convert_to_tensor(patches.support[:1]))
+    compile_as_published(training, settings.training)
+    return training
+
+
+def _twin(layer: keras.layers.Layer, shape: tuple[int, ...]) -> keras.layers.Layer:
+    """A layer that begins as another is now, with weights of its own."""
+    twin = type(layer).from_config(layer.get_config())
+    twin.build(shape)
+    twin.set_weights(layer.get_weights())
+    return twin
+
+
+def fit(
+    training: PrototypicalTraining, patches: Episodes, *, settings: Settings, log_dir: Path | None = None
+) -> CompressionTrajectory:
+    """Trains in place and leaves the prototypes in the classifier."""
+    episodic, pons2018 = settings.episodic, settings.protocol == "pons2018"
+    pairs = {"": training.query_compression}
+    if pons2018:
+        pairs["_support"] = training.support_compression
+    trajectory = CompressionTrajectory(pairs, log_dir=log_dir, sample=patches.support)
+    if patches.updates_per_epoch:
+        training.fit(
+            patches.queries,
+            epochs=_ENDLESS,
+            steps_per_epoch=patches.updates_per_epoch,
+            callbacks=[
+                StopOnNonFinite(trajectory),
+                trajectory,
+                # "More than 200 epochs in total" in the reference; "200 in a row" is what was meant.
+                StopWithoutProgress(epochs=episodic.patience + pons2018, in_a_row=not pons2018),
+            ],
+            shuffle=False,
+            verbose=0,
+        )
+    else:
+        # The reference's epoch has `patches // queries` updates: none for US8K at n = 1 and 2. Its networks then
+        # stay as they were initialised, and classify by the prototypes of an untrained encoder.
+        trajectory.on_train_begin()
+        trajectory.on_train_end()
+    training.store_prototypes()
+    return trajectory

@@ -1,0 +1,200 @@
+"""One supervised run: drawn clips in, a trained network and its scored test clips out."""
+
+import time
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from loglearn_tf.datasets.clips import Clip, DataSet
+from loglearn_tf.datasets.few_shot import draw_clips
+from loglearn_tf.features.store import MelStore
+from loglearn_tf.layers import build_compression
+from loglearn_tf.models import build_model
+from loglearn_tf.study.grid import RunSpec
+from loglearn_tf.study.settings import Settings, TrainingSettings
+from loglearn_tf.training.callbacks import CompressionTrajectory, StopOnNonFinite, compression_of, compression_values
+from loglearn_tf.training.evaluation import accuracy, clip_probabilities
+from loglearn_tf.training.patches import training_patches
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run leaves behind.
+
+    Attributes:
+        model: Trained.
+        history: One row an epoch: epoch, loss, accuracy, alpha, beta, knee; prototypical networks under `pons2018`
+            also `alpha_support`, `beta_support`, `knee_support`.
+        clips: Test clips, in the data set's order.
+        probabilities: `(n_clips, n_classes)`, of the test clips.
+        accuracy: Share of test clips classified rightly.
+        train_seconds, eval_seconds: Wall-clock time.
+    """
+
+    model: keras.Model
+    history: list[dict[str, float | int | None]]
+    clips: tuple[Clip, ...]
+    probabilities: npt.NDArray[Any]
+    accuracy: float
+    train_seconds: float
+    eval_seconds: float
+
+    @property
+    def compression(self) -> dict[str, float | None]:
+        """Alpha, beta and knee after training."""
+        return compression_values(compression_of(self.model))
+
+
+class CompiledModels:
+    """Networks and their compiled training steps, kept from run to run: of runs of one kind, only the first compiles.
+
+    Results are those of new networks: a kept one takes over every variable of the new one, weights, statistics and
+    seeds.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[Hashable, keras.Model] = {}
+
+    def take(self, kind: Hashable, new: keras.Model) -> keras.Model:
+        """The kept network of a kind, as if it were `new`; `new` itself where it is the first.
+
+        Args:
+            kind: Everything that the compiled step depends on.
+            new: Compiled, all its weights built.
+        """
+        kept = self._kept.setdefault(kind, new)
+        if kept is not new:
+            for variable, value in zip(kept.variables, new.variables, strict=True):
+                variable.assign(value)
+            kept.optimizer.iterations.assign(0)
+        return kept
+
+
+def train_run(
+    spec: RunSpec,
+    settings: Settings,
+    dataset: DataSet,
+    store: MelStore,
+    *,
+    models: CompiledModels | None = None,
+    log_dir: Path | None = None,
+) -> Outcome:
+    """Trains and scores one run as FIDELITY's "Supervised training" and "Evaluation" say.
+
+    Clips, initial weights, dropout masks and patches follow from the run's cell and the study's
+    seed; they are the same for every compression.
+
+    Args:
+        spec: The run.
+        settings: The study's.
+        dataset: Its clips.
+        store: Their mel power.
+        models: Networks of earlier runs with the same settings and data set; the outcome's is then among them, and
+            theirs again in the next run.
+        log_dir: Folder of TensorBoard's event files; `None` for none.
+
+    Raises:
+        NonFiniteError: If the loss, alpha or beta leaves the finite numbers.
+        ConfigError: If a class has fewer clips than the run draws.
+    """
+    clips = draw_clips(dataset, fold=spec.fold, n_shot=spec.n_shot, run=spec.run, seed=settings.seed)
+    started = time.monotonic()
+    new = build_model(
+        spec.model,
+        n_classes=len(dataset.classes),
+        compression=compression_for(spec, settings, store, clips),
+        seed=spec.seed_for("weights"),
+        l2=settings.training.l2,
+        n_mels=settings.features.n_mels,
+    )
+    compile_as_published(new, settings.training)
+    model = (models or CompiledModels()).take((spec.model, spec.compression), new)
+    trajectory = fit(model, store, clips, settings=settings, seed=spec.seed_for("patches"), log_dir=log_dir)
+    return scored(
+        model,
+        trajectory,
+        store,
+        dataset.test_clips(spec.fold),
+        started=started,
+        hop=settings.evaluation.hop,
+        batch_size=settings.evaluation.batch_size,
+    )
+
+
+def compression_for(spec: RunSpec, settings: Settings, store: MelStore, clips: tuple[Clip, ...]) -> keras.layers.Layer:
+    """The compression that a run begins with; one that adapts has seen the run's training clips, once."""
+    layer, arguments = settings.compression(spec.compression)
+    compression = build_compression(layer, **{"name": spec.compression, **arguments})
+    if getattr(compression, "quantile", None) is not None:
+        compression.adapt(store.mel(clip)[np.newaxis] for clip in clips)
+    return compression
+
+
+def scored(
+    model: keras.Model,
+    trajectory: CompressionTrajectory,
+    store: MelStore,
+    test_clips: tuple[Clip, ...],
+    *,
+    started: float,
+    **evaluation: Any,
+) -> Outcome:
+    """The outcome of a run that is trained: scores its test clips.
+
+    Args:
+        started: `time.monotonic()` when training began.
+        **evaluation: See `clip_probabilities`.
+    """
+    trained = time.monotonic()
+    probabilities = clip_probabilities(model, store, test_clips, **evaluation)
+    return Outcome(
+        model=model,
+        history=trajectory.rows,
+        clips=test_clips,
+        probabilities=probabilities,
+        accuracy=accuracy(probabilities, [clip.label for clip in test_clips]),
+        train_seconds=trained - started,
+        eval_seconds=time.monotonic() - trained,
+    )
+
+
+def compile_as_published(model: keras.Model, training: TrainingSettings) -> None:
+    """Softmax cross-entropy of logits, SGD without momentum, gradients clipped to a global norm."""
+    model.compile(
+        optimizer=keras.optimizers.SGD(training.learning_rate, global_clipnorm=training.clip_norm),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        # Compiled by XLA, all networks train slower on CPUs.
+        jit_compile=False,
+    )
+
+
+def fit(
+    model: keras.Model,
+    store: MelStore,
+    clips: tuple[Clip, ...],
+    *,
+    settings: Settings,
+    seed: int,
+    log_dir: Path | None = None,
+) -> CompressionTrajectory:
+    """Trains a compiled model in place on random patches of `clips`."""
+    training = settings.training
+    patches = training_patches(store, clips, n_epochs=settings.epochs, batch_size=training.batch_size, seed=seed)
+    sample = next(iter(patches))[0] if log_dir else None
+    trajectory = CompressionTrajectory({"": compression_of(model)}, log_dir=log_dir, sample=sample)
+    model.fit(
+        patches,
+        epochs=settings.epochs,
+        # One data set holds all epochs, each with patches of its own.
+        steps_per_epoch=-(-len(clips) // training.batch_size),
+        callbacks=[StopOnNonFinite(trajectory), trajectory],
+        shuffle=False,  # already shuffled
+        verbose=0,
+    )
+    return trajectory

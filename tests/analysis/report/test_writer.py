@@ -1,0 +1,300 @@
+"""The whole report of a study: right where all is there, and right where much is missing."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from fake_study import history, pair, predictions, realistic_study, run_row, write
+
+from loglearn_tf.analysis.report import write_report
+from loglearn_tf.analysis.report.document import Paragraph, Section
+from loglearn_tf.errors import ConfigError, DataError
+
+
+class Page(HTMLParser):
+    """The words of a page, its tags, and where it points to; fails on tags that do not match."""
+
+    _VOID = {"meta", "br", "use"}
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.words = ""
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        values = dict(attributes)
+        self.ids += [values["id"]] if "id" in values else []
+        self.links += [value for name, value in attributes if name in ("href", "src", "xlink:href")]
+        assert not [name for name in values if name.startswith("on")]
+        if tag not in self._VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in self._VOID:
+            self._open.pop()
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if self._open and self._open[-1] != "style":
+            self.words += f" {' '.join(data.split())}"
+
+
+def report_of(study_dir, rows, **more) -> Page:
+    for row in rows:
+        write(study_dir, row)
+    return Page(write_report(study_dir, **more).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    study_dir = realistic_study(tmp_path_factory.mktemp("runs") / "us8k", "models=[vgg,prototypical]")
+    path = write_report(study_dir)
+    assert path == study_dir / "report.html"
+    return study_dir
+
+
+@pytest.fixture(scope="module")
+def whole(study):
+    return Page((study / "report.html").read_text(encoding="utf-8"))
+
+
+def test_the_page_holds_everything_and_needs_nothing(whole):
+    assert not whole.tags & {"script", "link", "iframe", "img", "object"}
+    outside = [link for link in whole.links if not link.startswith(("#", "data:"))]
+    assert outside == ["https://www.jordipons.me/learning-the-logarithmic-compression-of-the-mel-spectrogram/"]
+    assert {"svg", "table", "details", "nav"} <= whole.tags
+    assert len(set(whole.ids)) == len(whole.ids)
+    assert {link[1:] for link in whole.links if link.startswith("#")} <= set(whole.ids)
+
+
+def test_it_says_what_was_run(whole):
+    for words in (
+        "UrbanSound8K: means over runs, then over 3 of 10 folds (1, 2, 10)",
+        "Networks VGG, Prototypical",
+        "n, clips per class 1, 5, 20",
+        "Runs 117 done, 3 failed",
+        "Protocol pons2018",
+        "Epochs 199",
+        "Work 3 h 15 min of training, 39 min 0 s of evaluation",  # 117 x 100 s and 117 x 20 s
+        "Machine node1",
+        "python 3.11.7",
+        "Commit 1bd366c",
+        "validation_fold: next",  # all settings, from a run's config.yaml
+    ):
+        assert words in whole.words, words
+
+
+def test_it_says_what_is_missing_and_why(whole):
+    assert "VGG loglearn 20 9 3 0" in whole.words  # done, failed, not run
+    assert "Prototypical log-EPS 20 0 0 12" in whole.words
+    assert "Without a finished partner, and so in no difference: 3 finished runs." in whole.words
+    assert "NonFiniteError: loss is nan us8k/vgg/loglearn/n020/fold01/run03 3" in whole.words
+
+
+def test_every_finding_has_its_verdict(whole):
+    assert "Of 28 cells, 5 were run" in whole.words
+    assert whole.words.count("None of its cells was run.") == 3  # SB-CNN and TIMBRE; ASC-TUT twice
+    assert "this study speaks to 2" in whole.words
+
+
+def test_files_lie_beside_the_page(study):
+    assert {path.name for path in (study / "tables").iterdir()} == {
+        f"table{number}.{ending}" for number in (1, 2) for ending in ("md", "csv", "tex")
+    }
+    networks = ("vgg", "prototypical")
+    stems = {"us8k-accuracy", "us8k-classes"}
+    stems |= {f"us8k-{network}-{kind}" for network in networks for kind in ("trajectories", "confusion")}
+    assert {path.name for path in (study / "figures").iterdir()} == {
+        f"{stem}.{ending}" for stem in stems for ending in ("svg", "pdf")
+    }
+    text = (study / "report.md").read_text(encoding="utf-8")
+    for link in re.findall(r"\]\((figures/[^)]*)\)", text):
+        assert (study / link).is_file()
+    assert "## The published findings" in text and "| VGG | loglearn |" in text
+
+
+def test_the_same_study_gives_the_same_report(study):
+    files = [path for path in study.rglob("*") if path.parent.name in ("tables", "figures") or path.stem == "report"]
+    before = {path: path.read_bytes() for path in files}
+    write_report(study)
+    assert {path: path.read_bytes() for path in files} == before
+
+
+def test_what_an_earlier_report_showed_and_this_one_does_not_is_removed(tmp_path):
+    for row in pair(0.5, 0.4):
+        write(tmp_path, row)
+    for name in ("tables/table3.csv", "figures/tut-accuracy.svg", "figures/mine.svg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("old")
+    write_report(tmp_path)
+    assert not (tmp_path / "tables/table3.csv").exists() and not (tmp_path / "figures/tut-accuracy.svg").exists()
+    assert (tmp_path / "figures/mine.svg").read_text() == "old"
+
+
+def test_one_run_alone(tmp_path):
+    page = report_of(tmp_path, [run_row(0.5)])
+    assert "1 of 10 folds (1)" in page.words and "VGG loglearn 50.0" in page.words
+    assert "in no difference: 1 finished run." in page.words
+    assert "It speaks to none of the 5 published findings." in page.words
+    assert "No interval where there is too little to make one from." in page.words
+    assert "study.yaml, in which `loglearn run` notes its grid, is not there" in page.words
+    assert "Not there, and so not in the figures: 2 files of finished runs" in page.words
+
+
+def test_one_pair_has_a_difference_and_no_verdict_on_it(tmp_path):
+    page = report_of(tmp_path, pair(0.5, 0.4))
+    assert "VGG +10.0 ?" in page.words
+    assert "Without an interval, for too few pairs or folds: 1 difference." in page.words
+
+
+def test_all_equal_is_not_called_better_or_worse(tmp_path):
+    rows = [row for fold in (1, 2, 3) for run in (0, 1) for row in pair(0.5, 0.5, fold=fold, run=run)]
+    page = report_of(tmp_path, rows)
+    assert re.search(r"VGG 0\.0 [≈?]", page.words)
+
+
+def test_all_failed(tmp_path):
+    page = report_of(tmp_path, [run_row(None, run=run) for run in range(3)])
+    assert "3 of 3 runs failed and are in no mean" in page.words
+    assert "MemoryError: no more" in page.words and "Runs 0 done, 3 failed" in page.words
+    assert "so alpha, beta and knee are not drawn" in page.words
+
+
+def test_a_result_that_is_no_number_is_in_no_mean(tmp_path):
+    rows = [*pair(0.5, 0.4), *pair(0.6, 0.4, run=1)]
+    for row in rows:
+        folder = write(tmp_path, row)
+    path = folder.parents[2] / ".." / "loglearn" / "n001" / "fold01" / "run01" / "result.json"
+    path.write_text(path.read_text().replace("0.6", "NaN"))  # as no run writes it, and Python reads it
+    page = Page(write_report(tmp_path).read_text(encoding="utf-8"))
+    assert "VGG +10.0 ?" in page.words  # the other pair
+    assert "its accuracy is nan, not a finite number" in page.words
+
+
+def test_both_data_sets_have_their_tables(tmp_path):
+    page = report_of(tmp_path, [*pair(0.5, 0.4), *pair(0.3, 0.4, dataset="tut")])
+    for number in (1, 2, 3, 4):
+        assert f"Table {number}. " in page.words and (tmp_path / "tables" / f"table{number}.tex").is_file()
+
+
+def test_synthetic_data_is_said_first_and_judges_nothing(tmp_path):
+    page = report_of(tmp_path, [row for fold in (1, 2, 3) for row in pair(0.5, 0.4, fold=fold, synthetic=True)])
+    assert page.words.index("SYNTHETIC DATA, not US8K") < page.words.index("Contents")
+    assert "Table 1. SYNTHETIC DATA, not UrbanSound8K" in page.words
+    assert page.words.count("Synthetic sounds say nothing of it.") == 2  # those that speak of VGG
+
+
+def test_names_do_nothing(tmp_path):
+    """A class called `<script>`, and an error that looks like a page."""
+    classes = ("<script>alert(1)</script>", "b")
+    answers = [(classes[0], classes[0]), ("b", "b")]
+    for row in pair(0.5, 0.4, host="<img src=x onerror=alert(1)>"):
+        files = {"predictions.csv": predictions(answers, classes), "config.yaml": b"protocol: </pre><script>\n"}
+        write(tmp_path, row, files)
+    page = report_of(tmp_path, [run_row(None, run=1, error="<b onclick=x>")])
+    assert not page.tags & {"script", "img", "b"}
+    assert "<script>alert(1)</script>" in page.words and "<img src=x onerror=alert(1)>" in page.words
+
+
+def test_unusable_files_are_named(tmp_path):
+    learned = history({"alpha": [1.0, 2.0], "beta": [1.0, 2.0], "knee": [1.0, 1.0]})
+    write(tmp_path, run_row(0.5), {"history.csv": learned, "predictions.csv": b"nonsense"})
+    page = report_of(tmp_path, [])
+    assert "us8k/vgg/loglearn/n001/fold01/run00/predictions.csv (it has no rows)" in page.words
+    assert (tmp_path / "figures" / "us8k-vgg-trajectories.svg").is_file()
+
+
+def test_margin_confidence_and_more_sections(tmp_path):
+    why = Section("why", "Why", [Paragraph("Since only the knee matters.")])
+    page = report_of(tmp_path, pair(0.5, 0.4), margin=0.03, confidence=0.9, extra=[why])
+    assert "smaller than 3 points" in page.words and "Intervals are 90 % intervals" in page.words
+    assert "Since only the knee matters." in page.words and "#why" in page.links
+
+
+def test_published_numbers_stand_beside_ours(tmp_path):
+    from loglearn_tf.analysis.report.verdicts import PUBLISHED_FINDINGS
+
+    numbers = "published_accuracy: {us8k: {vgg: {loglearn: {1: 51.0}}}}"
+    path = tmp_path / "findings.yaml"
+    path.write_text(PUBLISHED_FINDINGS.read_text().replace("published_accuracy: {}", numbers))
+    page = report_of(tmp_path / "study", pair(0.5, 0.4), findings=path)
+    assert "VGG log-EPS 40.0 / – loglearn 50.0 / 51.0" in page.words
+    assert (tmp_path / "study" / "tables" / "table1-published.csv").is_file()
+
+
+def test_nothing_to_report(tmp_path):
+    with pytest.raises(DataError, match="No finished run in"):
+        write_report(tmp_path)
+    write(tmp_path, run_row(0.5, dataset="esc50"))
+    with pytest.raises(DataError, match="`dataset` of a run must be one of us8k, tut, folder. Received: 'esc50'"):
+        write_report(tmp_path)
+    with pytest.raises(ConfigError, match="Cannot read published findings"):
+        write_report(tmp_path, findings=tmp_path / "nowhere.yaml")
+
+
+# ---- More than two compressions ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def menu(tmp_path_factory):
+    """Four compressions, three folds, four runs; `low` learns, `fixed` does not."""
+    study_dir = tmp_path_factory.mktemp("runs") / "menu"
+    rows = []
+    # Centred, so that means are what they seem.
+    spread = {0: 0.03, 1: -0.03, 2: 0.01, 3: -0.01}
+    for fold in (1, 2, 10):
+        for run in range(4):
+            level = 0.5 + 0.01 * fold + spread[run]
+            for name, gain in (("logeps", 0), ("loglearn", -0.02), ("low", 0.10), ("fixed", 0.08)):
+                row = run_row(level + gain + 0.001 * run * (name == "low"), compression=name, fold=fold, run=run)
+                knee = {"loglearn": [0.001, 0.002], "low": [1e-8, 2e-8], "fixed": [1e-8, 1e-8]}.get(name)
+                if knee:
+                    row |= {"alpha": 1.3 / knee[1], "beta": 1.3, "knee": knee[1]}
+                values = knee or [None, None]
+                rows.append((row, {"history.csv": history({"knee": values, "alpha": values, "beta": values})}))
+    for row, files in rows:
+        write(study_dir, row, files)
+    return study_dir, Page(write_report(study_dir).read_text(encoding="utf-8"))
+
+
+def test_all_compressions_have_a_table_with_holms_correction_over_all(menu):
+    study_dir, page = menu
+    assert "Table 2, all compressions. UrbanSound8K" in page.words
+    assert "Holm's correction is over all 3 comparisons here." in page.words
+    text = (study_dir / "tables" / "table2-all.md").read_text(encoding="utf-8")
+    assert "| VGG | loglearn | −2.0 " in text and "| VGG | low | +10.1 " in text
+    assert (study_dir / "tables" / "table2-all.csv").is_file() and (study_dir / "tables" / "table2-all.tex").is_file()
+
+
+def test_all_compressions_are_ranked(menu):
+    study_dir, page = menu
+    assert "mean rank of each compression" in page.words
+    assert (study_dir / "figures" / "us8k-ranks.svg").is_file()
+
+
+def test_what_learns_is_drawn_over_its_epochs_and_what_does_not_is_not(menu):
+    study_dir, _ = menu
+    drawn = {path.name for path in (study_dir / "figures").glob("*trajectories.svg")}
+    assert drawn == {"us8k-vgg-trajectories.svg", "us8k-vgg-low-trajectories.svg"}
+
+
+def test_two_compressions_have_neither(whole, study):
+    assert "all compressions" not in whole.words
+    assert not (study / "tables" / "table2-all.md").exists() and not (study / "figures" / "us8k-ranks.svg").exists()
+
+
+def test_own_recordings_have_tables_of_their_own(tmp_path):
+    study_dir = tmp_path / "mine"
+    page = report_of(study_dir, [row for fold in (1, 2) for row in pair(0.5, 0.4, fold=fold, dataset="folder")])
+    assert "Table 5. Own recordings: accuracy in %, mean over runs, then over folds 1, 2" in page.words
+    assert (study_dir / "tables" / "table6.csv").is_file()

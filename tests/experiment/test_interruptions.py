@@ -1,0 +1,135 @@
+"""Jobs stopped in the middle, by their user or by force: the same command again ends as if nothing had been."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, command, loglearn, results, short_overrides
+
+# More moments than a quick check needs:
+# LOGLEARN_KILLS=200 pytest -n 2 --dist=load tests/experiment/test_interruptions.py
+N_KILLS = int(os.environ.get("LOGLEARN_KILLS", "2"))
+
+
+def test_ctrl_c_ends_at_once_and_says_how_to_go_on(us8k_root, us8k_store, tmp_path):
+    """SIGINT to the whole process group, as a terminal sends it, while two workers train."""
+    overrides = [*short_overrides(us8k_root, tmp_path), f"features.store_dir={us8k_store.folder.parent}"]
+    overrides += ["models=[timbre]", "runs=4", "training.epochs=200"]
+    process = subprocess.Popen(
+        command("run", ROOT / "experiments" / "us8k.yaml", *overrides),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Shells start background jobs, as the one that runs these tests may be, with SIGINT ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    study = tmp_path / "runs" / "us8k"
+    while not list(study.rglob("result.json")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    # Meanwhile a second job on the same study is refused, and disturbs nothing.
+    second = loglearn("run", ROOT / "experiments" / "us8k.yaml", *overrides, code=2)
+    assert f"Another process is working on {study}" in second.stderr
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Stopped. What was finished is kept; the same command goes on from here." in said
+    assert "Traceback" not in said
+    deadline = time.monotonic() + 10
+    with pytest.raises(ProcessLookupError):  # no process is left
+        while time.monotonic() < deadline:
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)
+    n_done = len(list(study.rglob("result.json")))
+    assert 1 <= n_done < 8
+    assert f"{n_done} of 8 runs done, 0 failed, {8 - n_done} to do" in loglearn("status", study).stdout
+
+
+def job(root: Path, home: Path) -> list[str]:
+    overrides = [*short_overrides(root, home), "models=[timbre]", "runs=4", "save_models=true", "workers=1"]
+    return command("run", ROOT / "experiments" / "us8k.yaml", *overrides)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(us8k_root, tmp_path_factory) -> Path:
+    """Where a job has run from beginning to end; `seconds` in it says how long."""
+    home = tmp_path_factory.mktemp("undisturbed")
+    started = time.monotonic()
+    subprocess.run(job(us8k_root, home), check=True, capture_output=True)
+    (home / "seconds").write_text(str(time.monotonic() - started))
+    return home
+
+
+@pytest.mark.parametrize("kill", range(N_KILLS))
+def test_a_killed_job_ends_as_an_undisturbed_one(us8k_root, undisturbed, tmp_path, kill):
+    """kill -9 at a random moment of the job, features and training; then the same command again."""
+    duration_s = float((undisturbed / "seconds").read_text())
+    expected = results(undisturbed / "runs" / "us8k")
+    assert len(expected) == 8 and {row["status"] for row in expected} == {"done"}
+    moment = random.Random(kill)
+    for attempt in range(5):
+        home = tmp_path / str(attempt)
+        started = time.monotonic()
+        process = subprocess.Popen(job(us8k_root, home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            # One kill in every stretch of the job, somewhere in it.
+            process.wait(timeout=duration_s * (kill + moment.random()) / N_KILLS)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            break
+        duration_s = time.monotonic() - started  # shorter than before: the machine has less to do
+    else:
+        pytest.fail("The job was never running any more when it was to be killed.")
+    study = home / "runs" / "us8k"
+    finished = {path: path.stat().st_mtime_ns for path in study.glob("us8k/**/result.json")}
+    again = subprocess.run(job(us8k_root, home), check=True, capture_output=True, text=True)
+    # What was finished is not done again: neither counted among the runs, nor written.
+    n_left = len(expected) - len(finished)
+    assert again.stderr.count(": accuracy ") == n_left
+    assert not finished or f"{len(finished)} of {len(expected)} runs are done already" in again.stderr
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert results(study) == expected
+    for row in expected:
+        folder = Path("us8k") / row["model"] / row["compression"] / "n001" / "fold01" / f"run0{row['run']}"
+        assert {path.name for path in (study / folder).iterdir()} == {
+            path.name for path in (undisturbed / "runs/us8k" / folder).iterdir()
+        }
+        for name in ("predictions.csv", "history.csv"):
+            assert (study / folder / name).read_bytes() == (undisturbed / "runs/us8k" / folder / name).read_bytes()
+    assert not (study / ".unfinished").exists() or not list((study / ".unfinished").iterdir())
+
+
+@pytest.mark.parametrize("fault", ["truncated", "overwritten"] if N_KILLS > 3 else ["truncated"])
+def test_a_store_that_is_spoilt_under_a_running_study(us8k_root, undisturbed, tmp_path, fault):
+    """The job ends, telling what failed; the same command mends the store and gives what an undisturbed job gives."""
+    process = subprocess.Popen(
+        job(us8k_root, tmp_path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as above
+    )
+    study = tmp_path / "runs" / "us8k"
+    while not list(study.rglob("result.json")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    (shard,) = (tmp_path / "stores").glob("us8k-*/shard-0000.npy")
+    if fault == "truncated":
+        os.truncate(shard, shard.stat().st_size // 2)  # in place: what is mapped beyond the end is gone
+    else:
+        with shard.open("r+b") as file:
+            file.seek(shard.stat().st_size // 2)
+            file.write(b"\xff" * 4096)  # NaN
+    # What reads beyond the end dies; one run that could not be done is enough to see.
+    deadline = time.monotonic() + 300
+    while process.poll() is None and not any('"failed"' in path.read_text() for path in study.rglob("result.json")):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) in (0, 1, 130, -signal.SIGINT)
+    subprocess.run(job(us8k_root, tmp_path), check=True, capture_output=True)
+    assert results(study) == results(undisturbed / "runs" / "us8k")

@@ -1,0 +1,139 @@
+"""Runs on a Ray cluster of two nodes, started here as a user starts one: results are those of this machine."""
+
+import csv
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, short_overrides
+
+from loglearn_tf.cli import main
+from loglearn_tf.errors import ConfigError
+from loglearn_tf.study.settings import load_settings
+
+pytest.importorskip("ray", reason="ray, the extra [cluster], is not installed")
+US8K = str(ROOT / "experiments" / "us8k.yaml")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+class Node:
+    """A raylet, started by `ray start`, with one CPU; it dies with all its processes."""
+
+    def __init__(self, *arguments: str, home: Path, log: Path) -> None:
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1", "--num-gpus=0"]
+        command += ["--node-ip-address=127.0.0.1", "--disable-usage-stats", "--object-store-memory=100000000"]
+        # A session of its own, so that `kill` reaches the raylet and its workers, and no other cluster of this user.
+        self._process = subprocess.Popen(
+            [*command, *arguments],
+            stdout=log.open("w"),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "TMPDIR": str(home)},  # the node's own disk, where it puts the mel store
+        )
+        self._log = log
+
+    def wait_for(self, text: str, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while text not in self._log.read_text():
+            assert self._process.poll() is None and time.monotonic() < deadline, self._log.read_text()
+            time.sleep(0.2)
+
+    def is_at_work(self) -> bool:
+        """Whether a process of this node is performing a run now."""
+        if sys.platform != "linux":
+            return True
+        titles = subprocess.run(["ps", "-s", str(self._process.pid), "-o", "args="], capture_output=True, text=True)
+        return "ray::_perform" in titles.stdout
+
+    def kill(self) -> None:
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """Address of a head node, and the second node."""
+    # Short: it holds sockets, whose names the system limits to 107 characters.
+    with tempfile.TemporaryDirectory(prefix="ray-") as short:
+        yield from _cluster(tmp_path_factory.mktemp("ray"), Path(short))
+
+
+def _cluster(home: Path, short: Path):
+    port = free_port()
+    address = f"127.0.0.1:{port}"
+    head = ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={short}"]
+    nodes = [Node(*head, home=home, log=home / "head.log")]
+    try:
+        nodes[0].wait_for("--block")
+        nodes.append(Node(f"--address={address}", home=home, log=home / "second.log"))
+        nodes[1].wait_for("--block")
+        yield address, nodes[1]
+    finally:
+        for node in reversed(nodes):
+            node.kill()
+
+
+def accuracies(study: Path) -> dict[tuple[str, ...], str]:
+    with (study / "results.csv").open() as file:
+        return {
+            (row["model"], row["compression"], row["run"]): row["accuracy"]
+            for row in csv.DictReader(file)
+            if row["status"] == "done"
+        }
+
+
+def test_forty_runs_survive_the_death_of_a_node(cluster, us8k_root, us8k_store, tmp_path):
+    address, second = cluster
+    grid = [f"features.store_dir={us8k_store.folder.parent}", "models=[timbre]", "runs=20"]
+    here, there = tmp_path / "here", tmp_path / "there"
+    assert main(["run", US8K, *short_overrides(us8k_root, here), *grid, "workers=1"]) == 0
+    # The nodes do not see `features.store_dir`: they are sent the store.
+    overrides = [*short_overrides(us8k_root, there), *grid, f"ray={{address: '{address}', ship_store: true}}"]
+    with (tmp_path / "log").open("w+") as log:
+        job = subprocess.Popen(
+            [sys.executable, "-m", "loglearn_tf.cli", "run", US8K, *overrides], stdout=log, stderr=subprocess.STDOUT
+        )
+        while len(list((there / "runs").rglob("result.json"))) < 10 or not second.is_at_work():
+            assert job.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.1)
+        second.kill()
+        assert len(list((there / "runs").rglob("result.json"))) < 40
+        assert job.wait(300) == 0, (tmp_path / "log").read_text()
+    expected = accuracies(here / "runs" / "us8k")
+    assert len(expected) == 40
+    assert accuracies(there / "runs" / "us8k") == expected
+
+
+def test_a_cluster_without_enough_cpus(cluster, us8k_root, tmp_path, capsys):
+    address, _ = cluster
+    overrides = [*short_overrides(us8k_root, tmp_path), "models=[timbre]", f"ray.address={address}", "ray.cpus=64"]
+    assert main(["run", US8K, *overrides]) == 2
+    message = capsys.readouterr().err
+    assert "A run asks for ray.cpus=64 and ray.gpus=0, and no node of the Ray cluster" in message
+    assert "its largest have 1 CPUs and 0 GPUs" in message
+    assert not list(tmp_path.rglob("result.json"))
+
+
+def test_no_cluster_at_the_address(us8k_root, tmp_path, capsys):
+    overrides = [*short_overrides(us8k_root, tmp_path), "models=[timbre]", f"ray=127.0.0.1:{free_port()}"]
+    assert main(["run", US8K, *overrides]) == 2
+    message = capsys.readouterr().err
+    assert "No Ray cluster answers at `ray=127.0.0.1:" in message and "ray start --head" in message
+
+
+@pytest.mark.parametrize("address", ["head", "ray://head:1", "head:port", ""])
+def test_an_address_must_name_host_and_port(address):
+    with pytest.raises(ConfigError, match=r"`ray\.address`"):
+        load_settings(US8K, [f"ray='{address}'"])

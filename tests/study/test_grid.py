@@ -1,0 +1,195 @@
+"""The grid of runs: as large as the paper's, in pairs that differ in compression alone."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from loglearn_tf.datasets.clips import Clip, DataSet
+from loglearn_tf.errors import ConfigError
+from loglearn_tf.study.grid import RunSpec, check_grid, differences, plan_runs, run_identity
+from loglearn_tf.study.settings import Settings, load_settings
+
+EXPERIMENTS = ROOT / "experiments"
+US8K, TUT = EXPERIMENTS / "us8k.yaml", EXPERIMENTS / "tut.yaml"
+
+
+def plan(*overrides: str, path: Path = US8K) -> list[RunSpec]:
+    return plan_runs(load_settings(path, overrides))
+
+
+# ---- The grid -------------------------------------------------------------------------------------------------
+
+
+# 75 runs of a model, compression and fold: 20 + 20 + 10 + 10 + 5 + 5 + 5.
+@pytest.mark.parametrize(("path", "n_folds", "n_runs"), [(US8K, 10, 6000), (TUT, 1, 600)], ids=["us8k", "tut"])
+def test_the_papers_grid(path, n_folds, n_runs):
+    specs = plan(path=path)
+    assert len(specs) == n_runs
+    assert len(set(specs)) == n_runs
+    cells = Counter((spec.model, spec.compression, spec.fold) for spec in specs)
+    assert len(cells) == 4 * 2 * n_folds
+    assert set(cells.values()) == {75}
+    repetitions = Counter((spec.n_shot, spec.run) for spec in specs)
+    expected = {1: 20, 2: 20, 5: 10, 10: 10, 20: 5, 50: 5, 100: 5}
+    assert set(repetitions) == {(n, run) for n, runs in expected.items() for run in range(runs)}
+
+
+def test_a_narrowed_grid():
+    specs = plan("models=vgg", "compressions=logeps", "n_shot=[1,10]", "folds=3", "runs=2", "seed=4")
+    assert specs == [
+        RunSpec("us8k", "vgg", "logeps", 10, 3, 0, 4),
+        RunSpec("us8k", "vgg", "logeps", 10, 3, 1, 4),
+        RunSpec("us8k", "vgg", "logeps", 1, 3, 0, 4),
+        RunSpec("us8k", "vgg", "logeps", 1, 3, 1, 4),
+    ]
+
+
+def test_compressions_of_a_pair_are_neighbours():
+    specs = plan("models=[timbre,vgg]")
+    for one, other in zip(specs[::2], specs[1::2], strict=True):
+        assert (one.compression, other.compression) == ("loglearn", "logeps")
+        assert replace(one, compression="logeps") == other
+
+
+def test_the_longest_runs_come_first():
+    """Time grows with n and from SB-CNN over TIMBRE and VGG to prototypical; no long run is left for the end."""
+    models = "models=[sb_cnn,timbre,vgg,prototypical]"
+    order = [(spec.model, spec.n_shot) for spec in plan("folds=[1,2]", "runs=1", "n_shot=[1,100]", models)]
+    changes = [step for at, step in enumerate(order) if at == 0 or step != order[at - 1]]
+    assert changes == [
+        ("prototypical", 100), ("vgg", 100), ("timbre", 100), ("sb_cnn", 100),
+        ("prototypical", 1), ("vgg", 1), ("timbre", 1), ("sb_cnn", 1),
+    ]  # fmt: skip
+    order = [(spec.model, spec.n_shot) for spec in plan("folds=1", "runs=1", "n_shot=[5,100]", models)]
+    assert order[::2][:3] == [("prototypical", 100), ("prototypical", 5), ("vgg", 100)]
+
+
+@pytest.mark.parametrize(
+    ("spec", "folder"),
+    [
+        (RunSpec("us8k", "vgg", "loglearn", 10, 1, 0, 0), "us8k/vgg/loglearn/n010/fold01/run00"),
+        (RunSpec("us8k", "sb_cnn", "logeps", 100, 10, 19, 0), "us8k/sb_cnn/logeps/n100/fold10/run19"),
+        (RunSpec("tut", "timbre", "none", 1, 1, 7, 3), "tut/timbre/none/n001/fold01/run07"),
+    ],
+)
+def test_folders(spec, folder):
+    assert spec.folder.as_posix() == folder
+
+
+@pytest.mark.parametrize("path", [US8K, TUT], ids=["us8k", "tut"])
+def test_every_run_has_a_folder_of_its_own(path):
+    specs = plan(path=path)
+    assert len({spec.folder for spec in specs}) == len(specs)
+
+
+def test_a_run_says_what_it_is():
+    assert RunSpec("us8k", "vgg", "loglearn", 10, 3, 4, 0).describe() == "vgg loglearn n=10 fold 3 run 4"
+
+
+# ---- Seeds: what pairs share ----------------------------------------------------------------------------------
+
+VGG = RunSpec("us8k", "vgg", "loglearn", 10, 1, 0, 0)
+
+
+@pytest.mark.parametrize("purpose", ["weights", "patches"])
+@pytest.mark.parametrize("compression", ["logeps", "none"])
+def test_compressions_share_weights_and_patches(purpose, compression):
+    assert replace(VGG, compression=compression).seed_for(purpose) == VGG.seed_for(purpose)
+
+
+def test_networks_share_patches_and_not_weights():
+    timbre = replace(VGG, model="timbre")
+    assert timbre.seed_for("patches") == VGG.seed_for("patches")
+    assert timbre.seed_for("weights") != VGG.seed_for("weights")
+
+
+@pytest.mark.parametrize("purpose", ["weights", "patches"])
+@pytest.mark.parametrize("change", [{"dataset": "tut"}, {"n_shot": 5}, {"fold": 2}, {"run": 1}, {"seed": 1}])
+def test_nothing_else_is_shared(purpose, change):
+    assert replace(VGG, **change).seed_for(purpose) != VGG.seed_for(purpose)
+
+
+def test_seeds_are_distinct_over_the_papers_grid():
+    """Cells that may share: compressions, and for patches networks."""
+    specs = plan() + plan(path=TUT)
+    weights = {spec.seed_for("weights") for spec in specs}
+    patches = {spec.seed_for("patches") for spec in specs}
+    assert len(weights) == (6000 + 600) // 2
+    assert len(patches) == (6000 + 600) // 2 // 4
+    assert not weights & patches
+
+
+# ---- The grid against the data --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dataset() -> DataSet:
+    """Folds 1 and 2 of five dog barks each, but four sirens in fold 2; each trains for the other."""
+    clips = [
+        Clip(f"{fold}-{label}-{number}.wav", Path("x.wav"), label, fold)
+        for fold in (1, 2)
+        for label in (0, 1)
+        for number in range(4 if (fold, label) == (2, 1) else 5)
+    ]
+    return DataSet("us8k", Path("data"), ("dog_bark", "siren"), tuple(clips), {1: (2,), 2: (1,), 3: (1, 2)})
+
+
+def grid(*overrides: str) -> Settings:
+    return load_settings(US8K, ["runs=1", *overrides])
+
+
+def test_a_grid_that_fits(dataset):
+    check_grid(grid("folds=[1,2]", "n_shot=[1,2,4]"), dataset)
+    check_grid(grid("folds=[2]", "n_shot=[5]"), dataset)
+
+
+@pytest.mark.parametrize("folds", ["[1,2]", "[2,1]"])
+@pytest.mark.parametrize("n_shot", ["[1,5]", "[5,1]"])
+def test_every_cell_is_checked_before_any_work(dataset, folds, n_shot):
+    """n = 5 fits fold 2 and not fold 1."""
+    with pytest.raises(ConfigError) as caught:
+        check_grid(grid(f"folds={folds}", f"n_shot={n_shot}"), dataset)
+    assert "with fold 1 as the test fold, siren has 4 training clips" in str(caught.value)
+    assert "Received: n_shot=5." in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("folds", "message"),
+    [("[1,3]", "Fold 3 has no clips in data, which holds folds 1, 2"), ("[1,4]", "Received: fold 4")],
+)
+def test_a_fold_that_is_not_there(dataset, folds, message):
+    with pytest.raises(ConfigError, match=message):
+        check_grid(grid(f"folds={folds}", "n_shot=[1]"), dataset)
+
+
+# ---- Whether a finished run still counts ----------------------------------------------------------------------
+
+
+def test_the_identity_of_a_run(dataset):
+    identity = run_identity(grid(), dataset)
+    assert identity["clips"] == dataset.fingerprint
+    assert identity["protocol"] == "pons2018"
+    assert identity["training"]["epochs"] == 199
+    # The grid may grow: a run's own cell is in its folder's name.
+    assert run_identity(grid("folds=[2]", "n_shot=[3]", "runs=9", "models=vgg"), dataset) == identity
+    assert run_identity(grid("training.epochs=20"), dataset) != identity
+    assert run_identity(grid(), replace(dataset, clips=dataset.clips[1:])) != identity
+
+
+def test_differences_name_the_setting_the_saved_value_and_the_new_one():
+    ours = {"protocol": "pons2018", "training": {"epochs": 20, "l2": 0.0005}, "clips": "abc"}
+    theirs = {"protocol": "pons2018", "training": {"epochs": 199, "l2": 0.001}, "clips": "abc"}
+    assert differences(ours, theirs) == ["training.epochs: 199 -> 20", "training.l2: 0.001 -> 0.0005"]
+    assert differences(ours, ours) == []
+
+
+def test_differences_see_what_only_one_side_has():
+    """A setting that a later version adds is a difference, not an error."""
+    new = {"features": {"n_fft": 1024, "fft_dtype": "float64"}}
+    old = {"features": {"n_fft": 1024}}
+    assert differences(new, old) == ["features.fft_dtype: None -> float64"]
+    assert differences(old, new) == ["features.fft_dtype: float64 -> None"]
+    assert differences({"data": {"name": "us8k"}}, {"data": "us8k"}) == ["data: us8k -> {'name': 'us8k'}"]
