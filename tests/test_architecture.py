@@ -20,7 +20,7 @@ SLOW = ("tensorflow", "keras", "librosa", "tensorflow_io")  # seconds to import
 # Part of the package -> the parts that it may import, at its top or inside a function. A folder is one part.
 MAY_IMPORT = {
     "errors": "",
-    "_util": "errors",
+    "_util": "_util errors",
     # The network: layers and models, usable, testable and loadable alone, by plain arguments.
     "layers": "layers training",
     "models": "models layers",
