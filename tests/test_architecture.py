@@ -34,9 +34,9 @@ MAY_IMPORT = {
     # One run.
     "training": "training features models layers study datasets errors",
     # Finished runs to answers.
-    "analysis": "analysis study features datasets errors _util",
+    "analysis": "analysis study features errors _util",
     # Trained networks for use elsewhere.
-    "deploy": "deploy models layers datasets audio errors _util",
+    "deploy": "deploy layers datasets audio errors _util",
     # Many runs.
     "experiment": "experiment training deploy features study datasets errors _util",
     # All of it.
