@@ -6,6 +6,7 @@ record is. Names are known without importing anything; a record is imported when
 """
 
 import importlib
+import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
@@ -68,6 +69,13 @@ class Registry(Mapping[str, Record], Generic[Record]):
             self._found[name] = self._find(name)
         return self._found[name]
 
+    def own(self, name: str) -> Record | None:
+        """The record of a name of the package's own.
+
+        `None` for any other name: its module may be slow to import, or not be installed where results are read.
+        """
+        return self[name] if name in self._own else None
+
     def __repr__(self) -> str:
         return f"<Registry of {self.kind}: {', '.join(self)}>"
 
@@ -97,6 +105,15 @@ class Registry(Mapping[str, Record], Generic[Record]):
             return own
         place = own if own is not None else self._installed[name].value if name in self._installed else name
         return self._adopt(name, load(place, what=f"{self.kind} {name}"))
+
+
+def accepted(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the arguments that a function takes by name."""
+    parameters = inspect.signature(function).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return dict(arguments)
+    by_name = {name for name, parameter in parameters.items() if parameter.kind is not parameter.POSITIONAL_ONLY}
+    return {name: value for name, value in arguments.items() if name in by_name}
 
 
 def is_place(name: str) -> bool:

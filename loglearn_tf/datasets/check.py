@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +15,8 @@ from loglearn_tf._util.csv import csv_bytes
 from loglearn_tf._util.files import write_bytes
 from loglearn_tf._util.progress import Progress
 from loglearn_tf.audio.decode import A_LAW, FLOAT, GSM, IMA_ADPCM, MS_ADPCM, MU_LAW, PCM, Decoded, Origin, decode
-from loglearn_tf.datasets import DataSet, load_dataset
-from loglearn_tf.datasets.clips import SUFFIXES, Clip, read_rows
-from loglearn_tf.datasets.folder import load_folder
+from loglearn_tf.datasets.clips import SUFFIXES, Clip, DataSet
+from loglearn_tf.datasets.registry import DATASETS, Corpus
 from loglearn_tf.errors import AudioError, MissingDataError, NotFiniteError
 
 ERRORS = ("missing", "unreadable", "not finite", "duplicate across folds", "duplicate across classes")
@@ -131,7 +129,7 @@ def check_data(root: str | Path, *, name: str | None = None, workers: int = 1) -
 
     Args:
         root: As `load_dataset` takes it.
-        name: `"us8k"`, `"tut"` or `"folder"`; None to go by the layout.
+        name: A name in `DATASETS`, or where a data set of your own is, as `module:attribute`; None to go by the layout.
         workers: Threads that decode.
 
     Raises:
@@ -141,9 +139,10 @@ def check_data(root: str | Path, *, name: str | None = None, workers: int = 1) -
     root = Path(root)
     if not root.exists():
         raise MissingDataError(f"There is no file or folder {root}. Check the path.")
-    name = name or detect_layout(root)
-    dataset = _load(root, name)
-    listed_s = _listed_seconds(dataset)
+    corpus = DATASETS[name or detect_layout(root)]
+    # All that one can load: what is missing or no clip is told, and two folds are enough.
+    dataset = corpus(root, validation_fold="none", allow_missing=True, allow_stray=True)
+    listed_s = corpus.listed_seconds(dataset)
 
     def check(clip: Clip) -> CheckedClip:
         file = _relative(clip.path, dataset.root)
@@ -162,61 +161,33 @@ def check_data(root: str | Path, *, name: str | None = None, workers: int = 1) -
                 checked.append(clip)
                 progress.advance(failed=clip.origin is None)
     missing = [CheckedClip(clip_id, findings=("missing",)) for clip_id in dataset.missing]
-    strays = [CheckedClip(file, file, findings=("stray",)) for file in _strays(dataset, root)]
+    strays = [CheckedClip(file, file, findings=("stray",)) for file in _strays(corpus, dataset, root)]
     return DataReport(dataset, (*_with_duplicates(checked), *missing, *strays))
 
 
 def detect_layout(root: Path) -> str:
-    """`"us8k"`, `"tut"` or, failing these, `"folder"`."""
-    if any((base / "metadata" / "UrbanSound8K.csv").is_file() for base in (root, root / "UrbanSound8K")):
-        return "us8k"
-    if any(root.glob("TUT-acoustic-scenes-2017-*")):
-        return "tut"
+    """The data set of the package whose layout this is; failing these, `"folder"`."""
+    for name in DATASETS:
+        corpus = DATASETS.own(name)
+        if corpus is not None and corpus.is_at(root):
+            return name
     return "folder"
 
 
-def _load(root: Path, name: str) -> DataSet:
-    if name == "folder":
-        return load_folder(root, allow_missing=True, allow_stray=True)
-    return load_dataset(name, root, allow_missing=True)
+def _strays(corpus: Corpus, dataset: DataSet, root: Path) -> Iterator[str]:
+    """Files where only clips should be, that are none; hidden ones, which systems leave everywhere, do not count.
 
-
-def _listed_seconds(dataset: DataSet) -> dict[str, float]:
-    """Clip -> what the metadata says that it lasts."""
-    found = {}
-    if dataset.name == "us8k":
-        metadata = dataset.root / "metadata" / "UrbanSound8K.csv"
-        for _, row in read_rows(metadata, (), lacking="", remedy="Restore the official file."):
-            try:
-                found[row["slice_file_name"]] = float(row["end"]) - float(row["start"])
-            except (KeyError, TypeError, ValueError):
-                pass  # columns that nothing else needs
-    elif dataset.name == "tut" and not dataset.synthetic:
-        # Names are those of the recording and its seconds: b020_90_100.wav.
-        for clip in dataset.clips:
-            if name := re.fullmatch(r".*_(\d+)_(\d+)\.wav", clip.clip_id):
-                found[clip.clip_id] = float(name[2]) - float(name[1])
-    return found
-
-
-def _strays(dataset: DataSet, root: Path) -> Iterator[str]:
-    """Files where only clips should be, that are none; hidden ones, which systems leave everywhere, do not count."""
-    suffixes: tuple[str, ...] = ("",)
-    if dataset.name == "us8k":
-        folders = [dataset.root / "audio"]
-    elif dataset.name == "tut":
-        folders = sorted(dataset.root.glob("TUT-acoustic-scenes-2017-*/audio"))
-    elif root.is_dir():
-        folders = sorted({dataset.root / Path(clip.clip_id).parts[0] for clip in dataset.clips})
-    else:
-        # A CSV file may list a few recordings of many, among other files: sounds beside them are worth a look.
-        folders, suffixes = sorted({clip.path.parent for clip in dataset.clips}), SUFFIXES
+    Where clips may lie among other files, sounds beside them are worth a look.
+    """
+    folders = corpus.clip_folders(dataset, root)
+    beside = folders is None
     clips = {clip.path for clip in dataset.clips}
-    deep = root.is_dir()
-    for folder in folders:
-        for path in sorted(folder.rglob("*") if deep else folder.iterdir()):
+    for folder in sorted({path.parent for path in clips}) if folders is None else folders:
+        for path in sorted(folder.iterdir() if beside else folder.rglob("*")):
             hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-            if not hidden and path not in clips and path.name.lower().endswith(suffixes) and path.is_file():
+            if beside and not path.name.lower().endswith(SUFFIXES):
+                continue
+            if not hidden and path not in clips and path.is_file():
                 yield _relative(path, dataset.root)
 
 

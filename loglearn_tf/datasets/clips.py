@@ -22,6 +22,8 @@ _SHOWN = 5
 # A metadata file with more rows than this is not read to its end: a hundred times the largest data set here.
 MOST_CLIPS = 1_000_000
 LAST_FOLD = 999_999_999  # of those that a CSV file names
+# Defaults of every loader and of the settings.
+VALIDATION_FOLD, N_FOLDS = "next", 5
 # Nor one with a longer row, in characters, with the empty lines before it: it may be one line without end.
 _LONGEST_ROW = 100_000
 _CHECKED_BYTES = 4096
@@ -59,13 +61,14 @@ class DataSet:
     """A data set as its authors split it.
 
     Attributes:
-        name: `"us8k"`, `"tut"` or `"folder"`.
+        name: In settings, run folders and results: `"us8k"`.
         root: Its folder.
         classes: Names, in the data set's own order.
         clips: Every clip there is, ordered by `clip_id`.
         train_folds: Test fold -> the folds that train for it.
         missing: Ids of the clips that the metadata lists and the disk lacks (empty unless allowed).
         synthetic: Whether the sounds are made, not recorded.
+        official: Whether its name settles its classes, and its metadata has an official form.
     """
 
     name: str
@@ -75,6 +78,7 @@ class DataSet:
     train_folds: dict[int, tuple[int, ...]]
     missing: tuple[str, ...] = ()
     synthetic: bool = False
+    official: bool = False
 
     def test_clips(self, fold: int) -> tuple[Clip, ...]:
         """The clips of a test fold.
@@ -104,10 +108,25 @@ class DataSet:
     def fingerprint(self) -> str:
         """Identifies the list of clips with labels, folds and sounds, wherever the files lie."""
         lines = (f"{clip.sound}\t{clip.label}\t{clip.fold}" for clip in self.clips)
-        # Of published data sets they follow from the name.
-        classes = self.classes if self.name == "folder" else ()
-        text = "\n".join((self.name, *classes, *lines))
+        text = "\n".join((self.name, *(() if self.official else self.classes), *lines))
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def train_folds(folds: Sequence[int], validation_fold: str) -> dict[int, tuple[int, ...]]:
+    """Test fold -> the folds that train for it.
+
+    Args:
+        folds: All there are, in order.
+        validation_fold: `"next"` leaves out the fold after the test fold, which is the first after the last; `"none"`
+            leaves out the test fold alone.
+
+    Raises:
+        ValueError: If `validation_fold` is neither.
+    """
+    if validation_fold not in ("next", "none"):
+        raise ValueError(f"`validation_fold` must be 'next' or 'none'. Received: validation_fold={validation_fold!r}.")
+    following = dict(zip(folds, (*folds[1:], *folds[:1]), strict=True)) if validation_fold == "next" else {}
+    return {test: tuple(fold for fold in folds if fold not in (test, following.get(test))) for test in folds}
 
 
 def check_clips(dataset: DataSet, *, metadata: Path, allow_missing: bool) -> DataSet:
@@ -117,11 +136,12 @@ def check_clips(dataset: DataSet, *, metadata: Path, allow_missing: bool) -> Dat
         DataError: If a clip is listed twice, or there is none.
         MissingDataError: If files are missing and `allow_missing` is off, or all are.
     """
-    restore = "List it once" if dataset.name == "folder" else "Restore the official file"
     if not dataset.clips:
-        raise DataError(f"No clips are listed in {metadata}. Restore the official file.")
+        remedy = "Restore the official file" if dataset.official else "List some"
+        raise DataError(f"No clips are listed in {metadata}. {remedy}.")
     clip_id, count = Counter(clip.clip_id for clip in dataset.clips).most_common(1)[0]
     if count > 1:
+        restore = "Restore the official file" if dataset.official else "List it once"
         raise DataError(f"Clip {printable(clip_id)} is listed {count} times in {metadata}. {restore}.")
     clips = tuple(sorted(dataset.clips, key=lambda clip: clip.clip_id))
     listings = {folder: _listing(folder) for folder in {clip.path.parent for clip in clips}}

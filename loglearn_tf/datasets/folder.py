@@ -6,7 +6,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from loglearn_tf._util.text import printable, shown
-from loglearn_tf.datasets.clips import LAST_FOLD, SUFFIXES, Clip, DataSet, check_clips, is_synthetic, read_rows
+from loglearn_tf.datasets.clips import (
+    LAST_FOLD,
+    N_FOLDS,
+    SUFFIXES,
+    VALIDATION_FOLD,
+    Clip,
+    DataSet,
+    check_clips,
+    is_synthetic,
+    read_rows,
+    train_folds,
+)
+from loglearn_tf.datasets.registry import Corpus
 from loglearn_tf.errors import DataError, MissingDataError
 
 _COLUMNS = ("path", "label", "fold")
@@ -15,8 +27,8 @@ _COLUMNS = ("path", "label", "fold")
 def load_folder(
     root: str | Path,
     *,
-    n_folds: int = 5,
-    validation_fold: str = "none",
+    n_folds: int = N_FOLDS,
+    validation_fold: str = VALIDATION_FOLD,
     allow_missing: bool = False,
     allow_stray: bool = False,
 ) -> DataSet:
@@ -30,8 +42,8 @@ def load_folder(
             together, as of one place or one day, give the folds there, since clips of one recording must not lie in
             two folds.
         n_folds: Folds that class-named folders are dealt into.
-        validation_fold: `"next"` leaves fold k + 1 (the first for the last) out of training when fold k is the test
-            fold, `"none"` trains on all others.
+        validation_fold: `"next"` leaves the fold after the test fold (the first for the last) out of training, `"none"`
+            trains on all others; with two folds, only `"none"` leaves any.
         allow_missing: Leave out clips that a CSV file lists and the disk lacks instead of raising.
         allow_stray: Leave out files in a class's folder that are no sound files instead of raising.
 
@@ -43,8 +55,7 @@ def load_folder(
         DataError: If there are fewer than two classes, or two folds, or a fold is left with none to train on; if a
             class's folder holds a file that is no sound file; if a line of a CSV file is not as above.
     """
-    if validation_fold not in ("next", "none"):
-        raise ValueError(f"`validation_fold` must be 'next' or 'none'. Received: validation_fold={validation_fold!r}.")
+    train_folds((), validation_fold)  # a wrong one is said before anything is read
     root = Path(root)
     if root.is_file():
         found, base = list(_read_csv(root)), root.parent
@@ -62,11 +73,9 @@ def load_folder(
             + ("Make a folder for each." if root.is_dir() else "Its column `label` names them.")
         )
     folds = sorted({fold for _, _, fold in found})
-    train_folds = {}
-    for at, test_fold in enumerate(folds):
-        left_out = {test_fold, *([folds[(at + 1) % len(folds)]] if validation_fold == "next" else [])}
-        train_folds[test_fold] = tuple(fold for fold in folds if fold not in left_out)
-        if not train_folds[test_fold]:
+    roles = train_folds(folds, validation_fold)
+    for test_fold, others in roles.items():
+        if not others:
             raise DataError(
                 f"{root} has {len(folds)} folds, so that none is left to train on when fold {test_fold} is the test "
                 "fold. Give more folds, or set `data.validation_fold=none`."
@@ -78,7 +87,7 @@ def load_folder(
         clips=tuple(
             Clip(clip_id=name, path=base / name, label=classes.index(label), fold=fold) for name, label, fold in found
         ),
-        train_folds=train_folds,
+        train_folds=roles,
         synthetic=is_synthetic(base),
     )
     return check_clips(dataset, metadata=root, allow_missing=allow_missing)
@@ -138,3 +147,15 @@ def _read_csv(path: Path) -> Iterator[tuple[str, str, int]]:
                 f"machine. Received: {shown(name)}. Put the file above the recordings."
             )
         yield name, label, int(fold)
+
+
+def _clip_folders(dataset: DataSet, root: Path) -> list[Path] | None:
+    """The classes' folders; a CSV file may list a few recordings of many, among other files."""
+    if root.is_file():
+        return None
+    return sorted({dataset.root / Path(clip.clip_id).parts[0] for clip in dataset.clips})
+
+
+FOLDER = Corpus(
+    name="folder", title="Own recordings", short="Own recordings", load=load_folder, clip_folders=_clip_folders
+)

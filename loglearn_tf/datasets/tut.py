@@ -1,10 +1,12 @@
 """TUT Acoustic Scenes 2017 (ASC-TUT) in its official layout: development trains, evaluation tests."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from loglearn_tf._util.text import printable, shown
 from loglearn_tf.datasets.clips import Clip, DataSet, check_clips, is_synthetic, read_lines
+from loglearn_tf.datasets.registry import Corpus
 from loglearn_tf.errors import DataError, MissingDataError
 
 CLASSES = (
@@ -54,6 +56,7 @@ def load_tut(root: str | Path, *, allow_missing: bool = False) -> DataSet:
         clips=tuple(clips),
         train_folds={EVALUATION: (DEVELOPMENT,)},
         synthetic=is_synthetic(root),
+        official=True,
     )
     return check_clips(dataset, metadata=root / "TUT-acoustic-scenes-2017-*" / "meta.txt", allow_missing=allow_missing)
 
@@ -63,7 +66,8 @@ def check_part(root: str | Path, part: str) -> None:
     root = Path(root)
     clips = tuple(_read_clips(root, part))
     metadata = _folder(root, part) / "meta.txt"
-    check_clips(DataSet("tut", root, CLASSES, clips, train_folds={}), metadata=metadata, allow_missing=False)
+    dataset = DataSet("tut", root, CLASSES, clips, train_folds={}, official=True)
+    check_clips(dataset, metadata=metadata, allow_missing=False)
 
 
 def _folder(root: Path, part: str) -> Path:
@@ -111,3 +115,29 @@ def _read_line(line: str, where: str) -> tuple[str, int]:
     if scene not in CLASSES:
         raise DataError(f"{where}: unknown class {shown(scene)}. ASC-TUT's scenes are {', '.join(CLASSES)}.")
     return name, CLASSES.index(scene)
+
+
+def _listed_seconds(dataset: DataSet) -> dict[str, float]:
+    """Names are those of the recording and its seconds: b020_90_100.wav; the generator's are not."""
+    named = ((clip.clip_id, re.fullmatch(r".*_(\d+)_(\d+)\.wav", clip.clip_id)) for clip in dataset.clips)
+    return {} if dataset.synthetic else {clip_id: float(name[2]) - float(name[1]) for clip_id, name in named if name}
+
+
+TUT = Corpus(
+    name="tut",
+    title="TUT Acoustic Scenes 2017",
+    short="ASC-TUT",
+    load=load_tut,
+    classes=CLASSES,
+    test_folds=(EVALUATION,),
+    tables=(3, 4),
+    is_at=lambda root: any(root.glob("TUT-acoustic-scenes-2017-*")),
+    listed_seconds=_listed_seconds,
+    clip_folders=lambda dataset, root: sorted(dataset.root.glob("TUT-acoustic-scenes-2017-*/audio")),
+    synthetic="loglearn_tf.datasets.synthetic:make_tut",
+    n_counts=2,  # development and evaluation
+    download="loglearn_tf.datasets.download.official:PARTS",
+    download_root="data/TUT2017",
+    licence="its own, for non-commercial use, which comes with it",
+    citation="Mesaros, Heittola and Virtanen, 2017; doi 10.5281/zenodo.400515 and 10.5281/zenodo.1040168",
+)

@@ -1,27 +1,14 @@
 """The networks: mel power patches in, logits out, the compression inside."""
 
 import numbers
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
+from loglearn_tf.models.registry import MODELS, Network
 
-from loglearn_tf.layers import build_compression
-from loglearn_tf.models.prototypical import build_prototypical
-from loglearn_tf.models.sb_cnn import build_sb_cnn
-from loglearn_tf.models.timbre import build_timbre
-from loglearn_tf.models.vgg import build_vgg
+if TYPE_CHECKING:
+    import keras
 
-__all__ = ["MODELS", "build_model"]
-
-
-# Name in settings, run folders and results -> builder.
-MODELS: dict[str, Callable[..., keras.Model]] = {
-    "sb_cnn": build_sb_cnn,
-    "vgg": build_vgg,
-    "timbre": build_timbre,
-    "prototypical": build_prototypical,
-}
+__all__ = ["MODELS", "Network", "build_model"]
 
 
 def build_model(
@@ -31,14 +18,15 @@ def build_model(
     compression: "str | keras.layers.Layer" = "loglearn",
     seed: int = 0,
     **kwargs: Any,
-) -> keras.Model:
-    """Builds a network of the reference experiment.
+) -> "keras.Model":
+    """Builds a network of the reference experiment, or one of your own.
 
     Two models that differ in `compression` alone start from identical weights everywhere else, and
     draw identical dropout masks.
 
     Args:
-        name: `"sb_cnn"`, `"vgg"`, `"timbre"` or `"prototypical"`.
+        name: `"sb_cnn"`, `"vgg"`, `"timbre"`, `"prototypical"`, or where a builder or a `Network` of your own is:
+            `"my_lab.nets:build_crnn"`.
         n_classes: Number of logits.
         compression: A name in `COMPRESSIONS`, or any layer that maps `(batch, frames, n_mels)` mel
             power to the same shape.
@@ -50,7 +38,8 @@ def build_model(
         Functional model, `(batch, 128, 128)` mel power to `(batch, n_classes)` logits.
 
     Raises:
-        ValueError: If there is no such network or compression, or `n_classes` is below 2.
+        ValueError: If there is no such network or compression, `n_classes` is below 2, or a builder of your own
+            returns something else.
 
     Reference:
         The paper, section 2; FIDELITY: parameter counts.
@@ -59,8 +48,44 @@ def build_model(
         >>> build_model("timbre", n_classes=10, compression="logeps").output_shape
         (None, 10)
     """
-    if not isinstance(name, str) or name not in MODELS:
-        raise ValueError(f"`name` must be one of {sorted(MODELS)}. Received: name={name!r}.")
+    # Here, not at the top: the list of networks is read where Keras is not needed.
+    from loglearn_tf.layers import build_compression
+
+    MODELS.check(name, setting="name")
     if isinstance(n_classes, bool) or not isinstance(n_classes, numbers.Integral) or n_classes < 2:
         raise ValueError(f"`n_classes` must be an integer of at least 2. Received: n_classes={n_classes!r}.")
-    return MODELS[name](n_classes=int(n_classes), compression=build_compression(compression), seed=seed, **kwargs)
+    model = MODELS[name](n_classes=int(n_classes), compression=build_compression(compression), seed=seed, **kwargs)
+    _check(model, name, n_classes=int(n_classes), **kwargs)
+    return model
+
+
+def _check(
+    model: Any, name: str, *, n_classes: int, patch_frames: int | None = None, n_mels: int | None = None, **_: Any
+) -> None:
+    """Raises a `ValueError` unless the model maps mel power patches to logits."""
+    import keras
+
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"Network {name} must return a keras.Model. Received: {type(model).__name__}.")
+    try:
+        taken, given = model.input_shape, model.output_shape
+    except (AttributeError, ValueError) as error:
+        raise ValueError(
+            f"Network {name} must return a model whose shapes are known: a functional one, or one that was called on "
+            f"a batch. Received: {type(model).__name__}."
+        ) from error
+    asked = (None, patch_frames, n_mels)
+    if not isinstance(taken, tuple) or len(taken) != 3 or not all(map(_may_be, taken, asked)):
+        raise ValueError(
+            f"Network {name} must take mel power of shape (batch, {patch_frames or 'patch_frames'}, "
+            f"{n_mels or 'n_mels'}). Received: input shape {taken}."
+        )
+    if given != (None, n_classes):
+        raise ValueError(
+            f"Network {name} must return logits of shape (batch, n_classes) = (None, {n_classes}). Received: output "
+            f"shape {given}."
+        )
+
+
+def _may_be(size: Any, asked: int | None) -> bool:
+    return size is None or asked is None or size == asked

@@ -1,11 +1,10 @@
 """What the networks share: the way in, and where kernels and dropout masks come from."""
 
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
-
-from loglearn_tf.layers import Conv2D
+if TYPE_CHECKING:
+    import keras
 
 PATCH_FRAMES = 128  # 2.972 s at hop 1024 and 44.1 kHz
 N_MELS = 128
@@ -14,19 +13,23 @@ L2 = 5e-4
 
 
 def compressed_input(
-    compression: keras.layers.Layer, *, patch_frames: int, n_mels: int
-) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    compression: "keras.layers.Layer", *, patch_frames: int, n_mels: int
+) -> "tuple[keras.KerasTensor, keras.KerasTensor]":
     """Input, compression and the batch normalisation over the one channel that every network starts with.
 
     Returns:
         The input, `(batch, patch_frames, n_mels)` mel power, and `(batch, patch_frames, n_mels, 1)`.
     """
+    import keras
+
     mel = keras.Input((patch_frames, n_mels), name="mel")
     return mel, normalised_input(compression(mel), axis=-1)
 
 
-def normalised_input(log_mel: keras.KerasTensor, *, axis: int) -> keras.KerasTensor:
+def normalised_input(log_mel: "keras.KerasTensor", *, axis: int) -> "keras.KerasTensor":
     """`(batch, patch_frames, n_mels)` to `(batch, patch_frames, n_mels, 1)`, batch-normalised along `axis`."""
+    import keras
+
     x = keras.layers.Reshape((*log_mel.shape[1:], 1), name="add_channel")(log_mel)
     # Keras' own: over one channel it costs little, and its mean is more exact than the fused one's.
     return keras.layers.BatchNormalization(axis=axis, name="input_norm")(x)
@@ -34,16 +37,22 @@ def normalised_input(log_mel: keras.KerasTensor, *, axis: int) -> keras.KerasTen
 
 def conv(x: Any, filters: int, kernel: tuple[int, int], *, name: str, seed: int, l2: float, **kwargs: Any) -> Any:
     """Convolution over (time, mel) with the experiment's initialiser and weight decay."""
+    from loglearn_tf.layers import Conv2D
+
     return Conv2D(filters, kernel, name=name, **_kernel(name, seed, l2), **kwargs)(x)
 
 
 def dense(x: Any, units: int, *, name: str, seed: int, l2: float, **kwargs: Any) -> Any:
     """Dense layer with the experiment's initialiser and weight decay."""
+    import keras
+
     return keras.layers.Dense(units, name=name, **_kernel(name, seed, l2), **kwargs)(x)
 
 
 def dropout(x: Any, *, name: str, seed: int) -> Any:
     """Dropout of one half, its masks drawn from the model's seed."""
+    import keras
+
     return keras.layers.Dropout(0.5, name=name, seed=layer_seed(seed, name))(x)
 
 
@@ -53,6 +62,8 @@ def layer_seed(seed: int, name: str) -> int:
 
 
 def _kernel(name: str, seed: int, l2: float) -> dict[str, Any]:
+    import keras
+
     return {
         "kernel_initializer": keras.initializers.GlorotUniform(seed=layer_seed(seed, name)),
         "kernel_regularizer": keras.regularizers.L2(l2) if l2 else None,

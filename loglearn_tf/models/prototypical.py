@@ -1,10 +1,13 @@
 """Prototypical networks: a VGG that embeds patches; a class is the mean of its support's embeddings."""
 
-import keras
+from typing import TYPE_CHECKING
 
-from loglearn_tf.layers import Prototypes
 from loglearn_tf.models.base import N_MELS, PATCH_FRAMES, dense, dropout, normalised_input
+from loglearn_tf.models.registry import Network
 from loglearn_tf.models.vgg import vgg_blocks
+
+if TYPE_CHECKING:
+    import keras
 
 EMBEDDING_SIZE = 10  # for both data sets, whatever their number of classes
 N_FILTERS = 128
@@ -13,14 +16,14 @@ N_FILTERS = 128
 def build_prototypical(
     *,
     n_classes: int,
-    compression: keras.layers.Layer,
+    compression: "keras.layers.Layer",
     seed: int,
     protocol: str = "pons2018",
     patch_frames: int = PATCH_FRAMES,
     n_mels: int = N_MELS,
     n_filters: int = N_FILTERS,
     l2: float = 0.0,
-) -> keras.Model:
+) -> "keras.Model":
     """Prototypical network, 613,642 trainable parameters (+2 with loglearn; a second pair for the support).
 
     Compression, then `encoder` (VGG with 128 filters to an embedding of 10), then `prototypes`. See `build_model`
@@ -34,6 +37,10 @@ def build_prototypical(
     Reference:
         The paper, section 2.2; FIDELITY, "Prototypical training".
     """
+    import keras
+
+    from loglearn_tf.layers import Prototypes
+
     if protocol not in ("pons2018", "clean"):
         raise ValueError(f"`protocol` must be 'pons2018' or 'clean'. Received: protocol={protocol!r}.")
     pons2018 = protocol == "pons2018"
@@ -48,3 +55,17 @@ def build_prototypical(
     distance = "mean_squared" if pons2018 else "squared_euclidean"
     logits = Prototypes(n_classes=n_classes, distance=distance, name="prototypes")(encoder(compression(mel)))
     return keras.Model(mel, logits, name="prototypical")
+
+
+PROTOTYPICAL = Network(
+    name="prototypical",
+    title="Prototypical",
+    build=build_prototypical,
+    trainer="loglearn_tf.training.episodic:train_run",
+    reads=("training.learning_rate", "training.clip_norm", "episodic"),
+    patch_hop_in="episodic",
+    mean="geometric",
+    min_n_mels=32,
+    clip_ms=400,  # 128 filters, two branches, several patches a clip
+    citation="Snell, Swersky and Zemel, arXiv:1703.05175, 2017; Pons, Serrà and Serra, arXiv:1810.10274, 2018",
+)

@@ -1,20 +1,23 @@
 """SB-CNN: three 5 x 5 convolutions and two dense layers."""
 
-import keras
+from typing import TYPE_CHECKING
 
-from loglearn_tf.layers import MaxPooling2D
 from loglearn_tf.models.base import L2, N_MELS, PATCH_FRAMES, compressed_input, conv, dense, dropout
+from loglearn_tf.models.registry import Network
+
+if TYPE_CHECKING:
+    import keras
 
 
 def build_sb_cnn(
     *,
     n_classes: int,
-    compression: keras.layers.Layer,
+    compression: "keras.layers.Layer",
     seed: int,
     patch_frames: int = PATCH_FRAMES,
     n_mels: int = N_MELS,
     l2: float = L2,
-) -> keras.Model:
+) -> "keras.Model":
     """SB-CNN, 241,436 trainable parameters at 10 classes (+2 with loglearn).
 
     Pooling is 4 frames x 2 bands. See `build_model` for arguments and shapes.
@@ -22,6 +25,10 @@ def build_sb_cnn(
     Reference:
         Salamon and Bello, arXiv:1608.04363, 2017, as in the paper, section 2.1.
     """
+    import keras
+
+    from loglearn_tf.layers import MaxPooling2D
+
     mel, x = compressed_input(compression, patch_frames=patch_frames, n_mels=n_mels)
     x = conv(x, 24, (5, 5), activation="relu", name="conv_1", seed=seed, l2=l2)
     x = MaxPooling2D((4, 2), name="pool_1")(x)
@@ -33,3 +40,13 @@ def build_sb_cnn(
     x = dense(x, 64, activation="relu", name="dense_1", seed=seed, l2=l2)
     x = dropout(x, name="dropout_2", seed=seed)
     return keras.Model(mel, dense(x, n_classes, name="logits", seed=seed, l2=l2), name="sb_cnn")
+
+
+SB_CNN = Network(
+    name="sb_cnn",
+    title="SB-CNN",
+    build=build_sb_cnn,
+    min_n_mels=32,  # one band is left after the last convolution
+    clip_ms=8,
+    citation="Salamon and Bello, arXiv:1608.04363, 2017",
+)

@@ -1,20 +1,25 @@
 """TIMBRE: one wide convolution whose maximum over the patch is the logit."""
 
-import keras
+from typing import TYPE_CHECKING
 
-from loglearn_tf.layers import GlobalMaxPooling2D
 from loglearn_tf.models.base import L2, N_MELS, PATCH_FRAMES, compressed_input, conv
+from loglearn_tf.models.registry import Network
+
+if TYPE_CHECKING:
+    import keras
+
+_BANDS = 108  # that a filter spans
 
 
 def build_timbre(
     *,
     n_classes: int,
-    compression: keras.layers.Layer,
+    compression: "keras.layers.Layer",
     seed: int,
     patch_frames: int = PATCH_FRAMES,
     n_mels: int = N_MELS,
     l2: float = L2,
-) -> keras.Model:
+) -> "keras.Model":
     """TIMBRE, 7,572 trainable parameters at 10 classes (+2 with loglearn).
 
     One filter a class, 7 frames x 108 bands, linear; its maximum over time and the 21 vertical
@@ -24,6 +29,20 @@ def build_timbre(
     Reference:
         Pons et al., arXiv:1703.06697, 2017, as in the paper, section 2.1.
     """
+    import keras
+
+    from loglearn_tf.layers import GlobalMaxPooling2D
+
     mel, x = compressed_input(compression, patch_frames=patch_frames, n_mels=n_mels)
-    x = conv(x, n_classes, (7, 108), name="conv", seed=seed, l2=l2)
+    x = conv(x, n_classes, (7, _BANDS), name="conv", seed=seed, l2=l2)
     return keras.Model(mel, GlobalMaxPooling2D(name="logits")(x), name="timbre")
+
+
+TIMBRE = Network(
+    name="timbre",
+    title="TIMBRE",
+    build=build_timbre,
+    min_n_mels=_BANDS,
+    clip_ms=11,  # much for its size: CPUs are slow at the gradient of so wide a kernel
+    citation="Pons, Slizovskaia, Gong, Gómez and Serra, arXiv:1703.06697, 2017",
+)

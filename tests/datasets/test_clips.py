@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from conftest import ROOT
 
-from loglearn_tf.datasets import CLASSES, load_dataset
+from loglearn_tf.datasets import DATASETS, load_dataset
 from loglearn_tf.datasets.clips import Clip, DataSet, check_clips
 from loglearn_tf.errors import ConfigError, DataError, MissingDataError
 from loglearn_tf.features.build import build_store
@@ -27,6 +27,7 @@ def data_set(root: Path, *clips: tuple[str, int, int]) -> DataSet:
         classes=("dog_bark", "siren"),
         clips=tuple(Clip(name, root / f"fold{fold}" / name, label, fold) for name, label, fold in clips),
         train_folds={1: (3,), 2: (1, 3), 3: (1,)},
+        official=True,
     )
 
 
@@ -202,12 +203,12 @@ def test_clips_left_out_change_the_fingerprint(tmp_path):
 
 
 def test_data_sets_have_names():
-    assert {name: len(classes) for name, classes in CLASSES.items()} == {"us8k": 10, "tut": 15}
+    assert {name: len(corpus.classes) for name, corpus in DATASETS.items()} == {"us8k": 10, "tut": 15, "folder": 0}
 
 
 def test_an_unknown_data_set(tmp_path):
     with pytest.raises(
-        ValueError, match=r"`name` must be one of \['folder', 'tut', 'us8k'\]\. Received: name='esc50'\."
+        ValueError, match=r"^`name` must name a data set: .*Received: 'esc50'\. Known: folder, tut, us8k\.$"
     ):
         load_dataset("esc50", tmp_path)
 
