@@ -88,7 +88,7 @@ def short_overrides(root: Path, tmp_path: Path) -> list[str]:
         "n_shot=[1]",
         "runs=1",
         "training.epochs=2",
-        "evaluation.hop=20",
+        "evaluation.patch_hop=20",
         "workers=2",
     ]
 

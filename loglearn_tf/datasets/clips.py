@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TextIO
+from typing import Final, TextIO
 
 from loglearn_tf._util.text import printable, shown
 from loglearn_tf.errors import ConfigError, DataError, MissingDataError
@@ -23,7 +23,8 @@ _SHOWN = 5
 MOST_CLIPS = 1_000_000
 LAST_FOLD = 999_999_999  # of those that a CSV file names
 # Defaults of every loader and of the settings.
-VALIDATION_FOLD, N_FOLDS = "next", 5
+VALIDATION_FOLD: Final = "next"
+N_FOLDS = 5
 # Nor one with a longer row, in characters, with the empty lines before it: it may be one line without end.
 _LONGEST_ROW = 100_000
 _CHECKED_BYTES = 4096

@@ -15,7 +15,9 @@ from typing import Any
 import yaml
 
 from loglearn_tf._util.csv import csv_bytes
+from loglearn_tf._util.registry import load
 from loglearn_tf.datasets.clips import DataSet
+from loglearn_tf.models.registry import MODELS
 from loglearn_tf.study.grid import RunSpec, identity_of, run_identity
 from loglearn_tf.study.run_folder import FORMAT
 from loglearn_tf.study.settings import Settings
@@ -77,14 +79,12 @@ class Worker:
 
         A run during which the mel store was changed has failed, whatever numbers it came to.
         """
-        from loglearn_tf.training import episodic
-        from loglearn_tf.training import supervised as training
         from loglearn_tf.training.callbacks import NonFiniteError
 
         settings, dataset = self.work.settings, self.work.dataset
-        train_run = episodic.train_run if spec.model == "prototypical" else training.train_run
         peak = PeakMemory()
         try:
+            train_run = load(MODELS[spec.model].trainer, what=f"the trainer of {spec.model}")
             with tempfile.TemporaryDirectory() as folder:
                 scratch = Path(folder)
                 log_dir = scratch / "tensorboard" if _is_logged(spec, settings) else None
@@ -122,6 +122,7 @@ class Worker:
             return failure(spec, self.work, change)
         result = {
             **_common(spec, self.work),
+            "identity": identity_of(spec, run_identity(self.work.settings, self.work.dataset)),
             "status": "done",
             "accuracy": outcome.accuracy,
             **outcome.compression,
@@ -136,14 +137,14 @@ class Worker:
         from loglearn_tf.deploy.clip_classifier import clip_classifier
 
         settings = self.work.settings
-        episodic = spec.model == "prototypical"
+        record = MODELS[spec.model]
         return clip_classifier(
             network,
             class_names=self.work.dataset.classes,
             front_end=settings.features.front_end,
             features_compression=settings.features.compression,
-            hop=settings.episodic.patch_hop if episodic else settings.evaluation.hop,
-            mean="geometric" if episodic else "arithmetic",
+            hop=settings.patch_hop(record),
+            mean=record.mean,
         )
 
 
@@ -151,6 +152,8 @@ def failure(spec: RunSpec, work: Work, error: str, *, final: bool = False) -> Re
     """The record of a run that failed."""
     nothing = dict.fromkeys(("accuracy", "alpha", "beta", "knee", "train_seconds", "eval_seconds"))
     result = {**_common(spec, work), **nothing, "status": "failed", "final": final, "error": error}
+    # Whole, as it may be the network's record that cannot be had; of failed runs it is not compared.
+    result["identity"] = run_identity(work.settings, work.dataset)
     return Record(result, _settings_file(work))
 
 
@@ -197,7 +200,6 @@ def _common(spec: RunSpec, work: Work) -> dict[str, Any]:
         "patches_seed": spec.seed_for("patches"),
         "synthetic": work.dataset.synthetic,
         "missing_clips": len(work.dataset.missing),
-        "identity": identity_of(spec, run_identity(work.settings, work.dataset)),
         "versions": describe_software(),
         "host": platform.node(),
     }

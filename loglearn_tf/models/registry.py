@@ -4,14 +4,11 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from loglearn_tf._util.registry import Registry, accepted
 from loglearn_tf._util.text import printable, shown
 from loglearn_tf.errors import ConfigError
-
-if TYPE_CHECKING:
-    import keras
 
 _REQUIRED = ("n_classes", "compression", "seed")
 # Trainers pass some of these, too; a bare builder need not take them.
@@ -41,7 +38,7 @@ class Network:
 
     name: str
     title: str
-    build: "Callable[..., keras.Model]"
+    build: Callable[..., Any]
     trainer: str = "loglearn_tf.training.supervised:train_run"
     reads: tuple[str, ...] = ("training", "evaluation")
     patch_hop_in: Literal["evaluation", "episodic"] = "evaluation"
@@ -50,7 +47,7 @@ class Network:
     clip_ms: float | None = None
     citation: str = ""
 
-    def __call__(self, **arguments: Any) -> "keras.Model":
+    def __call__(self, **arguments: Any) -> Any:
         """Builds the network; see `models.build_model`, which checks the arguments first."""
         return self.build(**arguments)
 
@@ -73,7 +70,7 @@ def _adopt(name: str, found: Any) -> Network:
     return Network(name=name, title=name.rpartition(":")[2], build=partial(_build_bare, found))
 
 
-def _build_bare(build: "Callable[..., keras.Model]", **arguments: Any) -> "keras.Model":
+def _build_bare(build: Callable[..., Any], **arguments: Any) -> Any:
     optional = {name: value for name, value in arguments.items() if name in _OPTIONAL}
     others = {name: value for name, value in arguments.items() if name not in _OPTIONAL}
     return build(**others, **accepted(build, optional))

@@ -8,11 +8,11 @@ from typing import Any
 from loglearn_tf._util.seeds import derive_seed
 from loglearn_tf.datasets.clips import DataSet
 from loglearn_tf.datasets.few_shot import check_n_shot
-from loglearn_tf.study.settings import Settings
+from loglearn_tf.models.registry import MODELS
+from loglearn_tf.study.settings import Settings, folder_name
 
-# Milliseconds of one core to train on a clip once (measured; TIMBRE's is hard on CPUs). Prototypical: 128 filters, two
-# branches, several patches a clip. The most costly runs go first, so that no long one is left for the end.
-_CLIP_MS = {"prototypical": 400, "vgg": 14, "timbre": 11, "sb_cnn": 8}
+# The sections that a trainer reads all, some, or nothing of; every other part of an identity concerns every run.
+_READ_BY_TRAINERS = ("training", "episodic", "evaluation")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class RunSpec:
     @property
     def folder(self) -> Path:
         """Where its results lie, inside the study's folder."""
-        cell = Path(self.dataset) / self.model / self.compression
+        cell = Path(*map(folder_name, (self.dataset, self.model, self.compression)))
         return cell / f"n{self.n_shot:03d}" / f"fold{self.fold:02d}" / f"run{self.run:02d}"
 
     @property
@@ -61,11 +61,19 @@ def plan_runs(settings: Settings) -> list[RunSpec]:
     cells = [(model, n_shot) for model in settings.models for n_shot in settings.n_shot]
     return [
         RunSpec(settings.data.name, model, compression, n_shot, fold, run, settings.seed)
-        for model, n_shot in sorted(cells, key=lambda cell: (-_CLIP_MS[cell[0]] * cell[1], cell[0]))
+        for model, n_shot in sorted(cells, key=_cheapness)
         for fold in settings.folds
         for run in range(settings.runs_for(n_shot))
         for compression in settings.compressions
     ]
+
+
+def _cheapness(cell: tuple[str, int]) -> tuple[bool, float, str]:
+    """Sorts the most costly cells to the front, so that no long run is left for the end."""
+    model, n_shot = cell
+    network = MODELS.own(model)
+    clip_ms = None if network is None else network.clip_ms
+    return clip_ms is not None, -(clip_ms or 1.0) * n_shot, model
 
 
 def check_grid(settings: Settings, dataset: DataSet) -> None:
@@ -80,29 +88,65 @@ def check_grid(settings: Settings, dataset: DataSet) -> None:
 
 
 def run_identity(settings: Settings, dataset: DataSet) -> dict[str, Any]:
-    """What a run's result depends on beside its cell of the grid; saved with it.
+    """What results of a study depend on beside the cells of its grid.
 
-    A finished run counts as done only if this is the same.
+    A finished run counts as done only if the part of it that the run depends on is the same.
     """
     return {**settings.result_settings(), "clips": dataset.fingerprint}
 
 
-def identity_of(spec: RunSpec, identity: dict[str, Any]) -> dict[str, Any]:
-    """The part of a study's `run_identity` that a run of it depends on: of the variants, its own."""
+def identity_of(spec: RunSpec, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a study's `run_identity` that a run of it depends on, which is saved with it.
+
+    That is what the network's trainer reads, named under `reads`, and of the variants its own.
+    """
+    reads = MODELS[spec.model].reads
     own = {key: value for key, value in identity.get("variants", {}).items() if key == spec.compression}
-    rest = {key: value for key, value in identity.items() if key != "variants"}
-    return {**rest, "variants": own} if own else rest
+    rest = {key: value for key, value in _read(identity, reads).items() if key != "variants"}
+    return {**rest, **({"variants": own} if own else {}), "reads": list(reads)}
+
+
+def saved_identity(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The identity in a run's `result.json`.
+
+    Before identities named what was read, they held every section; the runs were of networks of this package.
+    """
+    identity: dict[str, Any] = result["identity"]
+    network = None if "reads" in identity else MODELS.own(result["model"])
+    return identity if network is None else {**_read(identity, network.reads), "reads": list(network.reads)}
 
 
 def identity_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """What differs between two identities; a variant that one of them does not have is no difference."""
+    """What differs between two identities, of studies or as `saved_identity` gives them.
+
+    What one of the two runs does not read is no difference, nor a variant that one of them does not have.
+    """
     shared = ours.get("variants", {}).keys() & theirs.get("variants", {}).keys()
-    mine, other = ({**one, "variants": {key: one.get("variants", {})[key] for key in shared}} for one in (ours, theirs))
-    return differences(mine, other)
+    read_by = [one["reads"] for one in (ours, theirs) if "reads" in one]
+
+    def compared(identity: Mapping[str, Any]) -> dict[str, Any]:
+        for reads in read_by:
+            identity = _read(identity, reads)
+        rest = {key: value for key, value in identity.items() if key not in ("reads", "variants")}
+        return {**rest, "variants": {key: identity["variants"][key] for key in shared}}
+
+    return differences(compared(ours), compared(theirs))
+
+
+def _read(identity: Mapping[str, Any], reads: Sequence[str]) -> dict[str, Any]:
+    """An identity without the settings that a trainer does not read."""
+    kept = {}
+    for name, section in identity.items():
+        if name in _READ_BY_TRAINERS and name not in reads:
+            section = {key: value for key, value in section.items() if f"{name}.{key}" in reads}
+            if not section:
+                continue
+        kept[name] = section
+    return kept
 
 
 def differences(ours: Any, theirs: Any, prefix: str = "") -> list[str]:
-    """What differs between two nested settings, as `training.epochs: 199 -> 20`."""
+    """What differs between two nested settings: `training.epochs: 199 -> 20`."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
         keys: Sequence[str] = sorted({*ours, *theirs})
         return [

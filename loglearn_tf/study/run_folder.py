@@ -10,7 +10,7 @@ from typing import Any, cast
 from loglearn_tf._util.csv import csv_bytes
 from loglearn_tf._util.files import remove_scratch, storage, write_bytes, write_json
 from loglearn_tf.errors import ConfigError, DataError
-from loglearn_tf.study.grid import RunSpec, identity_differences
+from loglearn_tf.study.grid import RunSpec, identity_differences, saved_identity
 
 # Of `result.json`: raise it when what is in there changes its meaning.
 FORMAT = 1
@@ -100,7 +100,7 @@ def split_done(
     for path, row in _rows(study_dir):
         if row["status"] != "done":
             continue
-        changed = identity_differences(identity, row["identity"])
+        changed = identity_differences(identity, saved_identity(row))
         if changed:
             raise ConfigError(
                 f"{path.parent} was made with other settings: {'; '.join(changed[:3])}. "
@@ -126,10 +126,13 @@ def read_runs(study_dir: Path) -> list[Row]:
     first: dict[tuple[str, ...], tuple[Path, Row]] = {}
     for path, row in found:
         if row["status"] == "done":
-            # Runs of one compression share the definition of a variant, too.
-            for kind in ((row["dataset"],), (row["dataset"], row["compression"])):
-                other, like = first.setdefault(kind, (path, row))
-                changed = identity_differences(row["identity"], like["identity"])
+            # All share what every run depends on; runs of one compression the definition of a variant, too; runs whose
+            # trainers read the same settings, these.
+            identity = saved_identity(row)
+            reads = ("reads", *identity.get("reads", ()))
+            for kind in ((), ("variant", row["compression"]), reads):
+                other, like = first.setdefault((row["dataset"], *kind), (path, identity))
+                changed = identity_differences(identity, like)
                 if changed:
                     raise DataError(
                         f"{path.parent} was made with other settings than {other.parent}: {'; '.join(changed[:3])}. "

@@ -1,22 +1,25 @@
 """YAML to validated, frozen settings; every value can be overridden as `key=value`."""
 
-import copy
 import difflib
 import json
 import math
 import os
-import stat
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from loglearn_tf._util.registry import Registry, is_place
 from loglearn_tf._util.text import printable, shown
-from loglearn_tf.datasets.clips import LAST_FOLD
+from loglearn_tf.datasets.clips import LAST_FOLD, N_FOLDS, VALIDATION_FOLD
+from loglearn_tf.datasets.registry import DATASETS, Corpus
 from loglearn_tf.errors import ConfigError
+from loglearn_tf.models.registry import MODELS, Network
+from loglearn_tf.study.yaml_file import Override, merged, parse_override, read_table, with_overrides
 
 
 def _as_list(value: Any) -> Any:
@@ -24,27 +27,26 @@ def _as_list(value: Any) -> Any:
     return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
-# Of `layers.COMPRESSIONS`, which is not imported here: settings are checked before anything large is loaded.
-COMPRESSION_NAMES = (
-    "log",
-    "log1p_learn",
-    "logeps",
-    "loglearn",
-    "loglearn_adapted",
-    "loglearn_knee",
-    "loglearn_per_band",
-    "none",
-    "pcen",
-    "pcen_learn",
-    "power",
+# Until `loglearn_tf.layers.compression` can be imported without Keras: the names of `layers.COMPRESSIONS`.
+COMPRESSIONS: Registry[Any] = Registry(
+    "compression",
+    group="loglearn_tf.compressions",
+    own=dict.fromkeys(
+        (
+            *("log", "log1p_learn", "logeps", "loglearn", "loglearn_adapted", "loglearn_knee", "loglearn_per_band"),
+            *("none", "pcen", "pcen_learn", "power"),
+        ),
+        "loglearn_tf.layers:COMPRESSIONS",
+    ),
+    adopt=lambda name, found: found,
 )
-# A typing error must not fill the memory: grids, files and their nesting are bounded far beyond any use.
-_MOST_RUNS, _MOST_BYTES, _MOST_VALUES, _DEEPEST, _MOST_PARTS = 1_000_000, 1 << 18, 20_000, 20, 1000
-_LONGEST_NUMBER = 100  # 1:1:1... is a number of YAML 1.1, which takes minutes to read when it is long
+# A typing error must not fill the memory: grids are bounded far beyond any use.
+_MOST_RUNS, _MOST_PARTS = 1_000_000, 1000
 # File systems take names of 255 bytes, and Linux paths of 4,096: less, as files lie in these folders.
 _LONGEST_NAME, _LONGEST_PATH = 255, 3500
 # Of studies, their parts, and variants of compressions: folders are called so.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+Name = Annotated[str, Field(pattern=_NAME, max_length=100)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, le=1 << 64)]
 
@@ -77,6 +79,35 @@ def _as_address(address: str) -> str:
 FolderName = Annotated[str, AfterValidator(_as_folder)]
 
 
+def _named(registry: Registry[Any]) -> Callable[[str], str]:
+    """Checks that a name is listed, or has the form `module:attribute`; imports nothing."""
+
+    def check(name: str) -> str:
+        if not _is_named(name, registry):
+            # Braces and quotes would be taken for a template's.
+            raise PydanticCustomError(
+                "name",
+                "must name a {kind}: {names}, or one of yours as `module:attribute`",
+                {
+                    "kind": registry.kind,
+                    "names": ", ".join(repr(one) for one in registry),
+                },
+            )
+        return name
+
+    return check
+
+
+def _is_named(name: str, registry: Registry[Any]) -> bool:
+    """Also whether a folder can be called so, which names of installed packages need not allow."""
+    return len(name) <= 100 and (is_place(name) or (name in registry and re.fullmatch(_NAME, name) is not None))
+
+
+def folder_name(name: str) -> str:
+    """What the folder of a data set, network or compression is called: `my_lab.nets:build` is no name on Windows."""
+    return name.replace(":", "-")
+
+
 class _Settings(BaseModel):
     # strict: "10" is not 10, and true is not 1. A setting that was misread would change a result.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
@@ -102,7 +133,7 @@ class DataSettings(_Settings):
     """Which data set, and where it lies.
 
     Attributes:
-        name: `us8k`, `tut`, or `folder` for recordings of one's own.
+        name: `us8k`, `tut`, `folder` for recordings of your own, or where your loader is, as `my_lab.data:load`.
         root: Its folder, in the official layout. Of `folder`: one that holds a folder for each class, or a CSV file
             with the columns path, label and fold.
         validation_fold: US8K and `folder`: `next` leaves fold k + 1 out of training, as the reference does;
@@ -112,10 +143,10 @@ class DataSettings(_Settings):
         synthetic: Where given, the data set is made at `root`.
     """
 
-    name: Literal["us8k", "tut", "folder"]
+    name: Annotated[str, AfterValidator(_named(DATASETS))]
     root: FolderName
-    validation_fold: Literal["next", "none"] = "next"
-    n_folds: Annotated[int, Field(ge=2, le=1000)] = 5
+    validation_fold: Literal["next", "none"] = VALIDATION_FOLD
+    n_folds: Annotated[int, Field(ge=2, le=1000)] = N_FOLDS
     allow_missing: bool = False
     synthetic: SyntheticSettings | None = None
 
@@ -200,12 +231,12 @@ class EvaluationSettings(_Settings):
     """Scoring of clips (FIDELITY, "Evaluation").
 
     Attributes:
-        hop: Frames between the patches of a clip.
+        patch_hop: Frames between the patches of a clip.
         batch_size: Patches scored at once where they are cut; 16 hold a worker with the prototypical network's 128
             filters under 1.5 GiB. Changes memory and speed, and last digits.
     """
 
-    hop: Count = 1
+    patch_hop: Count = 1
     batch_size: Count = 16
 
 
@@ -228,18 +259,22 @@ def _as_ray(value: Any) -> Any:
     return {"address": value} if isinstance(value, str) else value
 
 
-def _check_name(key: str, name: str, known: Sequence[str]) -> None:
-    if name not in known:
+def _check_compression(key: str, name: str, variants: Iterable[str] = ()) -> None:
+    if name not in variants and not _is_named(name, COMPRESSIONS):
+        known = [*COMPRESSIONS, *variants]
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"Did you mean {near[0]}" if near else f"Known: {printable(', '.join(sorted(known)))}"
-        raise ValueError(f"`{key}` must name a compression, or one of `variants`. Received: {shown(name)}. {hint}")
+        raise ValueError(
+            f"`{key}` must name a compression, one of yours as `module:attribute`, or one of `variants`. "
+            f"Received: {shown(name)}. {hint}"
+        )
 
 
 class CompressionVariant(_Settings):
     """A compression with other arguments than its defaults, under a name of its own.
 
     Attributes:
-        layer: A name in `COMPRESSIONS`.
+        layer: A name in `COMPRESSIONS`, or where your layer is, as `my_lab.layers:MyLog`.
         args: Arguments of that layer, as `{alpha_pre_gate: 16.0, trainable: false}`.
     """
 
@@ -269,8 +304,8 @@ class Settings(_Settings):
         part: Of a study in parts, the one that these settings are of; a folder inside the study's.
         protocol: `pons2018`, the reference experiment to the letter, or `clean`.
         seed: Every draw of the study derives from it.
-        models, compressions, n_shot, folds: The axes of the grid. `compressions` are names in `COMPRESSIONS`, or in
-            `variants`.
+        models, compressions, n_shot, folds: The axes of the grid. `models` are names in `MODELS`, or places of your own
+            builders, as `my_lab.nets:build_crnn`; `compressions` likewise of `COMPRESSIONS`, or names in `variants`.
         variants: Name -> a compression with other arguments.
         runs: Repetitions of every cell: one number, or one per n.
         runs_dir: Where results go.
@@ -289,7 +324,7 @@ class Settings(_Settings):
     data: DataSettings
     features: FeatureSettings = FeatureSettings()
     models: Annotated[
-        tuple[Literal["sb_cnn", "vgg", "timbre", "prototypical"], ...], BeforeValidator(_as_list), Field(min_length=1)
+        tuple[Annotated[str, AfterValidator(_named(MODELS))], ...], BeforeValidator(_as_list), Field(min_length=1)
     ]
     compressions: Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
     variants: dict[Name, CompressionVariant] = {}
@@ -308,20 +343,26 @@ class Settings(_Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
-        if self.data.name == "folder" and self.data.synthetic is not None:
-            raise ValueError(
-                "`data.synthetic` makes sounds in the layouts of us8k and tut. Received: data.name=folder. Leave it out"
-            )
-        # A CSV file of `folder` names its folds itself.
-        last = {"us8k": 10, "tut": 1, "folder": LAST_FOLD}[self.data.name]
-        outside = [fold for fold in self.folds if not 1 <= fold <= last]
+        # Of a data set from elsewhere nothing is known before it is read; `check_grid` then compares.
+        corpus = DATASETS.own(self.data.name)
+        if corpus is not None:
+            self._check_data(corpus)
+        outside = [fold for fold in self.folds if not 1 <= fold <= LAST_FOLD]
         if outside:
-            rule = {"tut": "[1], ASC-TUT's one split"}.get(self.data.name, f"from 1 to {last:,}")
-            raise ValueError(f"`folds` of {self.data.name} must be {rule}. Received: fold {outside[0]}")
+            raise ValueError(
+                f"`folds` of {self.data.name} must be from 1 to {LAST_FOLD:,}. Received: fold {outside[0]}"
+            )
         for axis in ("models", "compressions", "n_shot", "folds"):
             values = getattr(self, axis)
             if len(set(values)) < len(values):
                 raise ValueError(f"`{axis}` must not repeat a value. Received: {shown(list(values))}")
+        for axis in ("models", "compressions"):
+            names = getattr(self, axis)
+            if len(set(map(folder_name, names))) < len(names):
+                raise ValueError(
+                    f"`{axis}` must differ in more than `:` and `-`, which are the same in names of folders. "
+                    f"Received: {shown(list(names))}"
+                )
         self._check_compressions()
         if isinstance(self.runs, dict):
             without = [n for n in self.n_shot if n not in self.runs]
@@ -336,11 +377,12 @@ class Settings(_Settings):
                 f"A grid must have at most {_MOST_RUNS:,} runs: models x compressions x folds x runs. Received: "
                 f"{n_runs:,}. The paper's has 6,000"
             )
-        if "timbre" in self.models and self.features.n_mels < 108:
-            raise ValueError(
-                "`features.n_mels` must be at least 108 for TIMBRE, whose filters span 108 bands. Received: "
-                f"features.n_mels={self.features.n_mels}. Use more bands, or leave timbre out of `models`"
-            )
+        for network in filter(None, map(MODELS.own, self.models)):
+            if self.features.n_mels < network.min_n_mels:
+                raise ValueError(
+                    f"`features.n_mels` must be at least {network.min_n_mels} for {network.title}. Received: "
+                    f"features.n_mels={self.features.n_mels}. Use more bands, or leave {network.name} out of `models`"
+                )
         if self.features.gain_db and self.save_models:
             raise ValueError(
                 f"`features.gain_db` must be 0 with `save_models`: a saved model takes recordings as they are. "
@@ -356,16 +398,29 @@ class Settings(_Settings):
                 )
         return self
 
+    def _check_data(self, corpus: Corpus) -> None:
+        if self.data.synthetic is not None and not corpus.synthetic:
+            made = [name for name in DATASETS if (other := DATASETS.own(name)) is not None and other.synthetic]
+            raise ValueError(
+                f"`data.synthetic` makes sounds in the layouts of {' and '.join(made)}. Received: "
+                f"data.name={corpus.name}. Leave it out"
+            )
+        outside = [fold for fold in self.folds if fold not in corpus.test_folds] if corpus.test_folds else []
+        if outside:
+            first, last = corpus.test_folds[0], corpus.test_folds[-1]
+            rule = f"from {first} to {last}" if first < last else f"[{first}], {corpus.short}'s one split"
+            raise ValueError(f"`folds` of {corpus.name} must be {rule}. Received: fold {outside[0]}")
+
     def _check_compressions(self) -> None:
         for name, variant in self.variants.items():
-            _check_name(f"variants.{name}.layer", variant.layer, COMPRESSION_NAMES)
-        hidden = sorted(set(self.variants) & set(COMPRESSION_NAMES))
+            _check_compression(f"variants.{name}.layer", variant.layer)
+        hidden = sorted(name for name in self.variants if name in COMPRESSIONS)
         if hidden:
             raise ValueError(
                 f"`variants` must not take the name of a compression there is. Received: {hidden[0]}. Choose another"
             )
         for name in self.compressions:
-            _check_name("compressions", name, [*COMPRESSION_NAMES, *self.variants])
+            _check_compression("compressions", name, self.variants)
 
     def compression(self, name: str) -> tuple[str, dict[str, Any]]:
         """The layer's name in `COMPRESSIONS`, and its arguments, of a compression of this study."""
@@ -375,6 +430,11 @@ class Settings(_Settings):
     def runs_for(self, n_shot: int) -> int:
         """Repetitions of a cell with `n_shot` clips per class."""
         return self.runs if isinstance(self.runs, int) else self.runs[n_shot]
+
+    def patch_hop(self, network: Network) -> int:
+        """Frames between the patches of a clip that a network scores."""
+        section: EvaluationSettings | EpisodicSettings = getattr(self, network.patch_hop_in)
+        return section.patch_hop
 
     @property
     def epochs(self) -> int:
@@ -394,7 +454,8 @@ class Settings(_Settings):
     def result_settings(self) -> dict[str, Any]:
         """What a run's result depends on, beside its cell of the grid and the clips.
 
-        What was added to the settings later, and is not used, is left out: runs from before stay valid.
+        What was added to the settings later, and is not used, is left out: runs from before stay valid. Of what single
+        networks do not depend on, see `grid.identity_of`.
         """
         plain = self.dump()
         unused = {"store_dir", *([] if self.features.gain_db else ["gain_db"])}
@@ -406,7 +467,8 @@ class Settings(_Settings):
             "features": {key: value for key, value in plain["features"].items() if key not in unused},
             "training": plain["training"],
             "episodic": plain["episodic"],
-            "evaluation": {"hop": plain["evaluation"]["hop"]},
+            # Under its first name, which finished runs have.
+            "evaluation": {"hop": plain["evaluation"]["patch_hop"]},
             **({"variants": plain["variants"]} if self.variants else {}),
         }
 
@@ -438,27 +500,10 @@ def load_studies(path: str | Path, overrides: Sequence[str] = ()) -> list[Settin
         ConfigError: As `load_settings`; also if there is no such part.
     """
     path = Path(path)
-    raw = _parse_yaml(_read(path), str(path))
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path} must hold `key: value` lines. Received: {type(raw).__name__}.")
-    changes: list[tuple[tuple[str, ...], Any, str]] = []
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        parts = tuple(key.split("."))
-        if not equals or not all(parts):
-            raise ConfigError(
-                f"An override must have the form key=value, as n_shot=[1,10]. Received: {shown(override)}."
-            )
-        if len(parts) > _DEEPEST:
-            raise ConfigError(f"An override must name a setting. Received: {shown(override)}.")
-        parsed = _parse_yaml(value, f"the override {shown(override)}")
-        if not isinstance(parsed, (str, int, float, list, dict, type(None))):
-            raise ConfigError(
-                f"Override {shown(override)} is a {type(parsed).__name__}, which no setting takes. Quote text."
-            )
-        changes.append((parts, parsed, override))
+    raw = read_table(path)
+    changes = [_renamed(parse_override(override)) for override in overrides]
     if "parts" not in raw:
-        if any(key == ("part",) for key, _, _ in changes):
+        if any(change.keys == ("part",) for change in changes):
             raise ConfigError(f"{path} has no parts. Leave `part=` out.")
         return [_validated(raw, changes, path)]
     parts_of = raw.pop("parts")
@@ -468,32 +513,48 @@ def load_studies(path: str | Path, overrides: Sequence[str] = ()) -> list[Settin
         raise ConfigError(f"`parts` in {path} must be a table, name: settings. Received: {shown(parts_of)}.")
     if len(parts_of) > _MOST_PARTS:
         raise ConfigError(f"`parts` in {path} must be at most {_MOST_PARTS:,}. Received: {len(parts_of):,}.")
-    asked = [value for key, value, _ in changes if key == ("part",)]
+    asked = [change.value for change in changes if change.keys == ("part",)]
     chosen = tuple(map(str, _as_list(asked[-1]))) if asked else tuple(parts_of)
     unknown = [name for name in chosen if name not in parts_of]
     if unknown or not chosen:
         known = printable(", ".join(parts_of))
         raise ConfigError(f"`part` must be among the parts of {path}: {known}. Received: {shown(asked[-1])}.")
-    changes = [change for change in changes if change[0] != ("part",)]
+    changes = [change for change in changes if change.keys != ("part",)]
+    raw = _with_new_names(raw)
     return [
-        _validated({**_merged(raw, parts_of[name] or {}), "part": name}, changes, f"{path}, part {printable(name)}")
+        _validated(
+            {**merged(raw, _with_new_names(parts_of[name] or {})), "part": name},
+            changes,
+            f"{path}, part {printable(name)}",
+        )
         for name in parts_of
         if name in chosen
     ]
 
 
-def _merged(common: Any, own: Any) -> Any:
-    """Tables key by key; anything else is replaced."""
-    if not (isinstance(common, dict) and isinstance(own, dict)):
-        return own
-    return {**common, **{key: _merged(common.get(key), value) for key, value in own.items()}}
+# Settings that had another name in an earlier version.
+_NEW_NAMES: dict[tuple[str, ...], str] = {("evaluation", "hop"): "patch_hop"}
 
 
-def _validated(raw: dict[str, Any], changes: Sequence[tuple[tuple[str, ...], Any, str]], path: str | Path) -> Settings:
-    raw = copy.deepcopy(raw)
-    for parts, value, override in changes:
-        _set(raw, parts, value, override)
-    given = {parts for parts, _, _ in changes}
+def _with_new_names(table: Any, place: tuple[str, ...] = ()) -> Any:
+    """A table in which settings have their names of today; one that stands there under both keeps them."""
+    if not isinstance(table, dict):
+        return table
+    names = {key: _NEW_NAMES.get((*place, key), key) for key in table}
+    return {
+        key if key != names[key] in table else names[key]: _with_new_names(value, (*place, key))
+        for key, value in table.items()
+    }
+
+
+def _renamed(override: Override) -> Override:
+    keys = tuple(_NEW_NAMES.get(override.keys[: at + 1], key) for at, key in enumerate(override.keys))
+    return replace(override, keys=keys, value=_with_new_names(override.value, keys))
+
+
+def _validated(raw: dict[str, Any], changes: Sequence[Override], path: str | Path) -> Settings:
+    raw = with_overrides(_with_new_names(raw), changes)
+    given = {change.keys for change in changes}
     try:
         # Through JSON, where strict validation still takes lists for tuples.
         return Settings.model_validate_json(json.dumps(raw))
@@ -503,125 +564,6 @@ def _validated(raw: dict[str, Any], changes: Sequence[tuple[tuple[str, ...], Any
         raise ConfigError(
             f"{path} holds a value that no setting takes: {printable(str(error))}. Use numbers, text, lists."
         ) from error
-
-
-def _read(path: Path) -> str:
-    """Of a device or a pipe, that may never end or begin, nothing; of a large file no more than shows that it is."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise OSError("it is no regular file")
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise OSError(f"it must have at most {_MOST_BYTES:,} bytes")
-        return content.decode("utf-8")
-    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or NUL in its name
-        raise ConfigError(
-            f"Cannot read settings file {printable(str(path))}: {error}. Name a YAML file, as experiments/us8k.yaml."
-        ) from error
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, where plain YAML drops the first silently, and tags.
-
-    Values are counted before any is made: aliases make a few lines into millions, or into one that holds itself.
-    """
-
-    n_composed = depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        self.n_composed += 1
-        self.depth += 1
-        if self.n_composed > _MOST_VALUES or self.depth > _DEEPEST + 1:
-            raise ValueError(_TOO_MANY)
-        event = self.peek_event()  # type: ignore[no-untyped-call]
-        if getattr(event, "tag", None) is not None:
-            raise yaml.composer.ComposerError(
-                None, None, f"tags are not taken; quotes make text. Received: {printable(event.tag)}", event.start_mark
-            )
-        node: yaml.Node | None = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
-
-    def construct_document(self, node: yaml.Node) -> Any:
-        self._check(node)
-        return super().construct_document(node)
-
-    def _check(self, document: yaml.Node) -> None:
-        waiting, n_values, n_characters = [(document, 0)], 0, 0
-        while waiting:
-            node, depth = waiting.pop()
-            n_values += 1
-            if isinstance(node, yaml.ScalarNode):
-                n_characters += len(node.value)
-                if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
-                    problem = f"a number must have at most {_LONGEST_NUMBER} characters. Received: {len(node.value):,}"
-                    raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
-                if not node.value.isascii():
-                    node.value.encode()  # "\ud800" is no text
-            elif isinstance(node, yaml.MappingNode):
-                keys = self._check_keys(node)
-                n_values += len(keys)
-                n_characters += sum(map(len, keys))
-                waiting += [(value, depth + 1) for _, value in node.value]
-            else:
-                waiting += [(value, depth + 1) for value in node.value]
-            if n_values > _MOST_VALUES or n_characters > _MOST_BYTES or depth > _DEEPEST:
-                raise ValueError(_TOO_MANY)
-
-    def _check_keys(self, node: yaml.MappingNode) -> set[str]:
-        """The keys of a table, each given once.
-
-        `<<` merges one table, once: lists of them, nested, would grow by powers of two.
-        """
-        seen: set[str] = set()
-        for key_node, value_node in node.value:
-            problem = ""
-            if key_node.tag == _MERGE:
-                if not isinstance(value_node, yaml.MappingNode):
-                    problem = "`<<` must merge one table"
-            elif key_node.tag not in _KEYS or (key_node.tag == _INT and len(key_node.value) > _LONGEST_NUMBER):
-                problem = "a key must be text or a whole number; quotes make text"
-            if problem:
-                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
-            # As text: 1 and "1" would become one key on the way through JSON.
-            key = "<<" if key_node.tag == _MERGE else str(self.construct_object(key_node))
-            if key in seen:
-                problem = f"key `{printable(key)}` is given twice"
-                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
-            seen.add(key)
-        return seen
-
-
-_MERGE, _INT = "tag:yaml.org,2002:merge", "tag:yaml.org,2002:int"
-_NUMBERS, _KEYS = (_INT, "tag:yaml.org,2002:float"), (_INT, "tag:yaml.org,2002:str")
-_TOO_MANY = (
-    f"it must hold at most {_MOST_VALUES:,} values of {_MOST_BYTES:,} characters in all, nested at most {_DEEPEST} deep"
-)
-
-
-def _parse_yaml(text: str, where: str) -> Any:
-    if len(text) > _MOST_BYTES:
-        raise ConfigError(f"{where} must have at most {_MOST_BYTES:,} characters. Received: {len(text):,}.")
-    try:
-        return yaml.load(text, Loader=_StrictLoader)
-    # OverflowError: "\Uffffffff" is no character.
-    except (yaml.YAMLError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ConfigError(f"{where} is not valid YAML: {printable(' '.join(str(error).split()))}") from error
-
-
-def _set(raw: dict[str, Any], parts: tuple[str, ...], value: Any, override: str) -> None:
-    *parents, last = parts
-    for parent in parents:
-        # A section that is absent, or null as `synthetic` may be, begins here.
-        if raw.get(parent) is None:
-            raw[parent] = {}
-        raw = raw[parent]
-        if not isinstance(raw, dict):
-            raise ConfigError(
-                f"Override {shown(override)}: `{printable(parent)}` is a value, not a section. Override it as a whole."
-            )
-    raw[last] = value
 
 
 def _describe(error: ValidationError, path: str | Path, given: set[tuple[str, ...]]) -> str:

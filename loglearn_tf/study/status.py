@@ -15,7 +15,7 @@ from loglearn_tf._util.files import storage, write_text
 from loglearn_tf._util.progress import format_seconds
 from loglearn_tf._util.text import align
 from loglearn_tf.errors import ConfigError
-from loglearn_tf.study.grid import RunSpec, identity_differences, plan_runs
+from loglearn_tf.study.grid import RunSpec, identity_differences, plan_runs, saved_identity
 from loglearn_tf.study.run_folder import read_result, result_files
 from loglearn_tf.study.settings import Settings, load_settings
 
@@ -83,7 +83,7 @@ def survey(settings: Settings, study_dir: Path, *, workers: int) -> Survey:
         result = read_result(study_dir, spec)
         n_found += result is not None
         if result is not None and result["status"] == "done":
-            made = {key: value for key, value in result["identity"].items() if key != "clips"}
+            made = {key: value for key, value in saved_identity(result).items() if key != "clips"}
             if identity_differences(made, settings.result_settings()):
                 n_other += 1
                 result = None

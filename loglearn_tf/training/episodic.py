@@ -12,7 +12,7 @@ from loglearn_tf.datasets.clips import Clip, DataSet
 from loglearn_tf.datasets.few_shot import draw_clips
 from loglearn_tf.features.store import MelStore
 from loglearn_tf.layers import minus_distance
-from loglearn_tf.models import build_model
+from loglearn_tf.models import MODELS, build_model
 from loglearn_tf.study.grid import RunSpec
 from loglearn_tf.study.settings import Settings
 from loglearn_tf.training.callbacks import CompressionTrajectory, StopOnNonFinite, StopWithoutProgress, compression_of
@@ -93,7 +93,7 @@ def train_run(
     started = time.monotonic()
     patches = draw_episodes(store, clips, spec=spec, settings=settings)
     classifier = build_model(
-        "prototypical",
+        spec.model,
         n_classes=len(dataset.classes),
         compression=compression_for(spec, settings, store, clips),
         seed=spec.seed_for("weights"),
@@ -110,9 +110,9 @@ def train_run(
         store,
         dataset.test_clips(spec.fold),
         started=started,
-        hop=settings.episodic.patch_hop,
+        hop=settings.patch_hop(MODELS[spec.model]),
         batch_size=settings.evaluation.batch_size,
-        mean="geometric",
+        mean=MODELS[spec.model].mean,
     )
 
 

@@ -14,7 +14,7 @@ from loglearn_tf.datasets.clips import Clip, DataSet
 from loglearn_tf.datasets.few_shot import draw_clips
 from loglearn_tf.features.store import MelStore
 from loglearn_tf.layers import build_compression
-from loglearn_tf.models import build_model
+from loglearn_tf.models import MODELS, build_model
 from loglearn_tf.study.grid import RunSpec
 from loglearn_tf.study.settings import Settings, TrainingSettings
 from loglearn_tf.training.callbacks import CompressionTrajectory, StopOnNonFinite, compression_of, compression_values
@@ -121,8 +121,9 @@ def train_run(
         store,
         dataset.test_clips(spec.fold),
         started=started,
-        hop=settings.evaluation.hop,
+        hop=settings.patch_hop(MODELS[spec.model]),
         batch_size=settings.evaluation.batch_size,
+        mean=MODELS[spec.model].mean,
     )
 
 

@@ -67,7 +67,7 @@ def test_the_papers_numbers(path):
     assert settings.training.clip_norm == 5
     assert settings.training.l2 == 5e-4
     assert settings.training.batch_size == 256
-    assert settings.evaluation.hop == 1
+    assert settings.evaluation.patch_hop == 1
     assert settings.n_shot == (1, 2, 5, 10, 20, 50, 100)
     assert [settings.runs_for(n) for n in settings.n_shot] == [20, 20, 10, 10, 5, 5, 5]
     assert set(settings.models) == {"sb_cnn", "vgg", "timbre", "prototypical"}
@@ -218,7 +218,8 @@ def test_a_section_can_be_given_and_removed_as_a_whole():
         ("training.epoch=3", "training.epoch", "Did you mean `epochs`?"),
         ("data.synthetic.sed=1", "data.synthetic.sed", "Did you mean `seed`?"),
         ("data.synthetic={sed: 1}", "data.synthetic.sed", "Did you mean `seed`?"),
-        ("evaluation.patches=3", "evaluation.patches", "Known keys: hop, batch_size."),
+        ("evaluation.patches=3", "evaluation.patches", "Did you mean `patch_hop`?"),
+        ("evaluation.speed=3", "evaluation.speed", "Known keys: patch_hop, batch_size."),
         # A known key in the wrong section is unknown there.
         ("training.hop=1", "training.hop", "Known keys: epochs, batch_size, learning_rate, clip_norm, l2."),
     ],
@@ -268,7 +269,9 @@ def test_unknown_key_in_a_file(write, text, key, nearest):
         ("n_shot=", "n_shot", "a valid integer", "None"),
         ("n_shot=[]", "n_shot", "at least 1 item", "[]"),
         ("folds=first", "folds", "a valid integer", "'first'"),
-        ("models=[vgg,lstm]", "models", "'sb_cnn', 'vgg', 'timbre' or 'prototypical'", "'lstm'"),
+        ("models=[vgg,lstm]", "models", "'sb_cnn', 'vgg', 'timbre', 'prototypical', or one of yours", "'lstm'"),
+        ("data.name=esc50", "data.name", "a data set: 'us8k', 'tut', 'folder', or one of yours", "'esc50'"),
+        ("data.name=my lab:load", "data.name", "as `module:attribute`", "'my lab:load'"),
         ("protocol=pons2019", "protocol", "'pons2018' or 'clean'", "'pons2019'"),
         ("runs=0", "runs", "greater than or equal to 1", "0"),
         ("runs=two", "runs", "a valid integer", "'two'"),
@@ -592,8 +595,8 @@ def test_merge_keys_serve_parts_that_resemble_each_other(write):
 
 def test_a_table_that_overrides_what_it_merges_may_itself_be_merged(write):
     """By one that is less deep, and so is made before it."""
-    more = "parts:\n  a: {evaluation: &m {<<: &x {hop: 1}, hop: 2}}\nevaluation: {<<: *m}\n"
-    assert [settings.evaluation.hop for settings in load_studies(write(MINIMAL + more))] == [2]
+    more = "parts:\n  a: {evaluation: &m {<<: &x {patch_hop: 1}, patch_hop: 2}}\nevaluation: {<<: *m}\n"
+    assert [settings.evaluation.patch_hop for settings in load_studies(write(MINIMAL + more))] == [2]
 
 
 def test_the_folds_of_own_recordings_are_any(write):
@@ -672,7 +675,7 @@ def test_a_finished_run_stays_valid_when_this_changes(override):
         "training.learning_rate=0.01",
         "training.clip_norm=1.0",
         "training.l2=0.0",
-        "evaluation.hop=42",
+        "evaluation.patch_hop=42",
         "features.sample_rate=48000",
         "features.n_fft=2048",
         "features.hop_length=512",
@@ -717,8 +720,9 @@ def merges(n: int, listed: bool) -> str:
     ("text", "message"),
     [
         (laughs(12), "at most 20,000 values"),
-        (laughs(12) + "\n? *a11\n: 1", "a key must be text or a whole number"),
-        (laughs(12) + "\n? [*a11]\n: 1", "a key must be text or a whole number"),
+        (laughs(12) + "\n? *a11\n: 1", "at most 20,000 values"),
+        (laughs(3) + "\n? *a2\n: 1", "a key must be text or a whole number"),
+        (laughs(3) + "\n? [*a2]\n: 1", "a key must be text or a whole number"),
         ("true: 1", "a key must be text or a whole number"),
         ("1" * 101 + ": 1", "a key must be text or a whole number"),
         (f"a: &a {'x' * 50_000}\nmodels: [{'*a, ' * 19_000}]", "of 262,144 characters in all"),
@@ -803,7 +807,7 @@ def test_names_of_settings_files_that_cannot_be(name):
         ("n_shot=1" + "0" * 300, "a number must have at most 100 characters"),
         ("n_shot=1000001", "`n_shot`"),
         ("seed=" + "9" * 99, "`seed`"),
-        ("evaluation.hop=" + "9" * 99, "`evaluation.hop`"),
+        ("evaluation.hop=" + "9" * 99, "`evaluation.patch_hop`"),
         ("episodic.n_query=" + "9" * 99, "`episodic.n_query`"),
         ("data.synthetic.clips_per_class=" + "9" * 99, "`data.synthetic.clips_per_class`"),
         ("data.synthetic.duration_s=1.0e+30", "`data.synthetic.duration_s`"),

@@ -292,12 +292,15 @@ def _settings(config: str | None) -> list[tuple[str, str]]:
         return [("Settings", "config.yaml is not valid YAML")]
     if not isinstance(found, Mapping):
         return []
+    evaluation = found.get("evaluation")
+    if isinstance(evaluation, Mapping) and "hop" in evaluation:  # its name in earlier versions
+        found = {**found, "evaluation": {"patch_hop": evaluation["hop"], **evaluation}}
     shown = {
         "Protocol": ("protocol",),
         "Epochs": ("training", "epochs"),
         "Batch size": ("training", "batch_size"),
         "Learning rate": ("training", "learning_rate"),
-        "Hop of evaluation": ("evaluation", "hop"),
+        "Hop of evaluation": ("evaluation", "patch_hop"),
         "Seed": ("seed",),
         "Highest frequency, Hz": ("features", "f_max"),
         "Gain, dB": ("features", "gain_db"),
@@ -309,7 +312,9 @@ def _settings(config: str | None) -> list[tuple[str, str]]:
             value = value.get(key) if isinstance(value, Mapping) else None
         # No gain is nothing to speak of.
         if value not in (None, 0.0) or keys == ("seed",):
-            items.append((name, f"{value} {'frame' if value == 1 else 'frames'}" if keys[-1] == "hop" else str(value)))
+            items.append(
+                (name, f"{value} {'frame' if value == 1 else 'frames'}" if keys[-1] == "patch_hop" else str(value))
+            )
     return items
 
 

@@ -1,0 +1,202 @@
+"""YAML files and `key=value` overrides to plain tables: values only, each given once, of a bounded size."""
+
+import copy
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from loglearn_tf._util.text import printable, shown
+from loglearn_tf.errors import ConfigError
+
+# A typing error must not fill the memory: files and their nesting are bounded far beyond any use.
+_MOST_BYTES, _MOST_VALUES, _DEEPEST = 1 << 18, 20_000, 20
+_LONGEST_NUMBER = 100  # 1:1:1... is a number of YAML 1.1, which takes minutes to read when it is long
+_TOO_MANY = (
+    f"it must hold at most {_MOST_VALUES:,} values of {_MOST_BYTES:,} characters in all, nested at most {_DEEPEST} deep"
+)
+_MERGE, _INT, _FLOAT, _TEXT = (f"tag:yaml.org,2002:{name}" for name in ("merge", "int", "float", "str"))
+
+
+@dataclass(frozen=True)
+class Override:
+    """A setting from the command line.
+
+    Attributes:
+        keys: Sections, then the key.
+        value: Parsed as YAML.
+        text: As it was given.
+    """
+
+    keys: tuple[str, ...]
+    value: Any
+    text: str
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """The table that a YAML file holds.
+
+    Raises:
+        ConfigError: If the file cannot be read, or is something else.
+    """
+    table = _parse(_read(path), str(path))
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path} must hold `key: value` lines. Received: {type(table).__name__}.")
+    return table
+
+
+def parse_override(text: str) -> Override:
+    """Splits `section.key=value`.
+
+    Raises:
+        ConfigError: If it has another form, or the value is not YAML, or of a type that no setting has.
+    """
+    key, equals, value = text.partition("=")
+    keys = tuple(key.split("."))
+    if not equals or not all(keys):
+        raise ConfigError(f"An override must have the form key=value, as n_shot=[1,10]. Received: {shown(text)}.")
+    if len(keys) > _DEEPEST:
+        raise ConfigError(f"An override must name a setting. Received: {shown(text)}.")
+    parsed = _parse(value, f"the override {shown(text)}")
+    if not isinstance(parsed, (str, int, float, list, dict, type(None))):
+        raise ConfigError(f"Override {shown(text)} is a {type(parsed).__name__}, which no setting takes. Quote text.")
+    return Override(keys, parsed, text)
+
+
+def with_overrides(table: dict[str, Any], overrides: Sequence[Override]) -> dict[str, Any]:
+    """A copy of a table in which the overrides were done, one after another.
+
+    Raises:
+        ConfigError: If one lies inside a value that is no section.
+    """
+    table = copy.deepcopy(table)
+    for override in overrides:
+        section = table
+        *parents, last = override.keys
+        for parent in parents:
+            # A section that is absent, or null as `synthetic` may be, begins here.
+            if section.get(parent) is None:
+                section[parent] = {}
+            section = section[parent]
+            if not isinstance(section, dict):
+                raise ConfigError(
+                    f"Override {shown(override.text)}: `{printable(parent)}` is a value, not a section. Override it as "
+                    "a whole."
+                )
+        section[last] = override.value
+    return table
+
+
+def merged(common: Any, own: Any) -> Any:
+    """Tables key by key; anything else is replaced."""
+    if not (isinstance(common, dict) and isinstance(own, dict)):
+        return own
+    return {**common, **{key: merged(common.get(key), value) for key, value in own.items()}}
+
+
+def _read(path: Path) -> str:
+    """Of a device or a pipe, that may never end or begin, nothing; of a large file no more than shows that it is."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise OSError("it is no regular file")
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise OSError(f"it must have at most {_MOST_BYTES:,} bytes")
+        return content.decode("utf-8")
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or NUL in its name
+        raise ConfigError(
+            f"Cannot read settings file {printable(str(path))}: {error}. Name a YAML file, as experiments/us8k.yaml."
+        ) from error
+
+
+def _parse(text: str, where: str) -> Any:
+    if len(text) > _MOST_BYTES:
+        raise ConfigError(f"{where} must have at most {_MOST_BYTES:,} characters. Received: {len(text):,}.")
+    try:
+        return yaml.load(text, Loader=_StrictLoader)
+    # OverflowError: "\Uffffffff" is no character.
+    except (yaml.YAMLError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ConfigError(f"{where} is not valid YAML: {printable(' '.join(str(error).split()))}") from error
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice, where plain YAML drops the first silently, and tags.
+
+    Every node is measured when it is read, an alias as what it stands for: aliases make a few lines into millions of
+    values, or into one that holds itself.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+        self._sizes: dict[yaml.Node, tuple[int, int, int]] = {}  # values, characters, levels below
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if getattr(event, "tag", None) is not None:
+            raise _fault(f"tags are not taken; quotes make text. Received: {printable(event.tag)}", event)
+        self._depth += 1
+        self._limit(len(self._sizes), 0, 0)
+        node = super().compose_node(parent, index)
+        assert node is not None  # of documents alone
+        if node not in self._sizes:
+            if isinstance(event, yaml.AliasEvent):
+                raise ValueError(_TOO_MANY)  # it lies inside what it stands for
+            is_key = parent is not None and index is None
+            self._sizes[node] = self._measured(node, is_key)
+        self._limit(*self._sizes[node])
+        self._depth -= 1
+        return node
+
+    def _limit(self, n_values: int, n_characters: int, levels: int) -> None:
+        if n_values > _MOST_VALUES or n_characters > _MOST_BYTES or self._depth + levels > _DEEPEST + 1:
+            raise ValueError(_TOO_MANY)
+
+    def _measured(self, node: yaml.Node, is_key: bool) -> tuple[int, int, int]:
+        if isinstance(node, yaml.ScalarNode):
+            if node.tag in (_INT, _FLOAT) and len(node.value) > _LONGEST_NUMBER and not is_key:
+                raise _fault(
+                    f"a number must have at most {_LONGEST_NUMBER} characters. Received: {len(node.value):,}", node
+                )
+            node.value.encode()  # "\ud800" is no text
+            return 1, len(node.value), 0
+        inside = node.value
+        if isinstance(node, yaml.MappingNode):
+            self._check_keys(node)
+            inside = [one for pair in node.value for one in pair]
+        sizes = [self._sizes[one] for one in inside]
+        return (
+            1 + sum(size[0] for size in sizes),
+            sum(size[1] for size in sizes),
+            1 + max((size[2] for size in sizes), default=-1),
+        )
+
+    def _check_keys(self, table: yaml.MappingNode) -> None:
+        """Each is text or a whole number, and given once.
+
+        `<<` merges one table, once: lists of them, nested, would grow by powers of two.
+        """
+        seen: set[str] = set()
+        for key, value in table.value:
+            if key.tag == _MERGE:
+                if not isinstance(value, yaml.MappingNode):
+                    raise _fault("`<<` must merge one table", key)
+                name = "<<"
+            elif key.tag == _INT and len(key.value) <= _LONGEST_NUMBER:
+                # As text: 1 and "1" would become one key on the way through JSON.
+                name = str(self.construct_yaml_int(key))
+            elif key.tag == _TEXT:
+                name = key.value
+            else:
+                raise _fault("a key must be text or a whole number; quotes make text", key)
+            if name in seen:
+                raise _fault(f"key `{printable(name)}` is given twice", key)
+            seen.add(name)
+
+
+def _fault(problem: str, at: Any) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, at.start_mark)
