@@ -6,10 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from loglearn_tf._util.files import storage
 from loglearn_tf._util.registry import Registry, accepted, load
 from loglearn_tf._util.text import printable, shown
 from loglearn_tf.datasets.clips import N_FOLDS, VALIDATION_FOLD, DataSet, check_clips
-from loglearn_tf.errors import ConfigError, DataError
+from loglearn_tf.errors import ConfigError, DataError, LoglearnError
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ def make_synthetic(
     Raises:
         ConfigError: If the data set cannot be made, or an argument is out of range.
         DataError: If the folder holds anything else, or a synthetic set of other parameters.
+        StorageError: If it cannot be written.
     """
     corpus = DATASETS[name]
     if not corpus.synthetic:
@@ -126,11 +128,11 @@ def make_synthetic(
     optional = {"folds": None if folds is None else tuple(folds), "duration_s": duration_s}
     make = load(corpus.synthetic, what=f"the generator of {name}")
     given = {key: value for key, value in optional.items() if value is not None}
+    given |= {"clips_per_class": counts if corpus.n_counts > 1 else counts[0], "seed": seed}
     try:
-        made: Path = make(
-            root, clips_per_class=counts if corpus.n_counts > 1 else counts[0], seed=seed, **accepted(make, given)
-        )
-    except DataError:
+        with storage(Path(root)):
+            made: Path = make(root, **accepted(make, given))
+    except LoglearnError:
         raise
     except ValueError as error:
         raise ConfigError(str(error)) from error

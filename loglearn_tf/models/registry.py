@@ -55,7 +55,7 @@ class Network:
 def _adopt(name: str, found: Any) -> Network:
     """A record as it is; of a bare builder, one with the defaults."""
     if isinstance(found, Network):
-        return replace(found, name=name)
+        return found if found.name == name else replace(found, name=name)
     if not callable(found):
         raise ConfigError(
             f"Network {printable(name)} must be a function that builds a Keras model, or a `Network`. Received: "
@@ -65,7 +65,7 @@ def _adopt(name: str, found: Any) -> Network:
     if lacking:
         raise ConfigError(
             f"The builder of network {printable(name)} must take the arguments {', '.join(_REQUIRED)} by name. "
-            f"Received: one without `{lacking[0]}`: {printable(found.__name__)}{inspect.signature(found)}."
+            f"Received: one without `{lacking[0]}`: {name.rpartition(':')[2]}{inspect.signature(found)}."
         )
     return Network(name=name, title=name.rpartition(":")[2], build=partial(_build_bare, found))
 

@@ -16,7 +16,7 @@ from loglearn_tf.features.store import MelStore
 from loglearn_tf.layers import build_compression
 from loglearn_tf.models import MODELS, build_model
 from loglearn_tf.study.grid import RunSpec
-from loglearn_tf.study.settings import Settings, TrainingSettings
+from loglearn_tf.study.settings import Settings, TrainingSettings, folder_name
 from loglearn_tf.training.callbacks import CompressionTrajectory, StopOnNonFinite, compression_of, compression_values
 from loglearn_tf.training.evaluation import accuracy, clip_probabilities
 from loglearn_tf.training.patches import training_patches
@@ -130,7 +130,7 @@ def train_run(
 def compression_for(spec: RunSpec, settings: Settings, store: MelStore, clips: tuple[Clip, ...]) -> keras.layers.Layer:
     """The compression that a run begins with; one that adapts has seen the run's training clips, once."""
     layer, arguments = settings.compression(spec.compression)
-    compression = build_compression(layer, **{"name": spec.compression, **arguments})
+    compression = build_compression(layer, **{"name": folder_name(spec.compression), **arguments})
     if getattr(compression, "quantile", None) is not None:
         compression.adapt(store.mel(clip)[np.newaxis] for clip in clips)
     return compression

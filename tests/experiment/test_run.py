@@ -102,7 +102,8 @@ def test_peak_memory_is_the_runs_own():
 def test_kept_networks_change_no_result(worker, overrides, monkeypatch):
     """The second run goes through a network that the first compiled and trained, the third through what it left."""
     # What is kept, and how, does not depend on the number of filters; the seconds of an update do.
-    monkeypatch.setitem(MODELS, "prototypical", functools.partial(build_prototypical, n_filters=8))
+    small = dataclasses.replace(MODELS["prototypical"], build=functools.partial(build_prototypical, n_filters=8))
+    monkeypatch.setitem(MODELS._found, "prototypical", small)
     overrides = [*overrides, "compressions=[loglearn]", "runs=2"]
     kept, (one, other) = worker(*overrides)
     first, second, again = kept.perform(one), kept.perform(other), kept.perform(one)

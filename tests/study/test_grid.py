@@ -9,7 +9,16 @@ from conftest import ROOT
 
 from loglearn_tf.datasets.clips import Clip, DataSet
 from loglearn_tf.errors import ConfigError
-from loglearn_tf.study.grid import RunSpec, check_grid, differences, plan_runs, run_identity
+from loglearn_tf.study.grid import (
+    RunSpec,
+    check_grid,
+    differences,
+    identity_differences,
+    identity_of,
+    plan_runs,
+    run_identity,
+    saved_identity,
+)
 from loglearn_tf.study.settings import Settings, load_settings
 
 EXPERIMENTS = ROOT / "experiments"
@@ -67,12 +76,25 @@ def test_the_longest_runs_come_first():
     assert order[::2][:3] == [("prototypical", 100), ("prototypical", 5), ("vgg", 100)]
 
 
+def test_networks_whose_cost_is_unknown_come_before_all_others():
+    """They may be the longest."""
+    specs = plan("folds=1", "runs=1", "n_shot=[1,100]", "models=[vgg,lab.nets:b,prototypical,lab.nets:a]")
+    assert [(spec.model, spec.n_shot) for spec in specs[::2]] == [
+        ("lab.nets:a", 100), ("lab.nets:b", 100), ("lab.nets:a", 1), ("lab.nets:b", 1),
+        ("prototypical", 100), ("vgg", 100), ("prototypical", 1), ("vgg", 1),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("spec", "folder"),
     [
         (RunSpec("us8k", "vgg", "loglearn", 10, 1, 0, 0), "us8k/vgg/loglearn/n010/fold01/run00"),
         (RunSpec("us8k", "sb_cnn", "logeps", 100, 10, 19, 0), "us8k/sb_cnn/logeps/n100/fold10/run19"),
         (RunSpec("tut", "timbre", "none", 1, 1, 7, 3), "tut/timbre/none/n001/fold01/run07"),
+        (
+            RunSpec("lab.data:load", "lab.nets:crnn", "lab:log", 1, 1, 7, 3),
+            "lab.data-load/lab.nets-crnn/lab-log/n001/fold01/run07",
+        ),
     ],
 )
 def test_folders(spec, folder):
@@ -177,6 +199,50 @@ def test_the_identity_of_a_run(dataset):
     assert run_identity(grid("folds=[2]", "n_shot=[3]", "runs=9", "models=vgg"), dataset) == identity
     assert run_identity(grid("training.epochs=20"), dataset) != identity
     assert run_identity(grid(), replace(dataset, clips=dataset.clips[1:])) != identity
+
+
+# Network -> changes of settings that its trainer does not read.
+UNREAD = {
+    "timbre": ["episodic.patience=3", "episodic.n_support=1", "episodic.patch_hop=9"],
+    "prototypical": ["training.epochs=3", "training.batch_size=9", "training.l2=0.1", "evaluation.patch_hop=9"],
+}
+READ_BY_BOTH = ["training.learning_rate=0.01", "training.clip_norm=1.0", "protocol=clean", "seed=1", "threads=2"]
+
+
+@pytest.mark.parametrize("network", UNREAD)
+@pytest.mark.parametrize("override", [*UNREAD["timbre"], *UNREAD["prototypical"], *READ_BY_BOTH])
+@pytest.mark.parametrize("saved", ["now", "before identities named what was read"])
+def test_a_run_depends_on_what_its_trainer_reads(network, override, saved, dataset):
+    """And no more: a finished TIMBRE run stays valid when `episodic.patience` changes."""
+    spec = replace(VGG, model=network)
+    whole, changed = run_identity(grid(), dataset), run_identity(grid(override), dataset)
+    identity = identity_of(spec, whole) if saved == "now" else whole
+    found = identity_differences(changed, saved_identity({"model": network, "identity": identity}))
+    if override in UNREAD[network]:
+        assert found == []
+    else:
+        key = override.partition("=")[0].replace("evaluation.patch_hop", "evaluation.hop")
+        assert any(line.startswith(f"{key}: ") for line in found)
+    assert identity_differences(whole, saved_identity({"model": network, "identity": identity})) == []
+
+
+def test_runs_of_two_networks_are_compared_by_what_both_read(dataset):
+    vgg, prototypical = (replace(VGG, model=name) for name in ("vgg", "prototypical"))
+    ours = identity_of(vgg, run_identity(grid("episodic.patience=3", "training.epochs=20"), dataset))
+    theirs = identity_of(prototypical, run_identity(grid("evaluation.patch_hop=9"), dataset))
+    assert identity_differences(ours, theirs) == []
+    ours = identity_of(vgg, run_identity(grid("training.clip_norm=1.0"), dataset))
+    assert identity_differences(ours, theirs) == ["training.clip_norm: 5.0 -> 1.0"]
+
+
+def test_what_a_network_from_elsewhere_read_is_saved_with_its_run(dataset):
+    """So that its module is not needed where runs are compared."""
+    identity = identity_of(VGG, run_identity(grid(), dataset))
+    result = {"model": "no_such_module.nets:crnn", "identity": identity}
+    assert identity_differences(run_identity(grid("episodic.patience=3"), dataset), saved_identity(result)) == []
+    assert identity_differences(run_identity(grid("training.l2=0.1"), dataset), saved_identity(result)) == [
+        "training.l2: 0.0005 -> 0.1"
+    ]
 
 
 def test_differences_name_the_setting_the_saved_value_and_the_new_one():

@@ -12,7 +12,7 @@ import pytest
 from loglearn_tf._util.csv import csv_bytes, csv_text
 from loglearn_tf.analysis.summary import format_tables
 from loglearn_tf.errors import ConfigError, DataError, StorageError
-from loglearn_tf.study.grid import RunSpec
+from loglearn_tf.study.grid import RunSpec, identity_of
 from loglearn_tf.study.run_folder import (
     COLUMNS,
     read_result,
@@ -209,6 +209,50 @@ def test_variants_may_be_added_but_not_changed(tmp_path):
     write(tmp_path, result(0.6, compression="low", run=1, identity=identity(low=lower)))
     with pytest.raises(DataError, match=r"made with other settings than .*variants.low.args.alpha_pre_gate"):
         read_runs(tmp_path)
+
+
+def test_runs_stay_valid_when_what_they_do_not_read_changes(tmp_path):
+    """As saved by every earlier version, with all sections, and as saved now."""
+    sections = {"training": {"learning_rate": 0.1, "l2": 0.1}, "episodic": {"patience": 200}, "evaluation": {"hop": 1}}
+    earlier = {"protocol": "pons2018", "clips": "abc", **sections}
+    timbre = write(tmp_path, result(0.5, model="timbre", identity=earlier))
+    prototypical = write(tmp_path, result(0.5, model="prototypical", identity=earlier))
+    shorter = {**earlier, "episodic": {"patience": 20}}
+    assert split_done(tmp_path, [timbre], earlier) == ([timbre], [])
+    with pytest.raises(ConfigError, match=r"prototypical.*other settings: episodic.patience: 200 -> 20"):
+        split_done(tmp_path, [timbre], shorter)
+    shutil.rmtree(tmp_path / prototypical.folder)
+    assert split_done(tmp_path, [timbre], shorter) == ([timbre], [])
+    # Runs of both kinds make one table, which is still refused where it would mix what both read.
+    write(tmp_path, result(0.5, model="prototypical", identity=identity_of(prototypical, shorter)))
+    assert len(read_runs(tmp_path)) == 2
+    with pytest.raises(ConfigError, match=r"timbre.*other settings: training.l2: 0.1 -> 0.2"):
+        split_done(tmp_path, [], {**shorter, "training": {"learning_rate": 0.1, "l2": 0.2}})
+    slower = {**shorter, "training": {"learning_rate": 0.01, "l2": 0.1}}
+    write(tmp_path, result(0.5, model="vgg", identity=identity_of(spec_of(result(0.5)), slower)))
+    with pytest.raises(DataError, match=r"training.learning_rate: 0.1 -> 0.01|training.learning_rate: 0.01 -> 0.1"):
+        read_runs(tmp_path)
+
+
+def test_one_table_never_mixes_settings_that_the_first_run_does_not_read(tmp_path):
+    identity = {"training": {"learning_rate": 0.1, "epochs": 199}, "episodic": {"patience": 200}, "clips": "abc"}
+    longer = {**identity, "training": {"learning_rate": 0.1, "epochs": 300}}
+    for model, made in (("prototypical", identity), ("timbre", identity), ("vgg", longer)):
+        row = result(0.5, model=model)
+        write(tmp_path, {**row, "identity": identity_of(spec_of(row), made)})
+    with pytest.raises(DataError, match=r"vgg.* was made with other settings than .*timbre.*epochs: 199 -> 300"):
+        read_runs(tmp_path)
+
+
+def test_names_from_outside_have_folders_and_stay_whole_in_results_csv(tmp_path):
+    names = {"dataset": "lab.data:load", "model": "lab.nets:crnn", "compression": "lab:log"}
+    spec = write(tmp_path, result(0.5, **names, identity={**IDENTITY, "reads": ["training"]}))
+    assert (tmp_path / "lab.data-load" / "lab.nets-crnn" / "lab-log" / "n001" / "fold01" / "run00").is_dir()
+    assert split_done(tmp_path, [spec], IDENTITY) == ([spec], [])
+    write_results(tmp_path)
+    with (tmp_path / "results.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert {key: row[key] for key in names} == names
 
 
 def test_reading_says_what_is_wrong(tmp_path):

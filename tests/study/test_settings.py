@@ -184,6 +184,13 @@ def test_timbre_needs_bands_for_its_filters():
     assert us8k("features.n_mels=64", "models=[vgg]").features.n_mels == 64
 
 
+@pytest.mark.parametrize("name", ["sb_cnn", "vgg", "prototypical"])
+def test_the_others_need_a_band_that_outlasts_their_poolings(name):
+    with pytest.raises(ConfigError, match="must be at least 32 for .*Received: features.n_mels=31.*or leave"):
+        us8k("features.n_mels=31", f"models=[{name}]")
+    assert us8k("features.n_mels=32", f"models=[{name}]").features.n_mels == 32
+
+
 @pytest.mark.parametrize("key", ["data.root", "features.store_dir", "runs_dir"])
 def test_a_tilde_is_the_home_folder(key, monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
@@ -206,6 +213,74 @@ def test_a_section_can_be_given_and_removed_as_a_whole():
     assert load_settings(demo, ["data.synthetic=null"]).data.synthetic is None
     synthetic = us8k("data.synthetic={clips_per_class: 2, folds: [1, 3]}").data.synthetic
     assert (synthetic.clips_per_class, synthetic.folds) == ((2,), (1, 3))
+
+
+# ---- Names from outside the package ---------------------------------------------------------------------------
+
+
+def test_names_from_outside_are_taken_and_not_imported():
+    settings = us8k(
+        "models=[vgg, no_such_module.nets:build_crnn]",
+        "compressions=[logeps, no_such_module.layers:MyLog, low]",
+        "variants.low.layer=no_such_module.layers:MyLog",
+        "data.name=no_such_module.data:load",
+        "folds=[12]",  # which there are, the data set knows
+        "features.n_mels=32",
+    )
+    assert settings.models == ("vgg", "no_such_module.nets:build_crnn")
+    assert settings.compression("low") == ("no_such_module.layers:MyLog", {})
+    assert settings.result_settings()["data"]["name"] == "no_such_module.data:load"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("models=[my_lab/nets:build]", "`models` in the command line: must name a network"),
+        ("models=['../nets:build']", "`models` in the command line: must name a network"),
+        ("models=['my_lab.nets:']", "`models` in the command line: must name a network"),
+        (f"models=['{'a' * 100}:build']", "`models` in the command line: must name a network"),
+        ("data.name=nets:build:more", "`data.name` in the command line: must name a data set"),
+        ("compressions=['my_lab.layers:my log']", "`compressions` must name a compression, one of yours as"),
+        ("folds=[0]", "`folds` of us8k must be from 1 to 10. Received: fold 0"),
+    ],
+)
+def test_names_that_are_none(override, message):
+    assert message in refusal(US8K, override)
+
+
+@pytest.mark.parametrize("fold", [0, 1_000_000_000])
+def test_folds_of_any_data_set_begin_at_1(fold):
+    message = f"`folds` of lab:load must be from 1 to 999,999,999. Received: fold {fold}."
+    assert message in refusal(US8K, "data.name=lab:load", f"folds=[{fold}]")
+
+
+def test_no_two_compressions_share_a_folder():
+    message = refusal(US8K, "compressions=[lab:log,lab-log]", "variants.lab-log.layer=log")
+    assert "`compressions` must differ in more than `:` and `-`" in message
+    assert "Received: ['lab:log', 'lab-log']" in message
+
+
+# ---- Earlier names of settings ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "override", ["evaluation.hop=7", "evaluation={hop: 7}", "evaluation.patch_hop=7", "evaluation={patch_hop: 7}"]
+)
+def test_the_earlier_name_of_patch_hop(override, write):
+    assert us8k(override).evaluation.patch_hop == 7
+    assert us8k(override, "evaluation.hop=3").evaluation.patch_hop == 3
+    earlier = write(MINIMAL + "evaluation: {hop: 5}\nparts: {a: {}, b: {evaluation: {hop: 6}}}\n")
+    assert [settings.evaluation.patch_hop for settings in load_studies(earlier)] == [5, 6]
+    assert {settings.evaluation.patch_hop for settings in load_studies(earlier, [override])} == {7}
+
+
+def test_both_names_of_a_setting_are_one_too_many(write):
+    path = write(MINIMAL + "evaluation: {hop: 5, patch_hop: 5}\n")
+    assert refusal(path) == f"Unknown key `evaluation.hop` in {path}. Known keys: patch_hop, batch_size."
+
+
+def test_runs_are_known_by_the_earlier_name():
+    assert us8k("evaluation.patch_hop=7").result_settings()["evaluation"] == {"hop": 7}
 
 
 # ---- Errors: they name the key, the place, the rule, the value, the remedy ------------------------------------

@@ -1,0 +1,123 @@
+"""A network and a data set of a module that the package has never heard of: from settings to a finished run."""
+
+import keras
+import numpy as np
+import pytest
+import soundfile
+
+from loglearn_tf.datasets import load_dataset
+from loglearn_tf.experiment.run import Work, Worker
+from loglearn_tf.features.build import build_store
+from loglearn_tf.features.store import MelStore
+from loglearn_tf.models import build_model
+from loglearn_tf.study.grid import check_grid, plan_runs, run_identity
+from loglearn_tf.study.run_folder import read_runs, split_done, write_run
+from loglearn_tf.study.settings import load_settings
+
+MY_LAB = '''
+"""Pure tones, and a network that hears which band is loudest."""
+
+from pathlib import Path
+
+import keras
+
+from loglearn_tf.datasets import Clip, DataSet
+
+CLASSES = ("low", "high")
+
+
+def load_tones(root):
+    paths = sorted(Path(root).glob("*.wav"))
+    clips = tuple(Clip(p.name, p, CLASSES.index(p.stem.split("-")[0]), int(p.stem.split("-")[1])) for p in paths)
+    return DataSet("tones", Path(root), CLASSES, clips, train_folds={1: (2,), 2: (1,)})
+
+
+def build_loudest(n_classes, compression, seed):
+    mel = keras.Input((128, 128))
+    x = keras.layers.GlobalAveragePooling1D()(compression(mel))
+    start = keras.initializers.GlorotUniform(seed=seed)
+    return keras.Model(mel, keras.layers.Dense(n_classes, kernel_initializer=start, name="logits")(x))
+'''
+SETTINGS = """\
+name: tones
+data: {name: "my_lab_of_tones:load_tones", root: ROOT}
+features: {store_dir: ROOT/stores}
+models: ["my_lab_of_tones:build_loudest"]
+compressions: [loglearn, logeps]
+n_shot: 2
+folds: [1, 2]
+runs: 1
+runs_dir: ROOT/runs
+training: {epochs: 10}
+evaluation: {patch_hop: 64}
+save_models: true
+tensorboard: none
+"""
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "my_lab_of_tones.py").write_text(MY_LAB)
+    monkeypatch.syspath_prepend(tmp_path / "code")
+    rng, time_s = np.random.default_rng(0), np.arange(4 * 44_100) / 44_100
+    for fold in (1, 2):
+        for label, pitch_hz in (("low", 300), ("high", 5000)):
+            for number in range(3):
+                wave = 0.3 * np.sin(2 * np.pi * pitch_hz * time_s) + 0.01 * rng.standard_normal(len(time_s))
+                soundfile.write(tmp_path / f"{label}-{fold}-{number}.wav", wave, 44_100)
+    path = tmp_path / "tones.yaml"
+    path.write_text(SETTINGS.replace("ROOT", str(tmp_path)))
+    return load_settings(path)
+
+
+def test_from_settings_to_finished_runs(settings, tmp_path):
+    dataset = load_dataset(
+        settings.data.name, settings.data.root, validation_fold=settings.data.validation_fold, allow_missing=False
+    )
+    check_grid(settings, dataset)
+    specs = plan_runs(settings)
+    assert len(specs) == 4
+    model = build_model(settings.models[0], n_classes=2)
+    assert model.output_shape == (None, 2)
+
+    store = build_store(
+        dataset.clips,
+        name=dataset.name,
+        front_end=settings.features.front_end,
+        store_dir=settings.features.store_dir,
+    )
+    assert isinstance(store, MelStore)
+    worker = Worker(Work(settings, dataset, store.folder))
+    for spec in specs:
+        record = worker.perform(spec)
+        assert record.result["status"] == "done", record.result.get("error")
+        assert record.result["accuracy"] == 1.0  # 300 and 5000 Hz are easy to tell apart
+        write_run(settings.study_dir, spec, record.files, record.result)
+
+    identity = run_identity(settings, dataset)
+    assert split_done(settings.study_dir, specs, identity) == (specs, [])
+    # What its trainer, the supervised one, does not read does not matter.
+    other = {**identity, "episodic": {"patience": 1}}
+    assert split_done(settings.study_dir, specs, other) == (specs, [])
+    rows = read_runs(settings.study_dir)
+    assert {(row["dataset"], row["model"]) for row in rows} == {
+        ("my_lab_of_tones:load_tones", "my_lab_of_tones:build_loudest")
+    }
+    saved = settings.study_dir / specs[0].folder / "model.keras"
+    assert saved.is_relative_to(settings.study_dir / "my_lab_of_tones-load_tones" / "my_lab_of_tones-build_loudest")
+    deployed = keras.saving.load_model(saved)
+    sound, _ = soundfile.read(tmp_path / "high-1-0.wav", dtype="float32")
+    assert np.argmax(deployed(sound[np.newaxis])) == dataset.classes.index("high")
+
+
+def test_a_run_whose_network_cannot_be_imported_is_described(settings, us8k, us8k_store):
+    """A node of a cluster may lack the module."""
+    settings = settings.model_copy(update={"models": ("no_such_module_of_mine:build",)})
+    worker = Worker(Work(settings, us8k, us8k_store.folder))
+    spec = plan_runs(settings)[0]
+    record = worker.perform(spec)
+    assert record.result["status"] == "failed"
+    assert "no_such_module_of_mine cannot be imported" in record.result["error"].replace(":build", "")
+    write_run(settings.study_dir, spec, record.files, record.result)
+    assert read_runs(settings.study_dir)[0]["status"] == "failed"
