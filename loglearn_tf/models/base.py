@@ -5,8 +5,6 @@ from typing import Any
 
 import keras
 
-from loglearn_tf.layers import Conv2D
-
 PATCH_FRAMES = 128  # 2.972 s at hop 1024 and 44.1 kHz
 N_MELS = 128
 # The reference adds 0.001 * sum(w ** 2 / 2) over conv and dense kernels; Keras' L2 has no half.
@@ -28,13 +26,12 @@ def compressed_input(
 def normalised_input(log_mel: keras.KerasTensor, *, axis: int) -> keras.KerasTensor:
     """`(batch, patch_frames, n_mels)` to `(batch, patch_frames, n_mels, 1)`, batch-normalised along `axis`."""
     x = keras.layers.Reshape((*log_mel.shape[1:], 1), name="add_channel")(log_mel)
-    # Keras' own: over one channel it costs little, and its mean is more exact than the fused one's.
     return keras.layers.BatchNormalization(axis=axis, name="input_norm")(x)
 
 
 def conv(x: Any, filters: int, kernel: tuple[int, int], *, name: str, seed: int, l2: float, **kwargs: Any) -> Any:
     """Convolution over (time, mel) with the experiment's initialiser and weight decay."""
-    return Conv2D(filters, kernel, name=name, **_kernel(name, seed, l2), **kwargs)(x)
+    return keras.layers.Conv2D(filters, kernel, name=name, **_kernel(name, seed, l2), **kwargs)(x)
 
 
 def dense(x: Any, units: int, *, name: str, seed: int, l2: float, **kwargs: Any) -> Any:

@@ -2,7 +2,6 @@
 
 import keras
 
-from loglearn_tf.layers import GlobalMaxPooling2D
 from loglearn_tf.models.base import L2, N_MELS, PATCH_FRAMES, compressed_input, conv
 
 
@@ -26,4 +25,4 @@ def build_timbre(
     """
     mel, x = compressed_input(compression, patch_frames=patch_frames, n_mels=n_mels)
     x = conv(x, n_classes, (7, 108), name="conv", seed=seed, l2=l2)
-    return keras.Model(mel, GlobalMaxPooling2D(name="logits")(x), name="timbre")
+    return keras.Model(mel, keras.layers.GlobalMaxPooling2D(name="logits")(x), name="timbre")
