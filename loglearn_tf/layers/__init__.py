@@ -15,29 +15,22 @@ from loglearn_tf.layers.compression.menu import (
     build_compression,
 )
 from loglearn_tf.layers.mel_spectrogram import MelSpectrogram
-from loglearn_tf.layers.prototypes import Prototypes, minus_distance
-from loglearn_tf.training.accelerated.convolution import Conv2D
-from loglearn_tf.training.accelerated.normalization import BatchNormalization
-from loglearn_tf.training.accelerated.pooling import GlobalMaxPooling2D, MaxPooling2D
+from loglearn_tf.layers.prototypes import Prototypes, negative_distance
 
 __all__ = [
     "COMPRESSIONS",
     "PCEN",
-    "BatchNormalization",
     "Compression",
-    "Conv2D",
-    "GlobalMaxPooling2D",
     "LearnableKnee",
     "LearnableLog",
     "Log",
     "Log1p",
     "LogEps",
-    "MaxPooling2D",
     "MeanOverPatches",
     "MelSpectrogram",
     "NoCompression",
     "Power",
     "Prototypes",
     "build_compression",
-    "minus_distance",
+    "negative_distance",
 ]

@@ -10,7 +10,7 @@ DISTANCES = ("mean_squared", "squared_euclidean")
 
 @keras.saving.register_keras_serializable(package="loglearn_tf")
 class Prototypes(keras.layers.Layer):  # type: ignore[misc]
-    """Logits of embeddings: minus their distance to every class's prototype.
+    """Logits of embeddings: their negative distance to every class's prototype.
 
     The prototypes are a weight that no gradient moves: training leaves them in the model, so that a saved one
     classifies new clips.
@@ -51,7 +51,7 @@ class Prototypes(keras.layers.Layer):  # type: ignore[misc]
         self.built = True
 
     def call(self, embedding: Any) -> Any:
-        return minus_distance(embedding, self.prototypes, self.distance)
+        return negative_distance(embedding, self.prototypes, self.distance)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (input_shape[0], self.n_classes)
@@ -60,7 +60,7 @@ class Prototypes(keras.layers.Layer):  # type: ignore[misc]
         return {**super().get_config(), "n_classes": self.n_classes, "distance": self.distance}
 
 
-def minus_distance(embedding: Any, prototypes: Any, distance: str) -> Any:
+def negative_distance(embedding: Any, prototypes: Any, distance: str) -> Any:
     """`(batch, size)` embeddings and `(n_classes, size)` prototypes to `(batch, n_classes)` logits."""
     squares = (embedding[:, None, :] - prototypes[None, :, :]) ** 2
     return -(ops.mean(squares, axis=-1) if distance == "mean_squared" else ops.sum(squares, axis=-1))

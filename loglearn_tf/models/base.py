@@ -31,15 +31,14 @@ def normalised_input(log_mel: "keras.KerasTensor", *, axis: int) -> "keras.Keras
     import keras
 
     x = keras.layers.Reshape((*log_mel.shape[1:], 1), name="add_channel")(log_mel)
-    # Keras' own: over one channel it costs little, and its mean is more exact than the fused one's.
     return keras.layers.BatchNormalization(axis=axis, name="input_norm")(x)
 
 
 def conv(x: Any, filters: int, kernel: tuple[int, int], *, name: str, seed: int, l2: float, **kwargs: Any) -> Any:
     """Convolution over (time, mel) with the experiment's initialiser and weight decay."""
-    from loglearn_tf.layers import Conv2D
+    import keras
 
-    return Conv2D(filters, kernel, name=name, **_kernel(name, seed, l2), **kwargs)(x)
+    return keras.layers.Conv2D(filters, kernel, name=name, **_kernel(name, seed, l2), **kwargs)(x)
 
 
 def dense(x: Any, units: int, *, name: str, seed: int, l2: float, **kwargs: Any) -> Any:

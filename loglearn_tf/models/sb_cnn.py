@@ -27,13 +27,11 @@ def build_sb_cnn(
     """
     import keras
 
-    from loglearn_tf.layers import MaxPooling2D
-
     mel, x = compressed_input(compression, patch_frames=patch_frames, n_mels=n_mels)
     x = conv(x, 24, (5, 5), activation="relu", name="conv_1", seed=seed, l2=l2)
-    x = MaxPooling2D((4, 2), name="pool_1")(x)
+    x = keras.layers.MaxPooling2D((4, 2), name="pool_1")(x)
     x = conv(x, 48, (5, 5), activation="relu", name="conv_2", seed=seed, l2=l2)
-    x = MaxPooling2D((4, 2), name="pool_2")(x)
+    x = keras.layers.MaxPooling2D((4, 2), name="pool_2")(x)
     x = conv(x, 48, (5, 5), activation="relu", name="conv_3", seed=seed, l2=l2)
     x = keras.layers.Flatten(name="flatten")(x)
     x = dropout(x, name="dropout_1", seed=seed)

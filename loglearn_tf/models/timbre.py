@@ -31,11 +31,9 @@ def build_timbre(
     """
     import keras
 
-    from loglearn_tf.layers import GlobalMaxPooling2D
-
     mel, x = compressed_input(compression, patch_frames=patch_frames, n_mels=n_mels)
     x = conv(x, n_classes, (7, _BANDS), name="conv", seed=seed, l2=l2)
-    return keras.Model(mel, GlobalMaxPooling2D(name="logits")(x), name="timbre")
+    return keras.Model(mel, keras.layers.GlobalMaxPooling2D(name="logits")(x), name="timbre")
 
 
 TIMBRE = Network(

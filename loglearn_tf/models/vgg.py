@@ -36,12 +36,12 @@ def build_vgg(
 
 def vgg_blocks(x: Any, n_filters: int, *, seed: int, l2: float) -> Any:
     """Five blocks, `(batch, 128, 128, 1)` to `(batch, 4, 4, n_filters)`."""
-    from loglearn_tf.layers import BatchNormalization, MaxPooling2D
+    import keras
 
     for block in range(1, 6):
         x = conv(x, n_filters, (3, 3), padding="same", activation="elu", name=f"conv_{block}", seed=seed, l2=l2)
-        x = BatchNormalization(name=f"norm_{block}")(x)
-        x = MaxPooling2D((2, 2), name=f"pool_{block}")(x)
+        x = keras.layers.BatchNormalization(name=f"norm_{block}")(x)
+        x = keras.layers.MaxPooling2D((2, 2), name=f"pool_{block}")(x)
     return x
 
 

@@ -11,10 +11,11 @@ from keras import ops
 from loglearn_tf.datasets.clips import Clip, DataSet
 from loglearn_tf.datasets.few_shot import draw_clips
 from loglearn_tf.features.store import MelStore
-from loglearn_tf.layers import minus_distance
+from loglearn_tf.layers import negative_distance
 from loglearn_tf.models import MODELS, build_model
 from loglearn_tf.study.grid import RunSpec
 from loglearn_tf.study.settings import Settings
+from loglearn_tf.training.accelerated import accelerate
 from loglearn_tf.training.callbacks import CompressionTrajectory, StopOnNonFinite, StopWithoutProgress, compression_of
 from loglearn_tf.training.patches import Episodes, episodes
 from loglearn_tf.training.supervised import CompiledModels, Outcome, compile_as_published, compression_for, scored
@@ -30,8 +31,10 @@ class PrototypicalTraining(keras.Model):  # type: ignore[misc]
     (two calls of one encoder), at test the moving ones for both.
 
     Args:
-        classifier: From `build_model("prototypical")`: compression, `encoder`, `prototypes`. Trained in place.
-        support_compression: Compresses the support: a layer of its own in `pons2018`, the classifier's own in `clean`.
+        classifier: From `build_model("prototypical")`, or its accelerated twin: compression, `encoder`, `prototypes`.
+            Trained in place.
+        support_compression: Compresses the support: a layer of its own in `pons2018`, which begins as the classifier's
+            is; the classifier's own in `clean`.
         support: `(n_support_patches, patch_frames, n_mels)` mel power.
         support_labels: `(n_support_patches,)`.
 
@@ -51,10 +54,20 @@ class PrototypicalTraining(keras.Model):  # type: ignore[misc]
         self.head = classifier.get_layer("prototypes")
         # Variables, which a compiled step reads anew: another run brings another support.
         self._support = keras.Variable(support, trainable=False, name="support")
+        no_mean = np.zeros((self.head.n_classes, len(support)), np.float32)
+        self._mean = keras.Variable(no_mean, trainable=False, name="mean")
+        if not support_compression.built:
+            support_compression.build(np.shape(support))
+        self.begin(support, support_labels)
+
+    def begin(self, support: Any, support_labels: Any) -> None:
+        """Takes the support of another run, of as many patches; its compression begins where the queries' is now."""
         one_hot = np.equal.outer(np.arange(self.head.n_classes), support_labels)
         # (n_classes, n_support_patches): a product with it is the mean over each class.
-        mean = one_hot / np.maximum(one_hot.sum(axis=1, keepdims=True), 1)
-        self._mean = keras.Variable(mean.astype(np.float32), trainable=False, name="mean")
+        self._mean.assign(one_hot / np.maximum(one_hot.sum(axis=1, keepdims=True), 1))
+        self._support.assign(support)
+        if self.support_compression is not self.query_compression:
+            self.support_compression.set_weights(self.query_compression.get_weights())
 
     def prototypes(self, *, training: bool) -> Any:
         """`(n_classes, embedding_size)`."""
@@ -62,7 +75,7 @@ class PrototypicalTraining(keras.Model):  # type: ignore[misc]
 
     def call(self, query: Any, training: bool = False) -> Any:
         embedding = self.encoder(self.query_compression(query), training=training)
-        return minus_distance(embedding, self.prototypes(training=training), self.head.distance)
+        return negative_distance(embedding, self.prototypes(training=training), self.head.distance)
 
     def store_prototypes(self) -> None:
         """Leaves the support's prototypes, in inference mode, in the classifier."""
@@ -92,7 +105,7 @@ def train_run(
     clips = draw_clips(dataset, fold=spec.fold, n_shot=spec.n_shot, run=spec.run, seed=settings.seed)
     started = time.monotonic()
     patches = draw_episodes(store, clips, spec=spec, settings=settings)
-    classifier = build_model(
+    new = build_model(
         spec.model,
         n_classes=len(dataset.classes),
         compression=compression_for(spec, settings, store, clips),
@@ -100,12 +113,16 @@ def train_run(
         protocol=settings.protocol,
         n_mels=settings.features.n_mels,
     )
-    new = prepare(classifier, patches, settings=settings)
-    kind = (spec.model, spec.compression, patches.support.shape)
-    training: PrototypicalTraining = (models or CompiledModels()).take(kind, new)
+    # Trained is the twin, scored and handed out the plain classifier: their variables are the same.
+    classifier, training = (models or CompiledModels()).take(
+        (spec.model, spec.compression, patches.support.shape),
+        new,
+        lambda classifier: prepare(classifier, patches, settings=settings),
+    )
+    training.begin(patches.support, patches.support_labels)
     trajectory = fit(training, patches, settings=settings, log_dir=log_dir)
     return scored(
-        training.classifier,
+        classifier,
         trajectory,
         store,
         dataset.test_clips(spec.fold),
@@ -130,23 +147,16 @@ def draw_episodes(store: MelStore, clips: tuple[Clip, ...], *, spec: RunSpec, se
 
 
 def prepare(classifier: keras.Model, patches: Episodes, *, settings: Settings) -> PrototypicalTraining:
-    """The compiled training of a new classifier, every weight of it built."""
-    pons2018 = settings.protocol == "pons2018"
-    support_compression = compression_of(classifier)
-    if pons2018:
-        support_compression = _twin(support_compression, patches.support.shape)
-    training = PrototypicalTraining(classifier, support_compression, patches.support, patches.support_labels)
+    """The compiled training of a classifier, by its accelerated twin; every weight of it built."""
+    compression = compression_of(classifier)
+    if settings.protocol == "pons2018":
+        compression = type(compression).from_config(compression.get_config())
+    training = PrototypicalTraining(
+        accelerate(classifier).network, compression, patches.support, patches.support_labels
+    )
     training(ops.convert_to_tensor(patches.support[:1]))
     compile_as_published(training, settings.training)
     return training
-
-
-def _twin(layer: keras.layers.Layer, shape: tuple[int, ...]) -> keras.layers.Layer:
-    """A layer that begins as another is now, with weights of its own."""
-    twin = type(layer).from_config(layer.get_config())
-    twin.build(shape)
-    twin.set_weights(layer.get_weights())
-    return twin
 
 
 def fit(

@@ -1,5 +1,6 @@
 """Logits of patches to predictions of clips, and their accuracy."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -12,8 +13,11 @@ import scipy.special
 from loglearn_tf.datasets.clips import Clip
 from loglearn_tf.features.store import MelStore
 from loglearn_tf.layers.clip_head import MEANS
+from loglearn_tf.models.base import PATCH_FRAMES
 from loglearn_tf.training.patches import evaluation_patches, tile
 from loglearn_tf.training.sliding import SlidingScorer, sliding_scorer
+
+_log = logging.getLogger(__name__)
 
 # Beyond it patches share so little that cutting them costs no more.
 _LARGEST_SLIDING_HOP = 16
@@ -37,7 +41,8 @@ def clip_probabilities(
     they are cut: equal but for rounding.
 
     Args:
-        model: `(batch, 128, 128)` mel power to `(batch, n_classes)` logits.
+        model: `(batch, patch_frames, n_mels)` mel power to `(batch, n_classes)` logits. Patches are as long as its
+            input; 128 frames where that takes any number.
         store: Mel power.
         clips: Clips to score; every one is scored, every patch counts.
         hop: Frames between the patches of a clip.
@@ -74,7 +79,8 @@ def _logits_of_cut_patches(
     model: keras.Model, store: MelStore, clips: Sequence[Clip], *, hop: int, batch_size: int
 ) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
     """`(n,)` indices into `clips` and `(n, n_classes)` logits, batch by batch: for any model."""
-    for patches, numbers in evaluation_patches(store, clips, hop=hop, batch_size=batch_size):
+    patch_frames = model.input_shape[1] or PATCH_FRAMES
+    for patches, numbers in evaluation_patches(store, clips, hop=hop, batch_size=batch_size, patch_frames=patch_frames):
         # Compiled once for a model, however often it is scored.
         yield numbers.numpy(), np.asarray(model.predict_on_batch(patches))
 
@@ -103,6 +109,7 @@ def _logits_of_sliding_patches(
 def _scorer(model: keras.Model, hop: int) -> SlidingScorer | None:
     """The model's, made once; `None` where cutting patches is the only or the faster way."""
     if hop > _LARGEST_SLIDING_HOP:
+        _log.debug("%s at hop %d: patches are cut: so far apart they share little", model.name, hop)
         return None
     kept = _scorers.setdefault(model, {})
     # Layers can be added to a sequential model.

@@ -17,10 +17,12 @@ it:
   needs: it pools over bands once for the clip, then over the columns of every patch; maxima of all patches at once, as
   a sliding maximum.
 
-The layers are the model's own, with their own weights. Results are those of cut patches but for the rounding of sums
-in another order.
+The layers are the model's own, with their own weights; a wide convolution over one channel is done as a matrix product,
+as in training. Results are those of cut patches but for the rounding of sums in another order.
 """
 
+import inspect
+import logging
 import math
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,7 +32,11 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from loglearn_tf import layers as ours
+from loglearn_tf.layers import Compression
+from loglearn_tf.training.accelerated.convolution import biased_and_activated, convolution
+from loglearn_tf.training.graph import NoGraphError, graph_of
+
+_log = logging.getLogger(__name__)
 
 # Column by column, band by band: the same in a patch as in a clip. Dropout is none when scoring.
 _POINTWISE = (
@@ -40,7 +46,6 @@ _POINTWISE = (
     keras.layers.LeakyReLU,
     keras.layers.ReLU,
 )
-_NORMALISATIONS = (keras.layers.BatchNormalization, ours.BatchNormalization)
 _ACTIVATIONS = (
     keras.activations.elu,
     keras.activations.gelu,
@@ -53,15 +58,12 @@ _ACTIVATIONS = (
     keras.activations.softplus,
     keras.activations.tanh,
 )
-_CONVOLUTIONS = (keras.layers.Conv2D, ours.Conv2D)
 _POOLINGS = {
     keras.layers.MaxPooling2D: ops.max_pool,
-    ours.MaxPooling2D: ops.max_pool,
     keras.layers.AveragePooling2D: ops.average_pool,
 }
 _GLOBAL_POOLINGS = {
     keras.layers.GlobalMaxPooling2D: ops.max,
-    ours.GlobalMaxPooling2D: ops.max,
     keras.layers.GlobalAveragePooling2D: ops.mean,
 }
 
@@ -95,6 +97,10 @@ class _Maps:
     @property
     def n_right(self) -> int:
         return 0 if self.right is None else int(self.right.shape[1])
+
+
+class NoMapsError(Exception):
+    """A model whose patches must be cut to be scored; says why."""
 
 
 class _NeedsPatches(Exception):
@@ -142,15 +148,21 @@ class SlidingScorer:
         hop: Frames between patches.
 
     Raises:
-        ValueError: If the model is not of this kind; `sliding_scorer` gives `None` instead.
+        NoMapsError: If the model is not of this kind; `sliding_scorer` gives `None` instead.
     """
 
     def __init__(self, model: keras.Model, *, hop: int) -> None:
         import tensorflow as tf
 
-        self._layers = _chain(model)
-        if any(getattr(layer, "compute_dtype", "float32") != "float32" for layer in self._layers):
-            raise ValueError("Not all layers compute in float32.")
+        try:
+            self._layers = _chain(model)
+        except NoGraphError as reason:
+            raise NoMapsError(str(reason)) from reason
+        for layer in self._layers:
+            if layer.compute_dtype != "float32":
+                raise NoMapsError(f"{layer.name} computes in {layer.compute_dtype}, not in float32")
+        if len(model.input_shape) != 3 or None in model.input_shape[1:]:
+            raise NoMapsError(f"its input is {model.input_shape}, not patches of fixed size")
         self._hop = hop
         self._patch_frames, n_mels = model.input_shape[1:]
         signature = [tf.TensorSpec((None, None, n_mels), tf.float32)]
@@ -180,50 +192,39 @@ class SlidingScorer:
                     x = _pool_globally(left[0], maps, patches)
                 else:
                     maps = _step(left[0], maps, patches)
-                    shares = shares or type(left[0]) in _CONVOLUTIONS
+                    shares = shares or type(left[0]) is keras.layers.Conv2D
                 left.pop(0)
             except _NeedsPatches:
                 x = patches.whole(maps)
         if not shares:
-            raise ValueError("Patches are cut before anything was computed for all of them.")
+            raise NoMapsError("no convolution can be computed for all patches at once")
         x = patches.whole(maps) if x is None else x
         for layer in left:
-            x = layer(x, training=False) if getattr(layer, "_call_has_training_arg", False) else layer(x)
+            x = layer(x, training=False) if "training" in inspect.signature(layer.call).parameters else layer(x)
         return x
 
 
 def sliding_scorer(model: keras.Model, *, hop: int) -> SlidingScorer | None:
-    """The scorer of a model, or `None` where it must be scored by cut patches."""
+    """The scorer of a model, or `None` where it must be scored by cut patches; which and why is logged."""
     try:
-        return SlidingScorer(model, hop=hop)
-    except (ValueError, TypeError):
+        scorer = SlidingScorer(model, hop=hop)
+    except NoMapsError as reason:
+        _log.debug("%s at hop %d: patches are cut: %s", model.name, hop, reason)
         return None
+    _log.debug("%s at hop %d: scored from maps of whole clips", model.name, hop)
+    return scorer
 
 
-def _chain(model: keras.Model) -> list[Any]:
+def _chain(model: keras.Model) -> list[keras.layers.Layer]:
     """The layers from input to output, those of nested models at their place.
 
     Raises:
-        ValueError: If they are not a chain.
+        NoGraphError: If they are not a chain.
     """
-    if not _is_graph(model) or len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise ValueError("No graph of layers with one input and one output.")
-    chain: list[Any] = []
-    (tensor,) = model.outputs
-    while True:
-        operation, node, _ = tensor._keras_history
-        inputs = operation._inbound_nodes[node].input_tensors
-        if not inputs:
-            return chain[::-1]
-        if len(inputs) > 1:
-            raise ValueError("Not a chain of layers.")
-        chain += _chain(operation)[::-1] if _is_graph(operation) else [operation]
-        (tensor,) = inputs
-
-
-def _is_graph(layer: Any) -> bool:
-    """Whether it is a functional or sequential model, and no class derived from one, which may do other things."""
-    return type(layer).__name__ in ("Functional", "Sequential") and type(layer).__module__.startswith("keras.")
+    chain: list[keras.layers.Layer] = []
+    for layer in graph_of(model).chain():
+        chain += _chain(layer) if isinstance(layer, keras.Model) else [layer]
+    return chain
 
 
 def _step(layer: Any, maps: _Maps, patches: _Patches) -> _Maps:
@@ -240,7 +241,7 @@ def _step(layer: Any, maps: _Maps, patches: _Patches) -> _Maps:
     if kind is keras.layers.Reshape and rank == 3 and layer.target_shape == (maps.n_columns, maps.clips.shape[2], 1):
         return replace(maps, clips=maps.clips[..., None])
     if rank == 4 and getattr(layer, "data_format", None) == "channels_last":
-        if kind in _CONVOLUTIONS and layer.strides[0] == layer.dilation_rate[0] == layer.groups == 1:
+        if kind is keras.layers.Conv2D and layer.strides[0] == layer.dilation_rate[0] == layer.groups == 1:
             if layer.padding == "valid":
                 return _convolve(layer, maps, patches, 0, 0)
             if layer.padding == "same" and layer.strides[1] == layer.dilation_rate[1] == 1:
@@ -254,12 +255,13 @@ def _step(layer: Any, maps: _Maps, patches: _Patches) -> _Maps:
 def _has_axis(layer: Any) -> bool:
     """Whether a layer is pointwise but for its axis, on which every place has a map of its own."""
     # A compression must say so of its very class: one derived from it may do anything.
-    return type(layer) in _NORMALISATIONS or (isinstance(layer, ours.Compression) and "pointwise" in vars(type(layer)))
+    own = isinstance(layer, Compression) and "pointwise" in vars(type(layer))
+    return own or type(layer) is keras.layers.BatchNormalization
 
 
 def _is_over_time(layer: Any, rank: int) -> bool:
     """Whether a layer treats columns differently."""
-    if isinstance(layer, ours.Compression):
+    if isinstance(layer, Compression):
         return not layer.pointwise or (getattr(layer, "per_band", False) and layer.axis in (1, 1 - rank))
     return layer.axis in (1, 1 - rank)
 
@@ -275,9 +277,8 @@ def _convolve(layer: Any, maps: _Maps, patches: _Patches, before: int, after: in
     if after or right is not None:
         inside = patches.columns(maps, n_columns - maps.n_right - overlap, overlap)
         right = _over_columns(layer, _side_by_side(inside, right, _zeros(inside, after)))
-    return replace(
-        maps, clips=layer(maps.clips), left=left, right=right, n_columns=n_columns - overlap + before + after
-    )
+    clips = biased_and_activated(layer, convolution(layer, maps.clips))
+    return replace(maps, clips=clips, left=left, right=right, n_columns=n_columns - overlap + before + after)
 
 
 def _pool(layer: Any, maps: _Maps, patches: _Patches) -> _Maps:

@@ -1,10 +1,10 @@
 """One supervised run: drawn clips in, a trained network and its scored test clips out."""
 
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -17,9 +17,12 @@ from loglearn_tf.layers import build_compression
 from loglearn_tf.models import MODELS, build_model
 from loglearn_tf.study.grid import RunSpec
 from loglearn_tf.study.settings import Settings, TrainingSettings, folder_name
+from loglearn_tf.training.accelerated import accelerate
 from loglearn_tf.training.callbacks import CompressionTrajectory, StopOnNonFinite, compression_of, compression_values
 from loglearn_tf.training.evaluation import accuracy, clip_probabilities
 from loglearn_tf.training.patches import training_patches
+
+Trained = TypeVar("Trained", bound=keras.Model)
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Outcome:
             also `alpha_support`, `beta_support`, `knee_support`.
         clips: Test clips, in the data set's order.
         probabilities: `(n_clips, n_classes)`, of the test clips.
-        accuracy: Share of test clips classified rightly.
+        accuracy: Share of test clips classified correctly.
         train_seconds, eval_seconds: Wall-clock time.
     """
 
@@ -51,28 +54,33 @@ class Outcome:
 
 
 class CompiledModels:
-    """Networks and their compiled training steps, kept from run to run: of runs of one kind, only the first compiles.
+    """Networks and what trains them, compiled, kept from run to run: of runs of one kind, only the first compiles.
 
     Results are those of new networks: a kept one takes over every variable of the new one, weights, statistics and
     seeds.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[Hashable, keras.Model] = {}
+        self._kept: dict[Hashable, tuple[keras.Model, Any]] = {}
 
-    def take(self, kind: Hashable, new: keras.Model) -> keras.Model:
-        """The kept network of a kind, as if it were `new`; `new` itself where it is the first.
+    def take(
+        self, kind: Hashable, new: keras.Model, compiled: Callable[[keras.Model], Trained]
+    ) -> tuple[keras.Model, Trained]:
+        """The kept network of a kind, as if it were `new`, and what trains it; `new` itself where it is the first.
 
         Args:
             kind: Everything that the compiled step depends on.
-            new: Compiled, all its weights built.
+            new: All its weights built.
+            compiled: Given `new`, makes what trains it: a compiled model with the same variables, perhaps among others.
         """
-        kept = self._kept.setdefault(kind, new)
-        if kept is not new:
-            for variable, value in zip(kept.variables, new.variables, strict=True):
+        if kind not in self._kept:
+            self._kept[kind] = new, compiled(new)
+        network, trained = self._kept[kind]
+        if network is not new:
+            for variable, value in zip(network.variables, new.variables, strict=True):
                 variable.assign(value)
-            kept.optimizer.iterations.assign(0)
-        return kept
+            trained.optimizer.iterations.assign(0)
+        return network, trained
 
 
 def train_run(
@@ -112,11 +120,17 @@ def train_run(
         l2=settings.training.l2,
         n_mels=settings.features.n_mels,
     )
-    compile_as_published(new, settings.training)
-    model = (models or CompiledModels()).take((spec.model, spec.compression), new)
-    trajectory = fit(model, store, clips, settings=settings, seed=spec.seed_for("patches"), log_dir=log_dir)
+
+    def compiled(network: keras.Model) -> keras.Model:
+        twin = accelerate(network).network
+        compile_as_published(twin, settings.training)
+        return twin
+
+    # Trained is the twin, scored and handed out the plain network: their variables are the same.
+    network, twin = (models or CompiledModels()).take((spec.model, spec.compression), new, compiled)
+    trajectory = fit(twin, store, clips, settings=settings, seed=spec.seed_for("patches"), log_dir=log_dir)
     return scored(
-        model,
+        network,
         trajectory,
         store,
         dataset.test_clips(spec.fold),

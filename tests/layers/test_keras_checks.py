@@ -40,17 +40,6 @@ CASES = {
     "MelSpectrogram": [({"sample_rate": 8000, "n_fft": 64, "hop_length": 64, "n_mels": 8}, (2, 640), (2, 11, 8), 0)],
     "Prototypes": [({"n_classes": 3}, (2, 5), (2, 3), 0)],
     "MeanOverPatches": [({"network": network(), "class_names": ["a", "b", "c"]}, MEL, (2, 3), 2)],
-    "BatchNormalization": [({}, (2, 8, 8, 3), (2, 8, 8, 3), 2)],
-    "MaxPooling2D": [({"pool_size": (2, 3)}, (2, 8, 9, 3), (2, 4, 3, 3), 0)],
-    "GlobalMaxPooling2D": [
-        ({}, (2, 8, 9, 3), (2, 3), 0),
-        ({"keepdims": True}, (2, 8, 9, 3), (2, 1, 1, 3), 0),
-        ({"data_format": "channels_first"}, (2, 3, 8, 9), (2, 3), 0),
-    ],
-    "Conv2D": [
-        ({"filters": 2, "kernel_size": (3, 7)}, (2, 9, 8, 1), (2, 7, 2, 2), 2),
-        ({"filters": 2, "kernel_size": (3, 3)}, (2, 9, 8, 1), (2, 7, 6, 2), 2),
-    ],
 }
 
 

@@ -11,8 +11,6 @@ import numpy as np
 
 import loglearn_tf
 from loglearn_tf.layers import (
-    BatchNormalization,
-    Conv2D,
     LearnableLog,
     Log,
     LogEps,
@@ -35,7 +33,8 @@ def build() -> keras.Model:
     ]
     patch = keras.Input((16, 16))
     x = keras.layers.Concatenate()([layer(patch) for layer in branches])
-    x = BatchNormalization(name="norm")(Conv2D(2, (3, 3), name="conv")(keras.layers.Reshape((16, 64, 1))(x)))
+    x = keras.layers.Conv2D(2, (3, 3), name="conv")(keras.layers.Reshape((16, 64, 1))(x))
+    x = keras.layers.BatchNormalization(name="norm")(x)
     network = keras.Model(patch, keras.layers.Dense(3)(keras.layers.GlobalMaxPooling2D()(x)), name="network")
     by_patches = MeanOverPatches(network, class_names=["a", "b", "c"], hop=5, name="clip")(mel)
 

@@ -1,71 +1,64 @@
-"""Keras' convolution over mel spectrograms, which have one channel, with gradients at their price."""
+"""Convolution over mel spectrograms, which have one channel, with gradients at their price.
+
+**Kernels almost as wide as the input**, such as TIMBRE's of 7 frames x 108 of 128 bands, have few places beside one
+another. Their gradients as a convolution are slow; as a matrix product of windows with the kernel written out for its
+21 places they are not. And where a maximum over the map follows, nearly all of the map's gradient is zero: then only
+the windows that the maxima came from are looked at. A training step of TIMBRE takes 0.8 ms a patch of one core instead
+of 7.4.
+
+**Other kernels**, such as SB-CNN's first: the gradient of their input, which batch normalisation and a learned
+compression need, takes six times as long as the convolution, since to TensorFlow it is one with a single filter. Here
+it is a matrix product over the taps, or for large kernels a convolution with as many filters as the kernel has rows. Of
+3 x 3 kernels, VGG's, the kernel's own gradient is a matrix product, too: 0.9 ms for both instead of 2.7.
+"""
 
 from typing import Any
 
 import keras
 from keras import ops
 
-from loglearn_tf.training.accelerated.pooling import pooled_before
-
-# Activations that a following maximum may come before.
-_RISING = (keras.activations.linear, keras.activations.relu, keras.activations.elu)
-# Taps of kernels for which one matrix product over all taps is the quicker way to the gradient of the input; and to
-# that of the kernel. 3 x 3, 5 x 5 and 7 x 7 were measured.
+# Kernels of at most so many taps: one matrix product over all taps is the quicker way to the gradient of the input; and
+# to that of the kernel. 3 x 3, 5 x 5 and 7 x 7 were measured.
 _FEW_TAPS = 25
 _VERY_FEW_TAPS = 9
 
 
-class Conv2D(keras.layers.Conv2D):  # type: ignore[misc]
-    """`keras.layers.Conv2D` with the same weights, numbers and saved form, only faster to train on one channel.
+def sees_one_channel(layer: keras.layers.Conv2D) -> bool:
+    """Whether a built `keras.layers.Conv2D` is one that `convolution` has a faster way for."""
+    return bool(
+        keras.backend.backend() == "tensorflow"
+        and layer.data_format == "channels_last"
+        and layer.groups == layer.kernel.shape[2] == 1
+        and tuple(layer.strides) == tuple(layer.dilation_rate) == (1, 1)
+    )
 
-    **Kernels almost as wide as the input**, as TIMBRE's of 7 frames x 108 of 128 bands, have few places beside one
-    another. Their gradients as a convolution are slow; as a matrix product of windows with the kernel written out for
-    its 21 places they are not. And where a maximum over the map follows, nearly all of the map's gradient is zero: then
-    only the windows that the maxima came from are looked at. A training step of TIMBRE takes 0.8 ms a patch of one core
-    instead of 7.4.
 
-    **Other kernels**, as SB-CNN's first: the gradient of their input, which batch normalisation and a learned
-    compression need, takes six times as long as the convolution, since to TensorFlow it is one with a single filter.
-    Here it is a matrix product over the taps, or for large kernels a convolution with as many filters as the kernel has
-    rows. Of 3 x 3 kernels, VGG's, the kernel's own gradient is a matrix product, too: 0.9 ms for both instead of 2.7.
+def is_wide(layer: keras.layers.Conv2D, bands: int | None) -> bool:
+    """Whether a kernel over one channel is almost as wide as its input of so many bands."""
+    # Zeros are multiplied, too; up to here they cost less than they save.
+    width = layer.kernel_size[1]
+    return bool(layer.padding == "valid" and bands is not None and width <= bands <= 1.5 * width)
 
-    A pooling of this package that follows is done before bias and activation, where that rises.
 
-    For more channels, strides, dilation and on other backends Keras' own code runs. Saved files hold Keras' class, so
-    that they load where this package is not: see the end of this module.
+def convolution(layer: keras.layers.Conv2D, x: Any) -> Any:
+    """The map of a convolution, before bias and activation: Keras' numbers, on one channel with faster gradients.
 
     Args:
-        **kwargs: See Keras.
+        layer: Built.
+        x: `(batch, frames, bands, channels)`.
     """
+    if not sees_one_channel(layer):
+        return layer.convolution_op(x, layer.kernel)
+    if is_wide(layer, x.shape[2]):
+        return _wide_convolution(x[..., 0], layer.kernel[:, :, 0])
+    return _narrow_convolution(x, layer.kernel, layer.padding.upper())
 
-    def call(self, inputs: Any) -> Any:
-        if self.activation not in _RISING or self.data_format != "channels_last":
-            return super().call(inputs)
 
-        def finish(x: Any) -> Any:
-            if self.use_bias:
-                x = ops.add(x, ops.reshape(self.bias, (*[1] * (len(x.shape) - 1), self.filters)))
-            return self.activation(x)
-
-        x = self.convolution_op(inputs, self.kernel)
-        return pooled_before(finish(x), lambda pool: finish(pool(x)))
-
-    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
-        on_one_channel = (
-            keras.backend.backend() == "tensorflow"
-            and self.data_format == "channels_last"
-            and inputs.shape[3] == 1
-            and tuple(self.strides) == tuple(self.dilation_rate) == (1, 1)
-        )
-        if not on_one_channel:
-            return super().convolution_op(inputs, kernel)
-        bands, width = inputs.shape[2], kernel.shape[1]
-        # Zeros are multiplied, too; up to here they cost less than they save.
-        if self.padding == "valid" and bands is not None and width <= bands <= 1.5 * width:
-            return _wide_convolution(inputs[..., 0], kernel[:, :, 0])
-        if self.padding in ("valid", "same"):
-            return _narrow_convolution(inputs, kernel, self.padding.upper())
-        return super().convolution_op(inputs, kernel)
+def biased_and_activated(layer: keras.layers.Conv2D, x: Any) -> Any:
+    """What a convolution does with its map, or with what a pooling left of it, `(batch, rows, columns, filters)`."""
+    if layer.use_bias:
+        x = ops.add(x, ops.reshape(layer.bias, (*[1] * (len(x.shape) - 1), layer.filters)))
+    return layer.activation(x)
 
 
 def _narrow_convolution(x: Any, kernel: Any, padding: str) -> Any:
@@ -203,7 +196,3 @@ def _wide_convolution(x: Any, kernel: Any) -> Any:
         return product(x, kernel), gradient
 
     return convolve(x, kernel)
-
-
-# Keras writes module and name into saved files; these are where its own class is looked up.
-Conv2D.__module__ = "keras.layers"

@@ -1,66 +1,33 @@
-"""Keras' batch normalisation, trained by TensorFlow's fused kernel."""
+"""Batch normalisation in training by TensorFlow's fused kernels on CPUs.
+
+For `(batch, height, width, channels)` TensorFlow has a kernel that normalises in one pass, and one for the gradient of
+a whole batch normalisation; Keras computes both of many single operations. Training VGG takes half the time and two
+thirds of the memory.
+
+The first kernel's own mean and variance are not used: a sum of a million float32 values one by one is right to two or
+three digits, and so is Keras'. Here they are sums of sums over each axis, right to six.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
-import keras
-from keras import ops
 
-from loglearn_tf.training.accelerated.pooling import pooled_before
-
-
-class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
-    """`keras.layers.BatchNormalization` with the same weights and saved form, faster and more exact to train.
-
-    For `(batch, height, width, channels)` TensorFlow has a kernel that normalises in one pass, and one for the gradient
-    of a whole batch normalisation; Keras computes both of many single operations. Training VGG takes half the time and
-    two thirds of the memory. A `MaxPooling2D` of this package that follows is done first, so that only maxima are
-    normalised.
-
-    That kernel's own mean and variance are not used: a sum of a million float32 values one by one is right to two or
-    three digits, and so is Keras'. Here they are sums of sums over each axis, right to six.
-
-    At inference, where TensorFlow sees a GPU, on other backends and for other shapes, axes, masks or options, Keras'
-    own code runs. XLA (`jit_compile=True`) has not all of these kernels on CPUs. Saved files hold Keras' class, so that
-    they load where this package is not: see the end of this module.
-
-    Args:
-        **kwargs: See Keras.
-    """
-
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        plain = self.center and self.scale and not self.synchronized and not getattr(self, "renorm", False)
-        fitting = len(inputs.shape) == 4 and self.axis in (-1, 3) and self.variable_dtype == "float32" and mask is None
-        if not (training and self.trainable and plain and fitting and _on_cpu()):
-            return super().call(inputs, training=training, mask=mask)
-        x, gamma, beta = (ops.cast(each, "float32") for each in (inputs, self.gamma, self.beta))
-        normalised, mean, variance = _normalise(x, gamma, beta, self.epsilon)
-        for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
-
-        def outputs(pool: Callable[[Any], Any] | None) -> Any:
-            return ops.cast(normalised(pool), self.compute_dtype)
-
-        return pooled_before(outputs(None), outputs)
-
-
-def _on_cpu() -> bool:
-    if keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
-
-    return not tf.config.get_visible_devices("GPU")
-
-
-def _normalise(
+def normalise(
     x: Any, gamma: Any, beta: Any, epsilon: float
 ) -> tuple[Callable[[Callable[[Any], Any] | None], Any], Any, Any]:
     """`x` normalised over all axes but the last, scaled and moved; and the mean and variance of the batch.
 
     What is normalised comes as a function: given a pooling that leaves maxima, or none, it returns what is left.
+
+    Args:
+        x: `(batch, height, width, channels)` float32.
+        gamma, beta: `(channels,)` float32.
+        epsilon: Added to the variance.
     """
     import tensorflow as tf
 
+    # As tensors: of variables, `custom_gradient` would want to know more.
+    gamma, beta = tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta)
     size = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
     batch, rows, columns = 0, 1, 2
     # The sum of a row is its product with ones, and quicker so.
@@ -122,7 +89,3 @@ def _normalise(
         return line(pool(turned(y)), sign, turn)
 
     return normalised, mean, variance
-
-
-# Keras writes module and name into saved files; these are where its own class is looked up.
-BatchNormalization.__module__ = "keras.layers"

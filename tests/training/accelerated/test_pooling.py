@@ -1,11 +1,12 @@
-"""A maximum that is taken before what keeps the order of values is Keras' own: numbers and gradients."""
+"""A maximum that is taken before what keeps the order of values is Keras' maximum: numbers and gradients."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from loglearn_tf import layers
+from loglearn_tf.training.accelerated import accelerate
+from loglearn_tf.training.accelerated.pooling import highest
 
 
 def noise(*shape):
@@ -13,20 +14,19 @@ def noise(*shape):
 
 
 def networks(*names_and_arguments, shape=(9, 12, 2)):
-    """Two chains of layers with equal weights: of our layers where there are any, and of Keras' alone."""
+    """Two chains of layers with equal weights: the accelerated twin of one, and one of Keras' alone."""
     chains = []
-    for ours in (True, False):
+    for _ in range(2):
         inputs = x = keras.Input(shape)
         for name, arguments in names_and_arguments:
-            module = layers if ours and hasattr(layers, name) else keras.layers
-            x = getattr(module, name)(**arguments)(x)
+            x = getattr(keras.layers, name)(**arguments)(x)
         chains.append(keras.Model(inputs, x))
     rng = np.random.default_rng(1)
     weights = [rng.normal(1, 1, weight.shape) for weight in chains[0].get_weights()]
     weights = [np.abs(w) if v.name == "moving_variance" else w for v, w in zip(chains[0].weights, weights, strict=True)]
     for chain in chains:
         chain.set_weights(weights)
-    return chains
+    return accelerate(chains[0]).network, chains[1]
 
 
 def outputs_and_gradients(model, x, compiled):
@@ -52,7 +52,7 @@ POOL = ("MaxPooling2D", {"pool_size": (2, 3)})
         [NORM, POOL],
         [NORM, ("MaxPooling2D", {"pool_size": 2, "padding": "same"})],
         [NORM, ("MaxPooling2D", {"pool_size": 3, "strides": 1})],
-        [("BatchNormalization", {"scale": False}), POOL],  # Keras' own code, without a note
+        [("BatchNormalization", {"scale": False}), POOL],  # Keras' own layers
         [("Conv2D", {"filters": 5, "kernel_size": 3, "activation": "relu"}), POOL],
         [("Conv2D", {"filters": 5, "kernel_size": 3, "activation": "elu", "use_bias": False}), POOL],
         [("Conv2D", {"filters": 5, "kernel_size": 3, "activation": "gelu"}), POOL],  # does not rise everywhere
@@ -97,11 +97,11 @@ def test_the_pooling_comes_first():
 
 def test_another_use_of_the_same_values_sees_them_whole():
     inputs = keras.Input((8, 12, 2))
-    normal = layers.BatchNormalization()(inputs)
+    normal = keras.layers.BatchNormalization()(inputs)
     both = keras.layers.Concatenate()(
-        [keras.layers.Flatten()(layers.MaxPooling2D((2, 3))(normal)), keras.layers.Flatten()(normal)]
+        [keras.layers.Flatten()(keras.layers.MaxPooling2D((2, 3))(normal)), keras.layers.Flatten()(normal)]
     )
-    y = np.asarray(keras.Model(inputs, both)(noise(3, 8, 12, 2), training=True))
+    y = np.asarray(accelerate(keras.Model(inputs, both)).network(noise(3, 8, 12, 2), training=True))
     whole = y[:, 32:].reshape(3, 4, 2, 4, 3, 2)
     np.testing.assert_allclose(y[:, :32].reshape(3, 4, 4, 2), whole.max(axis=(2, 4)), rtol=1e-5)
 
@@ -110,23 +110,26 @@ def test_equal_maxima_share_the_gradient():
     """Of silence every place is a maximum; and so it is of what a rectifier cuts off."""
     x = tf.constant(np.concatenate([np.zeros((1, 3, 4, 2)), noise(1, 3, 4, 2)]).astype("float32"))
     found = []
-    for module in (layers, keras.layers):
+    for pool in (lambda x: highest(x)[:, 0, 0], keras.layers.GlobalMaxPooling2D()):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            loss = tf.reduce_sum(module.GlobalMaxPooling2D()(x) * tf.constant([[2.0, -3.0], [1.0, 4.0]]))
+            loss = tf.reduce_sum(pool(x) * tf.constant([[2.0, -3.0], [1.0, 4.0]]))
         found.append(tape.gradient(loss, x))
     np.testing.assert_allclose(*found, rtol=1e-6)
     np.testing.assert_allclose(found[0][0, :, :, 0], 2 / 12)
 
 
-def test_half_precision():
+def test_half_precision_is_kept():
+    policy = {"dtype": "mixed_float16"}
     model = keras.Sequential(
         [
             keras.Input((8, 8, 2)),
-            layers.Conv2D(3, 3, activation="relu", dtype="mixed_float16"),
-            layers.BatchNormalization(dtype="mixed_float16"),
-            layers.MaxPooling2D(2, dtype="mixed_float16"),
+            keras.layers.Conv2D(3, 3, activation="relu", name="conv", **policy),
+            keras.layers.BatchNormalization(name="norm", **policy),
+            keras.layers.MaxPooling2D(2, **policy),
         ]
     )
-    y = model(noise(2, 8, 8, 2), training=True)
-    assert y.dtype == tf.float16 and np.isfinite(y).all()
+    found = accelerate(model)
+    assert found.network is model and found.kept == dict.fromkeys(
+        ("conv", "norm"), "computes in mixed_float16, not in float32"
+    )

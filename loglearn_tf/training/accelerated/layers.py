@@ -1,0 +1,103 @@
+"""Fused layers: each does the work of a layer of Keras, and of the pooling after it, with that layer's own weights."""
+
+from typing import Any
+
+import keras
+
+from loglearn_tf.training.accelerated.convolution import (
+    biased_and_activated,
+    convolution,
+    is_wide,
+    sees_one_channel,
+)
+from loglearn_tf.training.accelerated.normalization import normalise
+from loglearn_tf.training.accelerated.pooling import pooled
+
+
+class Fused(keras.layers.Layer):  # type: ignore[misc]
+    """Stands for a layer, and for the maximum pooling after it, in the twin that `accelerate` makes.
+
+    The maximum of `f(x)` over a window is `f` of the maximum of `x`, if `f` rises: a bias, a rectifier, or batch
+    normalisation, which is a line for each channel. Done after the pooling, `f` has a fraction of the values to go
+    through.
+
+    Args:
+        plain: Keras' layer, built; its variables are used, and no others are made.
+        pool: Keras' `MaxPooling2D` or `GlobalMaxPooling2D` that alone takes its output, or `None`.
+    """
+
+    def __init__(self, plain: keras.layers.Layer, pool: keras.layers.Layer | None = None) -> None:
+        name = f"{plain.name}_fused" if pool is None else f"{plain.name}_fused_with_{pool.name}"
+        # Under a policy of half precision, too, the layers' own.
+        super().__init__(name=name, dtype=plain.dtype_policy)
+        self.plain = plain
+        self.pool = pool
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        shape = tuple(self.plain.compute_output_shape(input_shape))
+        return shape if self.pool is None else tuple(self.pool.compute_output_shape(shape))
+
+    def get_config(self) -> dict[str, Any]:
+        raise NotImplementedError(_NOT_SAVED)
+
+    def save_own_variables(self, store: Any) -> None:
+        raise NotImplementedError(_NOT_SAVED)
+
+
+class FusedConv2D(Fused):
+    """A convolution of Keras, on one channel with the faster gradients of `convolution`; its bias and activation come
+    after the pooling.
+
+    Args:
+        plain: `keras.layers.Conv2D`. With a pooling, its activation must rise: linear, relu or elu.
+        pool: See `Fused`.
+    """
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        # Places of a gradient that is not zero are as many as there are: XLA's shapes are fixed.
+        self.supports_jit = not (sees_one_channel(self.plain) and is_wide(self.plain, input_shape[2]))
+
+    def call(self, inputs: Any) -> Any:
+        x = convolution(self.plain, inputs)
+        if self.pool is not None:
+            x = pooled(self.pool, x)
+        return biased_and_activated(self.plain, x)
+
+
+class FusedBatchNormalization(Fused):
+    """A batch normalisation of Keras, trained by TensorFlow's fused kernels, with fewer passes and a more exact mean;
+    only maxima are normalised.
+
+    At inference, frozen, and of masked inputs, Keras' layers run themselves.
+
+    Args:
+        plain: `keras.layers.BatchNormalization` over the last of four axes, float32, with center and scale.
+        pool: See `Fused`.
+    """
+
+    def __init__(self, plain: keras.layers.Layer, pool: keras.layers.Layer | None = None) -> None:
+        super().__init__(plain, pool)
+        self.supports_masking = True
+        self.supports_jit = False  # XLA has no kernel of the Euclidean norm on CPUs
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        pass  # `plain` is
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        return previous_mask if self.pool is None else None
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        plain, pool = self.plain, self.pool
+        if not (training and plain.trainable) or mask is not None:
+            x = plain(inputs, training=training, mask=mask)
+            return x if pool is None else pooled(pool, x)
+        normalised, mean, variance = normalise(inputs, plain.gamma, plain.beta, plain.epsilon)
+        for moving, value in ((plain.moving_mean, mean), (plain.moving_variance, variance)):
+            moving.assign(moving * plain.momentum + value * (1.0 - plain.momentum))
+        return normalised(None if pool is None else lambda x: pooled(pool, x))
+
+
+_NOT_SAVED = (
+    "This network is the accelerated twin of another, made for training only: it cannot be saved, copied or cloned. "
+    "Save the plain network that was given to `accelerate`; its variables are the same."
+)

@@ -1,0 +1,151 @@
+"""The accelerated twin of a network: fused layers in place of Keras' own, every variable shared."""
+
+import logging
+from dataclasses import dataclass
+
+import keras
+
+from loglearn_tf.training.accelerated.convolution import sees_one_channel
+from loglearn_tf.training.accelerated.layers import Fused, FusedBatchNormalization, FusedConv2D
+from loglearn_tf.training.graph import Graph, NoGraphError, graph_of
+
+_log = logging.getLogger(__name__)
+
+# Activations that a maximum may come before.
+_RISING = (keras.activations.linear, keras.activations.relu, keras.activations.elu)
+_POOLINGS = (keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling2D)
+
+
+@dataclass(frozen=True)
+class Accelerated:
+    """What `accelerate` made of a network.
+
+    Attributes:
+        network: The twin, to be compiled and trained; the plain network itself where nothing is replaced.
+        replaced: Names of layers, those of nested models after the model's (`"encoder/conv_1"`), to the names of the
+            fused layers that do their work.
+        kept: Names of convolutions, batch normalisations and models that run as they are, to the reasons.
+    """
+
+    network: keras.Model
+    replaced: dict[str, str]
+    kept: dict[str, str]
+
+    def describe(self) -> str:
+        """Both lists, a layer a line."""
+        lines = [f"{self.network.name}: {len(self.replaced)} layers fused, {len(self.kept)} kept"]
+        lines += [f"  {name} -> {fused}" for name, fused in self.replaced.items()]
+        lines += [f"  {name} kept: {reason}" for name, reason in self.kept.items()]
+        return "\n".join(lines)
+
+
+def accelerate(model: keras.Model) -> Accelerated:
+    """Makes a twin of a network that trains faster, with the same variables and, but for rounding, the same numbers.
+
+    Replaced are convolutions over one channel; convolutions and batch normalisations whose output goes to a maximum
+    pooling alone, together with it; and other batch normalisations over several channels. All other layers are in both.
+    To train the twin is to train `model`: nothing is copied back. Score, save and hand out `model`; the twin cannot be
+    saved. A twin of a compiled model is compiled alike, with an optimizer that begins anew.
+
+    Args:
+        model: Functional or sequential, built; models nested in it gain as well. Of Keras' own layers in float32 on
+            TensorFlow. Whatever is not of this kind is kept, and nothing is wrong with it.
+
+    Example:
+        >>> layers = [keras.layers.Conv2D(8, 3, name="conv"), keras.layers.MaxPooling2D(name="pool")]
+        >>> model = keras.Sequential([keras.Input((128, 128, 1)), *layers])
+        >>> fast = accelerate(model)
+        >>> fast.replaced
+        {'conv': 'conv_fused_with_pool', 'pool': 'conv_fused_with_pool'}
+        >>> fast.network.variables[0] is model.variables[0]
+        True
+    """
+    replaced: dict[str, str] = {}
+    kept: dict[str, str] = {}
+    accelerated = Accelerated(_twin_of(model, "", replaced, kept, {}), replaced, kept)
+    _log.debug("%s", accelerated.describe())
+    return accelerated
+
+
+def _twin_of(
+    model: keras.Model, path: str, replaced: dict[str, str], kept: dict[str, str], made: dict[int, keras.Model]
+) -> keras.Model:
+    """Fills in what is replaced and kept under `path`. A model nested in several places has one twin, in `made`."""
+    if id(model) in made:
+        return made[id(model)]
+    made[id(model)] = model
+    try:
+        if keras.backend.backend() != "tensorflow":
+            raise NoGraphError(f"Keras runs on {keras.backend.backend()}, not on TensorFlow")
+        graph = graph_of(model)
+    except NoGraphError as reason:
+        kept[path.rstrip("/") or model.name] = str(reason)
+        return model
+    stand_ins: dict[int, keras.layers.Layer] = {}
+    for name, layer in graph.layers.items():
+        if isinstance(layer, keras.Model):
+            twin = _twin_of(layer, f"{path}{name}/", replaced, kept, made)
+            if twin is not layer:
+                stand_ins[id(layer)] = twin
+        elif isinstance(layer, (keras.layers.Conv2D, keras.layers.BatchNormalization)):
+            fused = _fused(layer, graph)
+            if isinstance(fused, str):
+                kept[path + name] = fused
+                continue
+            stand_ins[id(layer)] = fused
+            replaced[path + name] = fused.name
+            if fused.pool is not None:
+                pool = fused.pool
+                stand_ins[id(pool)] = keras.layers.Identity(name=pool.name, dtype=pool.dtype_policy)
+                replaced[path + pool.name] = fused.name
+    if stand_ins:
+        made[id(model)] = keras.models.clone_model(model, clone_function=lambda one: stand_ins.get(id(one), one))
+    return made[id(model)]
+
+
+def _fused(layer: keras.layers.Layer, graph: Graph) -> Fused | str:
+    """What can stand for a layer, or the reason why nothing can."""
+    if type(layer) not in (keras.layers.Conv2D, keras.layers.BatchNormalization):
+        return f"{type(layer).__name__} is derived from Keras' class and may do other things"
+    reason = _not_plain(layer, graph)
+    if reason:
+        return reason
+    (reader, *others) = graph.readers[layer.name] or [""]
+    pool = None if others else graph.layers.get(reader)
+    if type(pool) not in _POOLINGS or _not_plain(pool, graph):
+        pool = None
+    if type(layer) is keras.layers.Conv2D:
+        if layer.activation not in _RISING:
+            pool = None
+        if pool is None and not sees_one_channel(layer):
+            return "several channels or strides, and no maximum pooling that alone takes its output and may come first"
+        return FusedConv2D(layer, pool)
+    return _not_fused_by_tensorflow(layer) or FusedBatchNormalization(layer, pool)
+
+
+def _not_plain(layer: keras.layers.Layer, graph: Graph) -> str | None:
+    """Why no layer could be fused that is so, if it is."""
+    if layer.name not in graph.source:
+        return "called more than once, or with more than a tensor"
+    if layer.dtype_policy.name != "float32":
+        return f"computes in {layer.dtype_policy.name}, not in float32"
+    if getattr(layer, "data_format", "channels_last") != "channels_last":
+        return "its channels come first"
+    if layer.activity_regularizer is not None:
+        return "an activity regularizer looks at its output"
+    return None
+
+
+def _not_fused_by_tensorflow(layer: keras.layers.BatchNormalization) -> str | None:
+    """Why TensorFlow's kernels are not for a batch normalisation, if they are not."""
+    import tensorflow as tf
+
+    if tf.config.get_visible_devices("GPU"):
+        return "TensorFlow sees a GPU, whose kernels are others"
+    if layer.input_spec.ndim != 4 or layer.axis not in (-1, 3):
+        return "not over the last of four axes"
+    if not (layer.center and layer.scale) or layer.synchronized or getattr(layer, "renorm", False):
+        return "without center or scale, or synchronized, or renormalised"
+    if layer.moving_mean.shape[0] == 1:
+        return "one channel, over which Keras' own costs little and its mean is more exact"
+    return None
