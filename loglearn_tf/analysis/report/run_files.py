@@ -10,7 +10,6 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from loglearn_tf._util.csv import csv_text
 from loglearn_tf.study.grid import RunSpec
 from loglearn_tf.study.run_folder import Row
 
@@ -166,8 +165,7 @@ def _trace(lines: list[list[str]]) -> Trace:
 def _confusion(lines: list[list[str]]) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
     head, *body = lines
     classes = tuple(name[len(_PROBABILITY) :] for name in head if name.startswith(_PROBABILITY))
-    # As `csv_bytes` writes them.
-    numbers = {csv_text(name): number for number, name in enumerate(classes)}
+    numbers = {name: number for number, name in enumerate(classes)}
     true_at, predicted_at = head.index("class"), head.index("predicted")
     pairs = np.array([(numbers[line[true_at]], numbers[line[predicted_at]]) for line in body], np.int64)
     counts = np.zeros((len(classes), len(classes)), np.int64)
