@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import matplotlib
@@ -15,8 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
-from loglearn_tf.analysis.report.escape import html_text
-from loglearn_tf.analysis.report.names import compression_name, compressions_in_order, model_name, models_in_order
+from loglearn_tf.analysis.names import compression_name, compressions_in_order, model_name, models_in_order
 from loglearn_tf.analysis.report.run_files import Array, Kind, Scores, Trace, recall_differences
 from loglearn_tf.analysis.statistics import Accuracy, Ranking
 
@@ -404,7 +404,7 @@ def inline_svg(svg: str, *, name: str, label: str) -> str:
     width = re.search(r'width="([\d.]+)pt"', tag)
     tag = re.sub(r'\s(width|height)="[^"]*"', "", tag)
     most = f' style="max-width: {float(width[1]) / 72:.2f}in"' if width else ""
-    return f'{tag} role="img" aria-label="{html_text(label)}"{most}>{rest}'.strip()
+    return f'{tag} role="img" aria-label="{escape(label)}"{most}>{rest}'.strip()
 
 
 def _panels(n: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:

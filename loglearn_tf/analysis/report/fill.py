@@ -1,4 +1,4 @@
-"""A text of findings with the numbers of a study put in: prose by people, figures by the program."""
+"""A text with the numbers of a study filled in: prose by people, numbers by the program."""
 
 import re
 import shlex
@@ -10,9 +10,9 @@ from statistics import median
 from typing import Any
 
 from loglearn_tf._util.progress import format_seconds
-from loglearn_tf.analysis.report.names import model_name
+from loglearn_tf.analysis.names import model_name
 from loglearn_tf.analysis.report.run_files import Unreadable, read_traces
-from loglearn_tf.analysis.report.tables import MARKS, p_text, points, points_interval
+from loglearn_tf.analysis.report.table import MARKS, p_text, points, points_interval, verdict_interval
 from loglearn_tf.analysis.statistics import Accuracy, Comparison, accuracies, compare, compare_all
 from loglearn_tf.errors import ConfigError
 from loglearn_tf.features.histogram import START_ALPHA, START_BETA, MelPower, read_mel_power
@@ -28,7 +28,8 @@ def fill(template: Path, study_dir: Path) -> str:
     The text is Markdown with places such as `{{difference part=main_full model=timbre n=10 compression=loglearn}}`:
 
     - `accuracy`: mean accuracy in percent with its interval.
-    - `difference`: minus log-EPS, or `baseline=...`, in points, with its interval.
+    - `difference`: minus log-EPS, or `baseline=...`, in points, with the interval that its verdict rests on: the 90 %
+      one, which says so, of "equivalent", else the 95 % one.
     - `verdict`: its verdict, Holm-corrected over all compressions of the part; `p`: its Holm-corrected p. With
       `baseline=...` other than log-EPS, corrected over the cells of the two compressions alone.
     - `within`: the interval of `difference` that more runs on the same folds would have.
@@ -83,7 +84,7 @@ class _Part:
 
     @cached_property
     def done(self) -> list[Row]:
-        """All runs of the part's grid; others in its folder, of an earlier and larger grid, are not of these findings.
+        """All runs of the part's grid; others in its folder, of an earlier and larger grid, do not count.
 
         Raises:
             LookupError: If some are not done.
@@ -162,7 +163,7 @@ def _difference(study: _Study, **asked: str) -> str:
 
 
 def _with_interval(one: Comparison) -> str:
-    interval = points_interval(one.low, one.high)
+    interval = verdict_interval(one)
     return f"{points(one.mean)} ({interval})" if interval else points(one.mean)
 
 
