@@ -2,8 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import median
@@ -53,7 +52,8 @@ def fill(template: Path, study_dir: Path) -> str:
         text = template.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"Cannot read the text {template}: {error}. Name a Markdown file.") from error
-    study = _Study(study_dir)
+    places = _Places(study_dir)
+    known = [name for name in vars(_Places) if not name.startswith("_")]
 
     def put(place: re.Match[str]) -> str:
         where = f"{template}, line {text.count(chr(10), 0, place.start()) + 1}: {place[0]}"
@@ -62,10 +62,10 @@ def fill(template: Path, study_dir: Path) -> str:
             asked = dict(word.split("=", 1) for word in rest)
         except ValueError as error:
             raise ConfigError(f"{where} must be a word and key=value pairs ({error}).") from error
-        if what not in _WHAT:
-            raise ConfigError(f"{where} asks for {what!r}. Known: {', '.join(_WHAT)}.")
+        if what not in known:
+            raise ConfigError(f"{where} asks for {what!r}. Known: {', '.join(known)}.")
         try:
-            return _WHAT[what](study, **asked)
+            return str(getattr(places, what)(**asked))
         except (TypeError, LookupError, ValueError) as error:
             raise ConfigError(f"{where} cannot be filled in: {error}.") from error
 
@@ -108,196 +108,151 @@ class _Part:
     def comparisons(self) -> list[Comparison]:
         return compare_all(self.done)
 
-    @cached_property
-    def power(self) -> MelPower | None:
-        return read_mel_power(self.folder, self.done[0]["dataset"])
 
+class _Places:
+    """What a place can ask for: the public methods; their arguments are the place's."""
 
-@dataclass
-class _Study:
-    folder: Path
-    _parts: dict[str, _Part] = field(default_factory=dict)
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[str, _Part] = {}
 
-    def part(self, name: str) -> _Part:
-        if not (self.folder / name).is_dir():
-            raise LookupError(f"{self.folder} has no part {name}")
-        return self._parts.setdefault(name, _Part(self.folder / name))
+    def accuracy(self, *, part: str, model: str, n: str, compression: str) -> str:
+        one = self._accuracy(part, model, n, compression)
+        interval = "" if one.low is None or one.high is None else f" ({100 * one.low:.1f} to {100 * one.high:.1f})"
+        return f"{100 * one.mean:.1f} %{interval}{self._part(part).remark}"
 
-    def parts(self, name: str | None) -> list[_Part]:
-        """One, or all."""
-        if name is not None:
-            return [self.part(name)]
-        found = [self.part(path.parent.name) for path in sorted(self.folder.glob("*/study.yaml"))]
+    def difference(self, *, part: str, **cell: str) -> str:
+        return _with_interval(self._comparison(part, **cell)) + self._part(part).remark
+
+    def within(self, **cell: str) -> str:
+        one = self._comparison(**cell)
+        return points_interval(one.low_within, one.high_within) or "none"
+
+    def verdict(self, **cell: str) -> str:
+        return self._comparison(**cell).verdict
+
+    def p(self, **cell: str) -> str:
+        return p_text(self._comparison(**cell).p_holm) or "none"
+
+    def half_width(self, *, over: str = "folds", **cell: str) -> str:
+        if over not in ("folds", "runs"):
+            raise LookupError(f"intervals are over folds or runs, not over {over}")
+        one = self._comparison(**cell)
+        low, high = (one.low, one.high) if over == "folds" else (one.low_within, one.high_within)
+        return "none" if low is None or high is None else f"{50 * (high - low):.1f}"
+
+    def table(self, *, part: str, model: str, n: str) -> str:
+        of_part = self._part(part)
+        names = {one.compression for one in of_part.accuracies if (one.model, one.n_shot) == (model, int(n))}
+        if not names:
+            raise LookupError(f"{part} has no finished run of {model} at n = {n}")
+        order = of_part.settings.compressions
+        head = ("Compression", "Accuracy", "Minus log-EPS, points", "On these folds", "p (Holm)", "Verdict")
+        lines = [f"| {' | '.join(head)} |", "|---|--:|--:|--:|--:|---|"]
+        for name in sorted(names, key=lambda name: (name != "logeps", order.index(name))):
+            shown = [f"`{name}`", self.accuracy(part=part, model=model, n=n, compression=name)]
+            if name == "logeps":
+                shown += ["", "", "", "baseline"]
+            else:
+                one = self._comparison(part, model, n, name)
+                within = points_interval(one.low_within, one.high_within)
+                shown += [_with_interval(one), within, p_text(one.p_holm), f"{MARKS[one.verdict]} {one.verdict}"]
+            lines.append(f"| {' | '.join(shown)} |")
+        return "\n".join(lines)
+
+    def below(self, *, part: str, knee: str) -> str:
+        return (
+            f"{100 * self._power(part).share_below(START_BETA / START_ALPHA if knee == 'start' else float(knee)):.0f} %"
+        )
+
+    def moved(self, *, part: str, compression: str, model: str) -> str:
+        of_part = self._part(part)
+        rows = [row for row in of_part.done if (row["compression"], row["model"]) == (compression, model)]
+        unreadable = Unreadable()
+        traces = [trace for runs in read_traces(of_part.folder, rows, unreadable).values() for trace in runs]
+        lacking = [*unreadable.missing, *(path for path, _ in unreadable.broken)]
+        if lacking:
+            raise LookupError(f"{lacking[0]} cannot be read")
+        knees = [trace.values["knee"] for trace in traces if "knee" in trace.values]
+        if not knees:
+            raise LookupError(f"{part} has no history of {model} with {compression}")
+        ratios = [float(knee[-1] / knee[0]) for knee in knees]
+        return f"{min(ratios):.3g} to {max(ratios):.3g}, median {median(ratios):.3g}"
+
+    def values(self, *, part: str, compression: str, name: str, model: str = "") -> str:
+        if name not in ("alpha", "beta", "knee"):
+            raise LookupError(f"there is no value {name}; there are alpha, beta and knee")
+        rows = [row for row in self._part(part).done if row["compression"] == compression]
+        found = [row[name] for row in rows if model in ("", row["model"]) and row[name] is not None]
         if not found:
-            raise LookupError(f"{self.folder} has no parts")
-        return found
+            raise LookupError(f"{part} has no run of {compression} with a {name}")
+        return f"{min(found):.4g} to {max(found):.4g}"
 
-    def accuracy(self, part: str, model: str, n: str, compression: str) -> Accuracy:
-        key = (model, int(n), compression)
-        for one in self.part(part).accuracies:
-            if (one.model, one.n_shot, one.compression) == key:
+    def best(self, *, part: str, model: str, n: str, among: str) -> str:
+        found = [self._comparison(part, model, n, name) for name in among.split(",")]
+        best = max(found, key=lambda one: one.mean)
+        return (
+            f"{best.compression}, {model_name(model)} at n = {n}: {_with_interval(best)} points, "
+            f"p (Holm) {p_text(best.p_holm)}, {best.verdict}; "
+            f"on these folds {points_interval(best.low_within, best.high_within) or 'no interval'}"
+        )
+
+    def n_runs(self, *, part: str | None = None) -> str:
+        return f"{len(self._done(part)):,}"
+
+    def clips(self, *, part: str) -> str:
+        folds = sorted({row["fold"] for row in self._done(part)})
+        classes = self._power(part).classes
+        return f"{len(folds)} test folds ({', '.join(map(str, folds))}), {len(classes)} classes"
+
+    def time(self, *, part: str | None = None) -> str:
+        return format_seconds(sum(row["train_seconds"] + row["eval_seconds"] for row in self._done(part)))
+
+    def commit(self, *, part: str | None = None) -> str:
+        return self._version(part, "git_commit")
+
+    def machine(self, *, part: str | None = None) -> str:
+        return ", ".join(f"{name} {self._version(part, name)}" for name in ("python", "tensorflow", "keras", "numpy"))
+
+    def _part(self, name: str) -> _Part:
+        if not (self._folder / name).is_dir():
+            raise LookupError(f"{self._folder} has no part {name}")
+        return self._known.setdefault(name, _Part(self._folder / name))
+
+    def _done(self, part: str | None) -> list[Row]:
+        """Of one part, or of all."""
+        names = [path.parent.name for path in sorted(self._folder.glob("*/study.yaml"))] if part is None else [part]
+        if not names:
+            raise LookupError(f"{self._folder} has no parts")
+        return [row for name in names for row in self._part(name).done]
+
+    def _accuracy(self, part: str, model: str, n: str, compression: str) -> Accuracy:
+        for one in self._part(part).accuracies:
+            if (one.model, one.n_shot, one.compression) == (model, int(n), compression):
                 return one
         raise LookupError(f"{part} has no finished run of {model} {compression} at n = {n}")
 
-    def comparison(self, part: str, model: str, n: str, compression: str, baseline: str = "logeps") -> Comparison:
-        of_part = self.part(part)
-        found = (
-            of_part.comparisons
-            if baseline == "logeps"
-            else compare(of_part.done, compression=compression, baseline=baseline)
-        )
+    def _comparison(self, part: str, model: str, n: str, compression: str, baseline: str = "logeps") -> Comparison:
+        of_part = self._part(part)
+        found = of_part.comparisons
+        if baseline != "logeps":
+            found = compare(of_part.done, compression=compression, baseline=baseline)
         for one in found:
             if (one.model, one.n_shot, one.compression) == (model, int(n), compression):
                 return one
         raise LookupError(f"{part} has no pair of {model} {compression} and {baseline} at n = {n}")
 
+    def _power(self, part: str) -> MelPower:
+        of_part = self._part(part)
+        power = read_mel_power(of_part.folder, of_part.done[0]["dataset"])
+        if power is None:
+            raise LookupError(f"{part} has no counts of its mel power")
+        return power
 
-def _accuracy(study: _Study, **asked: str) -> str:
-    one = study.accuracy(**asked)
-    interval = "" if one.low is None or one.high is None else f" ({100 * one.low:.1f} to {100 * one.high:.1f})"
-    return f"{100 * one.mean:.1f} %{interval}{study.part(asked['part']).remark}"
-
-
-def _difference(study: _Study, **asked: str) -> str:
-    return _with_interval(study.comparison(**asked)) + study.part(asked["part"]).remark
+    def _version(self, part: str | None, name: str) -> str:
+        return " and ".join(sorted({(row.get("versions") or {}).get(name) or "unknown" for row in self._done(part)}))
 
 
 def _with_interval(one: Comparison) -> str:
     interval = verdict_interval(one)
     return f"{points(one.mean)} ({interval})" if interval else points(one.mean)
-
-
-def _within(study: _Study, **asked: str) -> str:
-    one = study.comparison(**asked)
-    return points_interval(one.low_within, one.high_within) or "none"
-
-
-def _verdict(study: _Study, **asked: str) -> str:
-    return study.comparison(**asked).verdict
-
-
-def _p(study: _Study, **asked: str) -> str:
-    return p_text(study.comparison(**asked).p_holm) or "none"
-
-
-def _half_width(study: _Study, over: str = "folds", **asked: str) -> str:
-    if over not in ("folds", "runs"):
-        raise LookupError(f"intervals are over folds or runs, not over {over}")
-    one = study.comparison(**asked)
-    low, high = (one.low, one.high) if over == "folds" else (one.low_within, one.high_within)
-    return "none" if low is None or high is None else f"{50 * (high - low):.1f}"
-
-
-def _table(study: _Study, part: str, model: str, n: str) -> str:
-    of_part = study.part(part)
-    names = [one.compression for one in of_part.accuracies if (one.model, one.n_shot) == (model, int(n))]
-    if not names:
-        raise LookupError(f"{part} has no finished run of {model} at n = {n}")
-    order = of_part.settings.compressions
-    head = ("Compression", "Accuracy", "Minus log-EPS, points", "On these folds", "p (Holm)", "Verdict")
-    lines = [f"| {' | '.join(head)} |", "|---|--:|--:|--:|--:|---|"]
-    for name in sorted(set(names), key=lambda name: (name != "logeps", order.index(name))):
-        shown = [f"`{name}`", _accuracy(study, part=part, model=model, n=n, compression=name)]
-        if name == "logeps":
-            shown += ["", "", "", "baseline"]
-        else:
-            one = study.comparison(part, model, n, name)
-            within = points_interval(one.low_within, one.high_within)
-            shown += [_with_interval(one), within, p_text(one.p_holm), f"{MARKS[one.verdict]} {one.verdict}"]
-        lines.append(f"| {' | '.join(shown)} |")
-    return "\n".join(lines)
-
-
-def _below(study: _Study, part: str, knee: str) -> str:
-    power = study.part(part).power
-    if power is None:
-        raise LookupError(f"{part} has no counts of its mel power")
-    return f"{100 * power.share_below(START_BETA / START_ALPHA if knee == 'start' else float(knee)):.0f} %"
-
-
-def _moved(study: _Study, part: str, compression: str, model: str) -> str:
-    of_part = study.part(part)
-    rows = [row for row in of_part.done if (row["compression"], row["model"]) == (compression, model)]
-    unreadable = Unreadable()
-    traces = [trace for runs in read_traces(of_part.folder, rows, unreadable).values() for trace in runs]
-    if unreadable.missing or unreadable.broken:
-        lacking = [*unreadable.missing, *(path for path, _ in unreadable.broken)]
-        raise LookupError(f"{lacking[0]} cannot be read")
-    ratios = [float(trace.values["knee"][-1] / trace.values["knee"][0]) for trace in traces if "knee" in trace.values]
-    if not ratios:
-        raise LookupError(f"{part} has no history of {model} with {compression}")
-    return f"{min(ratios):.3g} to {max(ratios):.3g}, median {median(ratios):.3g}"
-
-
-def _values(study: _Study, part: str, compression: str, name: str, model: str = "") -> str:
-    if name not in ("alpha", "beta", "knee"):
-        raise LookupError(f"there is no value {name}; there are alpha, beta and knee")
-    found = [
-        row[name]
-        for row in study.part(part).done
-        if row["compression"] == compression and model in ("", row["model"]) and row[name] is not None
-    ]
-    if not found:
-        raise LookupError(f"{part} has no run of {compression} with a {name}")
-    return f"{min(found):.4g} to {max(found):.4g}"
-
-
-def _best(study: _Study, part: str, model: str, n: str, among: str) -> str:
-    names: Sequence[str] = among.split(",")
-    found = [study.comparison(part, model, n, name) for name in names]
-    best = max(found, key=lambda one: one.mean)
-    return (
-        f"{best.compression}, {model_name(model)} at n = {n}: {_with_interval(best)} points, "
-        f"p (Holm) {p_text(best.p_holm)}, {best.verdict}; "
-        f"on these folds {points_interval(best.low_within, best.high_within) or 'no interval'}"
-    )
-
-
-def _n_runs(study: _Study, part: str | None = None) -> str:
-    return f"{sum(len(one.done) for one in study.parts(part)):,}"
-
-
-def _clips(study: _Study, part: str) -> str:
-    power = study.part(part).power
-    folds = sorted({row["fold"] for row in study.part(part).done})
-    if power is None:
-        raise LookupError(f"{part} has no counts of its mel power")
-    return f"{len(folds)} test folds ({', '.join(map(str, folds))}), {len(power.classes)} classes"
-
-
-def _time(study: _Study, part: str | None = None) -> str:
-    rows = [row for one in study.parts(part) for row in one.done]
-    return format_seconds(sum(row["train_seconds"] + row["eval_seconds"] for row in rows))
-
-
-def _commit(study: _Study, part: str | None = None) -> str:
-    return _same(study, part, "git_commit")
-
-
-def _machine(study: _Study, part: str | None = None) -> str:
-    return ", ".join(f"{name} {_same(study, part, name)}" for name in ("python", "tensorflow", "keras", "numpy"))
-
-
-def _same(study: _Study, part: str | None, name: str) -> str:
-    found = {(row.get("versions") or {}).get(name) or "unknown" for one in study.parts(part) for row in one.done}
-    return " and ".join(sorted(found))
-
-
-_WHAT: dict[str, Callable[..., str]] = {
-    "accuracy": _accuracy,
-    "difference": _difference,
-    "verdict": _verdict,
-    "p": _p,
-    "within": _within,
-    "half_width": _half_width,
-    "table": _table,
-    "below": _below,
-    "moved": _moved,
-    "values": _values,
-    "best": _best,
-    "n_runs": _n_runs,
-    "clips": _clips,
-    "time": _time,
-    "commit": _commit,
-    "machine": _machine,
-}

@@ -10,8 +10,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from loglearn_tf.study.grid import RunSpec
-from loglearn_tf.study.run_folder import Row
+from loglearn_tf.study.run_folder import Row, folder_of
 
 Array = npt.NDArray[np.float64]
 # Data set, model, compression, n.
@@ -60,12 +59,6 @@ class Scores:
     classes: tuple[str, ...]
     counts: npt.NDArray[np.int64]
     recall: dict[tuple[int, int], Array]
-
-
-def folder_of(row: Row) -> Path:
-    """A run's folder, inside the study's."""
-    names = ("dataset", "model", "compression", "n_shot", "fold", "run", "seed")
-    return RunSpec(**{name: row[name] for name in names}).folder
 
 
 def read_traces(study_dir: Path, rows: Iterable[Row], unreadable: Unreadable) -> dict[Kind, list[Trace]]:

@@ -16,7 +16,7 @@ from loglearn_tf.analysis.names import (
     models_in_order,
 )
 from loglearn_tf.analysis.report.document import Block, Bullets, Facts, Grid, Heading, Judgement, Listing, Paragraph
-from loglearn_tf.analysis.report.run_files import Unreadable, folder_of, read_config
+from loglearn_tf.analysis.report.run_files import Unreadable, read_config
 from loglearn_tf.analysis.report.table import MARKS, p_text, points, points_interval, verdict_interval
 from loglearn_tf.analysis.report.verdicts import Source, Verdict, how_checked
 from loglearn_tf.analysis.statistics import Comparison, Ranking
@@ -33,7 +33,7 @@ from loglearn_tf.features.histogram import (
     per_class,
 )
 from loglearn_tf.study.grid import plan_runs
-from loglearn_tf.study.run_folder import Row, key_of
+from loglearn_tf.study.run_folder import Row, folder_of, key_of
 from loglearn_tf.study.status import last_line, remembered_settings
 
 _SHOWN = 10

@@ -39,7 +39,7 @@ def _accuracy(results: DatasetResults, _: Sequence[Comparison]) -> Table:
     body, records = _body_and_records(results, _row_keys(results.rows), found, _accuracy_cell, _accuracy_record)
     return Table(
         caption=table_title(results.dataset, results.rows),
-        head=("Network", "Compression", *_heads(results.rows)),
+        head=("Network", "Compression", *_heads(_shots(results.rows))),
         body=body,
         notes=_notes(results, body, "n: training clips per class."),
         columns=(*_LABELS, "n_runs", "folds", "accuracy_percent", "std_points", "low_percent", "high_percent"),
@@ -71,26 +71,18 @@ def _published(results: DatasetResults, _: Sequence[Comparison]) -> Table:
         for compression, by_n in by_compression.items()
         for n, percent in by_n.items()
     }
-    models = models_in_order(key[0] for key in (*ours, *theirs))
-    compressions = compressions_in_order(key[1] for key in (*ours, *theirs))
-    shots = sorted({key[2] for key in (*ours, *theirs)})
-    body, records = [], []
-    for model in models:
-        for compression in compressions:
-            cells = []
-            for n in shots:
-                our, their = ours.get((model, compression, n)), theirs.get((model, compression, n))
-                cells.append(Cell("" if our is None and their is None else f"{_percent(our)} / {_percent(their)}"))
-                percents = {"accuracy_percent": None if our is None else round(our, 4), "published_percent": their}
-                records.append({**_labels(results, (model, compression), n), **percents})
-            body.append(((model_name(model), compression_name(compression)), tuple(cells)))
+    found = {key: (ours.get(key), theirs.get(key)) for key in (*ours, *theirs)}
+    models, compressions = models_in_order(key[0] for key in found), compressions_in_order(key[1] for key in found)
+    keys = [(model, compression) for model in models for compression in compressions]
+    shots = sorted({key[2] for key in found})
+    body, records = _body_and_records(results, keys, found, _beside, _record_beside, shots)
     return Table(
         caption=table_title(results.dataset, results.rows),
-        head=("Network", "Compression", *(f"n = {n}" for n in shots)),
-        body=tuple(body),
+        head=("Network", "Compression", *_heads(shots)),
+        body=body,
         notes=("–: not run, or not published.", *remarks(list(results.rows))),
         columns=(*_LABELS, "accuracy_percent", "published_percent"),
-        records=tuple(records),
+        records=records,
     )
 
 
@@ -157,7 +149,7 @@ def _table_of_differences(
     columns = [name for name in _LABELS if len(names) > 1 or name != "compression"]
     return Table(
         caption=table_title(results.dataset, results.rows, f"{what}, points of accuracy, mean over paired runs"),
-        head=(*names, *_heads(results.rows)),
+        head=(*names, *_heads(_shots(results.rows))),
         body=body,
         notes=tuple(notes),
         columns=(*columns, *_DIFFERENCE_COLUMNS),
@@ -172,6 +164,7 @@ def _body_and_records(
     found: Mapping[tuple[Any, ...], Any],
     cell_of: Callable[[Any, set[int]], Cell],
     record_of: Callable[[Any], dict[str, Any]],
+    shots: Sequence[int] | None = None,
 ) -> tuple[Body, tuple[dict[str, Any], ...]]:
     """What `Table` holds of the same cells, to be read and in full.
 
@@ -180,8 +173,9 @@ def _body_and_records(
         keys: Network, or network and compression, of every row of the table.
         found: What is shown of a key and an n; cells not run are missing.
         cell_of, record_of: Make a cell and a record of one of them.
+        shots: Columns of the table; by default all n of the runs.
     """
-    folds, shots = _folds(results.rows), _shots(results.rows)
+    folds, shots = _folds(results.rows), _shots(results.rows) if shots is None else shots
     body, records = [], []
     for key in keys:
         ours = [found.get((*key, n)) for n in shots]
@@ -200,6 +194,10 @@ def _accuracy_cell(one: Accuracy, folds: set[int]) -> Cell:
 def _difference_cell(one: Comparison, folds: set[int]) -> Cell:
     mark = MARKS[one.verdict] + (_FEWER_FOLDS if set(one.folds) < folds else "")
     return Cell(points(one.mean), mark, verdict_interval(one), one.verdict)
+
+
+def _beside(percents: tuple[float | None, float | None], _: set[int]) -> Cell:
+    return Cell(" / ".join("–" if percent is None else f"{percent:.1f}" for percent in percents))
 
 
 def _accuracy_record(one: Accuracy) -> dict[str, Any]:
@@ -222,6 +220,11 @@ def _difference_record(one: Comparison) -> dict[str, Any]:
         "difference_points": _hundredfold(one.mean),
         "folds": " ".join(map(str, one.folds)),
     }
+
+
+def _record_beside(percents: tuple[float | None, float | None]) -> dict[str, Any]:
+    ours, theirs = percents
+    return {"accuracy_percent": None if ours is None else round(ours, 4), "published_percent": theirs}
 
 
 def _labels(results: DatasetResults, key: Sequence[str], n_shot: int) -> dict[str, Any]:
@@ -260,8 +263,8 @@ def _row_keys(rows: Sequence[Row]) -> list[tuple[str, str]]:
     ]
 
 
-def _heads(rows: Sequence[Row]) -> list[str]:
-    return [f"n = {n}" for n in _shots(rows)]
+def _heads(shots: Sequence[int]) -> list[str]:
+    return [f"n = {n}" for n in shots]
 
 
 def _shots(rows: Sequence[Row]) -> list[int]:
@@ -270,10 +273,6 @@ def _shots(rows: Sequence[Row]) -> list[int]:
 
 def _folds(rows: Sequence[Row]) -> set[int]:
     return {row["fold"] for row in rows}
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"
 
 
 def _hundredfold(fraction: float | None) -> float | None:
