@@ -57,6 +57,8 @@ QUICK = [
     "__init__",
     "_util",
     "analysis.__init__",
+    "analysis.names",
+    "analysis.results",
     "analysis.summary",
     "audio.__init__",
     "cli",

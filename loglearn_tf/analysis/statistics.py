@@ -1,19 +1,16 @@
 """Accuracies and paired differences of accuracy, with intervals, tests and a verdict that respect the folds."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from loglearn_tf.errors import ConfigError, DataError
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from loglearn_tf.analysis.results import DECIMALS, FloatArray, Rows, Runs, independent
+from loglearn_tf.errors import ConfigError
 
 # Of both kinds of verdict.
 _ALPHA = 0.05
@@ -22,8 +19,7 @@ _RESAMPLES = 9999
 _FEWEST_RESAMPLED, _MOST_RESAMPLED = 8, 100
 # The exact signed-rank distribution is computed up to here, as in scipy; the normal one serves beyond.
 _MOST_EXACT = 50
-# Accuracies are multiples of 1 / clips; differences below this are rounding.
-_DECIMALS = 10
+# Differences below this are rounding.
 _ROUNDING = 1e-10
 
 
@@ -40,10 +36,12 @@ class Comparison:
         mean: Of the differences, over runs, then over folds.
         std: Standard deviation of the differences, all folds together; `None` for one pair.
         low, high: Interval of the mean; `None` where it cannot be computed.
+        low_90, high_90: Its 90 % interval, on which equivalence rests.
         low_within, high_within: Interval of the mean that more runs on the very same folds would have, as if there
             were no others; `None` where it cannot be computed. No verdict rests on it.
         p_value: Signed-rank test, two-sided; `None` for one pair.
-        p_holm: The same, corrected by Holm's method over all cells of the data set.
+        p_holm: The same, corrected by Holm's method over all comparisons of the data set that were made together.
+        n_corrected: How many these are.
         p_equivalence: Two one-sided tests against `margin` on either side, the larger p.
         margin: Differences within it count as none.
         verdict: `"better"`, `"worse"`, `"equivalent"` or `"undecided"`; `compare` says by which rule.
@@ -60,10 +58,13 @@ class Comparison:
     std: float | None
     low: float | None
     high: float | None
+    low_90: float | None
+    high_90: float | None
     low_within: float | None
     high_within: float | None
     p_value: float | None
     p_holm: float | None
+    n_corrected: int
     p_equivalence: float | None
     margin: float
     verdict: str
@@ -95,7 +96,7 @@ class Accuracy:
 
 
 def compare(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Rows,
     *,
     compression: str = "loglearn",
     baseline: str = "logeps",
@@ -126,7 +127,8 @@ def compare(
     clips per class the overlap is small. experiments/benchmarks/calibration.py measures what all this is worth.
 
     Args:
-        rows: As `results.read_runs` gives them. Runs that are not done, or whose partner is not, are left out.
+        rows: Runs: as `results.read_results` gives them, a `pandas.DataFrame` of the same columns, or rows of text as
+            `csv.DictReader` reads them. Runs that are not done, or whose partner is not, are left out.
         compression: Whose accuracy counts as a gain.
         baseline: Whose accuracy is subtracted.
         margin: Of equivalence, a fraction of accuracy: 0.02 is 2 points.
@@ -138,19 +140,18 @@ def compare(
 
     Raises:
         ConfigError: If an argument is out of range.
-        DataError: If a run that is done has no accuracy from 0 to 1, or a cell has it twice.
+        DataError: If a column is missing, a run that is done has no accuracy from 0 to 1, or the rows have it twice.
     """
     if compression == baseline:
         raise ConfigError(f"`compression` and `baseline` must differ. Received: {compression!r} for both.")
-    _check_margin(margin)
-    _check_confidence(confidence)
-    return _with_verdicts(_compared(_Runs(rows), compression, baseline, margin, confidence, seed))
+    _check(margin, confidence)
+    return _with_verdicts(_compared(Runs(rows), compression, baseline, margin, confidence, seed))
 
 
 def compare_all(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Rows,
     *,
-    baseline: str = "logeps",
+    baseline: str | Sequence[str] = "logeps",
     margin: float = 0.02,
     confidence: float = 0.95,
     seed: int = 0,
@@ -160,40 +161,37 @@ def compare_all(
     Holm's correction is over all of them: the cells of all compressions of a data set together.
 
     Args:
-        rows, baseline, margin, confidence, seed: See `compare`.
+        rows, margin, confidence, seed: See `compare`.
+        baseline: Whose accuracy is subtracted; of several, the comparisons with each are corrected together.
 
     Returns:
-        One comparison per (data set, model, n, compression) with at least one pair, in that order.
+        One comparison per (data set, model, n, compression, baseline) with at least one pair, in that order.
 
     Raises:
         ConfigError, DataError: As `compare`.
     """
-    _check_margin(margin)
-    _check_confidence(confidence)
-    runs = _Runs(rows)
+    _check(margin, confidence)
+    runs = Runs(rows)
     found = [
         cell
+        for one in ([baseline] if isinstance(baseline, str) else dict.fromkeys(baseline))
         for compression in runs.levels["compression"]
-        if compression != baseline
-        for cell in _compared(runs, compression, baseline, margin, confidence, seed)
+        if compression != one
+        for cell in _compared(runs, compression, one, margin, confidence, seed)
     ]
-    return _with_verdicts(sorted(found, key=lambda cell: (cell.dataset, cell.model, cell.n_shot, cell.compression)))
+    order = ("dataset", "model", "n_shot", "compression", "baseline")
+    return _with_verdicts(sorted(found, key=lambda cell: tuple(getattr(cell, name) for name in order)))
 
 
 def _compared(
-    runs: "_Runs", compression: str, baseline: str, margin: float, confidence: float, seed: int
+    runs: Runs, compression: str, baseline: str, margin: float, confidence: float, seed: int
 ) -> list[Comparison]:
     """The cells of two compressions, without Holm's p and verdicts."""
-    key = runs.key("dataset", "model", "n_shot", "fold", "run")
-    sides = [np.flatnonzero(runs.is_compression(name)) for name in (compression, baseline)]
-    pairs, ours, theirs = np.intersect1d(key[sides[0]], key[sides[1]], assume_unique=True, return_indices=True)
-    # Rounded: 0.5 - 0.4 and 0.4 - 0.3 must tie.
-    values = np.round(runs.accuracy[sides[0][ours]] - runs.accuracy[sides[1][theirs]], _DECIMALS)
-
     found = []
-    for (dataset, model, n_shot), folds, differences in runs.cells(pairs, values, ("dataset", "model", "n_shot")):
-        independent = _Mean(_independent(differences), seed)
-        low, high = independent.interval(confidence)
+    for (dataset, model, n_shot), folds, differences in runs.pairs(compression, baseline):
+        mean = _Mean(independent(differences), seed)
+        low, high = mean.interval(confidence)
+        low_90, high_90 = mean.interval(1 - 2 * _ALPHA)
         low_within, high_within = _interval_within(differences, confidence) if len(folds) > 1 else (low, high)
         found.append(
             Comparison(
@@ -204,15 +202,18 @@ def _compared(
                 baseline=baseline,
                 n_pairs=sum(map(len, differences)),
                 folds=folds,
-                mean=independent.mean,
+                mean=mean.mean,
                 std=_std(differences),
                 low=low,
                 high=high,
+                low_90=low_90,
+                high_90=high_90,
                 low_within=low_within,
                 high_within=high_within,
                 p_value=_signed_rank_p(differences),
                 p_holm=None,
-                p_equivalence=independent.p_within(margin),
+                n_corrected=0,
+                p_equivalence=mean.p_within(margin),
                 margin=float(margin),
                 verdict="undecided",
             )
@@ -220,11 +221,11 @@ def _compared(
     return found
 
 
-def accuracies(rows: Sequence[Mapping[str, Any]], *, confidence: float = 0.95, seed: int = 0) -> list[Accuracy]:
+def accuracies(rows: Rows, *, confidence: float = 0.95, seed: int = 0) -> list[Accuracy]:
     """Mean accuracy of every cell, with an interval that respects the folds.
 
     Args:
-        rows: As `results.read_runs` gives them. Runs that are not done are left out.
+        rows: As for `compare`. Runs that are not done are left out.
         confidence: Of the intervals.
         seed: Of the bootstrap.
 
@@ -233,17 +234,13 @@ def accuracies(rows: Sequence[Mapping[str, Any]], *, confidence: float = 0.95, s
 
     Raises:
         ConfigError: If `confidence` is out of range.
-        DataError: If a run that is done has no accuracy from 0 to 1, or a cell has it twice.
+        DataError: As `compare`.
     """
-    _check_confidence(confidence)
-    runs = _Runs(rows)
-    columns = ("dataset", "model", "n_shot", "compression")
-    key = runs.key(*columns, "fold", "run")
-    order = np.argsort(key)
+    _check(0.02, confidence)
     found = []
-    for (dataset, model, n_shot, compression), folds, values in runs.cells(key[order], runs.accuracy[order], columns):
-        independent = _Mean(_independent(values), seed)
-        low, high = independent.interval(confidence)
+    for (dataset, model, n_shot, compression), folds, values in Runs(rows).cells():
+        mean = _Mean(independent(values), seed)
+        low, high = mean.interval(confidence)
         found.append(
             Accuracy(
                 dataset=dataset,
@@ -252,7 +249,7 @@ def accuracies(rows: Sequence[Mapping[str, Any]], *, confidence: float = 0.95, s
                 compression=compression,
                 n_runs=sum(map(len, values)),
                 folds=folds,
-                mean=independent.mean,
+                mean=mean.mean,
                 std=_std(values),
                 low=None if low is None else max(low, 0.0),
                 high=None if high is None else min(high, 1.0),
@@ -273,6 +270,7 @@ class Ranking:
         p_value: Of "all compressions are equally good": Friedman's test in the form of Iman and Davenport, and never
             below what all blocks in the same order have by chance.
         critical_difference: Mean ranks of two compressions that differ by less cannot be told apart (Nemenyi, 5 %).
+        left_out: Compressions that were run in too few of the blocks to be ranked with the others.
     """
 
     dataset: str
@@ -281,20 +279,24 @@ class Ranking:
     n_blocks: int
     p_value: float
     critical_difference: float
+    left_out: tuple[str, ...] = ()
 
 
-def rank(rows: Sequence[Mapping[str, Any]]) -> list[Ranking]:
+def rank(rows: Rows) -> list[Ranking]:
     """Ranks three or more compressions over the cells of a data set, as Demsar does classifiers over data sets.
 
     In a block, a network, n and fold, every compression has its mean accuracy over the runs that all of them have
     done; these are ranked. Blocks of one fold share its test clips, those of one network its ways: they are less
     independent than Demsar's data sets, and p is the more to be taken as a description.
 
+    Ranks need blocks that all compressions share. The three that were run in the most blocks are ranked in any case;
+    the others, in that order, as long as at least half of the blocks that these three share are left.
+
     Args:
-        rows: As `results.read_runs` gives them.
+        rows: As for `compare`.
 
     Returns:
-        One per data set with three or more compressions and two or more blocks in which all of them have a run.
+        One per data set with three or more compressions that share two or more blocks.
 
     Raises:
         DataError: As `accuracies`.
@@ -302,40 +304,48 @@ def rank(rows: Sequence[Mapping[str, Any]]) -> list[Ranking]:
     Reference:
         Demsar, *JMLR* 7, 2006; Iman and Davenport, *Communications in Statistics* 9, 1980.
     """
-    found: dict[str, dict[tuple[Any, ...], dict[str, float]]] = {}
-    _Runs(rows)  # checks them
-    for row in rows:
-        if row["status"] == "done":
-            cell = (row["model"], row["n_shot"], row["fold"], row["run"])
-            found.setdefault(row["dataset"], {}).setdefault(cell, {})[row["compression"]] = row["accuracy"]
+    accuracy: dict[str, dict[str, dict[tuple[Any, ...], float]]] = {}
+    for dataset, model, n_shot, compression, fold, run, value in Runs(rows):
+        accuracy.setdefault(dataset, {}).setdefault(compression, {})[model, n_shot, fold, run] = value
     rankings = []
-    for dataset, cells in sorted(found.items()):
-        names = sorted({name for of_cell in cells.values() for name in of_cell})
-        whole = {cell: of_cell for cell, of_cell in cells.items() if len(of_cell) == len(names)}
-        several_folds = len({fold for _, _, fold, _ in whole}) > 1
-        blocks: dict[tuple[Any, ...], list[list[float]]] = {}
-        for (model, n_shot, fold, run), of_cell in sorted(whole.items()):
-            block = (model, n_shot, fold if several_folds else run)
-            blocks.setdefault(block, []).append([of_cell[name] for name in names])
+    for dataset, of in sorted(accuracy.items()):
+        found = sorted(of, key=lambda name: (-len({cell[:3] for cell in of[name]}), -len(of[name]), name))
+        shared = set.intersection(*(set(of[name]) for name in found[:3]))
+        several_folds = len({fold for _, _, fold, _ in shared}) > 1
+        blocks = _blocks(shared, several_folds)
+        names, n_enough = found[:3], max(2.0, len(blocks) / 2)
+        for name in found[3:]:
+            left = _blocks(shared & of[name].keys(), several_folds)
+            if len(left) >= n_enough:
+                names.append(name)
+                shared, blocks = shared & of[name].keys(), left
         if len(names) > 2 and len(blocks) > 1:
-            means = np.array([np.mean(runs, axis=0) for runs in blocks.values()])
-            rankings.append(_ranking(dataset, names, means))
+            names.sort()
+            means = [[np.mean([of[name][cell] for cell in cells]) for name in names] for cells in blocks.values()]
+            rankings.append(_ranking(dataset, names, np.array(means), sorted({*found} - {*names})))
     return rankings
 
 
-def _ranking(dataset: str, names: Sequence[str], accuracy: FloatArray) -> Ranking:
+def _blocks(cells: Iterable[tuple[Any, ...]], several_folds: bool) -> dict[tuple[Any, ...], list[tuple[Any, ...]]]:
+    """Block -> the (model, n, fold, run) in it."""
+    blocks: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+    for model, n_shot, fold, run in sorted(cells):
+        blocks.setdefault((model, n_shot, fold if several_folds else run), []).append((model, n_shot, fold, run))
+    return blocks
+
+
+def _ranking(dataset: str, names: Sequence[str], accuracy: FloatArray, left_out: Sequence[str]) -> Ranking:
     from scipy import stats
 
     # Rounded: means of the same accuracies in another order must tie.
-    ranks = stats.rankdata(-np.round(accuracy, _DECIMALS), axis=1)
-    n, k = ranks.shape
-    mean = ranks.mean(axis=0)
-    spread = float(((ranks - (k + 1) / 2) ** 2).sum())
-    # Friedman's statistic, corrected for ties; without any spread, all compressions tie everywhere.
-    chi_square = (k - 1) * n**2 * float(((mean - (k + 1) / 2) ** 2).sum()) / spread if spread else 0.0
+    scores = -np.round(accuracy, DECIMALS)
+    n, k = scores.shape
+    mean = stats.rankdata(scores, axis=1).mean(axis=0)
+    # Where all compressions tie everywhere, Friedman's statistic is 0 / 0.
+    chi_square = float(stats.friedmanchisquare(*scores.T).statistic) if np.ptp(scores, axis=1).any() else 0.0
     rest = n * (k - 1) - chi_square
     # No rest: all blocks have the same order.
-    p_value = float(_special().fdtrc(k - 1, (k - 1) * (n - 1), (n - 1) * chi_square / rest)) if rest > 1e-9 else 0.0
+    p_value = float(stats.f.sf((n - 1) * chi_square / rest, k - 1, (k - 1) * (n - 1))) if rest > 1e-9 else 0.0
     # F is far too sure of few blocks: by chance alone, all have the order of the first in 1 of k! ** (n - 1) cases.
     p_value = max(p_value, math.exp((1 - n) * math.lgamma(k + 1)))
     quantile = float(stats.studentized_range.ppf(1 - _ALPHA, k, np.inf)) / math.sqrt(2)
@@ -347,112 +357,21 @@ def _ranking(dataset: str, names: Sequence[str], accuracy: FloatArray) -> Rankin
         n_blocks=n,
         p_value=p_value,
         critical_difference=quantile * math.sqrt(k * (k + 1) / (6 * n)),
+        left_out=tuple(left_out),
     )
 
 
-# ---- Rows to cells ----------------------------------------------------------------------------------------------
-
-
-class _Runs:
-    """The runs that are done, as arrays: a column's values are numbers into its sorted `levels`."""
-
-    _COLUMNS = ("dataset", "model", "n_shot", "compression", "fold", "run")
-
-    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.levels: dict[str, list[Any]] = {}
-        self._codes: dict[str, IntArray] = {}
-        try:
-            done = [row for row in rows if row["status"] == "done"]
-            for name in self._COLUMNS:
-                column = [row[name] for row in done]
-                self.levels[name] = sorted(set(column))
-                number = {value: at for at, value in enumerate(self.levels[name])}
-                self._codes[name] = np.fromiter(map(number.__getitem__, column), np.int64, len(column))
-            received = [row["accuracy"] for row in done]
-        except KeyError as error:
-            raise DataError(
-                f"Every row must have the column {error}. One has not; `results.read_runs` gives rows that do."
-            ) from error
-        try:
-            self.accuracy: FloatArray = np.array(received, dtype=np.float64)  # None becomes NaN
-        except (TypeError, ValueError):
-            self.accuracy = np.array([x if isinstance(x, (int, float)) else math.nan for x in received], np.float64)
-        wrong = np.flatnonzero(~((self.accuracy >= 0) & (self.accuracy <= 1)))
-        if len(wrong):
-            raise DataError(
-                f"`accuracy` of a run that is done must be a number from 0 to 1. Received: {received[wrong[0]]!r} for "
-                f"{_describe(done[wrong[0]])}. Remove this run's folder; the run is done again."
-            )
-        key = self.key(*self._COLUMNS)
-        order = np.argsort(key, kind="stable")
-        twice = np.flatnonzero(np.diff(key[order]) == 0)
-        if len(twice):
-            at, other = order[twice[0]], order[twice[0] + 1]
-            raise DataError(
-                f"A run must be in the rows once. Received: {received[at]!r} and {received[other]!r} for "
-                f"{_describe(done[at])}. Give the rows of one study only."
-            )
-
-    def key(self, *columns: str) -> IntArray:
-        """One number a row, sorted as the columns are."""
-        codes = tuple(self._codes[name] for name in columns)
-        return np.asarray(np.ravel_multi_index(codes, self._shape(columns)), np.int64)
-
-    def is_compression(self, name: str) -> npt.NDArray[np.bool_]:
-        levels = self.levels["compression"]
-        return np.equal(self._codes["compression"], levels.index(name) if name in levels else -1)
-
-    def cells(
-        self, key: IntArray, values: FloatArray, columns: tuple[str, ...]
-    ) -> Iterator[tuple[tuple[Any, ...], tuple[int, ...], list[FloatArray]]]:
-        """Each cell's names, folds, and values per fold.
-
-        Args:
-            key: Sorted; of `columns`, fold and run.
-            values: As many.
-            columns: What makes a cell.
-        """
-        if not len(key):
-            return
-        n_folds, n_runs = self._shape(("fold", "run"))
-        cell_and_fold, start = np.unique(key // n_runs, return_index=True)
-        per_fold = np.split(values, start[1:])
-        cell, first = np.unique(cell_and_fold // n_folds, return_index=True)
-        names = zip(*np.unravel_index(cell, self._shape(columns)), strict=True)
-        for codes, begin, end in zip(names, first, [*first[1:], len(start)], strict=True):
-            folds = tuple(self.levels["fold"][code] for code in cell_and_fold[begin:end] % n_folds)
-            named = tuple(self.levels[column][code] for column, code in zip(columns, codes, strict=True))
-            yield named, folds, per_fold[begin:end]
-
-    def _shape(self, columns: Sequence[str]) -> tuple[int, ...]:
-        return tuple(max(len(self.levels[name]), 1) for name in columns)
-
-
-def _describe(row: Mapping[str, Any]) -> str:
-    return "{dataset} {model} {compression} n={n_shot} fold {fold} run {run}".format(**row)
-
-
-def _check_margin(margin: float) -> None:
-    if not 0 < margin < 1:
-        raise ConfigError(
-            f"`margin` must be above 0 and below 1. Received: margin={margin!r}. "
-            "It is a fraction of accuracy: write 0.02 for 2 points."
-        )
-
-
-def _check_confidence(confidence: float) -> None:
-    if not 0 < confidence < 1:
-        raise ConfigError(
-            f"`confidence` must be above 0 and below 1. Received: confidence={confidence!r}. Write 0.95 for 95 %."
-        )
+def _check(margin: float, confidence: float) -> None:
+    remedies = {
+        "margin": (margin, "It is a fraction of accuracy: write 0.02 for 2 points."),
+        "confidence": (confidence, "Write 0.95 for 95 %."),
+    }
+    for name, (value, remedy) in remedies.items():
+        if not 0 < value < 1:
+            raise ConfigError(f"`{name}` must be above 0 and below 1. Received: {name}={value!r}. {remedy}")
 
 
 # ---- One cell ---------------------------------------------------------------------------------------------------
-
-
-def _independent(per_fold: Sequence[FloatArray]) -> FloatArray:
-    """Fold means, or the runs of the only fold."""
-    return per_fold[0] if len(per_fold) == 1 else np.array([runs.mean() for runs in per_fold])
 
 
 def _std(per_fold: Sequence[FloatArray]) -> float | None:
@@ -496,7 +415,7 @@ class _Mean:
         """Two one-sided tests that the true mean is inside the margin; the larger p."""
         if self._n == 1:
             return None
-        return max(self._p_above(-margin), self._p_below(margin))
+        return max(self._p_inside(margin + self.mean, 1), self._p_inside(margin - self.mean, -1))
 
     def _quantiles(self, tail: float) -> tuple[float, float]:
         if self._pivots is None:
@@ -507,23 +426,13 @@ class _Mean:
         ordered = np.partition(self._pivots, [rank, _RESAMPLES - 1 - rank])
         return float(ordered[rank]), float(ordered[_RESAMPLES - 1 - rank])
 
-    def _p_above(self, bound: float) -> float:
-        """Of "the true mean is at most `bound`"."""
-        distance = self.mean - bound
+    def _p_inside(self, distance: float, side: int) -> float:
+        """Of "the true mean is `distance` or more away", below the mean of the values (side 1) or above it (-1)."""
         if not self._error:
             return 2.0**-self._n if distance > _ROUNDING else 1.0
         if self._pivots is None:
             return float(_special().stdtr(self._n - 1, -distance / self._error))
-        return (1 + int(np.count_nonzero(self._pivots >= distance / self._error))) / (_RESAMPLES + 1)
-
-    def _p_below(self, bound: float) -> float:
-        """Of "the true mean is at least `bound`"."""
-        distance = self.mean - bound
-        if not self._error:
-            return 2.0**-self._n if distance < -_ROUNDING else 1.0
-        if self._pivots is None:
-            return float(_special().stdtr(self._n - 1, distance / self._error))
-        return (1 + int(np.count_nonzero(self._pivots <= distance / self._error))) / (_RESAMPLES + 1)
+        return (1 + int(np.count_nonzero(side * self._pivots >= distance / self._error))) / (_RESAMPLES + 1)
 
 
 def _interval_within(per_fold: Sequence[FloatArray], confidence: float) -> tuple[float, float] | tuple[None, None]:
@@ -541,7 +450,7 @@ def _interval_within(per_fold: Sequence[FloatArray], confidence: float) -> tuple
         return None, None
     dof = variance**2 / float((variances**2 / (n_runs - 1)).sum())
     half_width = -float(_special().stdtrit(dof, (1 - confidence) / 2)) * math.sqrt(variance)
-    mean = float(_independent(per_fold).mean())
+    mean = float(independent(per_fold).mean())
     return mean - half_width, mean + half_width
 
 
@@ -603,7 +512,7 @@ def _signed_rank_p(per_fold: Sequence[FloatArray]) -> float | None:
         return _wilcoxon_p(scores)
     ends = np.cumsum([len(runs) for runs in per_fold])[:-1]
     fold_scores = np.array([part.mean() for part in np.split(scores, ends)])
-    return max(_t_test_p(fold_scores), _t_test_p(_independent(per_fold)))
+    return max(_t_test_p(fold_scores), _t_test_p(independent(per_fold)))
 
 
 def _signed_ranks(values: FloatArray) -> FloatArray:
@@ -657,10 +566,11 @@ def _with_verdicts(cells: Sequence[Comparison]) -> list[Comparison]:
     # The cells of a data set lie side by side.
     for _, table in groupby(cells, key=lambda cell: cell.dataset):
         of_table = list(table)
-        corrected = iter(_holm([cell.p_value for cell in of_table if cell.p_value is not None]))
+        p_values = [cell.p_value for cell in of_table if cell.p_value is not None]
+        corrected = iter(_holm(p_values))
         for cell in of_table:
             p_holm = None if cell.p_value is None else next(corrected)
-            judged.append(replace(cell, p_holm=p_holm, verdict=_verdict(cell, p_holm)))
+            judged.append(replace(cell, p_holm=p_holm, n_corrected=len(p_values), verdict=_verdict(cell, p_holm)))
     return judged
 
 

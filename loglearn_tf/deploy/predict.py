@@ -1,6 +1,5 @@
 """A saved clip classifier applied to sound files, one after another."""
 
-import csv
 import itertools
 import json
 import os
@@ -14,7 +13,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from loglearn_tf._util.csv import csv_text
+from loglearn_tf._util.csv import row_writer
 from loglearn_tf.audio.decode import load_waveform
 from loglearn_tf.datasets.clips import SUFFIXES
 from loglearn_tf.deploy.saved_models import front_end_of
@@ -127,7 +126,9 @@ def _compiled(model: keras.Model) -> Callable[[Any], npt.NDArray[np.float32]]:
     return lambda waveform: np.asarray(call(waveform[np.newaxis]))[0]
 
 
-def writer(kind: str, class_names: Sequence[str], *, top: int, out: TextIO) -> Callable[[Prediction], None]:
+def writer(
+    kind: str, class_names: Sequence[str], *, top: int, out: TextIO, spreadsheet_safe: bool = False
+) -> Callable[[Prediction], None]:
     """Writes predictions one by one, each at once, so that a long list can be read while it grows.
 
     Args:
@@ -135,11 +136,12 @@ def writer(kind: str, class_names: Sequence[str], *, top: int, out: TextIO) -> C
         class_names: Of the model.
         top: How many of the most probable classes to name.
         out: Where to.
+        spreadsheet_safe: Whether file and class names of a CSV that a spreadsheet would run get an apostrophe.
     """
     top = min(top, len(class_names))
-    rows = csv.writer(out, lineterminator="\n")
+    write_row = row_writer(out, spreadsheet_safe=spreadsheet_safe)
     if kind == "csv":
-        rows.writerow(["file", *(f"{name}_{rank}" for rank in range(1, top + 1) for name in ("class", "p"))])
+        write_row(["file", *(f"{name}_{rank}" for rank in range(1, top + 1) for name in ("class", "p"))])
 
     def write(prediction: Prediction) -> None:
         scores = prediction.probabilities
@@ -149,7 +151,7 @@ def writer(kind: str, class_names: Sequence[str], *, top: int, out: TextIO) -> C
         # Names that are not UTF-8 are shown with their bytes escaped.
         path = os.fsencode(prediction.path).decode("utf-8", "backslashreplace")
         if kind == "csv":
-            rows.writerow(map(csv_text, [path, *(cell for name, p in ranked for cell in (name, f"{p:.6f}"))]))
+            write_row([path, *(cell for name, p in ranked for cell in (name, f"{p:.6f}"))])
         elif kind == "jsonl":
             out.write(json.dumps({"file": path, "classes": {name: round(p, 6) for name, p in ranked}}) + "\n")
         else:

@@ -41,9 +41,7 @@ class MelPower:
         Raises:
             DataError: If the class has no clips.
         """
-        counts = self._counts(label)
-        below = np.concatenate([[0], np.cumsum(counts)]) / counts.sum()
-        return float(np.interp(power, EDGES, below))
+        return share_below(power, EDGES, self._counts(label))
 
     def quantile(self, share: float, label: int | None = None) -> float:
         """The mel power below which a share of bins lies, right to a bin of the histogram (26 %)."""
@@ -176,3 +174,9 @@ def knees_moved(rows: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
 
 
 KNEES_HEAD = ("Network", "Runs", "Knee at the end / start: least", "median", "most")
+
+
+def share_below(power: float, edges: npt.NDArray[np.float64], counts: npt.NDArray[Any]) -> float:
+    """Share of what a histogram counted that lies below `power`; within a bin, interpolated."""
+    below = np.concatenate([[0], np.cumsum(counts)]) / counts.sum()
+    return float(np.interp(power, edges, below))

@@ -146,6 +146,11 @@ def key_of(row: Row) -> tuple[Any, ...]:
     return tuple(row[column] for column in KEY)
 
 
+def folder_of(row: Row) -> Path:
+    """A run's folder, inside the study's, as `RunSpec.folder`."""
+    return RunSpec(*(row[column] for column in _SPEC)).folder
+
+
 def result_files(study_dir: Path) -> Iterator[Path]:
     """The `result.json` of every run in a study's folder."""
     return study_dir.glob("*/*/*/n*/fold*/run*/result.json")
@@ -175,7 +180,7 @@ def _read_json(path: Path) -> Row:
             "Read it with that version, or give this study another name (`name=...`)."
         )
     try:
-        folder = RunSpec(*(row[column] for column in _SPEC)).folder
+        folder = folder_of(row)
         lacking = [column for column in (*COLUMNS, "identity") if column not in row]
         if lacking:
             raise KeyError(lacking[0])

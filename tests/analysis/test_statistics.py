@@ -194,6 +194,14 @@ def test_equivalence_is_the_90_percent_interval_inside_the_margin():
             assert inside == (found.p_equivalence < 0.05)
 
 
+@pytest.mark.parametrize("confidence", [0.95, 0.8])
+def test_the_90_percent_interval_is_there_whatever_the_confidence_asked_for(confidence):
+    for folds, runs in ((10, 5), (4, 5), (1, 20)):
+        differences = grid(0, folds, runs, mean=0.005)
+        found, at_90 = compare_one(differences, confidence=confidence), compare_one(differences, confidence=0.9)
+        assert (found.low_90, found.high_90) == (at_90.low, at_90.high) == (at_90.low_90, at_90.high_90)
+
+
 def test_one_fold_has_wilcoxons_exact_test():
     for runs in (2, 5, 10, 20, 50):
         differences = grid(4, 1, runs, mean=0.02)
@@ -338,8 +346,8 @@ def test_nothing_to_compare():
 def test_one_pair_says_what_it_can():
     found = compare_one([[0.1]])
     assert found == Comparison(
-        *("us8k", "vgg", 1, "loglearn", "logeps", 1, (1,), 0.1, None, None, None, None, None, None, None, None),
-        *(0.02, "undecided"),
+        *("us8k", "vgg", 1, "loglearn", "logeps", 1, (1,), 0.1, None, None, None, None, None, None, None),
+        *(None, None, 0, None, 0.02, "undecided"),
     )
     assert accuracies([row(0.5)]) == [Accuracy("us8k", "vgg", 1, "loglearn", 1, (1,), 0.5, None, None, None)]
 
@@ -588,13 +596,25 @@ class TestCompareAll:
         assert [one.compression for one in found] == ["loglearn", "pcen", "power"]
         for one in found:
             (alone,) = compare(rows, compression=one.compression)
-            assert replace(one, p_holm=alone.p_holm, verdict=alone.verdict) == alone
+            assert replace(one, p_holm=alone.p_holm, n_corrected=1, verdict=alone.verdict) == alone
+            assert one.n_corrected == 3
 
     def test_holms_correction_is_over_all_of_them(self):
         found = compare_all(many({"loglearn": 0.03, "power": -0.05, "pcen": 0.0}, models=("sb_cnn", "vgg")))
         multitest = pytest.importorskip("statsmodels.stats.multitest")
         expected = multitest.multipletests([one.p_value for one in found], method="holm")[1]
         np.testing.assert_allclose([one.p_holm for one in found], expected, rtol=1e-12)
+
+    def test_several_baselines_are_corrected_together(self):
+        rows = many({"loglearn": 0.03, "power": -0.05})
+        found = compare_all(rows, baseline=["logeps", "power"])
+        assert [(one.compression, one.baseline) for one in found] == [
+            *[("logeps", "power"), ("loglearn", "logeps"), ("loglearn", "power"), ("power", "logeps")]
+        ]
+        multitest = pytest.importorskip("statsmodels.stats.multitest")
+        expected = multitest.multipletests([one.p_value for one in found], method="holm")[1]
+        np.testing.assert_allclose([one.p_holm for one in found], expected, rtol=1e-12)
+        assert {one.n_corrected for one in found} == {4}
 
     def test_another_baseline(self):
         rows = many({"loglearn": 0.03, "power": -0.05})
@@ -682,6 +702,43 @@ class TestRank:
                 row["status"] = "failed"
         changed = [dict(row, accuracy=0.0) if (row["fold"], row["run"]) == (2, 3) else row for row in rows]
         assert rank(rows) == rank(changed)
+
+    def test_one_run_of_one_more_compression_leaves_the_ranking_as_it_is(self):
+        rows = many({"loglearn": 0.1, "power": -0.1})
+        more = [*rows, {**rows[0], "compression": "extra"}]
+        (before,), (after,) = rank(rows), rank(more)
+        assert after.left_out == ("extra",) and before.left_out == ()
+        assert replace(after, left_out=()) == before
+
+    def test_a_compression_with_half_of_the_blocks_is_ranked_and_one_with_fewer_is_not(self):
+        rows = many({"loglearn": 0.1, "power": -0.1, "half": 0.0, "few": 0.0}, folds=(1, 2, 3, 4, 5, 6))
+        kept = [row for row in rows if (row["compression"] == "half") <= (row["fold"] <= 3)]
+        kept = [row for row in kept if (row["compression"] == "few") <= (row["fold"] <= 2)]
+        (ranking,) = rank(kept)
+        assert (ranking.n_blocks, ranking.left_out) == (3, ("few",))
+        assert set(ranking.compressions) == {"logeps", "loglearn", "power", "half"}
+        # As if the others had only these folds, too.
+        assert rank([row for row in kept if row["fold"] <= 3 and row["compression"] != "few"]) == [
+            replace(ranking, left_out=())
+        ]
+
+    def test_many_runs_of_one_fold_do_not_outweigh_the_folds(self):
+        rows = many({"loglearn": 0.1, "power": -0.1}, n_runs=2)
+        one_fold = many({"extra": 0.0}, folds=(1,), n_runs=20)
+        more = [*rows, *(row for row in one_fold if row["compression"] == "extra")]
+        (ranking,) = rank(more)
+        assert (ranking.n_blocks, ranking.left_out) == (3, ("extra",))
+
+    @settings(max_examples=50, deadline=None)
+    @given(st.sets(st.tuples(st.sampled_from("abcdef"), st.integers(1, 4), st.integers(0, 1))), st.randoms())
+    def test_every_compression_is_ranked_or_named(self, cells, random):
+        rows = [row(random.random(), compression=name, fold=fold, run=run) for name, fold, run in cells]
+        names = {name for name, _, _ in cells}
+        for ranking in rank(rows):
+            assert {*ranking.compressions, *ranking.left_out} == names
+            assert len(ranking.compressions) >= 3 and not {*ranking.compressions} & {*ranking.left_out}
+            without = [row for row in rows if row["compression"] in ranking.compressions]
+            assert rank(without) == [replace(ranking, left_out=())]
 
     @pytest.mark.parametrize("rows", [[], many({"loglearn": 0.1}), many({"a": 0.1, "b": 0.2}, folds=(1,), n_runs=1)])
     def test_two_compressions_or_one_block_are_not_ranked(self, rows):

@@ -122,7 +122,10 @@ class TestWriter:
     def test_csv(self):
         rows = list(csv.reader(io.StringIO(self.write("csv", top=2))))
         assert rows[0] == ["file", "class_1", "p_1", "class_2", "p_2"]
-        # The apostrophe keeps a spreadsheet from running it.
+        assert rows[1] == ["=b, c.wav", "bell", "0.500000", "car", "0.300000"]
+
+    def test_a_spreadsheet_does_not_run_a_name(self):
+        rows = list(csv.reader(io.StringIO(self.write("csv", top=2, spreadsheet_safe=True))))
         assert rows[1] == ["'=b, c.wav", "bell", "0.500000", "car", "0.300000"]
 
     def test_json_lines_and_more_than_there_are(self):

@@ -1,7 +1,6 @@
 """Run folders and the table made from them: whole or absent, and right by hand."""
 
 import csv
-import io
 import json
 import re
 import shutil
@@ -9,7 +8,6 @@ import subprocess
 
 import pytest
 
-from loglearn_tf._util.csv import csv_bytes, csv_text
 from loglearn_tf.analysis.summary import format_tables
 from loglearn_tf.errors import ConfigError, DataError, StorageError
 from loglearn_tf.study.grid import RunSpec, identity_of
@@ -315,21 +313,3 @@ def test_a_result_must_be_a_number_or_nothing(tmp_path):
         write(tmp_path, result(float("nan")))
     assert not list(tmp_path.rglob("result.json"))
     json.dumps(result(0.5))
-
-
-class TestCSV:
-    @pytest.mark.parametrize("text", ["=1+1", "+1+1", "-1-1", "@x", "\tx", "=cmd|' /C calc'!A0", "-", "+inf", "-nan"])
-    def test_text_is_no_formula(self, text):
-        assert csv_text(text) == f"'{text}"
-
-    @pytest.mark.parametrize("text", ["vgg", "", "-1", "+1.5", "-1e-7", "'=1", "a=b"])
-    def test_other_text_and_numbers_stay(self, text):
-        assert csv_text(text) == text
-
-    def test_rows_are_read_back_as_they_are_but_for_formulas(self):
-        rows = [{"a": "=HYPERLINK(x)", "b": -0.5, "c": None}, {"a": 'two\nlines, "quoted"', "b": 1, "c": "-2"}]
-        read = list(csv.DictReader(io.StringIO(csv_bytes(("a", "b", "c"), rows).decode())))
-        assert read == [
-            {"a": "'=HYPERLINK(x)", "b": "-0.5", "c": ""},
-            {"a": 'two\nlines, "quoted"', "b": "1", "c": "-2"},
-        ]

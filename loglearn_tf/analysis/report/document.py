@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import singledispatch
-from pathlib import Path
+from functools import cache
+from itertools import groupby
+from typing import get_args
 
-from loglearn_tf.analysis.report.escape import html_text, markdown_text
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from loglearn_tf.analysis.report.escape import markdown_text
 from loglearn_tf.analysis.report.figures import inline_svg
-from loglearn_tf.analysis.report.tables import Table, to_html, to_markdown
-
-_CSS = Path(__file__).with_name("page.css")
+from loglearn_tf.analysis.report.table import Table, markdown_table, to_markdown
 
 
 @dataclass(frozen=True)
@@ -130,26 +132,33 @@ class Document:
 
 def page(document: Document) -> str:
     """One HTML file that needs nothing else: no network, no scripts."""
-    contents = "".join(
-        f'<li><a href="#{html_text(section.anchor)}">{html_text(section.title)}</a></li>'
-        for section in document.sections
+    return str(_templates().get_template("page.html").render(document=document))
+
+
+def to_element(block: Block) -> str:
+    """A block as HTML."""
+    if not isinstance(block, get_args(Block)):
+        raise TypeError(f"`block` must be one of {Block}. Received: {type(block).__name__}.")
+    return str(_templates().get_template("blocks.html").module.element(block)).strip()  # type: ignore[attr-defined]
+
+
+@cache
+def _templates() -> Environment:
+    # Autoescaped: names come from files and settings, and whatever is in them is text.
+    environment = Environment(
+        loader=PackageLoader("loglearn_tf.analysis.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-    sections = "\n".join(
-        f'<section id="{html_text(section.anchor)}">\n<h2>{html_text(section.title)}</h2>\n'
-        f"{_all_html(section.blocks)}\n</section>"
-        for section in document.sections
-    )
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        # Whatever came in with a name, the page runs nothing and fetches nothing.
-        f"<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
-        f'img-src data:">\n'
-        f"<title>{html_text(document.title)}</title>\n<style>\n{_CSS.read_text(encoding='utf-8')}</style>\n</head>\n"
-        f"<body>\n<header>\n<h1>{html_text(document.title)}</h1>\n{_all_html(document.lead)}\n</header>\n"
-        f'<nav aria-label="Contents"><h2>Contents</h2><ol>{contents}</ol></nav>\n'
-        f"<main>\n{sections}\n</main>\n</body>\n</html>\n"
-    )
+    environment.filters["networks"] = lambda body: [
+        (name, list(of)) for name, of in groupby(body, lambda row: row[0][0])
+    ]
+    environment.filters["svg"] = lambda one: Markup(inline_svg(one.svg, name=one.stem, label=one.caption))
+    environment.tests["of_kind"] = lambda block, name: type(block).__name__ == name
+    return environment
 
 
 def markdown(document: Document) -> str:
@@ -160,144 +169,30 @@ def markdown(document: Document) -> str:
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
-def _all_html(blocks: Sequence[Block]) -> str:
-    return "\n".join(map(to_element, blocks))
-
-
-# ---- Block by block ---------------------------------------------------------------------------------------------
-
-
-@singledispatch
-def to_element(block: object) -> str:
-    """A block as HTML."""
-    raise TypeError(f"`block` must be one of {Block}. Received: {type(block).__name__}.")
-
-
-@singledispatch
-def to_md(block: object) -> str:
+def to_md(block: Block) -> str:
     """A block as Markdown."""
+    match block:
+        case Paragraph(text, warning, link):
+            line = f"{markdown_text(text)} <{link}>" if link else markdown_text(text)
+            return f"> **{line}**" if warning else line
+        case Heading(text):
+            return f"### {markdown_text(text)}"
+        case Bullets(items):
+            return "\n".join(f"- {markdown_text(item)}" for item in items)
+        case Facts(facts):
+            return "\n".join(f"- {markdown_text(name)}: {markdown_text(value)}" for name, value in facts)
+        case Grid(head, body, summary, n_names):
+            table = markdown_table(head, body, n_names)
+            return f"{markdown_text(summary)}:\n\n{table}" if summary else table
+        case Listing(text, summary):
+            # Indented, since no text can end that.
+            return f"{markdown_text(summary)}:\n\n" + "\n".join(f"    {line}" for line in text.splitlines())
+        case Picture(stem, _, caption):
+            return f"![{markdown_text(caption)}](figures/{stem}.svg)\n\n{markdown_text(caption)}"
+        case Judgement(statement, label, _, lines, evidence):
+            said = "\n".join(f"- {markdown_text(line)}" for line in lines)
+            rests_on = f"\n\n{to_md(evidence)}" if evidence else ""
+            return f"{markdown_text(statement)} **{markdown_text(label)}**\n\n{said}{rests_on}"
+        case Table():
+            return to_markdown(block)
     raise TypeError(f"`block` must be one of {Block}. Received: {type(block).__name__}.")
-
-
-@to_element.register
-def _(block: Paragraph) -> str:
-    address = html_text(block.link)
-    link = f' <a href="{address}">{address}</a>' if block.link else ""
-    return f"<p{' class=warning role=note' if block.warning else ''}>{html_text(block.text)}{link}</p>"
-
-
-@to_md.register
-def _(block: Paragraph) -> str:
-    text = f"{markdown_text(block.text)} <{block.link}>" if block.link else markdown_text(block.text)
-    return f"> **{text}**" if block.warning else text
-
-
-@to_element.register
-def _(block: Heading) -> str:
-    return f"<h3>{html_text(block.text)}</h3>"
-
-
-@to_md.register
-def _(block: Heading) -> str:
-    return f"### {markdown_text(block.text)}"
-
-
-@to_element.register
-def _(block: Bullets) -> str:
-    return f"<ul>{''.join(f'<li>{html_text(item)}</li>' for item in block.items)}</ul>"
-
-
-@to_md.register
-def _(block: Bullets) -> str:
-    return "\n".join(f"- {markdown_text(item)}" for item in block.items)
-
-
-@to_element.register
-def _(block: Facts) -> str:
-    items = "".join(f"<dt>{html_text(name)}</dt><dd>{html_text(value)}</dd>" for name, value in block.items)
-    return f"<dl>{items}</dl>"
-
-
-@to_md.register
-def _(block: Facts) -> str:
-    return "\n".join(f"- {markdown_text(name)}: {markdown_text(value)}" for name, value in block.items)
-
-
-@to_element.register
-def _(block: Grid) -> str:
-    kinds = ["" if at < block.n_names else " class=number" for at in range(len(block.head))]
-    head = "".join(
-        f'<th scope="col"{kind}>{html_text(text)}</th>' for kind, text in zip(kinds, block.head, strict=True)
-    )
-    body = "".join(
-        f"<tr>{''.join(f'<td{kind}>{html_text(text)}</td>' for kind, text in zip(kinds, line, strict=True))}</tr>"
-        for line in block.body
-    )
-    table = (
-        f'<div class="wide" tabindex="0"><table class="plain"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
-    return f"<details><summary>{html_text(block.summary)}</summary>{table}</details>" if block.summary else table
-
-
-@to_md.register
-def _(block: Grid) -> str:
-    rule = ["---" if at < block.n_names else "--:" for at in range(len(block.head))]
-    lines = [list(map(markdown_text, block.head)), rule, *(list(map(markdown_text, line)) for line in block.body)]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{markdown_text(block.summary)}:\n\n{table}" if block.summary else table
-
-
-@to_element.register
-def _(block: Listing) -> str:
-    return (
-        f"<details><summary>{html_text(block.summary)}</summary>"
-        f'<pre tabindex="0">{html_text(block.text)}</pre></details>'
-    )
-
-
-@to_md.register
-def _(block: Listing) -> str:
-    # Indented, since no text can end that.
-    return f"{markdown_text(block.summary)}:\n\n" + "\n".join(f"    {line}" for line in block.text.splitlines())
-
-
-@to_element.register
-def _(block: Picture) -> str:
-    svg = inline_svg(block.svg, name=block.stem, label=block.caption)
-    return (
-        f'<figure id="{html_text(block.stem)}"><div class="wide">{svg}</div>'
-        f"<figcaption>{html_text(block.caption)}</figcaption></figure>"
-    )
-
-
-@to_md.register
-def _(block: Picture) -> str:
-    return f"![{markdown_text(block.caption)}](figures/{block.stem}.svg)\n\n{markdown_text(block.caption)}"
-
-
-@to_element.register
-def _(block: Judgement) -> str:
-    lines = "".join(f"<li>{html_text(line)}</li>" for line in block.lines)
-    return (
-        f'<div class="judgement {html_text(block.tone.replace(" ", "-"))}"><p><strong>{html_text(block.statement)}'
-        f'</strong> <span class="badge">{html_text(block.label)}</span></p><ul>{lines}</ul>'
-        f"{to_element(block.evidence) if block.evidence else ''}</div>"
-    )
-
-
-@to_md.register
-def _(block: Judgement) -> str:
-    lines = "\n".join(f"- {markdown_text(line)}" for line in block.lines)
-    evidence = f"\n\n{to_md(block.evidence)}" if block.evidence else ""
-    return f"{markdown_text(block.statement)} **{markdown_text(block.label)}**\n\n{lines}{evidence}"
-
-
-@to_element.register
-def _(block: Table) -> str:
-    return to_html(block)
-
-
-@to_md.register
-def _(block: Table) -> str:
-    return to_markdown(block)

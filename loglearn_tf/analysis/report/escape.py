@@ -1,6 +1,5 @@
-"""Text as text: names from files and settings, whatever is in them, in the four forms of a report."""
+"""Text as text: names from files and settings, whatever is in them, in Markdown, LaTeX and file names."""
 
-import html
 import re
 
 # What is special in LaTeX, and the marks of these tables.
@@ -25,11 +24,6 @@ _LATEX = {
 }
 
 
-def html_text(text: object) -> str:
-    """For the content of elements and for quoted attributes."""
-    return html.escape(str(text), quote=True)
-
-
 def markdown_text(text: object) -> str:
     """For paragraphs and table cells: no emphasis, links, columns or HTML of its own."""
     line = " ".join(str(text).split())
@@ -41,3 +35,7 @@ def markdown_text(text: object) -> str:
 
 def latex_text(text: object) -> str:
     return "".join(_LATEX.get(character, character) for character in " ".join(str(text).split()))
+
+
+def file_stem(*parts: str) -> str:
+    return "-".join(re.sub(r"[^A-Za-z0-9_]", "-", part) for part in parts)

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import matplotlib
@@ -15,10 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
-from loglearn_tf.analysis.report.escape import html_text
-from loglearn_tf.analysis.report.names import compression_name, compressions_in_order, model_name, models_in_order
+from loglearn_tf.analysis.names import compression_name, compressions_in_order, model_name, models_in_order
 from loglearn_tf.analysis.report.run_files import Array, Kind, Scores, Trace, recall_differences
 from loglearn_tf.analysis.statistics import Accuracy, Ranking
+from loglearn_tf.features.histogram import share_below
 
 # Okabe and Ito's colours; in grey, too, the second is lighter by far. Form does the rest.
 _BLUE, _ORANGE, _GREEN = "#0072B2", "#E69F00", "#009E73"
@@ -345,7 +346,7 @@ def draw_compression_curves(
     for at, label in enumerate(alphas):
         knee = betas[label] / alphas[label]
         line, colour = styles[at % len(styles)]
-        below = 100 * _share_below(knee, bounds, bins)
+        below = 100 * share_below(knee, bounds, bins)
         text = f"{label}: knee {_short_number(knee)}, {below:.0f} % of bins below"
         curves.plot(power, np.log(power + knee), linestyle=line, color=colour, linewidth=2.2, label=text)
         curves.plot([knee], [np.log(2 * knee)], marker="o", color=colour, markeredgecolor="black", markersize=6)
@@ -404,7 +405,7 @@ def inline_svg(svg: str, *, name: str, label: str) -> str:
     width = re.search(r'width="([\d.]+)pt"', tag)
     tag = re.sub(r'\s(width|height)="[^"]*"', "", tag)
     most = f' style="max-width: {float(width[1]) / 72:.2f}in"' if width else ""
-    return f'{tag} role="img" aria-label="{html_text(label)}"{most}>{rest}'.strip()
+    return f'{tag} role="img" aria-label="{escape(label)}"{most}>{rest}'.strip()
 
 
 def _panels(n: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
@@ -464,12 +465,6 @@ def _median(runs: Sequence[Trace], column: str) -> tuple[Array, Array]:
         row[: len(run.epochs)] = run.values[column]
         row[len(run.epochs) :] = run.values[column][-1]
     return longest, np.median(values, axis=0)
-
-
-def _share_below(value: float, bounds: Array, bins: Array) -> float:
-    """Of what was counted; inside a bin, in proportion."""
-    sums = np.concatenate([[0.0], np.cumsum(bins)])
-    return float(np.interp(value, bounds, sums) / sums[-1])
 
 
 def _short_number(value: float) -> str:

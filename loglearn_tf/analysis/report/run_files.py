@@ -10,9 +10,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from loglearn_tf._util.csv import csv_text
-from loglearn_tf.study.grid import RunSpec
-from loglearn_tf.study.run_folder import Row
+from loglearn_tf.study.run_folder import Row, folder_of
 
 Array = npt.NDArray[np.float64]
 # Data set, model, compression, n.
@@ -61,12 +59,6 @@ class Scores:
     classes: tuple[str, ...]
     counts: npt.NDArray[np.int64]
     recall: dict[tuple[int, int], Array]
-
-
-def folder_of(row: Row) -> Path:
-    """A run's folder, inside the study's."""
-    names = ("dataset", "model", "compression", "n_shot", "fold", "run", "seed")
-    return RunSpec(**{name: row[name] for name in names}).folder
 
 
 def read_traces(study_dir: Path, rows: Iterable[Row], unreadable: Unreadable) -> dict[Kind, list[Trace]]:
@@ -166,8 +158,7 @@ def _trace(lines: list[list[str]]) -> Trace:
 def _confusion(lines: list[list[str]]) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
     head, *body = lines
     classes = tuple(name[len(_PROBABILITY) :] for name in head if name.startswith(_PROBABILITY))
-    # As `csv_bytes` writes them.
-    numbers = {csv_text(name): number for number, name in enumerate(classes)}
+    numbers = {name: number for number, name in enumerate(classes)}
     true_at, predicted_at = head.index("class"), head.index("predicted")
     pairs = np.array([(numbers[line[true_at]], numbers[line[predicted_at]]) for line in body], np.int64)
     counts = np.zeros((len(classes), len(classes)), np.int64)

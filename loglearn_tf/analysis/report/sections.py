@@ -7,8 +7,7 @@ from pathlib import Path
 import yaml
 
 from loglearn_tf._util.progress import format_seconds
-from loglearn_tf.analysis.report.document import Block, Bullets, Facts, Grid, Heading, Judgement, Listing, Paragraph
-from loglearn_tf.analysis.report.names import (
+from loglearn_tf.analysis.names import (
     compression_name,
     compressions_in_order,
     dataset_name,
@@ -16,8 +15,9 @@ from loglearn_tf.analysis.report.names import (
     model_name,
     models_in_order,
 )
-from loglearn_tf.analysis.report.run_files import Unreadable, folder_of, read_config
-from loglearn_tf.analysis.report.tables import MARKS, p_text, points, points_interval
+from loglearn_tf.analysis.report.document import Block, Bullets, Facts, Grid, Heading, Judgement, Listing, Paragraph
+from loglearn_tf.analysis.report.run_files import Unreadable, read_config
+from loglearn_tf.analysis.report.table import MARKS, p_text, points, points_interval, verdict_interval
 from loglearn_tf.analysis.report.verdicts import Source, Verdict, how_checked
 from loglearn_tf.analysis.statistics import Comparison, Ranking
 from loglearn_tf.analysis.summary import remarks, table_title
@@ -33,7 +33,7 @@ from loglearn_tf.features.histogram import (
     per_class,
 )
 from loglearn_tf.study.grid import plan_runs
-from loglearn_tf.study.run_folder import Row, key_of
+from loglearn_tf.study.run_folder import Row, folder_of, key_of
 from loglearn_tf.study.status import last_line, remembered_settings
 
 _SHOWN = 10
@@ -116,7 +116,7 @@ def findings(source: Source, verdicts: Sequence[Verdict], margin: float) -> list
                     model_name(one.comparison.model),
                     f"{one.comparison.n_shot}",
                     points(one.comparison.mean),
-                    points_interval(one.comparison.low, one.comparison.high),
+                    verdict_interval(one.comparison),
                     f"{MARKS[one.comparison.verdict]} {one.comparison.verdict}",
                     {"for": "for it", "against": "against it", "neither": "neither"}[one.speaks],
                 )
@@ -129,57 +129,45 @@ def findings(source: Source, verdicts: Sequence[Verdict], margin: float) -> list
     return blocks
 
 
-def all_numbers(summary: str, comparisons: Sequence[Comparison]) -> Grid:
+def all_numbers(summary: str, comparisons: Sequence[Comparison], confidence: float) -> Grid:
     """Everything that is known of each comparison."""
     order = {model: at for at, model in enumerate(models_in_order(one.model for one in comparisons))}
-    return Grid(
+    names = ("Network", "Compression", "n")
+    numbers = ("Pairs", "Folds", "Mean", "Std", f"{100 * confidence:g} % interval", "90 % interval")
+    tests = ("On these\u00a0folds", "p", "p (Holm)", "p (equiv.)", "Verdict")
+    body = tuple(
         (
-            "Network",
-            "Compression",
-            "n",
-            "Pairs",
-            "Folds",
-            "Mean",
-            "Std",
-            "Interval",
-            "On these\u00a0folds",
-            "p",
-            "p (Holm)",
-            "p (equiv.)",
-            "Verdict",
-        ),
-        tuple(
-            (
-                model_name(one.model),
-                compression_name(one.compression),
-                str(one.n_shot),
-                f"{one.n_pairs:,}",
-                ", ".join(map(str, one.folds)),
-                points(one.mean),
-                "" if one.std is None else f"{100 * one.std:.1f}",
-                points_interval(one.low, one.high),
-                points_interval(one.low_within, one.high_within),
-                p_text(one.p_value),
-                p_text(one.p_holm),
-                p_text(one.p_equivalence),
-                one.verdict,
-            )
-            for one in sorted(comparisons, key=lambda one: (order[one.model], one.n_shot, one.compression))
-        ),
-        summary,
-        n_names=2,
+            model_name(one.model),
+            compression_name(one.compression),
+            str(one.n_shot),
+            f"{one.n_pairs:,}",
+            ", ".join(map(str, one.folds)),
+            points(one.mean),
+            "" if one.std is None else f"{100 * one.std:.1f}",
+            points_interval(one.low, one.high),
+            points_interval(one.low_90, one.high_90),
+            points_interval(one.low_within, one.high_within),
+            *map(p_text, (one.p_value, one.p_holm, one.p_equivalence)),
+            one.verdict,
+        )
+        for one in sorted(comparisons, key=lambda one: (order[one.model], one.n_shot, one.compression))
     )
+    return Grid((*names, *numbers, *tests), body, summary, n_names=2)
 
 
 def ranks(ranking: Ranking) -> str:
     """What the figure of the mean ranks shows, and what it does not."""
     p = "below 0.001" if ranking.p_value < 0.001 else f"{ranking.p_value:.3f}"
+    left_out = ""
+    if ranking.left_out:
+        names = ", ".join(map(compression_name, compressions_in_order(ranking.left_out)))
+        left_out = f" Not ranked, since they were run in too few of these cells: {names}."
     return (
         f"{dataset_name(ranking.dataset)}: mean rank of each compression (1 is the most accurate) over "
         f"{ranking.n_blocks} cells of network, n and fold, or run where there is one fold. A bar joins compressions "
         f"whose ranks differ by less than the critical difference, {ranking.critical_difference:.2f} (Nemenyi, 5 %): "
         f"they cannot be told apart. Friedman's test of no difference at all: p {p}. Cells of one fold share its test "
-        "clips, so that this describes more than it proves."
+        f"clips, so that this describes more than it proves.{left_out}"
     )
 
 
@@ -207,7 +195,7 @@ def how_to_read(margin: float, confidence: float) -> list[Block]:
     return [
         Bullets(
             (
-                "Accuracy is the share of test clips that are classified rightly: the mean over the runs of a fold, "
+                "Accuracy is the share of test clips that are classified correctly: the mean over the runs of a fold, "
                 "then over folds. n is the number of training clips per class.",
                 "Runs are paired: loglearn and log-EPS of one network, n, fold and run share the training clips, the "
                 "initial weights and the patches. Differences are taken within pairs of which both have finished.",
@@ -219,8 +207,9 @@ def how_to_read(margin: float, confidence: float) -> list[Block]:
                 "Intervals “on these folds” take the folds as all there are: what they leave open, more runs would "
                 "settle. Where the other interval is far wider, more folds are needed. No verdict rests on them.",
                 f"≈ equivalent: two one-sided tests find the difference smaller than {points_}, whether it is "
-                "certain or not. ↑ better, ↓ worse: a signed-rank test over the pairs finds a difference, after "
-                "Holm's correction for the number of cells of the data set, and the interval excludes zero. ? "
+                "certain or not: its 90 % interval, which is then the one shown, lies inside. ↑ better, ↓ worse: a "
+                "signed-rank test over the pairs finds a difference, after Holm's correction for all comparisons of "
+                "the data set in this report, and the interval excludes zero. ? "
                 "undecided: neither was shown. Undecided is not equal: it says that there were too few folds or "
                 "runs to tell.",
                 "The knee, beta / alpha, is the mel power below which loglearn is flat. Batch normalisation follows "
@@ -263,12 +252,12 @@ def what_is_missing(
     if unreadable.missing:
         example = unreadable.missing[0].relative_to(study_dir)
         n_missing = _count(len(unreadable.missing), "file")
-        lines.append(f"Not there, and so not in the figures: {n_missing} of finished runs, as {example}.")
+        lines.append(f"Not there, and so not in the figures: {n_missing} of finished runs, for example {example}.")
     if unreadable.broken:
         path, reason = unreadable.broken[0]
         n_broken = _count(len(unreadable.broken), "file")
         lines.append(
-            f"Not as a run writes it, and so not in the figures: {n_broken} of finished runs, as "
+            f"Not as a run writes it, and so not in the figures: {n_broken} of finished runs, for example "
             f"{path.relative_to(study_dir)} ({reason})."
         )
     if lines:

@@ -1,289 +1,206 @@
-"""Tables 1 to 4: accuracy, and loglearn minus log-EPS, in Markdown, CSV, LaTeX and HTML."""
+"""The tables of a report, as an open list: accuracy, differences with verdicts, and ours beside the published."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from loglearn_tf._util.csv import csv_bytes
-from loglearn_tf.analysis.report.escape import html_text, latex_text, markdown_text
-from loglearn_tf.analysis.report.names import compression_name, compressions_in_order, model_name, models_in_order
+from loglearn_tf._util.registry import Registry
+from loglearn_tf._util.text import shown
+from loglearn_tf.analysis.names import (
+    compression_name,
+    compressions_in_order,
+    dataset_names,
+    model_name,
+    models_in_order,
+)
+from loglearn_tf.analysis.report.table import (
+    MARKS,
+    Body,
+    Cell,
+    DatasetResults,
+    ReportTable,
+    Table,
+    points,
+    verdict_interval,
+)
 from loglearn_tf.analysis.statistics import Accuracy, Comparison
 from loglearn_tf.analysis.summary import remarks, table_title
+from loglearn_tf.errors import ConfigError
 from loglearn_tf.study.run_folder import Row
 
-# Told apart by form, and so in grey print, too.
-MARKS = {"better": "↑", "worse": "↓", "equivalent": "≈", "undecided": "?"}
 _LEGEND = f"{', '.join(f'{mark} {verdict}' for verdict, mark in MARKS.items())}: see “How to read it”."
 _FEWER_FOLDS = "†"
-# Of `_difference_record`.
-_DIFFERENCE_COLUMNS = (
-    *("n_pairs", "folds", "difference_points", "std_points", "low_points", "high_points"),
-    *("low_within_points", "high_within_points"),
-    *("p_value", "p_holm", "p_equivalence", "margin_points", "verdict"),
-)
-# As the source numbers its tables: data set -> accuracy, differences.
-_NUMBERS = {"us8k": (1, 2), "tut": (3, 4), "folder": (5, 6)}
+# Networks, or networks and compressions: the rows of a table.
+_Keys = Sequence[tuple[str, ...]]
 
 
-@dataclass(frozen=True)
-class Cell:
-    """What a cell shows; nothing where it was not run.
-
-    Attributes:
-        number: As `52.3` or `+5.0`.
-        mark: After it, or empty.
-        interval: Below it, or empty.
-        tone: A verdict, for the page's colours, or empty.
-    """
-
-    number: str = ""
-    mark: str = ""
-    interval: str = ""
-    tone: str = ""
-
-
-Body = tuple[tuple[tuple[str, ...], tuple[Cell, ...]], ...]
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table, ready to be written in any form.
-
-    Attributes:
-        stem: Of its files' names.
-        title: Says what the numbers are, and are not.
-        head: Of the columns that name a row, then of each n.
-        body: The names of a row, and its cells, one for each n.
-        notes: Sentences below it.
-        columns, records: For CSV: the numbers in full, one record a cell.
-    """
-
-    stem: str
-    title: str
-    head: tuple[str, ...]
-    body: Body
-    notes: tuple[str, ...]
-    columns: tuple[str, ...]
-    records: tuple[Mapping[str, Any], ...]
-
-
-# ---- What the tables hold ---------------------------------------------------------------------------------------
-
-
-def accuracy_table(dataset: str, rows: Sequence[Row], accuracies: Iterable[Accuracy], *, confidence: float) -> Table:
-    """Table 1 (US8K), 3 (ASC-TUT) or 5 (own recordings): networks and compressions by n.
-
-    Args:
-        dataset: Its name.
-        rows: Its runs, failed ones included: they span the table.
-        accuracies: Of `statistics.accuracies`.
-        confidence: Of their intervals.
-    """
-    number, _ = _NUMBERS[dataset]
-    found = {(one.model, one.compression, one.n_shot): one for one in accuracies if one.dataset == dataset}
-    body, records = _body_and_records(dataset, rows, _row_keys(rows), found, _accuracy_cell, _accuracy_record)
+def _accuracy(results: DatasetResults, _: Sequence[Comparison]) -> Table:
+    """Table 1 (US8K) or 3 (ASC-TUT): networks and compressions by n."""
+    found = {(one.model, one.compression, one.n_shot): one for one in results.accuracies}
+    body, records = _body_and_records(results, _row_keys(results.rows), found, _accuracy_cell, _accuracy_record)
     return Table(
-        stem=f"table{number}",
-        title=f"Table {number}. {table_title(dataset, rows)}",
-        head=("Network", "Compression", *(f"n = {n}" for n in _shots(rows))),
+        caption=table_title(results.dataset, results.rows),
+        head=("Network", "Compression", *_heads(_shots(results.rows))),
         body=body,
-        notes=_notes(rows, body, confidence, "n: training clips per class."),
-        columns=(
-            *("data", "dataset", "model", "compression", "n_shot", "n_runs", "folds"),
-            *("accuracy_percent", "std_points", "low_percent", "high_percent"),
-        ),
+        notes=_notes(results, body, "n: training clips per class."),
+        columns=(*_LABELS, "n_runs", "folds", "accuracy_percent", "std_points", "low_percent", "high_percent"),
         records=records,
     )
 
 
-def difference_table(
-    dataset: str, rows: Sequence[Row], comparisons: Iterable[Comparison], *, confidence: float
-) -> Table:
-    """Table 2 (US8K), 4 (ASC-TUT) or 6 (own recordings): loglearn minus log-EPS by network and n, with verdicts.
-
-    Args:
-        dataset: Its name.
-        rows: Its runs, failed ones included: they span the table.
-        comparisons: Of `statistics.compare`.
-        confidence: Of their intervals.
-    """
-    _, number = _NUMBERS[dataset]
-    found = {(one.model, one.n_shot): one for one in comparisons if one.dataset == dataset}
-    keys = [(model,) for model in models_in_order(row["model"] for row in rows)]
-    body, records = _body_and_records(dataset, rows, keys, found, _difference_cell, _difference_record)
-    title = table_title(dataset, rows, "loglearn minus log-EPS, points of accuracy, mean over paired runs")
-    return Table(
-        stem=f"table{number}",
-        title=f"Table {number}. {title}",
-        head=("Network", *(f"n = {n}" for n in _shots(rows))),
-        body=body,
-        notes=_notes(rows, body, confidence, _LEGEND),
-        columns=("data", "dataset", "model", "n_shot", *_DIFFERENCE_COLUMNS),
-        records=records,
-    )
+def _differences(results: DatasetResults, comparisons: Sequence[Comparison]) -> Table:
+    """Table 2 (US8K) or 4 (ASC-TUT): loglearn minus log-EPS by network and n, with verdicts."""
+    keys = [(model,) for model in models_in_order(row["model"] for row in results.rows)]
+    ours = [one for one in comparisons if one.compression == "loglearn"]
+    found: dict[tuple[Any, ...], Comparison] = {(one.model, one.n_shot): one for one in ours}
+    return _table_of_differences(results, keys, found, "loglearn minus log-EPS")
 
 
-def menu_table(
-    dataset: str, rows: Sequence[Row], comparisons: Iterable[Comparison], *, confidence: float
-) -> Table | None:
-    """Every compression minus log-EPS by network and n, each with its verdict.
-
-    Args:
-        dataset: Its name.
-        rows: Its runs, failed ones included: they span the table.
-        comparisons: Of `statistics.compare_all`.
-        confidence: Of their intervals.
-
-    Returns:
-        `None` where there is none beside loglearn, which has a table of its own.
-    """
-    _, number = _NUMBERS[dataset]
-    keys = [key for key in _row_keys(rows) if key[1] != "logeps"]
-    if {compression for _, compression in keys} <= {"loglearn"}:
-        return None
-    found = {(one.model, one.compression, one.n_shot): one for one in comparisons if one.dataset == dataset}
-    body, records = _body_and_records(dataset, rows, keys, found, _difference_cell, _difference_record)
-    title = table_title(dataset, rows, "every compression minus log-EPS, points of accuracy, mean over paired runs")
-    return Table(
-        stem=f"table{number}-all",
-        title=f"Table {number}, all compressions. {title}",
-        head=("Network", "Compression", *(f"n = {n}" for n in _shots(rows))),
-        body=body,
-        notes=(
-            *_notes(rows, body, confidence, _LEGEND),
-            f"Holm's correction is over all {sum(one.p_value is not None for one in found.values())} comparisons here.",
-        ),
-        columns=("data", "dataset", "model", "n_shot", "compression", *_DIFFERENCE_COLUMNS),
-        records=records,
-    )
+def _all_differences(results: DatasetResults, comparisons: Sequence[Comparison]) -> Table:
+    """Every compression minus log-EPS by network and n, with verdicts."""
+    keys = [key for key in _row_keys(results.rows) if key[1] != "logeps"]
+    found: dict[tuple[Any, ...], Comparison] = {(one.model, one.compression, one.n_shot): one for one in comparisons}
+    return _table_of_differences(results, keys, found, "every compression minus log-EPS")
 
 
-def published_table(
-    dataset: str,
-    rows: Sequence[Row],
-    accuracies: Iterable[Accuracy],
-    published: Mapping[str, Mapping[str, Mapping[int, float]]],
-) -> Table:
-    """Ours beside theirs: every cell of the accuracy table as `ours / published`.
-
-    Args:
-        dataset: Its name.
-        rows: Its runs.
-        accuracies: Ours, of `statistics.accuracies`.
-        published: Theirs: model -> compression -> n -> percent.
-    """
-    number, _ = _NUMBERS[dataset]
-    ours = {(one.model, one.compression, one.n_shot): 100 * one.mean for one in accuracies if one.dataset == dataset}
+def _published(results: DatasetResults, _: Sequence[Comparison]) -> Table:
+    """Ours beside theirs: every cell of the table of accuracy as `ours / published`."""
+    ours = {(one.model, one.compression, one.n_shot): 100 * one.mean for one in results.accuracies}
     theirs = {
         (model, compression, n): percent
-        for model, by_compression in published.items()
+        for model, by_compression in (results.published or {}).items()
         for compression, by_n in by_compression.items()
         for n, percent in by_n.items()
     }
-    models = models_in_order(key[0] for key in (*ours, *theirs))
-    compressions = compressions_in_order(key[1] for key in (*ours, *theirs))
-    shots = sorted({key[2] for key in (*ours, *theirs)})
-    body, records = [], []
-    for model in models:
-        for compression in compressions:
-            cells = []
-            for n in shots:
-                our, their = ours.get((model, compression, n)), theirs.get((model, compression, n))
-                shown = "" if our is None and their is None else f"{_percent(our)} / {_percent(their)}"
-                cells.append(Cell(shown))
-                records.append(
-                    {
-                        **_labels(dataset, rows, model, n),
-                        "compression": compression,
-                        "accuracy_percent": None if our is None else round(our, 4),
-                        "published_percent": their,
-                    }
-                )
-            body.append(((model_name(model), compression_name(compression)), tuple(cells)))
+    found = {key: (ours.get(key), theirs.get(key)) for key in (*ours, *theirs)}
+    models, compressions = models_in_order(key[0] for key in found), compressions_in_order(key[1] for key in found)
+    keys = [(model, compression) for model in models for compression in compressions]
+    shots = sorted({key[2] for key in found})
+    body, records = _body_and_records(results, keys, found, _beside, _record_beside, shots)
     return Table(
-        stem=f"table{number}-published",
-        title=f"Table {number} beside the published one, ours / published. {table_title(dataset, rows)}",
-        head=("Network", "Compression", *(f"n = {n}" for n in shots)),
-        body=tuple(body),
-        notes=("–: not run, or not published.", *remarks(list(rows))),
-        columns=("data", "dataset", "model", "compression", "n_shot", "accuracy_percent", "published_percent"),
-        records=tuple(records),
+        caption=table_title(results.dataset, results.rows),
+        head=("Network", "Compression", *_heads(shots)),
+        body=body,
+        notes=("–: not run, or not published.", *remarks(list(results.rows))),
+        columns=(*_LABELS, "accuracy_percent", "published_percent"),
+        records=records,
     )
 
 
-def points(fraction: float) -> str:
-    """A difference of accuracies, with its sign: `+5.0`, `−0.3`, `0.0`."""
-    rounded = round(100 * fraction, 1)
-    return f"{rounded:+.1f}".replace("-", "−") if rounded else "0.0"
+def _adopt(name: str, found: Any) -> ReportTable:
+    if isinstance(found, ReportTable):
+        return found
+    if callable(found):
+        return ReportTable(name.rpartition(":")[2], found)
+    raise ConfigError(
+        f"A report table must be a `ReportTable`, or a function that builds a `Table`. Received: {shown(found)} "
+        f"for {name}."
+    )
 
 
-def points_interval(low: float | None, high: float | None) -> str:
-    """Of a difference of accuracies: `−0.3 to +5.0`; empty where there is none."""
-    return "" if low is None or high is None else f"{points(low)} to {points(high)}"
+ACCURACY = ReportTable("accuracy", _accuracy, numbered=(0, ""))
+DIFFERENCES = ReportTable("differences", _differences, baseline="logeps", numbered=(1, ""))
+ALL_DIFFERENCES = ReportTable(
+    "all-differences",
+    _all_differences,
+    # Loglearn has a table of its own.
+    applies=lambda results: not {row["compression"] for row in results.rows} <= {"loglearn", "logeps"},
+    baseline="logeps",
+    numbered=(1, "-all"),
+    label="Table {}, all compressions",
+)
+PUBLISHED = ReportTable(
+    "published",
+    _published,
+    applies=lambda results: bool(results.published),
+    numbered=(0, "-published"),
+    label="Table {} beside the published one, ours / published",
+)
+TABLES: Registry[ReportTable] = Registry(
+    "report table",
+    group="loglearn_tf.tables",
+    own={table.name: table for table in (ACCURACY, DIFFERENCES, ALL_DIFFERENCES, PUBLISHED)},
+    adopt=_adopt,
+)
 
 
-def p_text(p_value: float | None) -> str:
-    """`0.031`; empty where there is none."""
-    if p_value is None:
-        return ""
-    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+# ---- What they share ----------------------------------------------------------------------------------------------
+
+_LABELS = ("data", "dataset", "model", "compression", "n_shot")
+# Of `_difference_record`.
+_DIFFERENCE_COLUMNS = (
+    *("n_pairs", "folds", "difference_points", "std_points", "low_points", "high_points"),
+    *("low_90_points", "high_90_points", "low_within_points", "high_within_points"),
+    *("p_value", "p_holm", "n_corrected", "p_equivalence", "margin_points", "verdict"),
+)
+
+
+def _table_of_differences(
+    results: DatasetResults, keys: _Keys, found: Mapping[tuple[Any, ...], Comparison], what: str
+) -> Table:
+    body, records = _body_and_records(results, keys, found, _difference_cell, _difference_record)
+    notes = list(_notes(results, body, _LEGEND))
+    if any(one.verdict == "equivalent" for one in found.values()):
+        notes.append("For ≈ it is the 90 % interval, on which equivalence rests.")
+    n_corrected = max((one.n_corrected for one in found.values()), default=0)
+    if n_corrected > 1:
+        notes.append(f"Holm's correction is over all {n_corrected} comparisons of this data set in the report.")
+    # Of one compression, its name is in the caption.
+    names = ("Network", "Compression")[: len(keys[0])] if keys else ("Network",)
+    columns = [name for name in _LABELS if len(names) > 1 or name != "compression"]
+    return Table(
+        caption=table_title(results.dataset, results.rows, f"{what}, points of accuracy, mean over paired runs"),
+        head=(*names, *_heads(_shots(results.rows))),
+        body=body,
+        notes=tuple(notes),
+        columns=(*columns, *_DIFFERENCE_COLUMNS),
+        records=records,
+        comparisons=tuple(found.values()),
+    )
 
 
 def _body_and_records(
-    dataset: str,
-    rows: Sequence[Row],
-    keys: Sequence[tuple[str, ...]],
+    results: DatasetResults,
+    keys: _Keys,
     found: Mapping[tuple[Any, ...], Any],
     cell_of: Callable[[Any, set[int]], Cell],
     record_of: Callable[[Any], dict[str, Any]],
+    shots: Sequence[int] | None = None,
 ) -> tuple[Body, tuple[dict[str, Any], ...]]:
     """What `Table` holds of the same cells, to be read and in full.
 
     Args:
-        dataset: Its name.
-        rows: Its runs.
+        results: Of the data set.
         keys: Network, or network and compression, of every row of the table.
         found: What is shown of a key and an n; cells not run are missing.
-        cell_of, record_of: Make a cell and a record of one of them, or of `None`.
+        cell_of, record_of: Make a cell and a record of one of them.
+        shots: Columns of the table; by default all n of the runs.
     """
-    folds, shots = _folds(rows), _shots(rows)
-    body = tuple(
-        (
-            (model_name(key[0]), *map(compression_name, key[1:])),
-            tuple(cell_of(found.get((*key, n)), folds) for n in shots),
-        )
-        for key in keys
-    )
-    records = tuple(
-        {
-            **_labels(dataset, rows, key[0], n),
-            **({"compression": key[1]} if len(key) > 1 else {}),
-            **record_of(found.get((*key, n))),
-        }
-        for key in keys
-        for n in shots
-    )
-    return body, records
+    folds, shots = _folds(results.rows), _shots(results.rows) if shots is None else shots
+    body, records = [], []
+    for key in keys:
+        ours = [found.get((*key, n)) for n in shots]
+        cells = tuple(Cell() if one is None else cell_of(one, folds) for one in ours)
+        body.append(((model_name(key[0]), *map(compression_name, key[1:])), cells))
+        for n, one in zip(shots, ours, strict=True):
+            records.append({**_labels(results, key, n), **({} if one is None else record_of(one))})
+    return tuple(body), tuple(records)
 
 
-def _accuracy_cell(one: Accuracy | None, folds: set[int]) -> Cell:
-    if one is None:
-        return Cell()
+def _accuracy_cell(one: Accuracy, folds: set[int]) -> Cell:
     interval = f"{100 * one.low:.1f} to {100 * one.high:.1f}" if one.low is not None and one.high is not None else ""
     return Cell(f"{100 * one.mean:.1f}", _FEWER_FOLDS if set(one.folds) < folds else "", interval)
 
 
-def _difference_cell(one: Comparison | None, folds: set[int]) -> Cell:
-    if one is None:
-        return Cell()
+def _difference_cell(one: Comparison, folds: set[int]) -> Cell:
     mark = MARKS[one.verdict] + (_FEWER_FOLDS if set(one.folds) < folds else "")
-    return Cell(points(one.mean), mark, points_interval(one.low, one.high), one.verdict)
+    return Cell(points(one.mean), mark, verdict_interval(one), one.verdict)
 
 
-def _accuracy_record(one: Accuracy | None) -> dict[str, Any]:
-    if one is None:
-        return {}
+def _beside(percents: tuple[float | None, float | None], _: set[int]) -> Cell:
+    return Cell(" / ".join("–" if percent is None else f"{percent:.1f}" for percent in percents))
+
+
+def _accuracy_record(one: Accuracy) -> dict[str, Any]:
     return {
         "n_runs": one.n_runs,
         "folds": " ".join(map(str, one.folds)),
@@ -294,40 +211,42 @@ def _accuracy_record(one: Accuracy | None) -> dict[str, Any]:
     }
 
 
-def _difference_record(one: Comparison | None) -> dict[str, Any]:
-    if one is None:
-        return {}
+def _difference_record(one: Comparison) -> dict[str, Any]:
+    kept = ("n_pairs", "p_value", "p_holm", "n_corrected", "p_equivalence", "verdict")
+    in_points = ("std", "low", "high", "low_90", "high_90", "low_within", "high_within", "margin")
     return {
-        "n_pairs": one.n_pairs,
-        "folds": " ".join(map(str, one.folds)),
+        **{name: getattr(one, name) for name in kept},
+        **{f"{name}_points": _hundredfold(getattr(one, name)) for name in in_points},
         "difference_points": _hundredfold(one.mean),
-        "std_points": _hundredfold(one.std),
-        "low_points": _hundredfold(one.low),
-        "high_points": _hundredfold(one.high),
-        "low_within_points": _hundredfold(one.low_within),
-        "high_within_points": _hundredfold(one.high_within),
-        "p_value": one.p_value,
-        "p_holm": one.p_holm,
-        "p_equivalence": one.p_equivalence,
-        "margin_points": _hundredfold(one.margin),
-        "verdict": one.verdict,
+        "folds": " ".join(map(str, one.folds)),
     }
 
 
-def _labels(dataset: str, rows: Sequence[Row], model: str, n_shot: int) -> dict[str, Any]:
+def _record_beside(percents: tuple[float | None, float | None]) -> dict[str, Any]:
+    ours, theirs = percents
+    return {"accuracy_percent": None if ours is None else round(ours, 4), "published_percent": theirs}
+
+
+def _labels(results: DatasetResults, key: Sequence[str], n_shot: int) -> dict[str, Any]:
     # A CSV file has no title that could say so.
-    data = "synthetic" if rows[0]["synthetic"] else "real"
-    return {"data": data, "dataset": dataset, "model": model, "n_shot": n_shot}
+    data = "synthetic" if results.rows[0]["synthetic"] else "real"
+    return {
+        "data": data,
+        "dataset": results.dataset,
+        "n_shot": n_shot,
+        **dict(zip(("model", "compression"), key, strict=False)),
+    }
 
 
-def _notes(rows: Sequence[Row], body: Body, confidence: float, first: str) -> tuple[str, ...]:
+def _notes(results: DatasetResults, body: Body, first: str) -> tuple[str, ...]:
+    rows = results.rows
     cells = [cell for _, row in body for cell in row if cell.number]
     notes = [first]
     if any(cell.interval for cell in cells):
-        notes.append(f"Below each number its {100 * confidence:g} % interval.")
+        notes.append(f"Below each number its {100 * results.confidence:g} % interval.")
     if any(not cell.interval for cell in cells):
         notes.append("No interval where there is too little to make one from.")
-    if len(_folds(rows)) == 1 and rows[0]["dataset"] != "tut" and any(cell.interval for cell in cells):
+    if len(_folds(rows)) == 1 and dataset_names(results.dataset).n_folds != 1 and any(cell.interval for cell in cells):
         notes.append("Intervals are over the runs of one fold, and say nothing of other folds.")
     if any(_FEWER_FOLDS in cell.mark for cell in cells):
         notes.append(f"{_FEWER_FOLDS} over fewer folds than the title says; the CSV file names them.")
@@ -344,6 +263,10 @@ def _row_keys(rows: Sequence[Row]) -> list[tuple[str, str]]:
     ]
 
 
+def _heads(shots: Sequence[int]) -> list[str]:
+    return [f"n = {n}" for n in shots]
+
+
 def _shots(rows: Sequence[Row]) -> list[int]:
     return sorted({row["n_shot"] for row in rows})
 
@@ -352,117 +275,5 @@ def _folds(rows: Sequence[Row]) -> set[int]:
     return {row["fold"] for row in rows}
 
 
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"
-
-
 def _hundredfold(fraction: float | None) -> float | None:
     return None if fraction is None else round(100 * fraction, 4)
-
-
-# ---- The forms they are written in ------------------------------------------------------------------------------
-
-
-def to_csv(table: Table) -> bytes:
-    """One row a cell, with everything that is known of it; cells not run stay empty."""
-    return csv_bytes(table.columns, table.records)
-
-
-def to_markdown(table: Table) -> str:
-    """GitHub's tables: names to the left, numbers to the right."""
-    n_names = len(table.head) - len(table.body[0][1])
-    lines = [
-        [markdown_text(head) for head in table.head],
-        ["---"] * n_names + ["--:"] * (len(table.head) - n_names),
-        *([markdown_text(text) for text in (*names, *map(_in_a_line, cells))] for names, cells in table.body),
-    ]
-    rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    notes = "\n".join(markdown_text(note) for note in table.notes)
-    return f"**{markdown_text(table.title)}**\n\n{rows}\n\n{notes}\n"
-
-
-def to_latex(table: Table) -> str:
-    """A `table` environment for `\\input`; where it is wider than the page, it shrinks to fit."""
-    n_names = len(table.head) - len(table.body[0][1])
-    lines: list[str] = []
-    network = ""
-    for names, cells in table.body:
-        # A network's name stands at its first row, with a little air above it.
-        again = n_names > 1 and names[0] == network
-        if lines and not again:
-            lines.append(r"\addlinespace")
-        network = names[0]
-        shown = ["" if again else network, *names[1:], *(f"{cell.number} {cell.mark}" for cell in cells)]
-        lines.append(rf"{' & '.join(map(latex_text, shown))} \\")
-        if any(cell.interval for cell in cells):
-            below = [rf"\scriptsize {latex_text(cell.interval)}" if cell.interval else "" for cell in cells]
-            lines.append(rf"{' & '.join([*[''] * n_names, *below])} \\")
-    return "\n".join(
-        [
-            r"% Needs \usepackage{booktabs,graphicx}.",
-            r"\begin{table}",
-            r"  \centering",
-            rf"  \caption{{{latex_text(table.title.partition('. ')[2])}.}}",
-            rf"  \label{{tab:{table.stem}}}",
-            r"  \footnotesize",
-            r"  \setlength{\tabcolsep}{4pt}",
-            r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-            rf"  \begin{{tabular}}{{{'l' * n_names}{'r' * (len(table.head) - n_names)}}}",
-            r"    \toprule",
-            rf"    {' & '.join(map(latex_text, table.head))} \\",
-            r"    \midrule",
-            *(f"    {line}" for line in lines),
-            r"    \bottomrule",
-            r"  \end{tabular}}",
-            *(rf"  \par\smallskip {latex_text(note)}" for note in table.notes),
-            r"\end{table}",
-            "",
-        ]
-    )
-
-
-def to_html(table: Table) -> str:
-    """A `figure` that scrolls by itself where the page is too narrow for it."""
-    n_names = len(table.head) - len(table.body[0][1])
-    head = "".join(
-        f'<th scope="col"{"" if at < n_names else " class=number"}>{html_text(text)}</th>'
-        for at, text in enumerate(table.head)
-    )
-    notes = "".join(f"<li>{html_text(note)}</li>" for note in table.notes)
-    return (
-        f'<figure class="table" id="{html_text(table.stem)}"><figcaption>{html_text(table.title)}</figcaption>'
-        f'<div class="wide" tabindex="0" role="region" aria-label="{html_text(table.title)}">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(_html_rows(table))}</tbody></table></div>"
-        f'<ul class="notes">{notes}</ul></figure>'
-    )
-
-
-def _html_rows(table: Table) -> Iterator[str]:
-    of_network = Counter(names[0] for names, _ in table.body)
-    previous = ""
-    for names, cells in table.body:
-        heads = "".join(f'<th scope="row">{html_text(name)}</th>' for name in names[1:])
-        start = ""
-        if names[0] != previous:
-            previous, start = names[0], ' class="first"'
-            heads = f'<th scope="rowgroup" rowspan="{of_network[previous]}">{html_text(previous)}</th>' + heads
-        yield f"<tr{start}>{heads}{''.join(map(_html_cell, cells))}</tr>"
-
-
-def _html_cell(cell: Cell) -> str:
-    tone = f" {html_text(cell.tone)}" if cell.tone else ""
-    mark = f' <span class="mark">{html_text(cell.mark)}</span>' if cell.mark else ""
-    interval = f"<small>{html_text(cell.interval)}</small>" if cell.interval else ""
-    return f'<td class="number{tone}">{html_text(cell.number)}{mark}{interval}</td>'
-
-
-def _in_a_line(cell: Cell) -> str:
-    text = f"{cell.number} {cell.mark}".strip()
-    return f"{text} ({cell.interval})" if cell.interval else text
-
-
-FORMS: dict[str, Callable[[Table], bytes]] = {
-    "md": lambda table: to_markdown(table).encode(),
-    "csv": to_csv,
-    "tex": lambda table: to_latex(table).encode(),
-}

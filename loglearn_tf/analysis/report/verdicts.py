@@ -8,11 +8,10 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from loglearn_tf.analysis.report.names import model_name
+from loglearn_tf.analysis.names import model_name
 from loglearn_tf.analysis.statistics import Comparison
 from loglearn_tf.errors import ConfigError
 
-# In the package, so that an installed one has it; data/published_findings.yaml of a checkout is a link to it.
 PUBLISHED_FINDINGS = Path(__file__).with_name("published_findings.yaml")
 
 Claim = Literal["better", "worse", "much_worse", "equivalent"]
@@ -47,7 +46,7 @@ class Finding(_Data):
 
     id: str
     statement: str
-    dataset: Literal["us8k", "tut"]
+    dataset: Annotated[str, Field(min_length=1)]
     models: Annotated[tuple[str, ...], Field(min_length=1)]
     n_shot: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
     claim: Claim
@@ -68,7 +67,7 @@ class Published(_Data):
     format: Literal[1]
     source: Source
     findings: tuple[Finding, ...]
-    published_accuracy: dict[Literal["us8k", "tut"], dict[str, dict[str, dict[int, Percent]]]] = {}
+    published_accuracy: dict[str, dict[str, dict[str, dict[int, Percent]]]] = {}
 
 
 @dataclass(frozen=True)

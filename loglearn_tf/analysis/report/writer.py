@@ -9,9 +9,7 @@ from statistics import median
 from matplotlib.figure import Figure
 
 from loglearn_tf._util.files import storage, write_bytes, write_text
-from loglearn_tf.analysis.report import figures, sections, tables
-from loglearn_tf.analysis.report.document import Block, Document, Heading, Paragraph, Picture, Section, markdown, page
-from loglearn_tf.analysis.report.names import (
+from loglearn_tf.analysis.names import (
     compression_name,
     compressions_in_order,
     dataset_name,
@@ -19,9 +17,14 @@ from loglearn_tf.analysis.report.names import (
     model_name,
     models_in_order,
 )
+from loglearn_tf.analysis.report import figures, sections
+from loglearn_tf.analysis.report.document import Block, Document, Heading, Paragraph, Picture, Section, markdown, page
+from loglearn_tf.analysis.report.escape import file_stem
 from loglearn_tf.analysis.report.run_files import Kind, Scores, Trace, Unreadable, read_scores, read_traces
-from loglearn_tf.analysis.report.verdicts import PUBLISHED_FINDINGS, Published, judge, load_published
-from loglearn_tf.analysis.statistics import Accuracy, Comparison, Ranking, accuracies, compare, compare_all, rank
+from loglearn_tf.analysis.report.table import FORMS, STEMS, DatasetResults, Table
+from loglearn_tf.analysis.report.tables import TABLES
+from loglearn_tf.analysis.report.verdicts import PUBLISHED_FINDINGS, judge, load_published
+from loglearn_tf.analysis.statistics import Accuracy, accuracies, compare_all, rank
 from loglearn_tf.features.histogram import EDGES, START_ALPHA, START_BETA, MelPower, read_mel_power
 from loglearn_tf.study.run_folder import Row, read_runs
 
@@ -33,6 +36,7 @@ def write_report(
     confidence: float = 0.95,
     seed: int = 0,
     findings: Path = PUBLISHED_FINDINGS,
+    tables: Sequence[str] | None = None,
     extra: Sequence[Section] = (),
 ) -> Path:
     """Writes the report of a study into its folder; an earlier one is replaced.
@@ -43,38 +47,52 @@ def write_report(
         confidence: Of the intervals.
         seed: Of the bootstrap; the same study and seed give the same report.
         findings: The published findings to hold it against.
-        extra: Sections of others, as that of `loglearn explain`; they follow the figures.
+        tables: Names of its tables: of `report.tables.TABLES`, or of others as `module:attribute`. By default all that
+            are listed, those of installed packages (entry points of group `loglearn_tf.tables`) included.
+        extra: Further sections; they follow the figures.
 
     Returns:
         Path of report.html; report.md, tables/ and figures/ lie beside it.
 
     Raises:
         DataError: If no run has finished, or a `result.json` cannot be read.
-        ConfigError: If `findings` cannot be read.
+        ConfigError: If `findings` cannot be read, or `tables` names one that is not known.
         StorageError: If the report cannot be written.
     """
     published = load_published(findings)
+    kinds = [TABLES[name] for name in (TABLES if tables is None else tables)]
     rows = [_checked(row) for row in read_runs(study_dir)]
     done = [row for row in rows if row["status"] == "done"]
-    datasets = datasets_in_order(rows)
-    # Where all runs failed there is nothing to compare, and still a report that says so.
-    means = accuracies(done, confidence=confidence, seed=seed) if done else []
-    comparisons = compare(done, margin=margin, confidence=confidence, seed=seed) if done else []
-    menu = compare_all(done, margin=margin, confidence=confidence, seed=seed) if done else []
-    rankings = rank(done) if done else []
+    means = accuracies(done, confidence=confidence, seed=seed)
+    all_results = [
+        DatasetResults(
+            dataset,
+            [row for row in rows if row["dataset"] == dataset],
+            [one for one in means if one.dataset == dataset],
+            confidence,
+            published.published_accuracy.get(dataset),
+        )
+        for dataset in datasets_in_order(rows)
+    ]
+    chosen = [(results, [kind for kind in kinds if kind.applies(results)]) for results in all_results]
+    # All comparisons that the report shows, the published findings' among them, are corrected together, once.
+    baselines = ["logeps", *(kind.baseline for _, group in chosen for kind in group if kind.baseline is not None)]
+    comparisons = compare_all(done, baseline=baselines, margin=margin, confidence=confidence, seed=seed)
+    made_tables = [[kind.table(results, comparisons) for kind in group] for results, group in chosen]
     synthetic = {row["dataset"] for row in rows if row["synthetic"]}
-    verdicts = judge(published.findings, comparisons, synthetic=synthetic)
+    published_cells = [one for one in comparisons if (one.compression, one.baseline) == ("loglearn", "logeps")]
+    verdicts = judge(published.findings, published_cells, synthetic=synthetic)
 
     unreadable = Unreadable()
-    made_tables = _tables(rows, datasets, means, comparisons, menu, published, confidence)
+    datasets = [results.dataset for results in all_results]
     pictures = _pictures(
         datasets, means, read_traces(study_dir, done, unreadable), read_scores(study_dir, done, unreadable)
     )
     powers = [power for dataset in datasets if (power := read_mel_power(study_dir, dataset)) is not None]
     for power in powers:
         pictures.append(_curves(power, done))
-    pictures += [_ranks(ranking) for ranking in rankings]
-    _write_tables(study_dir / "tables", [table for group in made_tables.values() for table in group])
+    pictures += _ranks(done)
+    _write_tables(study_dir / "tables", [table for group in made_tables for table in group])
     svgs = _write_figures(study_dir / "figures", {stem: figure for _, stem, figure, _ in pictures if figure})
 
     document = Document(
@@ -83,7 +101,7 @@ def write_report(
         sections=[
             Section("run", "What was run", sections.what_was_run(study_dir, rows)),
             Section("verdicts", "The published findings", sections.findings(published.source, verdicts, margin)),
-            Section("tables", "Tables", _table_blocks(made_tables, comparisons, menu)),
+            Section("tables", "Tables", _table_blocks(made_tables, confidence)),
             Section("figures", "Figures", _figure_blocks(pictures, svgs)),
             *([Section("why", "Why only the knee can matter", sections.why(powers, done))] if powers else []),
             *extra,
@@ -113,55 +131,28 @@ def _checked(row: Row) -> Row:
 # ---- Tables -----------------------------------------------------------------------------------------------------
 
 
-def _tables(
-    rows: Sequence[Row],
-    datasets: Iterable[str],
-    means: Sequence[Accuracy],
-    comparisons: Sequence[Comparison],
-    menu: Sequence[Comparison],
-    published: Published,
-    confidence: float,
-) -> dict[str, list[tables.Table]]:
-    made = {}
-    for dataset in datasets:
-        ours = [row for row in rows if row["dataset"] == dataset]
-        made[dataset] = [
-            tables.accuracy_table(dataset, ours, means, confidence=confidence),
-            tables.difference_table(dataset, ours, comparisons, confidence=confidence),
-        ]
-        of_all = tables.menu_table(dataset, ours, menu, confidence=confidence)
-        if of_all:
-            made[dataset].append(of_all)
-        theirs = published.published_accuracy.get(dataset)  # type: ignore[call-overload]
-        if theirs:
-            made[dataset].append(tables.published_table(dataset, ours, means, theirs))
-    return made
-
-
-def _table_blocks(
-    made: Mapping[str, Sequence[tables.Table]], comparisons: Sequence[Comparison], menu: Sequence[Comparison]
-) -> list[Block]:
+def _table_blocks(made: Sequence[Sequence[Table]], confidence: float) -> list[Block]:
+    """The tables of each data set, and below them the numbers of the comparisons that they show."""
     blocks: list[Block] = []
-    for dataset, group in made.items():
+    for group in made:
         blocks += group
-        for table in group:
-            # Holm's p of two compressions and of all differ.
-            of_table = {"all": menu}.get(table.stem.partition("-")[2], comparisons if table is group[1] else ())
-            cells = [one for one in of_table if one.dataset == dataset]
-            if cells:
-                blocks.append(sections.all_numbers(f"All numbers of {table.title.partition('. ')[0]}", cells))
+        blocks += [
+            sections.all_numbers(f"All numbers of {table.label or table.caption}", table.comparisons, confidence)
+            for table in group
+            if table.comparisons
+        ]
     blocks.append(Paragraph("The same as files: tables/*.md, *.tex (booktabs), and *.csv with every number in full."))
     return blocks
 
 
-def _write_tables(folder: Path, made: Sequence[tables.Table]) -> None:
+def _write_tables(folder: Path, made: Sequence[Table]) -> None:
     written = set()
     for table in made:
-        for ending, form in tables.FORMS.items():
+        for ending, form in FORMS.items():
             path = folder / f"{table.stem}.{ending}"
             write_bytes(path, form(table))
             written.add(path)
-    _remove_others(folder, r"table\d(-published|-all)?\.(md|csv|tex)", written)
+    _remove_others(folder, rf"{STEMS}\.({'|'.join(FORMS)})", written)
 
 
 # ---- Figures ----------------------------------------------------------------------------------------------------
@@ -185,7 +176,7 @@ def _pictures(
                 "intervals. Squares, dashed: log-EPS; circles, solid: loglearn; dotted: others."
             )
             figure = figures.draw_accuracy(dataset, means)
-            drawn.append((f"{name}: accuracy against n", _stem(dataset, "accuracy"), figure, caption))
+            drawn.append((f"{name}: accuracy against n", file_stem(dataset, "accuracy"), figure, caption))
         drawn += _trajectories(dataset, traces)
         heading = f"{name}: classes"
         classes = figures.draw_class_differences(scores, dataset)
@@ -196,7 +187,7 @@ def _pictures(
         )
         if classes is None:
             caption = f"{name}: no pair of runs has its predictions, so classes are not compared."
-        drawn.append((heading, _stem(dataset, "classes"), classes, caption))
+        drawn.append((heading, file_stem(dataset, "classes"), classes, caption))
         drawn += _confusions(dataset, scores)
     return drawn
 
@@ -221,7 +212,7 @@ def _trajectories(dataset: str, traces: Mapping[Kind, Sequence[Trace]]) -> Itera
                 "thick: the median of each n."
             )
             which = () if compression == "loglearn" else (compression,)
-            yield heading, _stem(dataset, model, *which, "trajectories"), figures.draw_trajectories(runs), caption
+            yield heading, file_stem(dataset, model, *which, "trajectories"), figures.draw_trajectories(runs), caption
 
 
 def _moves(trace: Trace) -> bool:
@@ -229,9 +220,20 @@ def _moves(trace: Trace) -> bool:
     return any(values.size and (values != values[0]).any() for values in trace.values.values())
 
 
-def _ranks(ranking: Ranking) -> _Drawn:
-    heading = f"{dataset_name(ranking.dataset)}: ranks of all compressions"
-    return heading, _stem(ranking.dataset, "ranks"), figures.draw_ranks(ranking), sections.ranks(ranking)
+def _ranks(done: Sequence[Row]) -> Iterable[_Drawn]:
+    rankings = {ranking.dataset: ranking for ranking in rank(done)}
+    for dataset in datasets_in_order(done):
+        heading = f"{dataset_name(dataset)}: ranks of all compressions"
+        compressions = {row["compression"] for row in done if row["dataset"] == dataset}
+        if dataset in rankings:
+            ranking = rankings[dataset]
+            yield heading, file_stem(dataset, "ranks"), figures.draw_ranks(ranking), sections.ranks(ranking)
+        elif len(compressions) > 2:
+            caption = (
+                f"{dataset_name(dataset)}: no three of the {len(compressions)} compressions share two or more cells of "
+                "network, n and fold, so they are not ranked."
+            )
+            yield heading, "", None, caption
 
 
 def _confusions(dataset: str, scores: Mapping[Kind, Scores]) -> Iterable[_Drawn]:
@@ -245,7 +247,7 @@ def _confusions(dataset: str, scores: Mapping[Kind, Scores]) -> Iterable[_Drawn]
             f"{name}, {model_name(model)}, n = {n_shot}: of the test clips of each class (rows), the share in percent "
             f"that is taken for each class (columns). All runs together: {parts}."
         )
-        yield f"{name}: confusions", _stem(dataset, model, "confusion"), figures.draw_confusion(shown), caption
+        yield f"{name}: confusions", file_stem(dataset, model, "confusion"), figures.draw_confusion(shown), caption
 
 
 def _curves(power: MelPower, done: Sequence[Row]) -> _Drawn:
@@ -268,7 +270,7 @@ def _curves(power: MelPower, done: Sequence[Row]) -> _Drawn:
         f"{name}: the compression at the start and, by the medians of each network's runs, at the end, over the "
         "histogram of the mel power of all clips. Left of a knee the curve is flat."
     )
-    return f"{name}: what the compression flattens", _stem(power.dataset, "curves"), figure, caption
+    return f"{name}: what the compression flattens", file_stem(power.dataset, "curves"), figure, caption
 
 
 def _figure_blocks(pictures: Sequence[_Drawn], svgs: Mapping[str, str]) -> list[Block]:
@@ -294,10 +296,6 @@ def _write_figures(folder: Path, drawn: Mapping[str, Figure]) -> dict[str, str]:
             written.add(path)
     _remove_others(folder, r".+-(accuracy|trajectories|classes|confusion|curves|ranks)\.(svg|pdf)", written)
     return svgs
-
-
-def _stem(*parts: str) -> str:
-    return "-".join(re.sub(r"[^A-Za-z0-9_]", "-", part) for part in parts)
 
 
 def _remove_others(folder: Path, ours: str, written: set[Path]) -> None:

@@ -17,7 +17,7 @@ from loglearn_tf.analysis.report.document import (
     to_element,
     to_md,
 )
-from loglearn_tf.analysis.report.escape import latex_text, markdown_text
+from loglearn_tf.analysis.report.escape import file_stem, latex_text, markdown_text
 
 NASTY = '<script>alert("1")</script> & | *x*'
 
@@ -65,8 +65,9 @@ def test_what_folds_away_needs_no_script():
 
 
 def test_a_block_of_another_kind_is_refused():
-    with pytest.raises(TypeError, match="`block` must be one of .*Received: str"):
-        to_element("text")
+    for written in (to_element, to_md):
+        with pytest.raises(TypeError, match="`block` must be one of .*Received: str"):
+            written("text")
 
 
 @pytest.mark.parametrize(
@@ -87,3 +88,7 @@ def test_markdown_text(text, escaped):
 
 def test_latex_text():
     assert latex_text(r"50% of a_b & \c ↑ −1") == r"50\% of a\_b \& \textbackslash{}c $\uparrow$ $-$1"
+
+
+def test_file_stem():
+    assert file_stem("us8k", "my net/2", "ranks") == "us8k-my-net-2-ranks"

@@ -8,16 +8,19 @@ import subprocess
 import pytest
 from fake_study import accuracy, comparison, pair, run_row
 
-from loglearn_tf.analysis.report.tables import (
-    accuracy_table,
-    difference_table,
+from loglearn_tf.analysis.report.document import to_element
+from loglearn_tf.analysis.report.table import (
+    DatasetResults,
+    ReportTable,
+    Table,
     points,
-    published_table,
     to_csv,
-    to_html,
     to_latex,
     to_markdown,
+    verdict_interval,
 )
+from loglearn_tf.analysis.report.tables import ACCURACY, ALL_DIFFERENCES, DIFFERENCES, PUBLISHED, TABLES
+from loglearn_tf.errors import ConfigError
 
 # VGG at n = 1 and 5 on folds 1 and 2 of US8K; TIMBRE at n = 1 with loglearn alone.
 ROWS = [
@@ -33,6 +36,14 @@ MEANS = [
     accuracy(0.5, folds=(1,), n_shot=5, compression="logeps"),
     accuracy(0.25, folds=(1,), model="timbre"),
 ]
+
+
+def accuracy_table(dataset, rows, means, *, confidence) -> Table:
+    return ACCURACY.table(DatasetResults(dataset, rows, means, confidence))
+
+
+def difference_table(dataset, rows, comparisons, *, confidence) -> Table:
+    return DIFFERENCES.table(DatasetResults(dataset, rows, confidence=confidence), comparisons)
 
 
 def records(table) -> list[dict[str, str]]:
@@ -68,7 +79,7 @@ def test_table_2_has_differences_in_points_with_their_verdicts():
         "2 of 10 folds (1, 2)"
     )
     assert shown(table) == [["VGG", "−5.6↓", "0.0≈"], ["TIMBRE", "", ""]]  # no pair of TIMBRE
-    assert table.body[0][1][0].interval == "−9.1 to −2.0"
+    assert [cell.interval for cell in table.body[0][1]] == ["−9.1 to −2.0", "90 %: −1.0 to +1.0"]
     assert "↑ better, ↓ worse, ≈ equivalent, ? undecided" in table.notes[0]
     assert "Below each number its 90 % interval." in table.notes
 
@@ -102,13 +113,14 @@ def test_intervals_of_one_fold_are_not_passed_off_as_more():
 
 
 def test_csv_has_every_number_of_every_cell():
-    within = {"low_within": -0.07, "high_within": -0.042}
+    within = {"low_within": -0.07, "high_within": -0.042, "low_90": -0.08, "high_90": -0.03, "n_corrected": 28}
     cells = [comparison("worse", -0.0561, -0.091, -0.02, folds=(1, 2), p_holm=0.03, **within)]
     first, second, *_ = records(difference_table("us8k", ROWS, cells, confidence=0.95))
     assert first == {
         **{"data": "real", "dataset": "us8k", "model": "vgg", "n_shot": "1", "n_pairs": "12", "folds": "1 2"},
         **{"difference_points": "-5.61", "std_points": "3.0", "low_points": "-9.1", "high_points": "-2.0"},
-        **{"low_within_points": "-7.0", "high_within_points": "-4.2"},
+        **{"low_90_points": "-8.0", "high_90_points": "-3.0"},
+        **{"low_within_points": "-7.0", "high_within_points": "-4.2", "n_corrected": "28"},
         **{"p_value": "0.01", "p_holm": "0.03", "p_equivalence": "0.5", "margin_points": "2.0", "verdict": "worse"},
     }
     assert second["n_shot"] == "5" and second["difference_points"] == second["verdict"] == ""
@@ -120,11 +132,10 @@ def test_text_stays_text_in_every_form():
     """A name may come from a run folder that anyone wrote."""
     rows = [run_row(0.5, model="=cmd|<script>", compression="@50% of_{x}")]
     table = accuracy_table("us8k", rows, [], confidence=0.95)
-    assert records(table)[0]["model"] == "'=cmd|<script>" and records(table)[0]["compression"] == "'@50% of_{x}"
-    assert "<script>" not in to_html(table) and "=cmd|&lt;script&gt;" in to_html(table)
+    assert records(table)[0]["model"] == "=cmd|<script>" and records(table)[0]["compression"] == "@50% of_{x}"
+    assert "<script>" not in to_element(table) and "=cmd|&lt;script&gt;" in to_element(table)
     assert r"=cmd\|&lt;script&gt;" in to_markdown(table)
     assert r"=cmd|\textless{}script\textgreater{} & @50\% of\_\{x\} &" in to_latex(table)
-    # Numbers below zero are numbers, not formulas.
     cells = [comparison("undecided", -0.05, folds=(1, 2))]
     assert records(difference_table("us8k", ROWS, cells, confidence=0.95))[0]["difference_points"] == "-5.0"
 
@@ -142,7 +153,7 @@ def test_markdown():
 
 
 def test_html_names_rows_and_columns_for_those_who_hear_it():
-    page = to_html(accuracy_table("us8k", ROWS, MEANS, confidence=0.95))
+    page = to_element(accuracy_table("us8k", ROWS, MEANS, confidence=0.95))
     assert '<th scope="rowgroup" rowspan="2">VGG</th><th scope="row">log-EPS</th>' in page
     assert '<th scope="col" class=number>n = 1</th>' in page
     assert '<td class="number"></td>' in page  # not run
@@ -182,7 +193,7 @@ def test_latex_compiles(tmp_path):
 
 def test_ours_stand_beside_the_published():
     theirs = {"vgg": {"logeps": {1: 36.0}}, "sb_cnn": {"loglearn": {10: 41.5}}}
-    table = published_table("us8k", ROWS, MEANS, theirs)
+    table = PUBLISHED.table(DatasetResults("us8k", ROWS, MEANS, published=theirs))
     assert table.title.startswith("Table 1 beside the published one, ours / published. UrbanSound8K")
     assert shown(table)[:3] == [
         ["SB-CNN", "log-EPS", "", "", ""],
@@ -203,3 +214,64 @@ def test_a_table_of_many_rows_is_that_of_few():
     many = few * 25_000
     made = accuracy_table("us8k", many, [], confidence=0.95)
     assert made.body == accuracy_table("us8k", few, [], confidence=0.95).body
+
+
+def test_a_verdict_shows_the_interval_that_it_rests_on():
+    """With a margin of 2 points "equivalent" beside +0.4 (-1.7 to +2.5) would contradict itself."""
+    numbers = {"mean": 0.004, "low": -0.017, "high": 0.025, "low_90": -0.01, "high_90": 0.018}
+    assert verdict_interval(comparison("equivalent", **numbers)) == "90 %: −1.0 to +1.8"
+    assert verdict_interval(comparison("undecided", **numbers)) == "−1.7 to +2.5"
+    table = difference_table("us8k", ROWS, [comparison("equivalent", **numbers)], confidence=0.95)
+    assert "+0.4 ≈ (90 %: −1.0 to +1.8)" in to_markdown(table)
+    assert "For ≈ it is the 90 % interval, on which equivalence rests." in table.notes
+
+
+def test_a_cell_has_one_verdict_wherever_it_stands():
+    """Tables of one report pick from the same comparisons, and say over how many these were corrected."""
+    cells = [
+        comparison("undecided", 0.05, 0.01, 0.09, p_holm=0.11, n_corrected=12),
+        comparison("better", 0.15, 0.11, 0.19, compression="pcen", n_corrected=12),
+        comparison("worse", -0.05, -0.09, -0.01, baseline="pcen", n_corrected=12),
+        comparison("worse", -0.05, -0.09, -0.01, dataset="tut", n_corrected=1),
+    ]
+    results = DatasetResults("us8k", [*ROWS, run_row(0.5, compression="pcen")])
+    two, all_ = DIFFERENCES.table(results, cells), ALL_DIFFERENCES.table(results, cells)
+    assert (two.label, two.stem, all_.label, all_.stem) == (
+        *("Table 2", "table2"),
+        *("Table 2, all compressions", "table2-all"),
+    )
+    assert two.body[0][1][0] == all_.body[0][1][0] and all_.body[0][0] == ("VGG", "loglearn")
+    assert shown(all_)[1][:3] == ["VGG", "PCEN", "+15.0↑"]
+    for table in (two, all_):
+        assert "Holm's correction is over all 12 comparisons of this data set in the report." in table.notes
+    assert [one.compression for one in two.comparisons] == ["loglearn"]
+    assert all_.comparisons == tuple(cells[:2])
+
+
+def test_data_sets_that_the_source_does_not_have_are_not_numbered():
+    rows = pair(0.5, 0.4, dataset="esc50")
+    table = accuracy_table("esc50", rows, [], confidence=0.95)
+    assert (table.stem, table.title) == ("esc50-table-accuracy", "esc50: accuracy in %, mean over runs, fold 1")
+    table = difference_table("my_lab.data:load_esc50", rows, [], confidence=0.95)
+    assert table.stem == "my_lab-data-load_esc50-table-differences"
+
+
+class TestOpenList:
+    def test_names(self):
+        assert list(TABLES) == ["accuracy", "differences", "all-differences", "published"]
+        assert {name: table.name for name, table in TABLES.items()} == {name: name for name in TABLES}
+
+    def test_a_record_or_a_function_that_builds(self):
+        assert TABLES[f"{__name__}:RECORD"] is RECORD
+        assert TABLES[f"{__name__}:build"] == ReportTable("build", build, TABLES[f"{__name__}:build"].applies)
+
+    def test_what_builds_nothing(self):
+        with pytest.raises(ConfigError, match="must be a `ReportTable`, or a function.*Received: .* for .*:MEANS"):
+            TABLES[f"{__name__}:MEANS"]
+
+
+def build(results, comparisons):
+    return Table("Mine", ("Network",), ())
+
+
+RECORD = ReportTable("mine", build)

@@ -2,7 +2,6 @@
 
 import pytest
 import yaml
-from conftest import ROOT
 from fake_study import comparison
 
 from loglearn_tf.analysis.report.verdicts import PUBLISHED_FINDINGS, Finding, how_checked, judge, load_published, speaks
@@ -42,10 +41,6 @@ def test_the_five_published_findings():
     ]
     # No number of theirs stands here that was not read in the source.
     assert published.published_accuracy == {}
-
-
-def test_a_checkout_shows_the_file_in_data():
-    assert (ROOT / "data" / "published_findings.yaml").resolve() == PUBLISHED_FINDINGS.resolve()
 
 
 def test_of_every_cell_one_against_it_is_enough():

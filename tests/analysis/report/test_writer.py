@@ -1,13 +1,20 @@
 """The whole report of a study: right where all is there, and right where much is missing."""
 
+import csv
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from fake_study import history, pair, predictions, realistic_study, run_row, write
 
 from loglearn_tf.analysis.report import write_report
 from loglearn_tf.analysis.report.document import Paragraph, Section
+from loglearn_tf.analysis.report.table import Cell, ReportTable, Table
+from loglearn_tf.analysis.results import read_results
+from loglearn_tf.analysis.statistics import compare, compare_all
 from loglearn_tf.errors import ConfigError, DataError
 
 
@@ -45,7 +52,7 @@ class Page(HTMLParser):
         assert self._open.pop() == tag
 
     def handle_data(self, data):
-        if self._open and self._open[-1] != "style":
+        if data.strip() and self._open and self._open[-1] != "style":
             self.words += f" {' '.join(data.split())}"
 
 
@@ -235,9 +242,7 @@ def test_published_numbers_stand_beside_ours(tmp_path):
 def test_nothing_to_report(tmp_path):
     with pytest.raises(DataError, match="No finished run in"):
         write_report(tmp_path)
-    write(tmp_path, run_row(0.5, dataset="esc50"))
-    with pytest.raises(DataError, match="`dataset` of a run must be one of us8k, tut, folder. Received: 'esc50'"):
-        write_report(tmp_path)
+    write(tmp_path, run_row(0.5))
     with pytest.raises(ConfigError, match="Cannot read published findings"):
         write_report(tmp_path, findings=tmp_path / "nowhere.yaml")
 
@@ -270,10 +275,44 @@ def menu(tmp_path_factory):
 def test_all_compressions_have_a_table_with_holms_correction_over_all(menu):
     study_dir, page = menu
     assert "Table 2, all compressions. UrbanSound8K" in page.words
-    assert "Holm's correction is over all 3 comparisons here." in page.words
+    assert page.words.count("Holm's correction is over all 3 comparisons of this data set in the report.") == 2
     text = (study_dir / "tables" / "table2-all.md").read_text(encoding="utf-8")
     assert "| VGG | loglearn | −2.0 " in text and "| VGG | low | +10.1 " in text
     assert (study_dir / "tables" / "table2-all.csv").is_file() and (study_dir / "tables" / "table2-all.tex").is_file()
+
+
+def test_a_cell_has_the_same_p_and_verdict_in_every_table(tmp_path):
+    """Corrected alone, Table 2 would find more than the table of all compressions does in the same cells."""
+    random = np.random.default_rng(0)
+    for fold in range(1, 11):
+        for run in range(3):
+            level = 0.5 + random.normal(0, 0.03)
+            for at, name in enumerate(("logeps", "loglearn", "log", "power", "pcen", "none")):
+                gain = 0.012 * (at == 1) + random.normal(0, 0.03)
+                write(tmp_path, run_row(level + gain, compression=name, fold=fold, run=run))
+    rows = read_results(tmp_path)
+    (alone,) = compare(rows)
+    (cell,) = (one for one in compare_all(rows) if one.compression == "loglearn")
+    assert (alone.verdict, cell.verdict) == ("better", "undecided")  # what the report could say of it twice
+    page = report_of(tmp_path, [])
+    tables = [
+        list(csv.DictReader((tmp_path / "tables" / f"{stem}.csv").open(encoding="utf-8")))
+        for stem in ("table2", "table2-all")
+    ]
+    (two,), (of_all,) = ([row for row in table if row.get("compression", "loglearn") == "loglearn"] for table in tables)
+    shared = two.keys() & of_all.keys()
+    assert {"p_holm", "verdict", "n_corrected", "low_points"} < shared
+    assert {name: two[name] for name in shared} == {name: of_all[name] for name in shared}
+    assert (float(two["p_holm"]), two["n_corrected"], two["verdict"]) == (cell.p_holm, "5", "undecided")
+    assert page.words.count("Holm's correction is over all 5 comparisons of this data set in the report.") == 2
+
+
+def test_where_only_the_two_published_compressions_were_run_all_is_as_compared_alone(study):
+    rows = read_results(study)
+    assert compare_all(rows) == compare(rows)
+    with (study / "tables" / "table2.csv").open(encoding="utf-8") as file:
+        written = {(row["model"], int(row["n_shot"])): row["p_holm"] for row in csv.DictReader(file) if row["n_pairs"]}
+    assert written == {(one.model, one.n_shot): str(one.p_holm) for one in compare(rows)}
 
 
 def test_all_compressions_are_ranked(menu):
@@ -296,5 +335,80 @@ def test_two_compressions_have_neither(whole, study):
 def test_own_recordings_have_tables_of_their_own(tmp_path):
     study_dir = tmp_path / "mine"
     page = report_of(study_dir, [row for fold in (1, 2) for row in pair(0.5, 0.4, fold=fold, dataset="folder")])
-    assert "Table 5. Own recordings: accuracy in %, mean over runs, then over folds 1, 2" in page.words
-    assert (study_dir / "tables" / "table6.csv").is_file()
+    assert " Own recordings: accuracy in %, mean over runs, then over folds 1, 2" in page.words
+    assert "Table" not in re.sub("Tables", "", page.words)
+    assert {path.stem for path in (study_dir / "tables").iterdir()} == {
+        "folder-table-accuracy",
+        "folder-table-differences",
+    }
+    assert len(set(page.ids)) == len(page.ids)
+
+
+def test_a_data_set_that_is_not_listed_appears_under_its_own_name(tmp_path):
+    page = report_of(tmp_path, [*pair(0.5, 0.4, dataset="esc50", model="crnn"), run_row(0.3, compression="mine")])
+    assert (
+        "esc50: accuracy in %, mean over runs, fold 1" in page.words and "crnn log-EPS 40.0 loglearn 50.0" in page.words
+    )
+    assert page.words.index("Table 1. UrbanSound8K") < page.words.index("esc50: accuracy in %")
+    assert "mine" in page.words and (tmp_path / "figures" / "esc50-accuracy.svg").is_file()
+
+
+# ---- Tables from outside the package ------------------------------------------------------------------------------
+
+
+def learned_knees(results, comparisons):
+    """A table that the package does not have: the mean knee of every network, and its differences from PCEN."""
+    models = sorted({row["model"] for row in results.rows})
+    knees = {model: [row["knee"] for row in results.rows if row["knee"] and row["model"] == model] for model in models}
+    return Table(
+        caption=f"Knees learned on {results.dataset}",
+        head=("Network", "Knee"),
+        body=tuple(((model,), (Cell(f"{np.mean(knees[model]):.2g}"),)) for model in models),
+        columns=("model", "knee"),
+        records=tuple({"model": model, "knee": np.mean(knees[model])} for model in models),
+        comparisons=tuple(comparisons),
+    )
+
+
+KNEES = ReportTable("knees", learned_knees, applies=lambda results: results.dataset == "us8k", baseline="pcen")
+
+
+def test_a_table_from_outside_the_package_appears_in_the_report(tmp_path):
+    for fold in (1, 2, 3):
+        for row in (*pair(0.5, 0.4, fold=fold), run_row(0.3, compression="pcen", fold=fold)):
+            write(tmp_path, row)
+    write(tmp_path, run_row(0.5, dataset="tut"))
+    page = report_of(tmp_path, [], tables=["accuracy", "all-differences", f"{__name__}:KNEES"])
+    assert "Knees learned on us8k Network Knee vgg 0.0012" in page.words and "on tut" not in page.words
+    assert (tmp_path / "tables" / "us8k-table-knees.csv").read_text() == f"model,knee\nvgg,{1.3 / 1100}\n"
+    # Its comparisons are corrected with those of the other tables: loglearn and PCEN minus log-EPS, and the reverse.
+    assert "over all 4 comparisons of this data set" in page.words
+    assert "All numbers of Knees learned on us8k" in page.words
+    assert not (tmp_path / "tables" / "table2.csv").exists()  # not asked for
+    write_report(tmp_path)
+    assert not list((tmp_path / "tables").glob("us8k-table-knees.*"))
+    with pytest.raises(ConfigError, match="`report table` must name a report table.*Received: 'knee'"):
+        write_report(tmp_path, tables=["knee"])
+
+
+def test_a_table_of_an_installed_package_is_in_every_report(tmp_path):
+    """In a process of its own: installed packages are looked through once."""
+    package = tmp_path / "site"
+    (package / "lab-1.dist-info").mkdir(parents=True)
+    (package / "lab-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: lab\nVersion: 1\n")
+    (package / "lab-1.dist-info" / "entry_points.txt").write_text("[loglearn_tf.tables]\nruns = lab_tables:runs\n")
+    (package / "lab_tables.py").write_text(
+        "from loglearn_tf.analysis.report.table import Cell, Table\n"
+        "def runs(results, comparisons):\n"
+        "    return Table('Runs of the lab', ('', 'Runs'), ((('all',), (Cell(str(len(results.rows))),)),))\n"
+    )
+    for row in pair(0.5, 0.4):
+        write(tmp_path / "study", row)
+    program = (
+        f"import sys; sys.path.insert(0, {str(package)!r})\nfrom pathlib import Path\n"
+        f"from loglearn_tf.analysis.report import write_report\nwrite_report(Path({str(tmp_path / 'study')!r}))"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+    page = Page((tmp_path / "study" / "report.html").read_text(encoding="utf-8"))
+    assert "Runs of the lab Runs all 2" in page.words
+    assert (tmp_path / "study" / "tables" / "us8k-table-runs.md").is_file()

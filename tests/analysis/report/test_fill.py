@@ -1,4 +1,4 @@
-"""A text of findings gets a study's numbers, and refuses to be filled in with what was not run."""
+"""A text gets a study's numbers, and refuses to be filled in with what was not run."""
 
 import json
 

@@ -68,7 +68,7 @@ def comparison(
     values = {
         **{"dataset": "us8k", "model": "vgg", "n_shot": 1, "compression": "loglearn", "baseline": "logeps"},
         **{"n_pairs": 12, "folds": (1, 2, 10), "std": 0.03, "p_value": 0.01, "p_holm": 0.02, "p_equivalence": 0.5},
-        **{"low_within": None, "high_within": None},
+        **{"low_within": None, "high_within": None, "low_90": low, "high_90": high, "n_corrected": 1},
         **{"margin": 0.02, **cell},
     }
     return Comparison(verdict=verdict, mean=mean, low=low, high=high, **values)

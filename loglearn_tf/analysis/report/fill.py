@@ -1,0 +1,258 @@
+"""A text with the numbers of a study filled in: prose by people, numbers by the program."""
+
+import re
+import shlex
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from loglearn_tf._util.progress import format_seconds
+from loglearn_tf.analysis.names import model_name
+from loglearn_tf.analysis.report.run_files import Unreadable, read_traces
+from loglearn_tf.analysis.report.table import MARKS, p_text, points, points_interval, verdict_interval
+from loglearn_tf.analysis.statistics import Accuracy, Comparison, accuracies, compare, compare_all
+from loglearn_tf.errors import ConfigError
+from loglearn_tf.features.histogram import START_ALPHA, START_BETA, MelPower, read_mel_power
+from loglearn_tf.study.run_folder import Row, key_of, read_runs
+from loglearn_tf.study.status import remembered_settings, survey
+
+_PLACE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+
+
+def fill(template: Path, study_dir: Path) -> str:
+    """Puts a study's numbers into a text.
+
+    The text is Markdown with places such as `{{difference part=main_full model=timbre n=10 compression=loglearn}}`:
+
+    - `accuracy`: mean accuracy in percent with its interval.
+    - `difference`: minus log-EPS, or `baseline=...`, in points, with the interval that its verdict rests on: the 90 %
+      one, which says so, of "equivalent", else the 95 % one.
+    - `verdict`: its verdict, Holm-corrected over all compressions of the part; `p`: its Holm-corrected p. With
+      `baseline=...` other than log-EPS, corrected over the cells of the two compressions alone.
+    - `within`: the interval of `difference` that more runs on the same folds would have.
+    - `half_width`: of the interval, in points; with `over=runs`, of that of `within`.
+    - `table` (part, model, n): every compression: accuracy, minus log-EPS, `within`, p, verdict.
+    - `below` (part, `knee=...`): share of all mel power below a knee, in percent; `knee=start` is loglearn's.
+    - `moved` (part, compression, model): knee at the end over that at the start: least, median and most of the runs.
+    - `values` (part, compression, `name=alpha`): least and most of it at the end.
+    - `best` (part, model, n, `among=a,b,c`): the compression among these with the largest difference, and that.
+    - `n_runs`, `clips` (part), `time`, `commit`, `machine`: of the whole study, or of a part.
+
+    Args:
+        template: The text.
+        study_dir: The study's folder; `part` names a folder in it.
+
+    Raises:
+        ConfigError: If the text cannot be read, a place asks for what is not known or was not run, or a part that it
+            asks for is not finished: numbers of a part of the runs would stand under words about all of them.
+    """
+    try:
+        text = template.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Cannot read the text {template}: {error}. Name a Markdown file.") from error
+    places = _Places(study_dir)
+    known = [name for name in vars(_Places) if not name.startswith("_")]
+
+    def put(place: re.Match[str]) -> str:
+        where = f"{template}, line {text.count(chr(10), 0, place.start()) + 1}: {place[0]}"
+        try:
+            what, *rest = shlex.split(place[1])
+            asked = dict(word.split("=", 1) for word in rest)
+        except ValueError as error:
+            raise ConfigError(f"{where} must be a word and key=value pairs ({error}).") from error
+        if what not in known:
+            raise ConfigError(f"{where} asks for {what!r}. Known: {', '.join(known)}.")
+        try:
+            return str(getattr(places, what)(**asked))
+        except (TypeError, LookupError, ValueError) as error:
+            raise ConfigError(f"{where} cannot be filled in: {error}.") from error
+
+    return _PLACE.sub(put, text)
+
+
+@dataclass
+class _Part:
+    """The runs of one part, and what is computed from them once."""
+
+    folder: Path
+
+    @cached_property
+    def settings(self) -> Any:
+        return remembered_settings(self.folder)
+
+    @cached_property
+    def done(self) -> list[Row]:
+        """All runs of the part's grid; others in its folder, of an earlier and larger grid, do not count.
+
+        Raises:
+            LookupError: If some are not done.
+        """
+        state = survey(self.settings, self.folder, workers=1)
+        n_done = state.count("done")
+        if n_done < len(state.results):
+            raise LookupError(f"only {n_done:,} of {len(state.results):,} runs of {self.folder} are done")
+        planned = {spec.key for spec in state.results}
+        return [row for row in read_runs(self.folder) if key_of(row) in planned]
+
+    @property
+    def remark(self) -> str:
+        return " (SYNTHETIC DATA)" if any(row["synthetic"] for row in self.done) else ""
+
+    @cached_property
+    def accuracies(self) -> list[Accuracy]:
+        return accuracies(self.done)
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        return compare_all(self.done)
+
+
+class _Places:
+    """What a place can ask for: the public methods; their arguments are the place's."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[str, _Part] = {}
+
+    def accuracy(self, *, part: str, model: str, n: str, compression: str) -> str:
+        one = self._accuracy(part, model, n, compression)
+        interval = "" if one.low is None or one.high is None else f" ({100 * one.low:.1f} to {100 * one.high:.1f})"
+        return f"{100 * one.mean:.1f} %{interval}{self._part(part).remark}"
+
+    def difference(self, *, part: str, **cell: str) -> str:
+        return _with_interval(self._comparison(part, **cell)) + self._part(part).remark
+
+    def within(self, **cell: str) -> str:
+        one = self._comparison(**cell)
+        return points_interval(one.low_within, one.high_within) or "none"
+
+    def verdict(self, **cell: str) -> str:
+        return self._comparison(**cell).verdict
+
+    def p(self, **cell: str) -> str:
+        return p_text(self._comparison(**cell).p_holm) or "none"
+
+    def half_width(self, *, over: str = "folds", **cell: str) -> str:
+        if over not in ("folds", "runs"):
+            raise LookupError(f"intervals are over folds or runs, not over {over}")
+        one = self._comparison(**cell)
+        low, high = (one.low, one.high) if over == "folds" else (one.low_within, one.high_within)
+        return "none" if low is None or high is None else f"{50 * (high - low):.1f}"
+
+    def table(self, *, part: str, model: str, n: str) -> str:
+        of_part = self._part(part)
+        names = {one.compression for one in of_part.accuracies if (one.model, one.n_shot) == (model, int(n))}
+        if not names:
+            raise LookupError(f"{part} has no finished run of {model} at n = {n}")
+        order = of_part.settings.compressions
+        head = ("Compression", "Accuracy", "Minus log-EPS, points", "On these folds", "p (Holm)", "Verdict")
+        lines = [f"| {' | '.join(head)} |", "|---|--:|--:|--:|--:|---|"]
+        for name in sorted(names, key=lambda name: (name != "logeps", order.index(name))):
+            shown = [f"`{name}`", self.accuracy(part=part, model=model, n=n, compression=name)]
+            if name == "logeps":
+                shown += ["", "", "", "baseline"]
+            else:
+                one = self._comparison(part, model, n, name)
+                within = points_interval(one.low_within, one.high_within)
+                shown += [_with_interval(one), within, p_text(one.p_holm), f"{MARKS[one.verdict]} {one.verdict}"]
+            lines.append(f"| {' | '.join(shown)} |")
+        return "\n".join(lines)
+
+    def below(self, *, part: str, knee: str) -> str:
+        return (
+            f"{100 * self._power(part).share_below(START_BETA / START_ALPHA if knee == 'start' else float(knee)):.0f} %"
+        )
+
+    def moved(self, *, part: str, compression: str, model: str) -> str:
+        of_part = self._part(part)
+        rows = [row for row in of_part.done if (row["compression"], row["model"]) == (compression, model)]
+        unreadable = Unreadable()
+        traces = [trace for runs in read_traces(of_part.folder, rows, unreadable).values() for trace in runs]
+        lacking = [*unreadable.missing, *(path for path, _ in unreadable.broken)]
+        if lacking:
+            raise LookupError(f"{lacking[0]} cannot be read")
+        knees = [trace.values["knee"] for trace in traces if "knee" in trace.values]
+        if not knees:
+            raise LookupError(f"{part} has no history of {model} with {compression}")
+        ratios = [float(knee[-1] / knee[0]) for knee in knees]
+        return f"{min(ratios):.3g} to {max(ratios):.3g}, median {median(ratios):.3g}"
+
+    def values(self, *, part: str, compression: str, name: str, model: str = "") -> str:
+        if name not in ("alpha", "beta", "knee"):
+            raise LookupError(f"there is no value {name}; there are alpha, beta and knee")
+        rows = [row for row in self._part(part).done if row["compression"] == compression]
+        found = [row[name] for row in rows if model in ("", row["model"]) and row[name] is not None]
+        if not found:
+            raise LookupError(f"{part} has no run of {compression} with a {name}")
+        return f"{min(found):.4g} to {max(found):.4g}"
+
+    def best(self, *, part: str, model: str, n: str, among: str) -> str:
+        found = [self._comparison(part, model, n, name) for name in among.split(",")]
+        best = max(found, key=lambda one: one.mean)
+        return (
+            f"{best.compression}, {model_name(model)} at n = {n}: {_with_interval(best)} points, "
+            f"p (Holm) {p_text(best.p_holm)}, {best.verdict}; "
+            f"on these folds {points_interval(best.low_within, best.high_within) or 'no interval'}"
+        )
+
+    def n_runs(self, *, part: str | None = None) -> str:
+        return f"{len(self._done(part)):,}"
+
+    def clips(self, *, part: str) -> str:
+        folds = sorted({row["fold"] for row in self._done(part)})
+        classes = self._power(part).classes
+        return f"{len(folds)} test folds ({', '.join(map(str, folds))}), {len(classes)} classes"
+
+    def time(self, *, part: str | None = None) -> str:
+        return format_seconds(sum(row["train_seconds"] + row["eval_seconds"] for row in self._done(part)))
+
+    def commit(self, *, part: str | None = None) -> str:
+        return self._version(part, "git_commit")
+
+    def machine(self, *, part: str | None = None) -> str:
+        return ", ".join(f"{name} {self._version(part, name)}" for name in ("python", "tensorflow", "keras", "numpy"))
+
+    def _part(self, name: str) -> _Part:
+        if not (self._folder / name).is_dir():
+            raise LookupError(f"{self._folder} has no part {name}")
+        return self._known.setdefault(name, _Part(self._folder / name))
+
+    def _done(self, part: str | None) -> list[Row]:
+        """Of one part, or of all."""
+        names = [path.parent.name for path in sorted(self._folder.glob("*/study.yaml"))] if part is None else [part]
+        if not names:
+            raise LookupError(f"{self._folder} has no parts")
+        return [row for name in names for row in self._part(name).done]
+
+    def _accuracy(self, part: str, model: str, n: str, compression: str) -> Accuracy:
+        for one in self._part(part).accuracies:
+            if (one.model, one.n_shot, one.compression) == (model, int(n), compression):
+                return one
+        raise LookupError(f"{part} has no finished run of {model} {compression} at n = {n}")
+
+    def _comparison(self, part: str, model: str, n: str, compression: str, baseline: str = "logeps") -> Comparison:
+        of_part = self._part(part)
+        found = of_part.comparisons
+        if baseline != "logeps":
+            found = compare(of_part.done, compression=compression, baseline=baseline)
+        for one in found:
+            if (one.model, one.n_shot, one.compression) == (model, int(n), compression):
+                return one
+        raise LookupError(f"{part} has no pair of {model} {compression} and {baseline} at n = {n}")
+
+    def _power(self, part: str) -> MelPower:
+        of_part = self._part(part)
+        power = read_mel_power(of_part.folder, of_part.done[0]["dataset"])
+        if power is None:
+            raise LookupError(f"{part} has no counts of its mel power")
+        return power
+
+    def _version(self, part: str | None, name: str) -> str:
+        return " and ".join(sorted({(row.get("versions") or {}).get(name) or "unknown" for row in self._done(part)}))
+
+
+def _with_interval(one: Comparison) -> str:
+    interval = verdict_interval(one)
+    return f"{points(one.mean)} ({interval})" if interval else points(one.mean)

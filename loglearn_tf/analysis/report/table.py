@@ -1,0 +1,227 @@
+"""A table of a report: what one is, and how it is written as Markdown, CSV and LaTeX."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from loglearn_tf._util.csv import csv_bytes
+from loglearn_tf.analysis.names import dataset_names
+from loglearn_tf.analysis.report.escape import file_stem, latex_text, markdown_text
+from loglearn_tf.analysis.statistics import Accuracy, Comparison
+from loglearn_tf.study.run_folder import Row
+
+# Told apart by form, and so in grey print, too.
+MARKS = {"better": "↑", "worse": "↓", "equivalent": "≈", "undecided": "?"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a cell shows; nothing where it was not run.
+
+    Attributes:
+        number: Such as `52.3` or `+5.0`.
+        mark: After it, or empty.
+        interval: Below it, or empty.
+        tone: A verdict, for the page's colours, or empty.
+    """
+
+    number: str = ""
+    mark: str = ""
+    interval: str = ""
+    tone: str = ""
+
+
+Body = tuple[tuple[tuple[str, ...], tuple[Cell, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table, ready to be written in any form.
+
+    Attributes:
+        caption: Says what the numbers are, and are not.
+        head: Of the columns that name a row, then of the others.
+        body: The names of a row, and its cells.
+        notes: Sentences below it.
+        columns, records: For CSV: the numbers in full, one record a cell.
+        comparisons: What it shows the verdicts of; the report lists all their numbers below it.
+        stem, label: Name of its files, and what it is called before its caption; `ReportTable` sets both.
+    """
+
+    caption: str
+    head: tuple[str, ...]
+    body: Body
+    notes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    records: tuple[Mapping[str, Any], ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    stem: str = ""
+    label: str = ""
+
+    @property
+    def title(self) -> str:
+        return f"{self.label}. {self.caption}" if self.label else self.caption
+
+    @property
+    def n_names(self) -> int:
+        """Columns that name a row."""
+        return len(self.body[0][0]) if self.body else len(self.head)
+
+
+@dataclass(frozen=True)
+class DatasetResults:
+    """What tables are made from: the results of one data set.
+
+    Attributes:
+        dataset: Its name.
+        rows: Its runs, failed ones included: they span the tables.
+        accuracies: Of every cell.
+        confidence: Of all intervals.
+        published: Accuracy in percent that was published: model -> compression -> n.
+    """
+
+    dataset: str
+    rows: Sequence[Row]
+    accuracies: Sequence[Accuracy] = ()
+    confidence: float = 0.95
+    published: Mapping[str, Mapping[str, Mapping[int, float]]] | None = None
+
+
+@dataclass(frozen=True)
+class ReportTable:
+    """A table that reports have: the record of one, in the list `loglearn_tf.analysis.report.tables.TABLES`.
+
+    Attributes:
+        name: Its files are called `DATASET-table-NAME`, unless the source numbers it.
+        build: Makes it of a data set's results and of the comparisons with `baseline`, empty where that is `None`. All
+            comparisons that a report shows of a data set are corrected together: p and verdict of a cell are the same
+            wherever it stands.
+        applies: Whether these results have anything for it.
+        baseline: Whose accuracy is subtracted in it; `None` where it compares nothing.
+        numbered: Of a table of the source: whether it is numbered with the tables of accuracy (0) or of differences
+            (1), and what follows the number in the names of its files, which are then called `tableNUMBER`.
+        label: What stands before its caption; `{}` is the number in the source.
+    """
+
+    name: str
+    build: Callable[[DatasetResults, Sequence[Comparison]], Table]
+    applies: Callable[[DatasetResults], bool] = lambda results: True
+    baseline: str | None = None
+    numbered: tuple[int, str] | None = None
+    label: str = "Table {}"
+
+    def table(self, results: DatasetResults, comparisons: Sequence[Comparison] = ()) -> Table:
+        """Builds it, with its names.
+
+        Args:
+            results: Of one data set.
+            comparisons: Of all data sets and baselines; the table gets its own.
+        """
+        ours = [one for one in comparisons if (one.dataset, one.baseline) == (results.dataset, self.baseline)]
+        table = self.build(results, ours)
+        numbers = dataset_names(results.dataset).tables
+        if self.numbered is None or numbers is None:
+            return replace(table, stem=file_stem(results.dataset, "table", self.name))
+        which, suffix = self.numbered
+        return replace(table, stem=f"table{numbers[which]}{suffix}", label=self.label.format(numbers[which]))
+
+
+# The files of all tables, as a pattern.
+STEMS = r"(table\d+(-\w+)?|.+-table-.+)"
+
+
+# ---- Numbers as text ----------------------------------------------------------------------------------------------
+
+
+def points(fraction: float) -> str:
+    """A difference of accuracies, with its sign: `+5.0`, `−0.3`, `0.0`."""
+    rounded = round(100 * fraction, 1)
+    return f"{rounded:+.1f}".replace("-", "−") if rounded else "0.0"
+
+
+def points_interval(low: float | None, high: float | None) -> str:
+    """Of a difference of accuracies: `−0.3 to +5.0`; empty where there is none."""
+    return "" if low is None or high is None else f"{points(low)} to {points(high)}"
+
+
+def verdict_interval(one: Comparison) -> str:
+    """The interval that a verdict rests on; that of "equivalent" is another, and says so: `90 %: −0.3 to +1.0`."""
+    if one.verdict == "equivalent":
+        return f"90 %: {points_interval(one.low_90, one.high_90)}"
+    return points_interval(one.low, one.high)
+
+
+def p_text(p_value: float | None) -> str:
+    """`0.031`; empty where there is none."""
+    if p_value is None:
+        return ""
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
+# ---- The forms in which tables are written ------------------------------------------------------------------------
+
+
+def to_csv(table: Table) -> bytes:
+    """One row a cell, with everything that is known of it; cells not run stay empty."""
+    return csv_bytes(table.columns, table.records)
+
+
+def to_markdown(table: Table) -> str:
+    """GitHub's tables: names to the left, numbers to the right."""
+    body = [(*names, *map(_in_a_line, cells)) for names, cells in table.body]
+    notes = "\n".join(map(markdown_text, table.notes))
+    return f"**{markdown_text(table.title)}**\n\n{markdown_table(table.head, body, table.n_names)}\n\n{notes}\n"
+
+
+def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]], n_names: int) -> str:
+    rule = ["---" if at < n_names else "--:" for at in range(len(head))]
+    lines = [list(map(markdown_text, head)), rule, *(list(map(markdown_text, line)) for line in body)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def to_latex(table: Table) -> str:
+    """A `table` environment for `\\input`; where it is wider than the page, it shrinks to fit."""
+    lines: list[str] = []
+    network = ""
+    for names, cells in table.body:
+        # A network's name stands at its first row, with a little air above it.
+        again = table.n_names > 1 and names[0] == network
+        if lines and not again:
+            lines.append(r"\addlinespace")
+        network = names[0]
+        shown = ["" if again else network, *names[1:], *(f"{cell.number} {cell.mark}" for cell in cells)]
+        lines.append(rf"{' & '.join(map(latex_text, shown))} \\")
+        if any(cell.interval for cell in cells):
+            below = [rf"\scriptsize {latex_text(cell.interval)}" if cell.interval else "" for cell in cells]
+            lines.append(rf"{' & '.join([*[''] * table.n_names, *below])} \\")
+    body = "\n".join(f"    {line}" for line in lines)
+    notes = "".join(f"\n  \\par\\smallskip {latex_text(note)}" for note in table.notes)
+    return rf"""% Needs \usepackage{{booktabs,graphicx}}.
+\begin{{table}}
+  \centering
+  \caption{{{latex_text(table.caption)}.}}
+  \label{{tab:{table.stem}}}
+  \footnotesize
+  \setlength{{\tabcolsep}}{{4pt}}
+  \resizebox{{\ifdim\width>\linewidth\linewidth\else\width\fi}}{{!}}{{%
+  \begin{{tabular}}{{{"l" * table.n_names}{"r" * (len(table.head) - table.n_names)}}}
+    \toprule
+    {" & ".join(map(latex_text, table.head))} \\
+    \midrule
+{body}
+    \bottomrule
+  \end{{tabular}}}}{notes}
+\end{{table}}
+"""
+
+
+def _in_a_line(cell: Cell) -> str:
+    text = f"{cell.number} {cell.mark}".strip()
+    return f"{text} ({cell.interval})" if cell.interval else text
+
+
+FORMS: dict[str, Callable[[Table], bytes]] = {
+    "md": lambda table: to_markdown(table).encode(),
+    "csv": to_csv,
+    "tex": lambda table: to_latex(table).encode(),
+}

@@ -1,0 +1,212 @@
+"""The results of runs as rows: read back from a study, checked, and grouped into cells and pairs."""
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from loglearn_tf._util.text import shown
+from loglearn_tf.errors import DataError
+from loglearn_tf.study.run_folder import COLUMNS, Row, read_runs, result_files
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+# What a cell of a table has, folds and runs: the names of a cell, their folds, and the values of each fold.
+Cell = tuple[tuple[Any, ...], tuple[int, ...], list[FloatArray]]
+
+_TEXT = ("dataset", "model", "compression", "status")
+_WHOLE = ("n_shot", "fold", "run", "seed")
+# Accuracies are multiples of 1 / clips; differences below this are rounding.
+DECIMALS = 10
+
+
+class Frame(Protocol):
+    """A table with columns, such as `pandas.DataFrame`."""
+
+    def to_dict(self, orient: Any, /) -> Any: ...
+
+
+Rows = Iterable[Mapping[str, Any]] | Frame
+
+
+def read_results(path: Path | str) -> list[Row]:
+    """Reads the results of a study.
+
+    Args:
+        path: A study's folder, or the `results.csv` of one.
+
+    Returns:
+        One row a run, with the columns of `run_folder.COLUMNS`: `n_shot`, `fold`, `run` and `seed` are integers,
+        numbers are floats, and what is empty is `None`. Further columns of a CSV file stay text.
+
+    Raises:
+        DataError: If there are no results, or they are not in the form in which `loglearn run` writes them.
+    """
+    path = Path(path)
+    if path.is_dir():
+        # The run folders are always current; results.csv may be all that was kept of them.
+        if next(result_files(path), None) is not None:
+            return [{column: row[column] for column in COLUMNS} for row in read_runs(path)]
+        path /= "results.csv"
+    remedy = "Name the folder of a study, or of one of its parts, or a results.csv that `loglearn results` wrote."
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            lacking = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+            if lacking:
+                raise ValueError(f"it has no column {lacking[0]}")
+            return [_typed(row, reader.line_num) for row in reader]
+    except FileNotFoundError as error:
+        raise DataError(f"No results at {path}. {remedy}") from error
+    except (OSError, ValueError, csv.Error, DataError) as error:
+        raise DataError(f"Cannot read the results {path}: {error}. {remedy}") from error
+
+
+class Runs:
+    """Runs that are done, as arrays: a column's values are numbers into its sorted `levels`.
+
+    Args:
+        rows: Of runs, done or not: mappings with the columns dataset, model, compression, n_shot, fold, run, status and
+            accuracy, or a data frame. Numbers may be text, as `csv.DictReader` reads them.
+
+    Raises:
+        DataError: If a column is missing, a value is not of its column's kind, a run that is done has no accuracy from
+            0 to 1, or the rows have it twice.
+    """
+
+    _COLUMNS = ("dataset", "model", "n_shot", "compression", "fold", "run")
+
+    def __init__(self, rows: Rows) -> None:
+        self.levels: dict[str, list[Any]] = {}
+        self._codes: dict[str, IntArray] = {}
+        try:
+            done = [row for row in _records(rows) if row["status"] == "done"]
+            for name in self._COLUMNS:
+                column = [_value(name, row[name]) for row in done]
+                self.levels[name] = sorted(set(column))
+                number = {value: at for at, value in enumerate(self.levels[name])}
+                self._codes[name] = np.fromiter(map(number.__getitem__, column), np.int64, len(column))
+            received = [row["accuracy"] for row in done]
+        except KeyError as error:
+            raise DataError(
+                f"Every row must have the column {error}. One has not; `results.read_results` gives rows that do."
+            ) from error
+        self.accuracy: FloatArray = np.fromiter(map(_float, received), np.float64, len(received))
+        wrong = np.flatnonzero(~((self.accuracy >= 0) & (self.accuracy <= 1)))
+        if len(wrong):
+            raise DataError(
+                f"`accuracy` of a run that is done must be a number from 0 to 1. Received: {received[wrong[0]]!r} for "
+                f"{_describe(done[wrong[0]])}. Remove this run's folder; the run is done again."
+            )
+        key = self._key(*self._COLUMNS)
+        order = np.argsort(key, kind="stable")
+        twice = np.flatnonzero(np.diff(key[order]) == 0)
+        if len(twice):
+            at, other = order[twice[0]], order[twice[0] + 1]
+            raise DataError(
+                f"A run must be in the rows once. Received: {received[at]!r} and {received[other]!r} for "
+                f"{_describe(done[at])}. Give the rows of one study only."
+            )
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        """Data set, model, n, compression, fold, run and accuracy of every run."""
+        columns = ([self.levels[name][code] for code in self._codes[name]] for name in self._COLUMNS)
+        return zip(*columns, self.accuracy.tolist(), strict=True)
+
+    def cells(self) -> Iterator[Cell]:
+        """The accuracies of every (data set, model, n, compression), in that order."""
+        columns = self._COLUMNS[:4]
+        key = self._key(*self._COLUMNS)
+        order = np.argsort(key)
+        return self._grouped(key[order], self.accuracy[order], columns)
+
+    def pairs(self, compression: str, baseline: str) -> Iterator[Cell]:
+        """The differences of accuracy of every (data set, model, n), over the runs that both compressions have done."""
+        columns = ("dataset", "model", "n_shot")
+        key = self._key(*columns, "fold", "run")
+        sides = [np.flatnonzero(self._is_compression(name)) for name in (compression, baseline)]
+        pairs, ours, theirs = np.intersect1d(key[sides[0]], key[sides[1]], assume_unique=True, return_indices=True)
+        # Rounded: 0.5 - 0.4 and 0.4 - 0.3 must tie.
+        values = np.round(self.accuracy[sides[0][ours]] - self.accuracy[sides[1][theirs]], DECIMALS)
+        return self._grouped(pairs, values, columns)
+
+    def _key(self, *columns: str) -> IntArray:
+        """One number a row, sorted as the columns are."""
+        codes = tuple(self._codes[name] for name in columns)
+        return np.asarray(np.ravel_multi_index(codes, self._shape(columns)), np.int64)
+
+    def _is_compression(self, name: str) -> npt.NDArray[np.bool_]:
+        levels = self.levels["compression"]
+        return np.equal(self._codes["compression"], levels.index(name) if name in levels else -1)
+
+    def _grouped(self, key: IntArray, values: FloatArray, columns: tuple[str, ...]) -> Iterator[Cell]:
+        """Values by cell and fold; `key` is sorted, and of `columns`, fold and run."""
+        if not len(key):
+            return
+        n_folds, n_runs = self._shape(("fold", "run"))
+        cell_and_fold, start = np.unique(key // n_runs, return_index=True)
+        per_fold = np.split(values, start[1:])
+        cell, first = np.unique(cell_and_fold // n_folds, return_index=True)
+        names = zip(*np.unravel_index(cell, self._shape(columns)), strict=True)
+        for codes, begin, end in zip(names, first, [*first[1:], len(start)], strict=True):
+            folds = tuple(self.levels["fold"][code] for code in cell_and_fold[begin:end] % n_folds)
+            named = tuple(self.levels[column][code] for column, code in zip(columns, codes, strict=True))
+            yield named, folds, per_fold[begin:end]
+
+    def _shape(self, columns: Sequence[str]) -> tuple[int, ...]:
+        return tuple(max(len(self.levels[name]), 1) for name in columns)
+
+
+def independent(per_fold: Sequence[FloatArray]) -> FloatArray:
+    """What a mean is over: the means of the folds, or the runs of the only fold."""
+    return per_fold[0] if len(per_fold) == 1 else np.array([runs.mean() for runs in per_fold])
+
+
+def _records(rows: Rows) -> Iterable[Mapping[str, Any]]:
+    found = rows if not hasattr(rows, "to_dict") else rows.to_dict("records")
+    if isinstance(found, (str, Mapping, Path)) or not isinstance(found, Iterable):
+        raise DataError(
+            "`rows` must be a sequence of mappings, one a run, or a data frame. "
+            f"Received: {shown(rows)}. `results.read_results` reads a study's."
+        )
+    return found
+
+
+def _typed(row: Mapping[str | None, Any], line: int) -> Row:
+    try:
+        return {str(name): _value(str(name), text) for name, text in row.items()}
+    except ValueError as error:
+        raise ValueError(f"line {line}: {error}") from error
+
+
+def _value(column: str, value: Any) -> Any:
+    """A cell's value in the type of its column."""
+    if column in _WHOLE:
+        if type(value) is int:
+            return value
+        number = _float(value)
+        if number.is_integer():
+            return int(number)
+        raise DataError(f"`{column}` of a run must be a whole number. Received: {shown(value)}")
+    if column in _TEXT:
+        if isinstance(value, str) and value:
+            return value
+        raise DataError(f"`{column}` of a run must be a name. Received: {shown(value)}")
+    if column in COLUMNS:
+        return None if value in ("", None) else float(value)
+    return value
+
+
+def _float(value: Any) -> float:
+    """NaN where it is no number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+def _describe(row: Mapping[str, Any]) -> str:
+    return "{dataset} {model} {compression} n={n_shot} fold {fold} run {run}".format(**row)
