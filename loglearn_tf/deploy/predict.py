@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loglearn_tf._util.csv import csv_text
-from loglearn_tf.audio.decode import load_waveform
+from loglearn_tf.audio import load_waveform
 from loglearn_tf.datasets.clips import SUFFIXES
 from loglearn_tf.deploy.saved_models import front_end_of
 from loglearn_tf.errors import AudioError, MissingDataError

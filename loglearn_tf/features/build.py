@@ -14,7 +14,7 @@ from filelock import FileLock
 from loglearn_tf._util.files import remove_scratch, storage, write_file, write_json
 from loglearn_tf._util.progress import Progress
 from loglearn_tf._util.tensorflow_runtime import available_cores
-from loglearn_tf.audio.decode import Origin, Samples, load_with_origin
+from loglearn_tf.audio import Origin, Samples, load_with_origin
 from loglearn_tf.datasets.clips import Clip
 from loglearn_tf.errors import AudioError, DataError
 from loglearn_tf.features.store import ABSENT, FORMAT, MelStore, checksum, damaged, fault_in, shard_paths

@@ -112,7 +112,7 @@ class MelStore:
 
     def origin(self, clip: Clip) -> dict[str, Any] | None:
         """What a clip's file was when it was decoded: `decoder`, `container`, `format_tag`, `bits`, `channels`,
-        `sample_rate` in Hz, `frames`; see `loglearn_tf.audio.decode.Origin`. None where the store does not know."""
+        `sample_rate` in Hz, `frames`; see `loglearn_tf.audio.Origin`. None where the store does not know."""
         return self._origins.get(clip.clip_id)
 
     def __len__(self) -> int:
