@@ -1,8 +1,6 @@
 """The mel store: mel power of every clip, memory-mapped."""
 
 import json
-import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,7 @@ import numpy.typing as npt
 
 from loglearn_tf.datasets.clips import Clip
 from loglearn_tf.errors import DataError
-
-# Part of every store's key: raise it when the same settings give other numbers, or a store is laid out otherwise.
-FORMAT = 2
+from loglearn_tf.features.shards import damaged, fault_in, shard_paths
 
 
 @dataclass(frozen=True)
@@ -119,28 +115,6 @@ class MelStore:
         return len(self._places)
 
 
-def fault_in(folder: Path, number: int, clips: Sequence[Clip] | None = None) -> str:
-    """What is wrong with a shard; empty where nothing is.
-
-    Args:
-        folder: The store's.
-        number: The shard's.
-        clips: Whose frames it must hold, in this order.
-    """
-    data, index = shard_paths(folder, number)
-    if not index.is_file():
-        return ABSENT
-    try:
-        held = json.loads(index.read_text(encoding="utf-8"))
-        if checksum(data, held["clips"]) != held["crc32"]:
-            return f"{data.name}: its checksum does not match"
-        if clips is not None and [clip_id for clip_id, _ in held["clips"]] != [clip.clip_id for clip in clips]:
-            return f"{index.name} names other clips"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"{data.name}: {error!r}"
-    return ""
-
-
 def _stamp(path: Path) -> tuple[int, ...] | None:
     """Changes whenever a file is written or another takes its name."""
     try:
@@ -148,24 +122,3 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def checksum(path: Path, rows: Sequence[Any]) -> int:
-    """Of a shard's file, and of what its index says of whose frames lie where."""
-    checksum = zlib.crc32(json.dumps(rows).encode())
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            checksum = zlib.crc32(block, checksum)
-    return checksum
-
-
-def shard_paths(folder: Path, number: int) -> tuple[Path, Path]:
-    stem = folder / f"shard-{number:04d}"
-    return stem.with_suffix(".npy"), stem.with_suffix(".json")
-
-
-def damaged(folder: Path, what: str) -> str:
-    return f"Mel store {folder} is damaged: {what}. `loglearn features` computes what is damaged again."
-
-
-ABSENT = "absent"

@@ -15,7 +15,7 @@ from loglearn_tf.analysis.report.run_files import Unreadable, read_traces
 from loglearn_tf.analysis.report.tables import MARKS, p_text, points, points_interval
 from loglearn_tf.analysis.statistics import Accuracy, Comparison, accuracies, compare, compare_all
 from loglearn_tf.errors import ConfigError
-from loglearn_tf.features.histogram import START_ALPHA, START_BETA, MelPower, read_mel_power
+from loglearn_tf.features.histogram import START_ALPHA, START_BETA, MelHistogram, read_mel_histogram
 from loglearn_tf.study.run_folder import Row, key_of, read_runs
 from loglearn_tf.study.status import remembered_settings, survey
 
@@ -108,8 +108,8 @@ class _Part:
         return compare_all(self.done)
 
     @cached_property
-    def power(self) -> MelPower | None:
-        return read_mel_power(self.folder, self.done[0]["dataset"])
+    def power(self) -> MelHistogram | None:
+        return read_mel_histogram(self.folder, self.done[0]["dataset"])
 
 
 @dataclass

@@ -22,7 +22,7 @@ from loglearn_tf.analysis.report.names import (
 from loglearn_tf.analysis.report.run_files import Kind, Scores, Trace, Unreadable, read_scores, read_traces
 from loglearn_tf.analysis.report.verdicts import PUBLISHED_FINDINGS, Published, judge, load_published
 from loglearn_tf.analysis.statistics import Accuracy, Comparison, Ranking, accuracies, compare, compare_all, rank
-from loglearn_tf.features.histogram import EDGES, START_ALPHA, START_BETA, MelPower, read_mel_power
+from loglearn_tf.features.histogram import EDGES, START_ALPHA, START_BETA, MelHistogram, read_mel_histogram
 from loglearn_tf.study.run_folder import Row, read_runs
 
 
@@ -70,7 +70,7 @@ def write_report(
     pictures = _pictures(
         datasets, means, read_traces(study_dir, done, unreadable), read_scores(study_dir, done, unreadable)
     )
-    powers = [power for dataset in datasets if (power := read_mel_power(study_dir, dataset)) is not None]
+    powers = [power for dataset in datasets if (power := read_mel_histogram(study_dir, dataset)) is not None]
     for power in powers:
         pictures.append(_curves(power, done))
     pictures += [_ranks(ranking) for ranking in rankings]
@@ -248,7 +248,7 @@ def _confusions(dataset: str, scores: Mapping[Kind, Scores]) -> Iterable[_Drawn]
         yield f"{name}: confusions", _stem(dataset, model, "confusion"), figures.draw_confusion(shown), caption
 
 
-def _curves(power: MelPower, done: Sequence[Row]) -> _Drawn:
+def _curves(power: MelHistogram, done: Sequence[Row]) -> _Drawn:
     """The curves at the start, and at the end by the medians of each network's runs."""
     name = dataset_name(power.dataset)
     ends: dict[str, tuple[float, float]] = {}
