@@ -4,7 +4,6 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -80,7 +79,7 @@ class Server:
         def ask() -> int | None:
             # Not HEAD, which some servers and proxies do not do. Those that know no ranges answer with the whole file,
             # which is left unread.
-            with self._open(url, {"Range": "bytes=0-0"}) as response:
+            with self._ask(url, {"Range": "bytes=0-0"}) as response:
                 return _total(response)
 
         return self._patiently(url, ask)
@@ -118,7 +117,7 @@ class Server:
                 headers["Range"] = f"bytes={start}-"
                 if tag := _kept(etag):
                     headers["If-Range"] = tag
-            with self._open(url, headers) as response:
+            with self._ask(url, headers) as response:
                 total = _total(response)
                 if response.status_code == 416 and start and total in (None, start):
                     return  # nothing is left, or so it seems
@@ -159,7 +158,10 @@ class Server:
         read = getattr(response.raw, "read1", response.raw.read)
         begun, n_bytes = time.monotonic(), 0
         while most is None or most > 0:
-            chunk = read(_CHUNK_BYTES if most is None else min(_CHUNK_BYTES, most), decode_content=False)
+            try:
+                chunk = read(_CHUNK_BYTES if most is None else min(_CHUNK_BYTES, most), decode_content=False)
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                raise _TryAgain(_root_cause(error)) from error
             if not chunk:
                 return
             yield chunk
@@ -171,41 +173,27 @@ class Server:
                     raise _TryAgain(f"only {format_bytes(n_bytes)} came in {format_seconds(elapsed_s)}")
                 begun, n_bytes = time.monotonic(), 0
 
-    @contextmanager
-    def _open(self, url: str, headers: dict[str, str]) -> Iterator[requests.Response]:
+    def _ask(self, url: str, headers: dict[str, str]) -> requests.Response:
         # Compressed on the way, sizes and ranges would be those of something else.
         headers = {"User-Agent": "loglearn_tf", "Accept-Encoding": "identity", **headers}
         try:
-            with self._ask(url, headers) as response:
-                status = response.status_code
-                answer = f"the server answers {status} {response.reason}"
-                if status >= 500 or status in _TRY_AGAIN:
-                    raise _TryAgain(answer, asked_wait_s=_asked_wait(response))
-                if status not in (200, 206, 416):
-                    raise DownloadError(f"{url} cannot be had: {answer}. {_BY_HAND}")
-                yield response
-        except (
-            requests.ConnectionError,
-            requests.Timeout,
-            requests.exceptions.ChunkedEncodingError,
-            urllib3.exceptions.HTTPError,
-        ) as error:
+            response = self._session.get(url, headers=headers, stream=True, timeout=self.patience.timeout_s)
+        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
             raise _TryAgain(_root_cause(error)) from error
-        except requests.RequestException as error:
-            raise DownloadError(f"{url} cannot be had: {error}. {_BY_HAND}") from error
-
-    def _ask(self, url: str, headers: dict[str, str]) -> requests.Response:
-        try:
-            return self._session.get(url, headers=headers, stream=True, timeout=self.patience.timeout_s)
-        except requests.RequestException:
-            raise
+        except (requests.RequestException, ValueError) as error:  # ValueError: it sends on to an address that is none
+            raise DownloadError(f"{url} could not be downloaded: {error}. {_BY_HAND}") from error
         except OSError as error:
             raise DownloadError(
-                f"{url} cannot be had: {error}. Files that the environment names, as `REQUESTS_CA_BUNDLE` does, must "
-                f"be there. {_BY_HAND}"
+                f"{url} could not be downloaded: {error}. Files that the environment names, such as "
+                f"`REQUESTS_CA_BUNDLE`, must exist. {_BY_HAND}"
             ) from error
-        except ValueError as error:  # the server sends on to an address that is none
-            raise DownloadError(f"{url} cannot be had: {error}. {_BY_HAND}") from error
+        if response.status_code in (200, 206, 416):
+            return response
+        response.close()
+        answer = f"the server answers {response.status_code} {response.reason}"
+        if response.status_code >= 500 or response.status_code in _TRY_AGAIN:
+            raise _TryAgain(answer, asked_wait_s=_asked_wait(response))
+        raise DownloadError(f"{url} could not be downloaded: {answer}. {_BY_HAND}")
 
     def _patiently(self, url: str, attempt: Callable[[], _Result]) -> _Result:
         name = url.rsplit("/", 1)[-1].partition("?")[0]
@@ -217,11 +205,11 @@ class Server:
                 n_failed = 1 if error.worthwhile else n_failed + 1
                 kept = "What has come of it is kept; the same command goes on from there."
                 if n_failed >= self.patience.tries:
-                    raise DownloadError(f"{url} cannot be had: {error}, {n_failed} times. {kept}") from error
+                    raise DownloadError(f"{url} could not be downloaded: {error}, {n_failed} times. {kept}") from error
                 if error.asked_wait_s > self.patience.longest_wait_s:
                     raise DownloadError(
-                        f"{url} cannot be had now: {error} and asks to wait {format_seconds(error.asked_wait_s)}. "
-                        + kept
+                        f"{url} cannot be downloaded now: {error} and asks to wait "
+                        f"{format_seconds(error.asked_wait_s)}. {kept}"
                     ) from error
                 own_wait_s = min(self.patience.wait_s * 2 ** (n_failed - 1), self.patience.longest_wait_s)
                 wait_s = max(own_wait_s, error.asked_wait_s)
