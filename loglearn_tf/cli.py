@@ -305,12 +305,15 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from loglearn_tf.deploy import export, saved_models
+    from loglearn_tf.deploy.export import EXPORT_FORMATS, export_model
+
+    EXPORT_FORMATS.check(options.to, setting="--to")
+    from loglearn_tf.deploy import saved_models
 
     model = saved_models.load_model(options.model)
     beside = options.model if options.model.is_dir() else options.model.parent
-    default = beside / {"savedmodel": "savedmodel", "tflite": "model.tflite"}[options.to]
-    print(export.export_model(model, options.output or default, to=options.to))
+    output = options.output or beside / EXPORT_FORMATS[options.to].default_output
+    print(export_model(model, output, to=options.to))
     return DONE
 
 
@@ -467,9 +470,13 @@ def _parser() -> argparse.ArgumentParser:
     predicted.add_argument("sounds", type=Path, nargs="+", help="sound files, or folders to search for them")
     predicted.add_argument("--top", type=int, default=3, metavar="K", help="most probable classes to name (default: 3)")
     predicted.add_argument("--format", choices=("table", "csv", "jsonl"), default="table")
-    exported = add("export", _export, [common], "write a saved model as SavedModel or TFLite")
+    exported = add(
+        "export", _export, [common], "write a saved model in a form for elsewhere, such as SavedModel or TFLite"
+    )
     exported.add_argument("model", type=Path, help="run folder with model.keras, or a .keras file")
-    exported.add_argument("--to", choices=("savedmodel", "tflite"), required=True)
+    exported.add_argument(
+        "--to", metavar="FORMAT", required=True, help="savedmodel, tflite, or one of your own as module:attribute"
+    )
     exported.add_argument("--output", type=Path, help="default: beside the model")
     shown = add("show", _show, [common], "describe a saved model: front end, classes, alpha, beta, knee and curve")
     shown.add_argument("model", type=Path, help="run folder with model.keras, or a .keras file")

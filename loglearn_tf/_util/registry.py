@@ -86,7 +86,7 @@ class Registry(Mapping[str, Record], Generic[Record]):
         near = get_close_matches(str(name), list(self), n=1)
         hint = f"Did you mean {near[0]}?" if near else f"Known: {printable(', '.join(sorted(self)))}."
         raise ConfigError(
-            f"`{setting}` must name a {self.kind}: one that is listed, or one of yours as `module:attribute`. "
+            f"`{setting}` must name {'an' if self.kind[0] in 'aeiou' else 'a'} {self.kind}: one that is listed, or one of yours as `module:attribute`. "
             f"Received: {shown(name)}. {hint}"
         )
 
