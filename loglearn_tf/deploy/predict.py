@@ -4,8 +4,9 @@ import csv
 import itertools
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -100,14 +101,11 @@ def predict(
         left = iter(map(Path, paths))
         with ThreadPoolExecutor(workers) as pool:
             # Read ahead by a few files only: waveforms of thousands would fill the memory.
-            ahead: list[tuple[Path, Future[Any]]] = [
-                (path, pool.submit(read, path)) for path in itertools.islice(left, 2 * workers)
-            ]
+            ahead = deque((path, pool.submit(read, path)) for path in itertools.islice(left, 2 * workers))
             while ahead:
-                path, future = ahead.pop(0)
+                path, future = ahead.popleft()
                 waveform = future.result()
-                for following in itertools.islice(left, 1):
-                    ahead.append((following, pool.submit(read, following)))
+                ahead.extend((following, pool.submit(read, following)) for following in itertools.islice(left, 1))
                 if isinstance(waveform, AudioError):
                     yield Prediction(path, None, str(waveform))
                 else:

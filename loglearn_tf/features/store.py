@@ -1,7 +1,6 @@
 """The mel store: mel power of every clip, memory-mapped."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,6 @@ import numpy.typing as npt
 from loglearn_tf.datasets.clips import Clip
 from loglearn_tf.errors import DataError
 from loglearn_tf.features.shards import damaged, fault_in, shard_paths
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a clip's frames lie: rows `start` to `start + n_frames` of a shard."""
-
-    shard: int
-    start: int
-    n_frames: int
 
 
 class MelStore:
@@ -48,7 +38,8 @@ class MelStore:
                 "Run `loglearn features` again; it resumes."
             ) from error
         self._shards: list[npt.NDArray[np.float32]] = []
-        self._places: dict[str, _Place] = {}
+        # Clip -> its shard, first frame and the frame after its last.
+        self._places: dict[str, tuple[int, int, int]] = {}
         self._origins: dict[str, dict[str, Any]] = {}
         self._stamps: list[tuple[int, ...] | None] = []
         for number in range(n_shards):
@@ -62,7 +53,7 @@ class MelStore:
                 raise DataError(damaged(self.folder, f"{data.name} cannot be read ({error!r})")) from error
             start = 0
             for clip_id, n_frames in rows:
-                self._places[clip_id] = _Place(number, start, n_frames)
+                self._places[clip_id] = (number, start, start + n_frames)
                 start += n_frames
             # Shards made before origins were recorded have none.
             for (clip_id, _), origin in zip(rows, held.get("origins", ()), strict=False):
@@ -104,7 +95,8 @@ class MelStore:
             raise DataError(
                 f"Mel store {self.folder} does not hold clip {clip.clip_id}. Run `loglearn features` again."
             )
-        return self._shards[place.shard][place.start : place.start + place.n_frames]
+        shard, first, end = place
+        return self._shards[shard][first:end]
 
     def origin(self, clip: Clip) -> dict[str, Any] | None:
         """What a clip's file was when it was decoded: `decoder`, `container`, `format_tag`, `bits`, `channels`,
