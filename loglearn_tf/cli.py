@@ -1,7 +1,6 @@
 """The command line, `loglearn`: everything that takes long is imported by the command that needs it."""
 
 import argparse
-import math
 import os
 import sys
 import textwrap
@@ -115,9 +114,11 @@ def _explain(options: argparse.Namespace) -> int:
     dataset = _load_data(settings)
     from loglearn_tf.features import histogram as mel_power
 
-    for name in ("alpha", "beta"):
-        if not 0 < getattr(options, name) < float("inf"):
-            raise ConfigError(f"`--{name}` must be above 0. Received: {getattr(options, name)}.")
+    alpha = mel_power.START_ALPHA if options.alpha is None else options.alpha
+    beta = mel_power.START_BETA if options.beta is None else options.beta
+    for name, value in (("alpha", alpha), ("beta", beta)):
+        if not 0 < value < float("inf"):
+            raise ConfigError(f"`--{name}` must be above 0. Received: {value}.")
     power = _count_mel_power(settings, dataset, _build_store(settings, dataset))
     if power is None:
         raise ConfigError(
@@ -126,8 +127,8 @@ def _explain(options: argparse.Namespace) -> int:
         )
     if dataset.synthetic:
         print("SYNTHETIC DATA")
-    print("\n".join(textwrap.wrap(" ".join(mel_power.explain(power, alpha=options.alpha, beta=options.beta)), 100)))
-    knee = options.beta / options.alpha
+    print("\n".join(textwrap.wrap(" ".join(mel_power.explain(power, alpha=alpha, beta=beta)), 100)))
+    knee = beta / alpha
     print("\n" + align([mel_power.PER_CLASS_HEAD, *mel_power.per_class(power, knee=knee)]))
     some_run = any(result_files(settings.study_dir))
     moved = mel_power.knees_moved(read_runs(settings.study_dir)) if some_run else []
@@ -138,11 +139,11 @@ def _explain(options: argparse.Namespace) -> int:
 
 def _count_mel_power(settings: Settings, dataset: DataSet, store: Any) -> Any:
     """`None` for a store of logarithms."""
-    from loglearn_tf.features.histogram import count_mel_power
+    from loglearn_tf.features.histogram import count_mel_histogram
 
     if settings.features.compression != "none":
         return None
-    return count_mel_power(store, dataset.clips, dataset=dataset.name, classes=dataset.classes)
+    return count_mel_histogram(store, dataset.clips, dataset=dataset.name, classes=dataset.classes)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -227,13 +228,13 @@ def _run_study(settings: Settings, dataset: DataSet) -> int:
 
 def _write_mel_power(settings: Settings, dataset: DataSet, store: Any) -> None:
     """What the report says of the data set's mel power; counted once for a study."""
-    from loglearn_tf.features.histogram import read_mel_power, write_mel_power
+    from loglearn_tf.features.histogram import read_mel_histogram, write_mel_histogram
 
     name = store.folder.name
-    if read_mel_power(settings.study_dir, dataset.name, store=name) is None:
+    if read_mel_histogram(settings.study_dir, dataset.name, store=name) is None:
         power = _count_mel_power(settings, dataset, store)
         if power is not None:
-            write_mel_power(settings.study_dir, power, store=name)
+            write_mel_histogram(settings.study_dir, power, store=name)
 
 
 def _crew(work: Any) -> Any:
@@ -304,12 +305,15 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from loglearn_tf.deploy import export, saved_models
+    from loglearn_tf.deploy.export import EXPORT_FORMATS, export_model
+
+    EXPORT_FORMATS.check(options.to, setting="--to")
+    from loglearn_tf.deploy import saved_models
 
     model = saved_models.load_model(options.model)
     beside = options.model if options.model.is_dir() else options.model.parent
-    default = beside / {"savedmodel": "savedmodel", "tflite": "model.tflite"}[options.to]
-    print(export.export_model(model, options.output or default, to=options.to))
+    output = options.output or beside / EXPORT_FORMATS[options.to].default_output
+    print(export_model(model, output, to=options.to))
     return DONE
 
 
@@ -445,8 +449,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("features", _features, [with_settings], "compute the mel store of a data set")
     explained = add("explain", _explain, [with_settings], "say what a knee flattens of a data set's mel power")
-    explained.add_argument("--alpha", type=float, default=math.exp(7), help="default: 1096.633, where loglearn starts")
-    explained.add_argument("--beta", type=float, default=math.log1p(math.e), help="default: 1.31326")
+    explained.add_argument("--alpha", type=float, help="default: 1096.633, where loglearn starts")
+    explained.add_argument("--beta", type=float, help="default: 1.31326")
     add("run", _run, [with_settings], "do the runs of a study that are not done yet, then print the tables")
     status = add("status", _status, [common], "say how far a study is, what failed and why; runs nothing")
     status.add_argument("study", type=Path, help="the study's folder, as runs/us8k")
@@ -466,9 +470,13 @@ def _parser() -> argparse.ArgumentParser:
     predicted.add_argument("sounds", type=Path, nargs="+", help="sound files, or folders to search for them")
     predicted.add_argument("--top", type=int, default=3, metavar="K", help="most probable classes to name (default: 3)")
     predicted.add_argument("--format", choices=("table", "csv", "jsonl"), default="table")
-    exported = add("export", _export, [common], "write a saved model as SavedModel or TFLite")
+    exported = add(
+        "export", _export, [common], "write a saved model in a form for elsewhere, such as SavedModel or TFLite"
+    )
     exported.add_argument("model", type=Path, help="run folder with model.keras, or a .keras file")
-    exported.add_argument("--to", choices=("savedmodel", "tflite"), required=True)
+    exported.add_argument(
+        "--to", metavar="FORMAT", required=True, help="savedmodel, tflite, or one of your own as module:attribute"
+    )
     exported.add_argument("--output", type=Path, help="default: beside the model")
     shown = add("show", _show, [common], "describe a saved model: front end, classes, alpha, beta, knee and curve")
     shown.add_argument("model", type=Path, help="run folder with model.keras, or a .keras file")

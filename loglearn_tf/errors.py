@@ -40,5 +40,5 @@ class AudioError(DataError):
     """One audio file cannot be decoded; names the file, the reason and the remedy."""
 
 
-class NotFiniteError(AudioError):
-    """A file decodes, but to samples that are no numbers, or far beyond any audio."""
+class NonFiniteSamplesError(AudioError):
+    """A file decodes, but to samples that are not finite numbers, or far beyond any audio."""

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from loglearn_tf._util.tensorflow_runtime import available_cores, be_quiet, tensorflow
+from loglearn_tf.audio import tensorflow_io
 from loglearn_tf.datasets import DataSet, load_dataset
 from loglearn_tf.datasets.clips import Clip
 from loglearn_tf.datasets.synthetic import make_us8k
@@ -139,3 +140,10 @@ class ArrayStore:
 @pytest.fixture
 def array_store() -> type[ArrayStore]:
     return ArrayStore
+
+
+@pytest.fixture(params=["tensorflow-io allowed", "soundfile only"])
+def either_decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs a test twice: the outcome must not depend on what is installed."""
+    if request.param == "soundfile only":
+        monkeypatch.setattr(tensorflow_io, "load", lambda: None)

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "models": "models layers errors _util",
     "__init__": "models layers deploy",  # when first asked for; not at its top
     # The sounds: clips to mel power on disk.
-    "audio": "errors",
+    "audio": "audio errors _util",
     "datasets": "datasets audio errors _util",
     "features": "features audio datasets layers errors _util",
     # What a study is, and what its runs left.

@@ -9,7 +9,9 @@ import pytest
 import soundfile
 from conftest import ROOT
 
-from loglearn_tf.audio import decode as audio
+import loglearn_tf.audio
+from loglearn_tf.audio import containers, tensorflow_io
+from loglearn_tf.errors import AudioError
 
 N_FILES = 400
 
@@ -87,16 +89,16 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_results_are_noticed(name, fuzz_audio, tmp_path, monkeypatch):
     change, outcome = WRONG[name]
-    load = audio.load_with_origin
+    load = loglearn_tf.audio.load_with_origin
     monkeypatch.setattr(
-        audio, "load_with_origin", lambda path, sample_rate: change(*load(path, sample_rate=sample_rate))
+        loglearn_tf.audio, "load_with_origin", lambda path, sample_rate: change(*load(path, sample_rate=sample_rate))
     )
-    monkeypatch.setattr(audio, "_tensorflow_io", lambda: None)
+    monkeypatch.setattr(tensorflow_io, "load", lambda: None)
     assert fuzz_audio.judge(fuzz_audio.make(1), tmp_path / "clip.wav").outcome == outcome
 
 
 def test_a_cut_file_that_is_read_is_noticed(fuzz_audio, tmp_path, monkeypatch):
-    monkeypatch.setattr(audio, "_declared_end", lambda file, size: None)
+    monkeypatch.setattr(containers, "declared_end", lambda file, size: None)
     content = fuzz_audio.FORMATS["AIFF"]()
     made = fuzz_audio.Made(0, "AIFF", ("truncate",), content[:-1000])
     outcome = fuzz_audio.judge(made, tmp_path / "clip.wav")
@@ -110,18 +112,20 @@ def test_whole_files_that_are_refused_are_noticed(fuzz_audio, tmp_path):
 
 def test_what_allocates_too_much_is_noticed(fuzz_audio, tmp_path, monkeypatch):
     def refuse(*args, **more):
-        raise audio.AudioError("no room") from MemoryError("16 GiB")
+        raise AudioError("no room") from MemoryError("16 GiB")
 
-    monkeypatch.setattr(audio, "load_with_origin", refuse)
+    monkeypatch.setattr(loglearn_tf.audio, "load_with_origin", refuse)
     assert fuzz_audio.judge(fuzz_audio.make(0), tmp_path / "clip.wav").outcome == "memory"
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="memory is watched on Linux")
 def test_memory_that_is_used_and_given_back_is_noticed(fuzz_audio, tmp_path, monkeypatch):
     monkeypatch.setattr(fuzz_audio, "MEMORY_LIMIT_MIB", 50)
-    load = audio.load_with_origin
-    monkeypatch.setattr(audio, "load_with_origin", lambda path, sample_rate: np.ones(2**24) is not None and load(path))
-    monkeypatch.setattr(audio, "_tensorflow_io", lambda: None)
+    load = loglearn_tf.audio.load_with_origin
+    monkeypatch.setattr(
+        loglearn_tf.audio, "load_with_origin", lambda path, sample_rate: np.ones(2**24) is not None and load(path)
+    )
+    monkeypatch.setattr(tensorflow_io, "load", lambda: None)
     outcome = fuzz_audio.judge(fuzz_audio.make(1), tmp_path / "clip.wav")
     assert outcome.outcome == "memory" and outcome.detail.endswith(" MiB")
 

@@ -361,7 +361,7 @@ class Outcome:
 
 def judge(made: Made, path: Path) -> Outcome:
     """Decodes one file, and says what came of it; for a child process, since it may crash or never return."""
-    from loglearn_tf.audio.decode import load_with_origin
+    from loglearn_tf.audio import load_with_origin
     from loglearn_tf.errors import AudioError
 
     path.write_bytes(made.content)
@@ -455,14 +455,14 @@ def _serve(
 ) -> None:
     """Judges the numbers that arrive, until None does."""
     from loglearn_tf._util.tensorflow_runtime import be_quiet
-    from loglearn_tf.audio import decode as audio
+    from loglearn_tf.audio import tensorflow_io as tfio
 
     be_quiet()
     for descriptor in (1, 2):
         os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)  # decoders complain there at length
     if not tensorflow_io:
-        audio._tensorflow_io = lambda: None
-    audio._tensorflow_io()
+        tfio.load = lambda: None
+    tfio.load()
     if hasattr(signal, "setitimer"):
         import resource
 

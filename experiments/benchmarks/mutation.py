@@ -32,7 +32,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "loglearn_tf"
 # Module -> the tests that are of it.
 TESTS = {
-    "audio.decode": ["tests/audio/test_decode.py"],
+    "audio.decoder": ["tests/audio/test_decoder.py"],
+    "audio.wav": ["tests/audio/test_wav.py", "tests/audio/test_decoder.py"],
     "datasets.few_shot": ["tests/datasets/test_few_shot.py"],
     "analysis.statistics": ["tests/analysis/test_statistics.py"],
     "training.evaluation": ["tests/training/test_evaluation.py", "tests/deploy/test_clip_classifier.py"],

@@ -1,7 +1,8 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,10 +12,16 @@ from typing import Any, BinaryIO
 from loglearn_tf.errors import StorageError
 
 _SCRATCH = ".part"
+_SCRATCH_NAME = re.compile(rf"\..+\.\w{{8}}\{_SCRATCH}")  # the eight letters are mkstemp's
 
 
-def write_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+def write_file(path: Path, write: Callable[[BinaryIO], Any], *, durable: bool = True) -> None:
     """Writes through a temporary file beside `path` that is renamed when complete and on disk.
+
+    Args:
+        path: The file; its folder is made.
+        write: Given the temporary file, writes it.
+        durable: Whether it is on disk before it is renamed. Without, a machine that loses power may leave it empty.
 
     Raises:
         StorageError: If it cannot be written; `path` is then as it was.
@@ -25,13 +32,43 @@ def write_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
         try:
             with os.fdopen(handle, "wb") as file:
                 write(file)
-                file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             os.chmod(name, 0o666 & ~_umask())  # mkstemp's 0600 would keep colleagues out
             os.replace(name, path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where to write a file or folder that then takes the place of `path`; until it is complete, and if it fails, what
+    was there stays.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    with storage(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
+            new, old = Path(scratch, "new", path.name), Path(scratch, "old")
+            new.parent.mkdir()
+            yield new
+            if path.exists() and (path.is_dir() or new.is_dir()):  # only files replace one another
+                path.rename(old)
+            try:
+                new.replace(path)
+            except BaseException:
+                if old.exists():
+                    old.rename(path)
+                raise
+
+
+def is_scratch(path: Path) -> bool:
+    """Whether a file is what `write_file` left where it was killed."""
+    return _SCRATCH_NAME.fullmatch(path.name) is not None
 
 
 def remove_scratch(folder: Path) -> None:
@@ -52,8 +89,8 @@ def storage(path: Path) -> Iterator[None]:
         ) from error
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    write_file(path, lambda file: file.write(content))
+def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
+    write_file(path, lambda file: file.write(content), durable=durable)
 
 
 def write_text(path: Path, text: str) -> None:

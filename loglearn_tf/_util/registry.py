@@ -93,8 +93,9 @@ class Registry(Mapping[str, Record], Generic[Record]):
             return
         near = get_close_matches(str(name), list(self), n=1)
         hint = f"Did you mean {near[0]}?" if near else f"Known: {printable(', '.join(sorted(self)))}."
+        article = "an" if self.kind[0] in "aeiou" else "a"
         raise ConfigError(
-            f"`{setting}` must name a {self.kind}: one that is listed, or one of yours as `module:attribute`. "
+            f"`{setting}` must name {article} {self.kind}: one that is listed, or one of yours as `module:attribute`. "
             f"Received: {shown(name)}. {hint}"
         )
 

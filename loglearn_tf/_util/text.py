@@ -11,10 +11,10 @@ def shown(value: Any) -> str:
     return printable(repr(value))
 
 
-def printable(text: str) -> str:
+def printable(text: str, *, longest: int = _LONGEST_SHOWN) -> str:
     """Cut where it is long; line breaks and escape sequences, which terminals obey, escaped."""
     text = text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}... ({len(text):,} characters)"
+    return text if len(text) <= longest else f"{text[:longest]}... ({len(text):,} characters)"
 
 
 def align(lines: Sequence[Sequence[str]], *, n_names: int = 1) -> str:

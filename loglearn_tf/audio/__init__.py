@@ -1,1 +1,18 @@
-"""Sound files to waveforms."""
+"""Sound files: one file to a mono float32 waveform, or an `AudioError` that says what to do."""
+
+from loglearn_tf.audio.decoder import Decoded, Decoder, Origin, Samples, choose_decoder, decode
+from loglearn_tf.audio.wav import WavHeader, read_wav_header
+from loglearn_tf.audio.waveform import load_waveform, load_with_origin
+
+__all__ = [
+    "Decoded",
+    "Decoder",
+    "Origin",
+    "Samples",
+    "WavHeader",
+    "choose_decoder",
+    "decode",
+    "load_waveform",
+    "load_with_origin",
+    "read_wav_header",
+]

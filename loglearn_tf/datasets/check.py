@@ -14,10 +14,11 @@ import numpy as np
 from loglearn_tf._util.csv import csv_bytes
 from loglearn_tf._util.files import write_bytes
 from loglearn_tf._util.progress import Progress
-from loglearn_tf.audio.decode import A_LAW, FLOAT, GSM, IMA_ADPCM, MS_ADPCM, MU_LAW, PCM, Decoded, Origin, decode
+from loglearn_tf.audio import Decoded, Origin, decode
+from loglearn_tf.audio.wav import A_LAW, FLOAT, GSM, IMA_ADPCM, MS_ADPCM, MU_LAW, PCM
 from loglearn_tf.datasets.clips import SUFFIXES, Clip, DataSet
 from loglearn_tf.datasets.registry import DATASETS, Corpus
-from loglearn_tf.errors import AudioError, MissingDataError, NotFiniteError
+from loglearn_tf.errors import AudioError, MissingDataError, NonFiniteSamplesError
 
 ERRORS = ("missing", "unreadable", "not finite", "duplicate across folds", "duplicate across classes")
 WARNINGS = ("stray", "too short", "silent", "clipped", "duplicate", "other duration")
@@ -150,7 +151,7 @@ def check_data(root: str | Path, *, name: str | None = None, workers: int = 1) -
         try:
             return _measured(checked, decode(clip.path))
         except AudioError as error:
-            finding = "not finite" if isinstance(error, NotFiniteError) else "unreadable"
+            finding = "not finite" if isinstance(error, NonFiniteSamplesError) else "unreadable"
             return replace(checked, findings=(finding,), message=str(error))
 
     checked = []

@@ -9,7 +9,6 @@ import io
 import json
 import math
 import os
-import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,8 +22,9 @@ import scipy.fft
 import scipy.signal
 import soundfile
 
+from loglearn_tf._util.files import is_scratch, write_bytes
 from loglearn_tf.datasets.clips import SYNTHETIC_MARKER
-from loglearn_tf.errors import DataError
+from loglearn_tf.errors import DataError, StorageError
 
 _Wave = npt.NDArray[np.float64]  # (samples,): full scale is 1; an envelope, seconds or Hz have its form
 _Numbers = npt.NDArray[np.int64]  # (samples,)
@@ -32,7 +32,6 @@ _Numbers = npt.NDArray[np.int64]  # (samples,)
 # Part of the parameters: raise it with every change that moves a byte of the output.
 GENERATOR_VERSION = 1
 IN_PROGRESS_MARKER = "SYNTHETIC-in-progress.txt"
-_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # of `_write`
 _SENTENCE = "Synthetic sounds, made by loglearn_tf.datasets.synthetic; there is no real recording in this folder."
 
 # The first word of every random key: no two kinds of draw share a stream.
@@ -194,7 +193,7 @@ def _ensure(
     ours = {IN_PROGRESS_MARKER} if marker is None else {IN_PROGRESS_MARKER, *audio, *tables}
     for path in [root] if root.is_file() else sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
-        if name not in ours and not path.is_dir() and not _TEMPORARY.fullmatch(path.name):
+        if name not in ours and not path.is_dir() and not is_scratch(path):
             raise DataError(
                 f"{root} holds {path.name}, which was not made here: it may be real data, which is never overwritten. "
                 "Name a new or an empty folder."
@@ -213,9 +212,8 @@ def _ensure(
             pass
     for name, text in tables.items():  # after the audio: no reader takes half a set for a whole one
         _write(root / name, text.encode())
-    for path in list(root.rglob(".*.tmp")):  # left by a generation that was killed
-        if _TEMPORARY.fullmatch(path.name):
-            path.unlink(missing_ok=True)
+    for path in filter(is_scratch, list(root.rglob(".*"))):  # left by a generation that was killed
+        path.unlink(missing_ok=True)
     _write(finished, content)
     started.unlink(missing_ok=True)
     return root
@@ -229,12 +227,9 @@ def _read_parameters(marker: Path) -> Any:
 
 
 def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
     try:
-        os.replace(temporary, path)
-    except FileNotFoundError:
+        write_bytes(path, content, durable=False)
+    except StorageError:
         if not path.exists():  # else another process made the same set and tidied up first
             raise
 

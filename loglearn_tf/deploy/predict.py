@@ -3,8 +3,9 @@
 import itertools
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loglearn_tf._util.csv import row_writer
-from loglearn_tf.audio.decode import load_waveform
+from loglearn_tf.audio import load_waveform
 from loglearn_tf.datasets.clips import SUFFIXES
 from loglearn_tf.deploy.saved_models import front_end_of
 from loglearn_tf.errors import AudioError, MissingDataError
@@ -99,14 +100,11 @@ def predict(
         left = iter(map(Path, paths))
         with ThreadPoolExecutor(workers) as pool:
             # Read ahead by a few files only: waveforms of thousands would fill the memory.
-            ahead: list[tuple[Path, Future[Any]]] = [
-                (path, pool.submit(read, path)) for path in itertools.islice(left, 2 * workers)
-            ]
+            ahead = deque((path, pool.submit(read, path)) for path in itertools.islice(left, 2 * workers))
             while ahead:
-                path, future = ahead.pop(0)
+                path, future = ahead.popleft()
                 waveform = future.result()
-                for following in itertools.islice(left, 1):
-                    ahead.append((following, pool.submit(read, following)))
+                ahead.extend((following, pool.submit(read, following)) for following in itertools.islice(left, 1))
                 if isinstance(waveform, AudioError):
                     yield Prediction(path, None, str(waveform))
                 else:

@@ -4,20 +4,21 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from filelock import FileLock
 
-from loglearn_tf._util.files import remove_scratch, storage, write_file, write_json
+from loglearn_tf._util.files import remove_scratch, storage, write_json
 from loglearn_tf._util.progress import Progress
 from loglearn_tf._util.tensorflow_runtime import available_cores
-from loglearn_tf.audio.decode import Origin, Samples, load_with_origin
+from loglearn_tf.audio import Origin, Samples, load_with_origin
 from loglearn_tf.datasets.clips import Clip
 from loglearn_tf.errors import AudioError, DataError
-from loglearn_tf.features.store import ABSENT, FORMAT, MelStore, checksum, damaged, fault_in, shard_paths
+from loglearn_tf.features.front_end import completed
+from loglearn_tf.features.shards import ABSENT, FORMAT, damaged, fault_in, write_shard
+from loglearn_tf.features.store import MelStore
 
 # Clips in a shard: the unit of resuming. 128 clips of US8K are 11 MB and half a second of work.
 _SHARD_CLIPS = 128
@@ -52,22 +53,24 @@ def build_store(
     Args:
         clips: The data set's clips, all of them, so that every study of it shares the store.
         name: Begins the folder's name.
-        front_end: Arguments of `MelSpectrogram`.
+        front_end: Arguments of `MelSpectrogram`; those left out have its defaults.
         store_dir: Folder of the stores.
         compression: `"none"`, or a fixed compression to apply, as `"logeps"`.
         gain_db: Of every waveform, before the front end.
         workers: Threads that decode and transform; default: one a core.
 
     Raises:
+        ConfigError: If `front_end` has arguments that `MelSpectrogram` does not take.
         DataError: If clips cannot be decoded; names them all. The others' shards are kept.
         StorageError: If the store cannot be written.
     """
     clips = sorted(clips, key=lambda clip: clip.clip_id)
+    front_end = completed(front_end)
     folder = Path(store_dir) / f"{name}-{_key(clips, front_end, compression, gain_db)}"
     shards = dict(enumerate(clips[at : at + _SHARD_CLIPS] for at in range(0, len(clips), _SHARD_CLIPS)))
     about = {
         "format": FORMAT,
-        "front_end": dict(front_end),
+        "front_end": front_end,
         "compression": compression,
         "gain_db": gain_db,
         "n_clips": len(clips),
@@ -142,7 +145,7 @@ def _compute(
                 computed += part
             whole = [one for one in computed if one is not None]
             if len(whole) == len(shard):
-                _write_shard(folder, number, [clip.clip_id for clip in shard], whole)
+                write_shard(folder, number, [clip.clip_id for clip in shard], whole)
     if failures:
         shown = "\n  ".join(sorted(failures)[:_SHOWN])
         more = f"\n  and {len(failures) - _SHOWN:,} more" if len(failures) > _SHOWN else ""
@@ -207,14 +210,6 @@ def _key(clips: Iterable[Clip], front_end: Mapping[str, Any], compression: str, 
     parts = [json.dumps([FORMAT, dict(front_end), compression, *gain], sort_keys=True)]
     parts += [clip.sound for clip in clips]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-def _write_shard(folder: Path, number: int, clip_ids: Sequence[str], computed: Sequence[_Features]) -> None:
-    data, index = shard_paths(folder, number)
-    write_file(data, lambda file: np.save(file, np.concatenate([mel for mel, _ in computed])))
-    rows = [[clip_id, len(mel)] for clip_id, (mel, _) in zip(clip_ids, computed, strict=True)]
-    origins = [asdict(origin) for _, origin in computed]
-    write_json(index, {"crc32": checksum(data, rows), "clips": rows, "origins": origins})
 
 
 def _missing(folder: Path, shards: Mapping[int, Sequence[Clip]]) -> dict[int, str]:

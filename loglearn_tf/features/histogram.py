@@ -12,7 +12,8 @@ import numpy.typing as npt
 from loglearn_tf._util.files import write_text
 from loglearn_tf.errors import DataError
 
-# Loglearn's values at the start, exp(7) and softplus(1), and log-EPS' constant.
+# Loglearn's values at the start, exp(7) and softplus(1), and log-EPS' constant: the layers' defaults, for what must not
+# load Keras.
 START_ALPHA, START_BETA = float(np.exp(7.0)), float(np.log1p(np.e))
 LOG_EPS = 2.220446049250313e-16
 # Ten bins to a factor of ten, from far below log-EPS' constant to above a full-scale sine; the first begins at 0.
@@ -22,7 +23,7 @@ EDGES: npt.NDArray[np.float64] = np.concatenate([[0.0], 10.0**_EXPONENTS])
 
 
 @dataclass(frozen=True)
-class MelPower:
+class MelHistogram:
     """Histogram of mel power, per class.
 
     Attributes:
@@ -61,7 +62,7 @@ class MelPower:
         return counts
 
 
-def count_mel_power(store: Any, clips: Sequence[Any], *, dataset: str, classes: Sequence[str]) -> MelPower:
+def count_mel_histogram(store: Any, clips: Sequence[Any], *, dataset: str, classes: Sequence[str]) -> MelHistogram:
     """Counts every bin of every clip.
 
     Args:
@@ -75,27 +76,27 @@ def count_mel_power(store: Any, clips: Sequence[Any], *, dataset: str, classes: 
         exponents = np.log10(np.maximum(store.mel(clip).ravel(), np.float32(1e-30)))
         at = np.floor(_BINS_PER_DECADE * (exponents - _FIRST_EXPONENT)).astype(np.int64) + 1
         counts[clip.label] += np.bincount(np.clip(at, 0, len(EDGES) - 2), minlength=len(EDGES) - 1)
-    return MelPower(dataset, tuple(classes), counts)
+    return MelHistogram(dataset, tuple(classes), counts)
 
 
-def write_mel_power(study_dir: Path, power: MelPower, *, store: str = "") -> None:
+def write_mel_histogram(study_dir: Path, histogram: MelHistogram, *, store: str = "") -> None:
     """Saves it in a study's folder, for the report.
 
     Args:
         study_dir: The study's folder.
-        power: What was counted.
+        histogram: What was counted.
         store: Name of the store that it was counted in.
     """
     content = {
-        "dataset": power.dataset,
+        "dataset": histogram.dataset,
         "store": store,
-        "counts": dict(zip(power.classes, power.counts.tolist(), strict=True)),
+        "counts": dict(zip(histogram.classes, histogram.counts.tolist(), strict=True)),
     }
-    write_text(_path(study_dir, power.dataset), json.dumps(content) + "\n")
+    write_text(_path(study_dir, histogram.dataset), json.dumps(content) + "\n")
 
 
-def read_mel_power(study_dir: Path, dataset: str, *, store: str | None = None) -> MelPower | None:
-    """What `write_mel_power` saved; `None` where there is none.
+def read_mel_histogram(study_dir: Path, dataset: str, *, store: str | None = None) -> MelHistogram | None:
+    """What `write_mel_histogram` saved; `None` where there is none.
 
     Args:
         study_dir: The study's folder.
@@ -115,7 +116,7 @@ def read_mel_power(study_dir: Path, dataset: str, *, store: str | None = None) -
             raise ValueError(f"its counts have the shape {counts.shape}")
         if store is not None and content.get("store") != store:
             return None
-        return MelPower(content["dataset"], tuple(content["counts"]), counts)
+        return MelHistogram(content["dataset"], tuple(content["counts"]), counts)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} cannot be read: {error}. Remove it; `loglearn run` writes it again.") from error
 
@@ -124,11 +125,11 @@ def _path(study_dir: Path, dataset: str) -> Path:
     return study_dir / f"mel_power-{dataset}.json"
 
 
-def explain(power: MelPower, *, alpha: float, beta: float) -> list[str]:
+def explain(histogram: MelHistogram, *, alpha: float, beta: float) -> list[str]:
     """Why only the knee can matter, with this data set's numbers: sentences of a paragraph."""
     knee = beta / alpha
-    below, range_db, full_db = power.share_below(knee), power.range_db(knee), power.range_db(LOG_EPS)
-    low, high = power.quantile(0.05), power.quantile(0.95)
+    below, range_db, full_db = histogram.share_below(knee), histogram.range_db(knee), histogram.range_db(LOG_EPS)
+    low, high = histogram.quantile(0.05), histogram.quantile(0.95)
     return [
         "Batch normalisation follows the compression and takes away any constant, and ln(alpha X + beta) = ln(alpha) + "
         "ln(X + beta / alpha): of alpha and beta only their ratio, the knee beta / alpha, can matter in training. At "
@@ -138,20 +139,20 @@ def explain(power: MelPower, *, alpha: float, beta: float) -> list[str]:
         f"Here 90 % of all bins lie between {low:.1e} and {high:.1e}, {full_db:.0f} dB apart after log-EPS.",
         f"With alpha = {alpha:.6g} and beta = {beta:.6g} the knee is {knee:.3g}: {100 * below:.0f} % of all bins lie "
         f"below it, and of the {full_db:.0f} dB {range_db:.0f} are left. Log-EPS has its knee at {LOG_EPS:.2g}, below "
-        f"which {100 * power.share_below(LOG_EPS):.1f} % lie.",
+        f"which {100 * histogram.share_below(LOG_EPS):.1f} % lie.",
     ]
 
 
-def per_class(power: MelPower, *, knee: float) -> list[tuple[str, ...]]:
+def per_class(histogram: MelHistogram, *, knee: float) -> list[tuple[str, ...]]:
     """Rows of `PER_CLASS_HEAD`: every class that has clips, then all together."""
-    labels = [label for label in range(len(power.classes)) if power.counts[label].sum()]
+    labels = [label for label in range(len(histogram.classes)) if histogram.counts[label].sum()]
     return [
         (
-            "all" if label is None else power.classes[label],
-            *(f"{power.quantile(share, label):.1e}" for share in (0.05, 0.5, 0.95)),
-            f"{100 * power.share_below(knee, label):.0f}",
-            f"{power.range_db(LOG_EPS, label):.0f}",
-            f"{power.range_db(knee, label):.0f}",
+            "all" if label is None else histogram.classes[label],
+            *(f"{histogram.quantile(share, label):.1e}" for share in (0.05, 0.5, 0.95)),
+            f"{100 * histogram.share_below(knee, label):.0f}",
+            f"{histogram.range_db(LOG_EPS, label):.0f}",
+            f"{histogram.range_db(knee, label):.0f}",
         )
         for label in (*labels, None)
     ]

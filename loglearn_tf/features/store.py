@@ -1,9 +1,6 @@
 """The mel store: mel power of every clip, memory-mapped."""
 
 import json
-import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +9,7 @@ import numpy.typing as npt
 
 from loglearn_tf.datasets.clips import Clip
 from loglearn_tf.errors import DataError
-
-# Part of every store's key: raise it when the same settings give other numbers, or a store is laid out otherwise.
-FORMAT = 2
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a clip's frames lie: rows `start` to `start + n_frames` of a shard."""
-
-    shard: int
-    start: int
-    n_frames: int
+from loglearn_tf.features.shards import damaged, fault_in, shard_paths
 
 
 class MelStore:
@@ -52,7 +38,8 @@ class MelStore:
                 "Run `loglearn features` again; it resumes."
             ) from error
         self._shards: list[npt.NDArray[np.float32]] = []
-        self._places: dict[str, _Place] = {}
+        # Clip -> its shard, first frame and the frame after its last.
+        self._places: dict[str, tuple[int, int, int]] = {}
         self._origins: dict[str, dict[str, Any]] = {}
         self._stamps: list[tuple[int, ...] | None] = []
         for number in range(n_shards):
@@ -66,7 +53,7 @@ class MelStore:
                 raise DataError(damaged(self.folder, f"{data.name} cannot be read ({error!r})")) from error
             start = 0
             for clip_id, n_frames in rows:
-                self._places[clip_id] = _Place(number, start, n_frames)
+                self._places[clip_id] = (number, start, start + n_frames)
                 start += n_frames
             # Shards made before origins were recorded have none.
             for (clip_id, _), origin in zip(rows, held.get("origins", ()), strict=False):
@@ -108,37 +95,16 @@ class MelStore:
             raise DataError(
                 f"Mel store {self.folder} does not hold clip {clip.clip_id}. Run `loglearn features` again."
             )
-        return self._shards[place.shard][place.start : place.start + place.n_frames]
+        shard, first, end = place
+        return self._shards[shard][first:end]
 
     def origin(self, clip: Clip) -> dict[str, Any] | None:
         """What a clip's file was when it was decoded: `decoder`, `container`, `format_tag`, `bits`, `channels`,
-        `sample_rate` in Hz, `frames`; see `loglearn_tf.audio.decode.Origin`. None where the store does not know."""
+        `sample_rate` in Hz, `frames`; see `loglearn_tf.audio.Origin`. None where the store does not know."""
         return self._origins.get(clip.clip_id)
 
     def __len__(self) -> int:
         return len(self._places)
-
-
-def fault_in(folder: Path, number: int, clips: Sequence[Clip] | None = None) -> str:
-    """What is wrong with a shard; empty where nothing is.
-
-    Args:
-        folder: The store's.
-        number: The shard's.
-        clips: Whose frames it must hold, in this order.
-    """
-    data, index = shard_paths(folder, number)
-    if not index.is_file():
-        return ABSENT
-    try:
-        held = json.loads(index.read_text(encoding="utf-8"))
-        if checksum(data, held["clips"]) != held["crc32"]:
-            return f"{data.name}: its checksum does not match"
-        if clips is not None and [clip_id for clip_id, _ in held["clips"]] != [clip.clip_id for clip in clips]:
-            return f"{index.name} names other clips"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"{data.name}: {error!r}"
-    return ""
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:
@@ -148,24 +114,3 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def checksum(path: Path, rows: Sequence[Any]) -> int:
-    """Of a shard's file, and of what its index says of whose frames lie where."""
-    checksum = zlib.crc32(json.dumps(rows).encode())
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            checksum = zlib.crc32(block, checksum)
-    return checksum
-
-
-def shard_paths(folder: Path, number: int) -> tuple[Path, Path]:
-    stem = folder / f"shard-{number:04d}"
-    return stem.with_suffix(".npy"), stem.with_suffix(".json")
-
-
-def damaged(folder: Path, what: str) -> str:
-    return f"Mel store {folder} is damaged: {what}. `loglearn features` computes what is damaged again."
-
-
-ABSENT = "absent"

@@ -260,5 +260,5 @@ def test_the_layout_is_recognised(us8k, tut, tmp_path):
 
 
 def test_checking_loads_no_tensorflow_but_for_its_decoder(us8k, monkeypatch):
-    monkeypatch.setattr("loglearn_tf.audio.decode._tensorflow_io", lambda: None)
+    monkeypatch.setattr("loglearn_tf.audio.tensorflow_io.load", lambda: None)
     assert {clip.origin.decoder for clip in check_data(us8k.root).clips} == {"soundfile"}

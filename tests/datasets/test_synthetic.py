@@ -304,7 +304,7 @@ def test_interrupted_generation_is_resumed(tmp_path, monkeypatch):
     assert (root / IN_PROGRESS_MARKER).is_file()
     # Neither the marker nor the metadata: no reader takes this for a data set.
     assert not (root / SYNTHETIC_MARKER).exists() and not (root / "metadata").exists()
-    (root / "audio" / "fold3" / ".half.wav.1.tmp").write_bytes(b"killed while writing")
+    (root / "audio" / "fold3" / ".half.wav.k3xq_1z9.part").write_bytes(b"killed while writing")
 
     monkeypatch.undo()
     with pytest.raises(DataError, match="Delete that folder"):

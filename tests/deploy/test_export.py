@@ -1,126 +1,23 @@
-"""Exported models give the same probabilities where neither Keras nor this package is."""
+"""The list of export formats, what it does for each of them, and a format from outside."""
 
+import json
 import subprocess
 import sys
-import zipfile
 
 import keras
-import numpy as np
 import pytest
-import tensorflow as tf
+from small_classifier import make
 
-from loglearn_tf import LearnableLog, LogEps, MelSpectrogram, build_model, clip_classifier
+from loglearn_tf import LearnableLog
 from loglearn_tf.cli import main
-from loglearn_tf.deploy.export import export_model
-from loglearn_tf.errors import ModelError
-
-NAMES = ["air", "bell", "car"]
-
-
-def make(compression):
-    """8 kHz; patches of 16 frames x 128 bands, by a TIMBRE: the network whose convolution is ours."""
-    network = build_model("timbre", n_classes=3, compression=compression, seed=1, patch_frames=16)
-    front_end = {"sample_rate": 8000, "n_fft": 1024, "hop_length": 256}
-    return clip_classifier(network, class_names=NAMES, front_end=front_end, hop=3)
+from loglearn_tf.deploy.export import EXPORT_FORMATS, ExportFormat, export_model
+from loglearn_tf.deploy.saved_models import head_of
+from loglearn_tf.errors import ConfigError, ModelError, StorageError
 
 
 @pytest.fixture(scope="module")
 def classifier():
     return make(LearnableLog(alpha_pre_gate=6.5, name="loglearn"))
-
-
-def noises():
-    """Of four lengths, one shorter than a patch."""
-    rng = np.random.default_rng(0)
-    return [rng.normal(0, 0.1, (1, samples)).astype("float32") for samples in (100, 4096, 20_000, 33_333)]
-
-
-def interpret(path, waveform):
-    interpreter = tf.lite.Interpreter(str(path))
-    (given,), (wanted,) = interpreter.get_input_details(), interpreter.get_output_details()
-    interpreter.resize_tensor_input(given["index"], waveform.shape)
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(given["index"], waveform)
-    interpreter.invoke()
-    return interpreter.get_tensor(wanted["index"])
-
-
-def test_savedmodel_serves_from_tensorflow_alone(classifier, tmp_path):
-    said = export_model(classifier, tmp_path / "served", to="savedmodel")
-    assert "TensorFlow alone" in said
-    np.savez(tmp_path / "in.npz", *noises())
-    program = """
-import numpy, sys
-sys.modules["loglearn_tf"] = sys.modules["keras"] = None  # as if they were not installed
-import tensorflow as tf
-served = tf.saved_model.load("served")
-assert [name.decode() for name in served.class_names().numpy()] == ["air", "bell", "car"]
-assert served.sample_rate().numpy() == 8000
-numpy.savez("out.npz", *[served.serve(x) for x in numpy.load("in.npz").values()])
-assert "serve" in served.signatures
-"""
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
-    for found, waveform in zip(np.load(tmp_path / "out.npz").values(), noises(), strict=True):
-        np.testing.assert_allclose(found, classifier.predict(waveform, verbose=0), atol=1e-5)
-
-
-def test_an_exported_model_has_no_gates(classifier, tmp_path):
-    export_model(classifier, tmp_path / "served", to="savedmodel")
-    variables = tf.saved_model.load(str(tmp_path / "served")).variables
-    assert not any("gate" in variable.name for variable in variables)
-
-
-def test_tflite_of_loglearn_needs_the_plain_runtime_only(classifier, tmp_path):
-    said = export_model(classifier, tmp_path / "model.tflite", to="tflite")
-    assert "front end in float32; runs on the plain TFLite runtime" in said
-    details = tf.lite.Interpreter(str(tmp_path / "model.tflite"))._get_ops_details()
-    assert not [one["op_name"] for one in details if one["op_name"].startswith("Flex")]
-    for waveform in noises():
-        found = interpret(tmp_path / "model.tflite", waveform)
-        np.testing.assert_allclose(found, classifier.predict(waveform, verbose=0), atol=1e-4)
-    with zipfile.ZipFile(tmp_path / "model.tflite") as archive:
-        assert archive.read("labels.txt").decode().split() == NAMES
-
-
-def test_tflite_of_logeps_keeps_float64_and_says_what_it_needs(tmp_path):
-    classifier = make(LogEps(name="logeps"))
-    said = export_model(classifier, tmp_path / "model.tflite", to="tflite")
-    assert said.endswith("TFLite; needs TensorFlow's select operators.")
-    if tuple(int(number) for number in tf.__version__.split(".")[:2]) > (2, 18):
-        pytest.skip(f"up to TensorFlow 2.18 its interpreter has select operators; this is {tf.__version__}")
-    # A pure tone: its empty bands would show the rounding of float32.
-    tone = (0.5 * np.sin(2 * np.pi * 440 * np.arange(20_000) / 8000)).astype("float32")[None]
-    for waveform in (tone, *noises()):
-        found = interpret(tmp_path / "model.tflite", waveform)
-        np.testing.assert_allclose(found, classifier.predict(waveform, verbose=0), atol=1e-4)
-
-
-def test_a_network_without_a_front_end(tmp_path):
-    network = build_model("sb_cnn", n_classes=3)
-    mel = np.random.default_rng(0).exponential(size=(1, 128, 128)).astype("float32")
-    export_model(network, tmp_path / "served", to="savedmodel")
-    served = tf.saved_model.load(str(tmp_path / "served"))
-    np.testing.assert_allclose(served.serve(mel), network(mel), rtol=1e-4, atol=1e-5)
-    assert "plain TFLite runtime" in export_model(network, tmp_path / "network.tflite", to="tflite")
-    np.testing.assert_allclose(interpret(tmp_path / "network.tflite", mel), network(mel), rtol=1e-4, atol=1e-4)
-
-
-def test_a_front_end_with_another_end(tmp_path):
-    """As the first model of the README."""
-    waveform = keras.Input((None,))
-    mel = MelSpectrogram(sample_rate=8000, n_fft=256, hop_length=256, n_mels=8, fft_dtype="float32")(waveform)
-    x = keras.layers.GlobalAveragePooling1D()(LearnableLog()(mel))
-    model = keras.Model(waveform, keras.layers.Dense(2)(x))
-    export_model(model, tmp_path / "served", to="savedmodel")
-    served = tf.saved_model.load(str(tmp_path / "served"))
-    sound = noises()[1]
-    np.testing.assert_allclose(served.serve(sound), model(sound), rtol=1e-5, atol=1e-6)
-
-
-def test_two_inputs(tmp_path):
-    inputs = [keras.Input((2,)), keras.Input((2,))]
-    with pytest.raises(ModelError, match="Only models with one input can be exported. Received: .* with 2 inputs"):
-        export_model(keras.Model(inputs, keras.layers.Add()(inputs)), tmp_path / "served", to="savedmodel")
 
 
 class TestPlaces:
@@ -137,9 +34,85 @@ class TestPlaces:
             export_model(classifier, tmp_path / "holiday.jpg", to="tflite")
         with pytest.raises(ModelError, match="is a folder"):
             export_model(classifier, tmp_path, to="tflite")
-        with pytest.raises(ValueError, match="`to` must be one of"):
+        with pytest.raises(ConfigError, match="`to` must name an export format.* Received: 'onnx'. Known: savedmodel"):
             export_model(classifier, tmp_path / "x", to="onnx")
         assert (tmp_path / "holiday.jpg").read_bytes() == b"not to be lost"
+
+
+class TestFromOutside:
+    """A format of a user's own: JSON with the classes and the number of parameters."""
+
+    CODE = """
+import json
+from loglearn_tf.deploy.export import ExportFormat
+from loglearn_tf.deploy.saved_models import head_of
+
+def to_json(model, path):
+    if path.exists() or path.suffix != ".json":
+        raise AssertionError("a name of its own, where nothing is")
+    path.write_text(json.dumps({"classes": head_of(model).class_names, "parameters": model.count_params()}))
+
+def fails(model, path):
+    path.mkdir()
+    (path / "half").write_text("half")
+    raise RuntimeError("of its own")
+
+JSON = ExportFormat(
+    title="JSON file",
+    default_output="model.json",
+    write=lambda model, path: to_json(model, path) or "JSON; needs nothing.",
+    recognises=lambda path: path.read_bytes()[:1] == b"{",
+)
+NUMBER = 3
+"""
+
+    @pytest.fixture(autouse=True)
+    def module(self, tmp_path, monkeypatch):
+        (tmp_path / "code").mkdir()
+        (tmp_path / "code" / "my_lab_formats.py").write_text(self.CODE)
+        monkeypatch.syspath_prepend(tmp_path / "code")
+
+    def test_a_record(self, classifier, tmp_path, capsys):
+        for _ in range(2):  # what it recognises is replaced
+            said = export_model(classifier, tmp_path / "out" / "x.json", to="my_lab_formats:JSON")
+        assert said == f"{tmp_path / 'out' / 'x.json'}: JSON; needs nothing."
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["x.json"]
+        written = json.loads((tmp_path / "out" / "x.json").read_text())
+        assert written == {"classes": list(head_of(classifier).class_names), "parameters": classifier.count_params()}
+        classifier.save(tmp_path / "model.keras")
+        assert main(["export", str(tmp_path), "--to", "my_lab_formats:JSON"]) == 0
+        assert json.loads((tmp_path / "model.json").read_text()) == written
+
+    def test_a_bare_function(self, classifier, tmp_path):
+        said = export_model(classifier, tmp_path / "x.json", to="my_lab_formats:to_json")
+        assert said == f"{tmp_path / 'x.json'}: to_json" and json.loads((tmp_path / "x.json").read_text())
+        with pytest.raises(ModelError, match=r"x\.json exists and is no to_json: it is not replaced"):
+            export_model(classifier, tmp_path / "x.json", to="my_lab_formats:to_json")
+
+    def test_one_that_fails_leaves_nothing(self, classifier, tmp_path):
+        with pytest.raises(RuntimeError, match="of its own"):
+            export_model(classifier, tmp_path / "out" / "x", to="my_lab_formats:fails")
+        assert list((tmp_path / "out").iterdir()) == []
+
+    def test_what_is_no_format(self, classifier, tmp_path):
+        with pytest.raises(ConfigError, match="my_lab_formats:NUMBER must be a function of a model and a path.*: 3"):
+            export_model(classifier, tmp_path / "x", to="my_lab_formats:NUMBER")
+
+    def test_one_that_writes_nothing(self, classifier, tmp_path, monkeypatch):
+        nothing = ExportFormat(title="nothing", default_output="nothing", write=lambda model, path: None)
+        monkeypatch.setitem(EXPORT_FORMATS._found, "savedmodel", nothing)
+        with pytest.raises(StorageError, match="Cannot write .*nowhere"):
+            export_model(classifier, tmp_path / "nowhere", to="savedmodel")
+
+
+def test_names_are_known_without_keras():
+    program = """
+import sys
+from loglearn_tf.deploy.export import EXPORT_FORMATS
+print(*EXPORT_FORMATS, {"keras", "tensorflow"} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["savedmodel", "tflite", "set()"]
 
 
 def test_command_line(classifier, tmp_path, capsys):
@@ -152,3 +125,5 @@ def test_command_line(classifier, tmp_path, capsys):
     assert main(["export", str(tmp_path / "small.keras"), "--to", "tflite", "--output", str(target)]) == 0
     assert target.is_file()
     assert main(["export", str(tmp_path / "nothing.keras"), "--to", "tflite"]) == 2
+    assert main(["export", str(tmp_path / "small.keras"), "--to", "tflight"]) == 2
+    assert "`--to` must name an export format" in capsys.readouterr().err

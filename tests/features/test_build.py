@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from loglearn_tf.audio.decode import load_waveform, load_with_origin
+from loglearn_tf.audio import load_waveform, load_with_origin
 from loglearn_tf.datasets.clips import Clip
 from loglearn_tf.errors import DataError, StorageError
 from loglearn_tf.features import build as features

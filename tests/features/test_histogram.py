@@ -13,12 +13,12 @@ from loglearn_tf.features.histogram import (
     LOG_EPS,
     START_ALPHA,
     START_BETA,
-    count_mel_power,
+    count_mel_histogram,
     explain,
     knees_moved,
     per_class,
-    read_mel_power,
-    write_mel_power,
+    read_mel_histogram,
+    write_mel_histogram,
 )
 
 
@@ -33,7 +33,7 @@ def mels():
 @pytest.fixture
 def power(mels, array_store):
     store = array_store(mels, labels=[0, 1])
-    return count_mel_power(store, store.clips, dataset="us8k", classes=("park", "drilling"))
+    return count_mel_histogram(store, store.clips, dataset="us8k", classes=("park", "drilling"))
 
 
 def test_the_start_is_loglearns():
@@ -54,7 +54,7 @@ def test_shares_are_those_of_the_plain_values(power, mels, threshold):
 def test_every_bin_is_counted_zeros_and_extremes_included(array_store):
     values = np.array([[0, 1e-38, 1e-21, 1e-20, 1.0, 9e5, 1e7, 1e30]], np.float32)
     store = array_store([values], labels=[0])
-    counts = count_mel_power(store, store.clips, dataset="us8k", classes=("park",)).counts[0]
+    counts = count_mel_histogram(store, store.clips, dataset="us8k", classes=("park",)).counts[0]
     assert counts.sum() == 8 and counts[0] == 3 and counts[-1] == 3
 
 
@@ -82,22 +82,22 @@ def test_it_is_said_in_words_and_by_class(power):
 
 def test_classes_without_clips_are_left_out(mels, array_store):
     store = array_store(mels[:1], labels=[1])
-    power = count_mel_power(store, store.clips, dataset="us8k", classes=("park", "drilling"))
+    power = count_mel_histogram(store, store.clips, dataset="us8k", classes=("park", "drilling"))
     assert [row[0] for row in per_class(power, knee=1e-3)] == ["drilling", "all"]
     with pytest.raises(DataError, match="No clip of class park of us8k"):
         power.share_below(1, 0)
 
 
 def test_it_is_saved_with_the_study(power, tmp_path):
-    assert read_mel_power(tmp_path, "us8k") is None
-    write_mel_power(tmp_path, power)
-    again = read_mel_power(tmp_path, "us8k")
+    assert read_mel_histogram(tmp_path, "us8k") is None
+    write_mel_histogram(tmp_path, power)
+    again = read_mel_histogram(tmp_path, "us8k")
     assert again.classes == power.classes and np.array_equal(again.counts, power.counts)
     path = tmp_path / "mel_power-us8k.json"
     for wrong in ("{", "[]", json.dumps({"dataset": "us8k", "counts": {"park": [1, 2]}})):
         path.write_text(wrong)
         with pytest.raises(DataError, match="cannot be read.*Remove it"):
-            read_mel_power(tmp_path, "us8k")
+            read_mel_histogram(tmp_path, "us8k")
 
 
 def test_how_far_knees_moved():

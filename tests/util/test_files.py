@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from loglearn_tf._util.files import write_file, write_json, write_text
+from loglearn_tf._util.files import is_scratch, replacing, write_file, write_json, write_text
 from loglearn_tf.errors import StorageError
 
 
@@ -114,3 +114,54 @@ def test_json_refuses_what_is_not_json(tmp_path, value):
         write_json(path, {"accuracy": {"mean": value}})
     assert names(tmp_path) == ["result.json"]
     assert path.read_text() == "{}"
+
+
+class TestReplacing:
+    @pytest.fixture(params=["nothing", "file", "folder"])
+    def place(self, request, tmp_path):
+        """A path, and how to look at what is there."""
+        path = tmp_path / "deep" / "model"
+        if request.param != "nothing":
+            path.parent.mkdir()
+        if request.param == "file":
+            path.write_text("old")
+        if request.param == "folder":
+            path.mkdir()
+            (path / "old").write_text("old")
+        return path
+
+    def look(self, path):
+        if path.is_dir():
+            return names(path)
+        return path.read_text() if path.exists() else None
+
+    @pytest.mark.parametrize("kind", ["file", "folder"])
+    def test_what_is_new_takes_the_place_at_the_end(self, place, kind):
+        before = self.look(place)
+        with replacing(place) as new:
+            assert not new.exists() and new.name == place.name
+            if kind == "file":
+                new.write_text("new")
+            else:
+                new.mkdir()
+                (new / "new").write_text("new")
+            assert self.look(place) == before
+        assert self.look(place) == ("new" if kind == "file" else ["new"])
+        assert names(place.parent) == ["model"]
+
+    @pytest.mark.parametrize("error", [Stopped(), RuntimeError("its own"), None], ids=["interrupt", "own", "nothing"])
+    def test_what_was_there_stays_where_writing_fails(self, place, error):
+        before = self.look(place)
+        with pytest.raises(type(error) if error else StorageError), replacing(place) as new:
+            if error:
+                new.write_text("half")
+                raise error
+        assert self.look(place) == before
+        assert names(place.parent) == ([] if before is None else ["model"])
+
+
+def test_what_a_killed_writer_leaves_is_told_from_other_files(tmp_path):
+    seen = []
+    write_file(tmp_path / "a.wav", lambda file: seen.extend(tmp_path.iterdir()))
+    assert len(seen) == 1 and is_scratch(seen[0])
+    assert not any(is_scratch(tmp_path / name) for name in ("a.wav", ".hidden", "a.wav.part", ".a.part"))

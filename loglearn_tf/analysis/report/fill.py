@@ -14,7 +14,7 @@ from loglearn_tf.analysis.report.run_files import Unreadable, read_traces
 from loglearn_tf.analysis.report.table import MARKS, p_text, points, points_interval, verdict_interval
 from loglearn_tf.analysis.statistics import Accuracy, Comparison, accuracies, compare, compare_all
 from loglearn_tf.errors import ConfigError
-from loglearn_tf.features.histogram import START_ALPHA, START_BETA, MelPower, read_mel_power
+from loglearn_tf.features.histogram import START_ALPHA, START_BETA, MelHistogram, read_mel_histogram
 from loglearn_tf.study.run_folder import Row, key_of, read_runs
 from loglearn_tf.study.status import remembered_settings, survey
 
@@ -242,9 +242,9 @@ class _Places:
                 return one
         raise LookupError(f"{part} has no pair of {model} {compression} and {baseline} at n = {n}")
 
-    def _power(self, part: str) -> MelPower:
+    def _power(self, part: str) -> MelHistogram:
         of_part = self._part(part)
-        power = read_mel_power(of_part.folder, of_part.done[0]["dataset"])
+        power = read_mel_histogram(of_part.folder, of_part.done[0]["dataset"])
         if power is None:
             raise LookupError(f"{part} has no counts of its mel power")
         return power

@@ -27,7 +27,7 @@ from loglearn_tf.features.histogram import (
     PER_CLASS_HEAD,
     START_ALPHA,
     START_BETA,
-    MelPower,
+    MelHistogram,
     explain,
     knees_moved,
     per_class,
@@ -171,7 +171,7 @@ def ranks(ranking: Ranking) -> str:
     )
 
 
-def why(powers: Sequence[MelPower], done: Sequence[Row]) -> list[Block]:
+def why(powers: Sequence[MelHistogram], done: Sequence[Row]) -> list[Block]:
     """What the starting knee flattens of each data set, and how far training moved it."""
     blocks: list[Block] = []
     for power in powers:

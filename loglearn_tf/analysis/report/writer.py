@@ -25,7 +25,7 @@ from loglearn_tf.analysis.report.table import FORMS, STEMS, DatasetResults, Tabl
 from loglearn_tf.analysis.report.tables import TABLES
 from loglearn_tf.analysis.report.verdicts import PUBLISHED_FINDINGS, judge, load_published
 from loglearn_tf.analysis.statistics import Accuracy, accuracies, compare_all, rank
-from loglearn_tf.features.histogram import EDGES, START_ALPHA, START_BETA, MelPower, read_mel_power
+from loglearn_tf.features.histogram import EDGES, START_ALPHA, START_BETA, MelHistogram, read_mel_histogram
 from loglearn_tf.study.run_folder import Row, read_runs
 
 
@@ -88,7 +88,7 @@ def write_report(
     pictures = _pictures(
         datasets, means, read_traces(study_dir, done, unreadable), read_scores(study_dir, done, unreadable)
     )
-    powers = [power for dataset in datasets if (power := read_mel_power(study_dir, dataset)) is not None]
+    powers = [power for dataset in datasets if (power := read_mel_histogram(study_dir, dataset)) is not None]
     for power in powers:
         pictures.append(_curves(power, done))
     pictures += _ranks(done)
@@ -250,7 +250,7 @@ def _confusions(dataset: str, scores: Mapping[Kind, Scores]) -> Iterable[_Drawn]
         yield f"{name}: confusions", file_stem(dataset, model, "confusion"), figures.draw_confusion(shown), caption
 
 
-def _curves(power: MelPower, done: Sequence[Row]) -> _Drawn:
+def _curves(power: MelHistogram, done: Sequence[Row]) -> _Drawn:
     """The curves at the start, and at the end by the medians of each network's runs."""
     name = dataset_name(power.dataset)
     ends: dict[str, tuple[float, float]] = {}

@@ -48,41 +48,54 @@ def list_files(archive: Path) -> Iterator[Entry]:
             that would lead out of the folder it is unpacked into, on whatever system, or more files and folders than
             any data set here.
     """
+    for n_entries, (name, is_file, entry) in enumerate(_members(archive), start=1):
+        if n_entries > _MOST_ENTRIES:
+            raise DataError(
+                f"{archive} must hold at most {_MOST_ENTRIES:,} files and folders. Received: more. {_NOT_UNPACKED}"
+            )
+        # Stricter than `tarfile.data_filter`, which makes a path fit and lets links within the folder pass. Backslashes
+        # and colons separate folders and name drives on other systems; no official name has any.
+        if entry.path.is_absolute() or ".." in entry.path.parts or any(sign in name for sign in "\\:\0"):
+            raise _refuse(archive, "paths below its own folder", name)
+        if is_file is None:
+            raise _refuse(archive, "plain files and folders", name)
+        if is_file:
+            yield entry
+
+
+def _members(archive: Path) -> Iterator[tuple[str, bool | None, Entry]]:
+    """Name as it is written, whether it is a file (False: a folder; None: anything else), and the entry."""
     with _readable(archive):
         if _is_zip(archive):
             with zipfile.ZipFile(archive) as opened:
-                for at, info in enumerate(opened.infolist()):
-                    _check_count(archive, at + 1)
-                    # `filename` may have been made fit for this system.
-                    path = _safe_path(archive, info.orig_filename)
+                size = archive.stat().st_size
+                for info in opened.infolist():
+                    name = info.orig_filename  # `filename` may have been made fit for this system
                     kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where no Unix made it
-                    encrypted = info.flag_bits & 1
-                    if kind not in (0, stat.S_IFDIR if info.is_dir() else stat.S_IFREG) or encrypted:
-                        raise _refuse(archive, "plain files and folders", info.orig_filename)
-                    if not info.is_dir():
-                        yield Entry(path, info.file_size, info, archive.stat().st_size)
+                    is_plain = kind in (0, stat.S_IFDIR if info.is_dir() else stat.S_IFREG)
+                    is_encrypted = info.flag_bits & 1
+                    is_file = not info.is_dir() if is_plain and not is_encrypted else None
+                    yield name, is_file, Entry(PurePosixPath(name), info.file_size, info, size)
             return
         with (
             archive.open("rb") as compressed,
             _Headers(fileobj=compressed, mode="rb") as content,
             tarfile.open(fileobj=content, mode="r:") as tar,
         ):
-            for at, member in enumerate(tar):
-                _check_count(archive, at + 1)
-                path = _safe_path(archive, member.name)
+            for member in tar:
+                if member.size < 0:
+                    raise tarfile.ReadError(f"a file has {member.size} bytes")
                 # Sparse files take less room in the archive than they declare, by whatever factor.
                 is_plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse()
-                if not is_plain and not member.isdir():
-                    raise _refuse(archive, "plain files and folders", member.name)
-                if is_plain:
-                    yield Entry(path, member.size, member, compressed.tell())
+                is_file = True if is_plain else False if member.isdir() else None
+                yield member.name, is_file, Entry(PurePosixPath(member.name), member.size, member, compressed.tell())
             # A damaged header looks like the end: the checksum, which lies at the true end, tells.
             while content.read(_CHUNK_BYTES):
                 pass
 
 
 def unpack(archive: Path, entries: Iterable[Entry], folder: Path, *, on_bytes: Callable[[int], None]) -> None:
-    """Writes files of an archive, as `list_files` found them; never a byte more than they declared.
+    """Writes files of an archive, as `list_files` found them.
 
     Args:
         archive: A `.zip` or `.tar.gz`.
@@ -100,13 +113,9 @@ def unpack(archive: Path, entries: Iterable[Entry], folder: Path, *, on_bytes: C
             with open_member(entry) as source, storage(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with target.open("wb") as file:
-                    left = entry.n_bytes
-                    while left and (chunk := _read(archive, source, min(_CHUNK_BYTES, left))):
-                        left -= len(chunk)
+                    for chunk in _chunks(archive, source):
                         file.write(chunk)
                         on_bytes(len(chunk))
-                if left:
-                    raise _refuse(archive, f"{entry.n_bytes:,} bytes, as it declares, of a file", str(entry.path))
 
 
 def check_together(what: str, paths: Iterable[PurePosixPath]) -> None:
@@ -141,26 +150,11 @@ class _Headers(gzip.GzipFile):
         return super().read(size)
 
 
-def _read(archive: Path, source: IO[bytes], n_bytes: int) -> bytes:
-    # Here, or what the system says of a damaged archive would pass for an error of the file that is written.
+def _chunks(archive: Path, source: IO[bytes]) -> Iterator[bytes]:
+    # What the system says of a damaged archive would pass for an error of the file that is written.
     with _readable(archive):
-        return source.read(n_bytes)
-
-
-def _check_count(archive: Path, n_entries: int) -> None:
-    if n_entries > _MOST_ENTRIES:
-        raise DataError(
-            f"{archive} must hold at most {_MOST_ENTRIES:,} files and folders. Received: more. {_NOT_UNPACKED}"
-        )
-
-
-def _safe_path(archive: Path, name: str) -> PurePosixPath:
-    path = PurePosixPath(name)
-    # Backslashes and colons are harmless here, but separate folders and name drives elsewhere; no official name has
-    # any.
-    if path.is_absolute() or ".." in path.parts or any(sign in name for sign in "\\:\0"):
-        raise _refuse(archive, "paths below its own folder", name)
-    return path
+        while chunk := source.read(_CHUNK_BYTES):
+            yield chunk
 
 
 def _refuse(what: str | Path, rule: str, name: str) -> DataError:

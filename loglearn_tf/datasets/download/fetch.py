@@ -1,15 +1,14 @@
 """Large files from a web server: tried again when the connection is cut, and resumed where it was."""
 
+import math
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 import requests
@@ -55,20 +54,17 @@ class Patience:
     worthwhile_bytes: int = 1 << 20
 
 
+@dataclass(frozen=True)
 class Server:
-    """Keeps connections open from file to file; a context manager. Proxies are those of the environment."""
+    """Files by their addresses, over connections that stay open in between.
 
-    def __init__(self, patience: Patience) -> None:
-        self.patience = patience
-        self._session = requests.Session()
+    Attributes:
+        session: Proxies are those of the environment.
+        patience: How long it is waited for.
+    """
 
-    def __enter__(self) -> "Server":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._session.close()
+    session: requests.Session
+    patience: Patience
 
     def size(self, url: str) -> int | None:
         """Bytes of a file; `None` where the server does not say.
@@ -80,7 +76,7 @@ class Server:
         def ask() -> int | None:
             # Not HEAD, which some servers and proxies do not do. Those that know no ranges answer with the whole file,
             # which is left unread.
-            with self._open(url, {"Range": "bytes=0-0"}) as response:
+            with self._ask(url, {"Range": "bytes=0-0"}) as response:
                 return _total(response)
 
         return self._patiently(url, ask)
@@ -102,7 +98,6 @@ class Server:
             StorageError: If `target` cannot be written.
         """
         etag = etag_file(target)
-        counted = _n_bytes(target)
 
         def begin_anew() -> None:
             on_bytes(-_n_bytes(target))
@@ -118,7 +113,7 @@ class Server:
                 headers["Range"] = f"bytes={start}-"
                 if tag := _kept(etag):
                     headers["If-Range"] = tag
-            with self._open(url, headers) as response:
+            with self._ask(url, headers) as response:
                 total = _total(response)
                 if response.status_code == 416 and start and total in (None, start):
                     return  # nothing is left, or so it seems
@@ -131,9 +126,9 @@ class Server:
                     if re.fullmatch(_ETAG, tag):
                         write_text(etag, tag)
                 # A server that tells no end may send without one.
-                most = total if total is not None else size
+                end = next((known for known in (total, size) if known is not None), math.inf)
                 with target.open("ab") as file:
-                    for chunk in self._chunks(response, None if most is None else most + 1 - _n_bytes(target)):
+                    for chunk in self._chunks(response, end + 1 - _n_bytes(target)):
                         file.write(chunk)
                         on_bytes(len(chunk))
             # urllib3 tells it, too, but not in every version.
@@ -141,29 +136,25 @@ class Server:
                 raise _TryAgain("the connection was cut")
 
         def attempt() -> None:
-            nonlocal counted
-            try:
-                with storage(target):
-                    go_on()
-            except _TryAgain as error:
-                if _n_bytes(target) - counted >= self.patience.worthwhile_bytes:
-                    error.worthwhile = True
-                    counted = _n_bytes(target)
-                raise
+            with storage(target):
+                go_on()
 
-        self._patiently(url, attempt)
+        self._patiently(url, attempt, lambda: _n_bytes(target))
 
-    def _chunks(self, response: requests.Response, most: int | None) -> Iterator[bytes]:
+    def _chunks(self, response: requests.Response, most: float) -> Iterator[bytes]:
         """What comes, as it comes; at most as many bytes."""
         # Older versions of urllib3 have only what waits for a whole chunk.
         read = getattr(response.raw, "read1", response.raw.read)
         begun, n_bytes = time.monotonic(), 0
-        while most is None or most > 0:
-            chunk = read(_CHUNK_BYTES if most is None else min(_CHUNK_BYTES, most), decode_content=False)
+        while most > 0:
+            try:
+                chunk = read(int(min(_CHUNK_BYTES, most)), decode_content=False)
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                raise _TryAgain(_root_cause(error)) from error
             if not chunk:
                 return
             yield chunk
-            most = None if most is None else most - len(chunk)
+            most -= len(chunk)
             n_bytes += len(chunk)
             elapsed_s = time.monotonic() - begun
             if elapsed_s >= self.patience.timeout_s:
@@ -171,57 +162,46 @@ class Server:
                     raise _TryAgain(f"only {format_bytes(n_bytes)} came in {format_seconds(elapsed_s)}")
                 begun, n_bytes = time.monotonic(), 0
 
-    @contextmanager
-    def _open(self, url: str, headers: dict[str, str]) -> Iterator[requests.Response]:
+    def _ask(self, url: str, headers: dict[str, str]) -> requests.Response:
         # Compressed on the way, sizes and ranges would be those of something else.
         headers = {"User-Agent": "loglearn_tf", "Accept-Encoding": "identity", **headers}
         try:
-            with self._ask(url, headers) as response:
-                status = response.status_code
-                answer = f"the server answers {status} {response.reason}"
-                if status >= 500 or status in _TRY_AGAIN:
-                    raise _TryAgain(answer, asked_wait_s=_asked_wait(response))
-                if status not in (200, 206, 416):
-                    raise DownloadError(f"{url} cannot be had: {answer}. {_BY_HAND}")
-                yield response
-        except (
-            requests.ConnectionError,
-            requests.Timeout,
-            requests.exceptions.ChunkedEncodingError,
-            urllib3.exceptions.HTTPError,
-        ) as error:
+            response = self.session.get(url, headers=headers, stream=True, timeout=self.patience.timeout_s)
+        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
             raise _TryAgain(_root_cause(error)) from error
-        except requests.RequestException as error:
-            raise DownloadError(f"{url} cannot be had: {error}. {_BY_HAND}") from error
-
-    def _ask(self, url: str, headers: dict[str, str]) -> requests.Response:
-        try:
-            return self._session.get(url, headers=headers, stream=True, timeout=self.patience.timeout_s)
-        except requests.RequestException:
-            raise
+        except (requests.RequestException, ValueError) as error:  # ValueError: it sends on to an address that is none
+            raise DownloadError(f"{url} could not be downloaded: {error}. {_BY_HAND}") from error
         except OSError as error:
             raise DownloadError(
-                f"{url} cannot be had: {error}. Files that the environment names, as `REQUESTS_CA_BUNDLE` does, must "
-                f"be there. {_BY_HAND}"
+                f"{url} could not be downloaded: {error}. Files that the environment names, such as "
+                f"`REQUESTS_CA_BUNDLE`, must exist. {_BY_HAND}"
             ) from error
-        except ValueError as error:  # the server sends on to an address that is none
-            raise DownloadError(f"{url} cannot be had: {error}. {_BY_HAND}") from error
+        if response.status_code in (200, 206, 416):
+            return response
+        response.close()
+        answer = f"the server answers {response.status_code} {response.reason}"
+        if response.status_code >= 500 or response.status_code in _TRY_AGAIN:
+            raise _TryAgain(answer, asked_wait_s=_asked_wait(response))
+        raise DownloadError(f"{url} could not be downloaded: {answer}. {_BY_HAND}")
 
-    def _patiently(self, url: str, attempt: Callable[[], _Result]) -> _Result:
+    def _patiently(self, url: str, attempt: Callable[[], _Result], n_bytes: Callable[[], int] = lambda: 0) -> _Result:
+        """Tries until it succeeds; `n_bytes` tells whether a try that failed was worth it."""
         name = url.rsplit("/", 1)[-1].partition("?")[0]
-        n_failed = 0
+        n_failed, counted = 0, n_bytes()
         while True:
             try:
                 return attempt()
             except _TryAgain as error:
-                n_failed = 1 if error.worthwhile else n_failed + 1
+                n_failed += 1
+                if n_bytes() - counted >= self.patience.worthwhile_bytes:
+                    n_failed, counted = 1, n_bytes()
                 kept = "What has come of it is kept; the same command goes on from there."
                 if n_failed >= self.patience.tries:
-                    raise DownloadError(f"{url} cannot be had: {error}, {n_failed} times. {kept}") from error
+                    raise DownloadError(f"{url} could not be downloaded: {error}, {n_failed} times. {kept}") from error
                 if error.asked_wait_s > self.patience.longest_wait_s:
                     raise DownloadError(
-                        f"{url} cannot be had now: {error} and asks to wait {format_seconds(error.asked_wait_s)}. "
-                        + kept
+                        f"{url} cannot be downloaded now: {error} and asks to wait "
+                        f"{format_seconds(error.asked_wait_s)}. {kept}"
                     ) from error
                 own_wait_s = min(self.patience.wait_s * 2 ** (n_failed - 1), self.patience.longest_wait_s)
                 wait_s = max(own_wait_s, error.asked_wait_s)
@@ -233,12 +213,11 @@ class Server:
 
 
 class _TryAgain(Exception):
-    """Why a try failed that another one may mend."""
+    """Why a try failed that may be repeated."""
 
     def __init__(self, reason: str, *, asked_wait_s: float = 0.0) -> None:
         super().__init__(reason)
         self.asked_wait_s = asked_wait_s
-        self.worthwhile = False
 
 
 def etag_file(target: Path) -> Path:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import requests
 from filelock import FileLock, Timeout
 
 from loglearn_tf._util.files import storage
@@ -149,8 +150,8 @@ def get(
             if from_dir is not None:
                 _take(job, Path(from_dir))
             else:
-                with Server(patience) as opened:
-                    _download(job, opened, server.rstrip("/"))
+                with requests.Session() as session:
+                    _download(job, Server(session, patience), server.rstrip("/"))
     return load_dataset(name, root)
 
 
@@ -397,8 +398,7 @@ def _unpack(job: _Job, part: Part, folder: Path) -> None:
         except DataError as error:
             raise DataError(f"The archives in {folder} do not make the whole {part.folder}: {error}") from error
         with storage(job.root / part.folder):
-            if hasattr(os, "sync"):  # at once, not for each of thousands of files
-                os.sync()
+            os.sync()  # at once, not for each of thousands of files
             os.rename(temporary / part.folder, job.root / part.folder)
     except BaseException:
         job.remove_unpacking(part)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from loglearn_tf.analysis.report import fill
 from loglearn_tf.errors import ConfigError
-from loglearn_tf.features.histogram import EDGES, MelPower, write_mel_power
+from loglearn_tf.features.histogram import EDGES, MelHistogram, write_mel_histogram
 from loglearn_tf.study.settings import load_settings
 from loglearn_tf.study.status import remember_settings
 
@@ -52,7 +52,7 @@ def study(tmp_path_factory):
     counts = np.zeros((2, len(EDGES) - 1), np.int64)
     counts[0, np.searchsorted(EDGES, 1e-6)] = 60
     counts[1, np.searchsorted(EDGES, 1e-1)] = 40
-    write_mel_power(folder / "full", MelPower("us8k", ("a", "b"), counts))
+    write_mel_histogram(folder / "full", MelHistogram("us8k", ("a", "b"), counts))
     return folder
 
 

@@ -611,13 +611,13 @@ def test_no_address(root, us8k, address):
 def test_certificates_that_are_not_there(root, us8k, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with pytest.raises(DownloadError, match="/nowhere/ca.pem.*as `REQUESTS_CA_BUNDLE` does, must be there"):
+    with pytest.raises(DownloadError, match="/nowhere/ca.pem.*such as `REQUESTS_CA_BUNDLE`, must exist"):
         get_us8k(Web({}, address="https://127.0.0.1:9"), root, us8k)
 
 
 def test_a_server_that_sends_on_to_nowhere(serve, root, us8k):
     web = serve({TAR: us8k}, probe_faults=[status(302, Location="http://[")])
-    with pytest.raises(DownloadError, match="cannot be had: .*Check `--server`"):
+    with pytest.raises(DownloadError, match="could not be downloaded: .*Check `--server`"):
         get_us8k(web, root, us8k)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from loglearn_tf.audio.decode import load_waveform
+from loglearn_tf.audio import load_waveform
 from loglearn_tf.layers import LearnableKnee, LearnableLog, MelSpectrogram
 from loglearn_tf.layers.compression.power_counts import PowerCounts
 

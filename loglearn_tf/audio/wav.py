@@ -1,0 +1,153 @@
+"""The header of a RIFF/WAVE file: what it declares, and how much the file holds."""
+
+import os
+import stat
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from loglearn_tf.audio.faults import CHECK_PATH, COPY_AGAIN, FilePath, cannot_read
+from loglearn_tf.errors import AudioError
+
+PCM, MS_ADPCM, FLOAT, A_LAW, MU_LAW, IMA_ADPCM, GSM = 1, 2, 3, 6, 7, 0x11, 0x31
+EXTENSIBLE = 0xFFFE
+BLOCK_CODED = (MS_ADPCM, IMA_ADPCM, GSM)  # only their `fact` chunk tells the number of frames
+# An EXTENSIBLE header ends in a GUID: the real format tag, then this fixed tail.
+GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
+OPEN_SIZE = 0xFFFFFFFF  # of a stream, whose size was not known when its header was written
+MAX_CHUNKS = 256  # before the audio; real files have fewer than ten
+
+_HARMLESS_CHUNKS = (b"fmt ", b"fact", b"LIST", b"JUNK", b"PAD ", b"FLLR")
+
+
+@dataclass(frozen=True)
+class WavHeader:
+    """What the header of a RIFF/WAVE file declares, and how much the file holds."""
+
+    format_tag: int  # of an EXTENSIBLE file, the tag in its GUID
+    channels: int
+    sample_rate: int  # Hz
+    block_align: int  # bytes per frame; for ADPCM and GSM, per block of frames
+    bits_per_sample: int
+    data_offset: int  # bytes from the start of the file to the first sample
+    data_size: int  # bytes, as declared
+    available_size: int  # bytes from `data_offset` to the end of the file
+    odd_chunk_before_data: bool  # whether one of odd size, or of a kind soundfile may refuse, precedes `data`
+    fact_frames: int | None  # frames according to the `fact` chunk, if there is one
+
+    @property
+    def contradicts_itself(self) -> bool:
+        """Whether the block size of PCM or float audio is not what its samples need."""
+        if self.format_tag not in (PCM, FLOAT):
+            return False
+        needed = self.channels * ((self.bits_per_sample + 7) // 8)
+        return needed == 0 or self.block_align != needed
+
+    @property
+    def size_is_unknown(self) -> bool:
+        """Whether the file was streamed, its header written before its size was known."""
+        # ffmpeg declares the largest size, SoX 0x7FFFF000 rounded down to whole blocks.
+        return self.data_size in (OPEN_SIZE, 0x7FFFF000 - 0x7FFFF000 % max(self.block_align, 1))
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether whole blocks of the declared audio are missing at the end of the file."""
+        whole_blocks = self.data_size - self.data_size % max(self.block_align, 1)
+        return not self.size_is_unknown and self.available_size < whole_blocks
+
+    @property
+    def declared_frames(self) -> int | None:
+        """Frames the header promises; None where it does not say."""
+        if self.size_is_unknown:
+            return None
+        if self.format_tag in BLOCK_CODED:
+            return self.fact_frames
+        if self.format_tag in (PCM, FLOAT, A_LAW, MU_LAW) and self.block_align:
+            return self.data_size // self.block_align
+        return None
+
+
+def read_wav_header(path: FilePath) -> WavHeader | None:
+    """Reads the header of a RIFF/WAVE file, a few bytes of each chunk up to `data`.
+
+    Args:
+        path: Any file.
+
+    Returns:
+        The header, or None if the file is not RIFF/WAVE (FLAC, OGG, RF64, ...).
+
+    Raises:
+        AudioError: If the file cannot be opened, is empty or not a regular file, or is RIFF/WAVE without
+            exactly one `fmt ` chunk and a `data` chunk after it.
+    """
+    try:
+        status = os.stat(path)
+        # Pipes and devices are refused: opening or reading them might never return.
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+            raise cannot_read(path, f"it is {kind}", CHECK_PATH)
+        if status.st_size == 0:
+            raise cannot_read(path, "it is empty (0 bytes)", COPY_AGAIN)
+        with Path(path).open("rb") as file:
+            return _parse(path, file, status.st_size)
+    except AudioError:
+        raise
+    except FileNotFoundError as error:
+        raise cannot_read(path, "there is no such file", CHECK_PATH) from error
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        reason = getattr(error, "strerror", None) or str(error)
+        raise cannot_read(path, reason, "Check the path and its permissions.") from error
+
+
+def _parse(path: FilePath, file: BinaryIO, file_size: int) -> WavHeader | None:
+    start = file.read(12)
+    if start[:4] != b"RIFF" or start[8:] != b"WAVE":
+        return None
+    fmt, fact, odd_chunk = b"", b"", False
+    offset = 12
+    for _ in range(MAX_CHUNKS):
+        file.seek(offset)
+        chunk = file.read(8)
+        if len(chunk) < 8:
+            break
+        name, size = struct.unpack("<4sI", chunk)
+        offset += 8
+        # Damaged: a name that is not text, a second `fmt `, `data` before the first.
+        # soundfile gives up here, or does not say which of the two it believed.
+        is_text = name.isascii() and name.decode().isprintable()
+        if not is_text or (name == b"fmt " and fmt) or (name == b"data" and len(fmt) < 16):
+            break
+        if name == b"data":
+            tag, channels, rate, _, block_align, bits = struct.unpack_from("<HHIIHH", fmt)
+            if tag == EXTENSIBLE and fmt[26:40] == GUID_TAIL:
+                (tag,) = struct.unpack_from("<H", fmt, 24)
+            return WavHeader(
+                format_tag=tag,
+                channels=channels,
+                sample_rate=rate,
+                block_align=block_align,
+                bits_per_sample=bits,
+                data_offset=offset,
+                data_size=size,
+                available_size=max(file_size - offset, 0),
+                odd_chunk_before_data=odd_chunk,
+                fact_frames=int.from_bytes(fact, "little") if len(fact) == 4 else None,
+            )
+        if name == b"fmt ":
+            fmt = file.read(min(size, 40))
+        elif name == b"fact":
+            fact = file.read(min(size, 4))
+        # soundfile writes `PEAK` into every float file, a value and a position for each channel.
+        is_peak = name == b"PEAK" and len(fmt) >= 16 and size == 8 + 8 * int.from_bytes(fmt[2:4], "little")
+        odd_chunk |= size % 2 == 1 or not (name in _HARMLESS_CHUNKS or is_peak)
+        offset += size + size % 2  # chunks are padded to an even size
+    raise cannot_read(path, "its header is damaged (not one `fmt ` chunk, then a `data` chunk)", COPY_AGAIN)
+
+
+def make_wav(tag: int, channels: int, sample_rate: int, bits: int, data: bytes) -> bytes:
+    """A WAV file of nothing but a `fmt ` chunk of 16 bytes and `data`."""
+    align = channels * bits // 8
+    head = struct.Struct("<4sI4s4sIHHIIHH4sI")
+    fields = (16, tag, channels, sample_rate, sample_rate * align % 2**32, align, bits)
+    return head.pack(b"RIFF", 36 + len(data), b"WAVE", b"fmt ", *fields, b"data", len(data)) + data

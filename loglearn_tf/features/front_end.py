@@ -1,0 +1,39 @@
+"""The mel front end's arguments, all of them: however one is written, it has one store."""
+
+import inspect
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from loglearn_tf._util.text import printable
+from loglearn_tf.errors import ConfigError
+
+# Always part of a store's key. What `MelSpectrogram` has learned since is part of it only where it is not the default:
+# the stores from before are found.
+_ALWAYS = ("sample_rate", "n_fft", "hop_length", "n_mels", "f_min", "f_max", "pad_mode", "fft_dtype")
+
+
+def completed(front_end: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of `MelSpectrogram`, with the layer's own defaults for those that are left out.
+
+    Raises:
+        ConfigError: If there is no such argument.
+        ValueError: If a value is out of its range.
+    """
+    # As settings have them. Otherwise the layer is asked, which loads TensorFlow.
+    if set(front_end) == set(_ALWAYS) and not any(isinstance(front_end[name], int) for name in ("f_min", "f_max")):
+        return dict(front_end)
+    from loglearn_tf.layers import MelSpectrogram
+
+    parameters = inspect.signature(MelSpectrogram.__init__).parameters.values()
+    known = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
+    for name in front_end:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}."
+            raise ConfigError(
+                f"`front_end` must hold arguments of `MelSpectrogram`. Received: {printable(name)}. {hint}"
+            )
+    config = MelSpectrogram(**front_end).get_config()
+    plain = MelSpectrogram(**{name: front_end[name] for name in _ALWAYS if name in front_end}).get_config()
+    return {name: config[name] for name in known if name in _ALWAYS or config[name] != plain[name]}

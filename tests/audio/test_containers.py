@@ -1,0 +1,93 @@
+"""Cut files of other containers are refused: soundfile reads many of them as a shorter recording."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+from sound_files import RATE, sine, write
+
+from loglearn_tf.audio import decode, load_waveform
+from loglearn_tf.errors import AudioError
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.7, 0.99])
+@pytest.mark.parametrize("container", ["RF64", "RIFX", "W64", "AIFF", "AU", "CAF", "FLAC", "OGG", "MP3"])
+def test_other_containers_that_are_cut_are_refused(container, kept, tmp_path):
+    """soundfile reads many of them as a shorter recording."""
+    path = tmp_path / "clip.wav"
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (8000, 2))
+    if container == "RIFX":  # WAV with its bytes the other way round
+        soundfile.write(path, noise, RATE, format="WAV", endian="BIG")
+    else:
+        soundfile.write(path, noise, RATE, format=container)
+    content = path.read_bytes()
+    assert load_waveform(path).shape == (8000,)
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(AudioError, match=r"clip\.wav: .*\. (Download|Convert) "):
+        load_waveform(path)
+
+
+@pytest.mark.parametrize("kept", [30, 39])
+def test_an_au_file_cut_behind_its_header(kept, tmp_path):
+    path = tmp_path / "clip.au"
+    soundfile.write(path, sine(1000), RATE)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(AudioError, match=f"it holds {kept} of the 4024 bytes its header declares"):
+        load_waveform(path)
+
+
+def test_a_chunk_in_w64_that_ends_beyond_all_files(tmp_path):
+    path = tmp_path / "clip.w64"
+    soundfile.write(path, sine(1000), RATE)
+    content = path.read_bytes()
+    at = content.index(b"data\xf3")
+    huge = b"junk" + content[at + 4 : at + 16] + struct.pack("<Q", 2**63 - 1)
+    path.write_bytes(content[:at] + huge + content[at:])
+    with pytest.raises(AudioError):
+        load_waveform(path)
+
+
+def test_what_follows_the_audio_in_w64_is_not_decoded(tmp_path):
+    path = tmp_path / "clip.w64"
+    soundfile.write(path, sine(1001, channels=1), RATE)
+    content = path.read_bytes()
+    at = content.index(b"data\xf3")
+    path.write_bytes(content + b"junk" + content[at + 4 : at + 16] + struct.pack("<Q", 40) + bytes(16))
+    with pytest.raises(AudioError, match="40 bytes follow its audio, which would be decoded as such. Convert it"):
+        load_waveform(path)
+
+
+def ogg() -> bytes:
+    content = io.BytesIO()
+    soundfile.write(content, np.random.default_rng(0).uniform(-0.5, 0.5, 30_000), RATE, format="OGG")
+    return content.getvalue()
+
+
+def test_what_follows_the_last_page_of_an_ogg_file_is_not_missing_from_it(tmp_path):
+    """As the tags that some programs append."""
+    whole = decode(write(tmp_path, ogg()))
+    np.testing.assert_array_equal(decode(write(tmp_path, ogg() + b"TAG" + bytes(125))).samples, whole.samples)
+
+
+@pytest.mark.parametrize("kept", [4, 10, 26])
+def test_an_ogg_file_cut_in_the_head_of_a_page(kept, tmp_path):
+    content = ogg()
+    assert content.count(b"OggS") > 3
+    path = write(tmp_path, content[: content.rindex(b"OggS") + kept])
+    with pytest.raises(AudioError, match="truncated"):
+        decode(path)
+
+
+def test_a_cut_aiff_file_with_an_odd_chunk_before_its_audio(tmp_path):
+    path = tmp_path / "clip.aiff"
+    soundfile.write(path, sine(1000), RATE, subtype="PCM_16")
+    content = path.read_bytes()
+    at = content.index(b"SSND")
+    content = content[:at] + b"NAME" + struct.pack(">I", 3) + b"abc\0" + content[at:]
+    path.write_bytes(content[:4] + struct.pack(">I", len(content) - 8) + content[8:])
+    assert decode(path).samples.shape == (1000, 2)
+    path.write_bytes(content[:-1000])
+    with pytest.raises(AudioError, match="truncated"):
+        decode(path)

@@ -1,0 +1,70 @@
+"""A SavedModel gives the same probabilities where neither Keras nor this package is."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from small_classifier import make, noises
+
+from loglearn_tf import LearnableLog, MelSpectrogram, build_model
+from loglearn_tf.deploy.export import export_model
+from loglearn_tf.errors import ModelError
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return make(LearnableLog(alpha_pre_gate=6.5, name="loglearn"))
+
+
+def test_savedmodel_serves_from_tensorflow_alone(classifier, tmp_path):
+    said = export_model(classifier, tmp_path / "served", to="savedmodel")
+    assert "TensorFlow alone" in said
+    np.savez(tmp_path / "in.npz", *noises())
+    program = """
+import numpy, sys
+sys.modules["loglearn_tf"] = sys.modules["keras"] = None  # as if they were not installed
+import tensorflow as tf
+served = tf.saved_model.load("served")
+assert [name.decode() for name in served.class_names().numpy()] == ["air", "bell", "car"]
+assert served.sample_rate().numpy() == 8000
+numpy.savez("out.npz", *[served.serve(x) for x in numpy.load("in.npz").values()])
+assert "serve" in served.signatures
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
+    for found, waveform in zip(np.load(tmp_path / "out.npz").values(), noises(), strict=True):
+        np.testing.assert_allclose(found, classifier.predict(waveform, verbose=0), atol=1e-5)
+
+
+def test_an_exported_model_has_no_gates(classifier, tmp_path):
+    export_model(classifier, tmp_path / "served", to="savedmodel")
+    variables = tf.saved_model.load(str(tmp_path / "served")).variables
+    assert not any("gate" in variable.name for variable in variables)
+
+
+def test_a_network_without_a_front_end(tmp_path):
+    network = build_model("sb_cnn", n_classes=3)
+    mel = np.random.default_rng(0).exponential(size=(1, 128, 128)).astype("float32")
+    export_model(network, tmp_path / "served", to="savedmodel")
+    served = tf.saved_model.load(str(tmp_path / "served"))
+    np.testing.assert_allclose(served.serve(mel), network(mel), rtol=1e-4, atol=1e-5)
+
+
+def test_a_front_end_with_another_end(tmp_path):
+    """As the first model of the README."""
+    waveform = keras.Input((None,))
+    mel = MelSpectrogram(sample_rate=8000, n_fft=256, hop_length=256, n_mels=8, fft_dtype="float32")(waveform)
+    x = keras.layers.GlobalAveragePooling1D()(LearnableLog()(mel))
+    model = keras.Model(waveform, keras.layers.Dense(2)(x))
+    export_model(model, tmp_path / "served", to="savedmodel")
+    served = tf.saved_model.load(str(tmp_path / "served"))
+    sound = noises()[1]
+    np.testing.assert_allclose(served.serve(sound), model(sound), rtol=1e-5, atol=1e-6)
+
+
+def test_two_inputs(tmp_path):
+    inputs = [keras.Input((2,)), keras.Input((2,))]
+    with pytest.raises(ModelError, match="Only models with one input can be exported. Received: .* with 2 inputs"):
+        export_model(keras.Model(inputs, keras.layers.Add()(inputs)), tmp_path / "served", to="savedmodel")
