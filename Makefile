@@ -79,13 +79,13 @@ $(VENV)/.installed-test: setup.cfg setup.py pyproject.toml | $(VENV)/bin/python
 	@touch $(VENV)/.installed $@
 
 demo: install  ## the whole experiment in small, on SYNTHETIC sounds: 4 networks x 2 compressions
-	$(LOGLEARN) run experiments/demo.yaml $(NARROWED)
+	$(LOGLEARN) run demo $(NARROWED)
 
 us8k: install  ## the paper's experiment on UrbanSound8K (DATA=); finished runs are skipped
-	$(LOGLEARN) run experiments/us8k.yaml $(OVERRIDES)
+	$(LOGLEARN) run us8k $(OVERRIDES)
 
 tut: install  ## the paper's experiment on TUT Acoustic Scenes 2017 (DATA=)
-	$(LOGLEARN) run experiments/tut.yaml $(OVERRIDES)
+	$(LOGLEARN) run tut $(OVERRIDES)
 
 tensorboard: install  ## trajectories of alpha, beta and knee of what was run (RUNS_DIR=), in the browser
 	$(VENV)/bin/tensorboard --logdir $(RUNS_DIR)

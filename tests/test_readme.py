@@ -101,9 +101,9 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("target", "last"),
     [
-        ("demo", "loglearn run experiments/demo.yaml"),
-        ("us8k", "loglearn run experiments/us8k.yaml"),
-        ("tut", "loglearn run experiments/tut.yaml"),
+        ("demo", "loglearn run demo"),
+        ("us8k", "loglearn run us8k"),
+        ("tut", "loglearn run tut"),
         ("test", "python -m pytest --numprocesses=auto"),
         ("tensorboard", "tensorboard --logdir runs"),
         ("bench", "python experiments/benchmarks/stages.py"),

@@ -75,6 +75,7 @@ def _as_address(address: str) -> str:
 
 
 FolderName = Annotated[str, AfterValidator(_as_folder)]
+_EXPERIMENTS = Path(__file__).with_name("experiments")  # package data, one YAML file an experiment
 
 
 class _Settings(BaseModel):
@@ -411,8 +412,39 @@ class Settings(_Settings):
         }
 
 
+def experiment_names() -> list[str]:
+    """The experiments that come with the package: `us8k`, `tut` and others."""
+    return sorted(path.stem for path in _EXPERIMENTS.glob("*.yaml"))
+
+
+def settings_file(name: str | Path) -> Path:
+    """The YAML file that `name` stands for.
+
+    Text without a folder and without a suffix, such as `us8k`, is the name of an experiment of the package, whatever
+    lies in the working directory. Any other text, and every `Path`, is a file.
+
+    Raises:
+        ConfigError: If the package has no experiment of this name.
+    """
+    if isinstance(name, Path) or Path(name).name != name or Path(name).suffix:
+        return Path(name)
+    names = experiment_names()
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        raise ConfigError(
+            f"Settings must be a YAML file, or an experiment of the package: {', '.join(names)}. "
+            f"Received: {shown(name)}. {f'Did you mean {near[0]}? ' if near else ''}"
+            "A file is named with its folder or its suffix, for example ./study or study.yaml."
+        )
+    return _EXPERIMENTS / f"{name}.yaml"
+
+
 def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
     """Reads a YAML file and applies overrides such as `n_shot=[1,10]` or `data.root=/path`.
+
+    Args:
+        path: A file, or the name of an experiment of the package: see `settings_file`.
+        overrides: `key=value` each.
 
     Raises:
         ConfigError: If the file is not there or not YAML, or a setting is unknown, of the wrong
@@ -437,7 +469,7 @@ def load_studies(path: str | Path, overrides: Sequence[str] = ()) -> list[Settin
     Raises:
         ConfigError: As `load_settings`; also if there is no such part.
     """
-    path = Path(path)
+    path = settings_file(path)
     raw = _parse_yaml(_read(path), str(path))
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} must hold `key: value` lines. Received: {type(raw).__name__}.")
@@ -517,7 +549,8 @@ def _read(path: Path) -> str:
         return content.decode("utf-8")
     except (OSError, ValueError) as error:  # ValueError: no UTF-8, or NUL in its name
         raise ConfigError(
-            f"Cannot read settings file {printable(str(path))}: {error}. Name a YAML file, as experiments/us8k.yaml."
+            f"Cannot read settings file {printable(str(path))}: {error}. Name a YAML file, or an experiment of the "
+            f"package: {', '.join(experiment_names())}."
         ) from error
 
 
@@ -648,7 +681,7 @@ def _describe(error: ValidationError, path: str | Path, given: set[tuple[str, ..
         known = f"Did you mean `{near[0]}`?" if near else f"Known keys: {', '.join(_fields(keys[:-1]))}."
         return f"Unknown key `{key}` in {where}. {known}"
     if first["type"] == "missing":
-        return f"Key `{key}` is missing in {where}. Add it; experiments/us8k.yaml is an example."
+        return f"Key `{key}` is missing in {where}. Add it; {_EXPERIMENTS / 'us8k.yaml'} is an example."
     if first["type"] == "value_error":
         # A rule between settings: any of them may come from either place.
         return f"{path}{' with the overrides' if given else ''}: {first['ctx']['error']}."
