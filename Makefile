@@ -104,7 +104,8 @@ fuzz: $(VENV)/.installed-test  ## 20,000 damaged texts and 20,000 audio files th
 	$(VENV)/bin/python experiments/benchmarks/fuzz_text.py
 	$(VENV)/bin/python experiments/benchmarks/fuzz_audio.py
 
-test-matrix:  ## saved models on TensorFlow 2.17 and the newest, JAX and PyTorch; in .matrix, some 8 GB
+test-matrix:  ## the wheel without a checkout; saved models on TensorFlow 2.17 and the newest, JAX and PyTorch; some 11 GB
+	$(PYTHON) tests/matrix/wheel.py
 	$(PYTHON) tests/matrix/run.py
 
 lint: $(VENV)/.installed-test  ## ruff and mypy

@@ -37,7 +37,7 @@ def load_us8k(root: str | Path, *, validation_fold: str = "next", allow_missing:
 
     Reference:
         Salamon, Jacoby and Bello, 2014; doi 10.5281/zenodo.1203745. Roles of the folds: reference
-        code, its index files (FIDELITY).
+        code, its index files; docs/fidelity.md, "Protocol".
     """
     if validation_fold not in ("next", "none"):
         raise ValueError(f"`validation_fold` must be 'next' or 'none'. Received: validation_fold={validation_fold!r}.")

@@ -53,7 +53,7 @@ def build_model(
         ValueError: If there is no such network or compression, or `n_classes` is below 2.
 
     Reference:
-        The paper, section 2; FIDELITY: parameter counts.
+        The paper, section 2; parameter counts: docs/fidelity.md, "Networks".
 
     Example:
         >>> build_model("timbre", n_classes=10, compression="logeps").output_shape

@@ -32,7 +32,7 @@ def build_prototypical(
         l2: No weight decay in the reference.
 
     Reference:
-        The paper, section 2.2; FIDELITY, "Prototypical training".
+        The paper, section 2.2; docs/fidelity.md, "Prototypical training".
     """
     if protocol not in ("pons2018", "clean"):
         raise ValueError(f"`protocol` must be 'pons2018' or 'clean'. Received: protocol={protocol!r}.")

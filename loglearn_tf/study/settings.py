@@ -163,7 +163,7 @@ class FeatureSettings(_Settings):
 
 
 class TrainingSettings(_Settings):
-    """One supervised training (FIDELITY, "Supervised training").
+    """One supervised training (docs/fidelity.md, "Supervised training").
 
     Attributes:
         epochs: `null` for the protocol's: 199 (`pons2018`) or 200 (`clean`).
@@ -181,7 +181,7 @@ class TrainingSettings(_Settings):
 
 
 class EpisodicSettings(_Settings):
-    """One prototypical training (FIDELITY, "Prototypical training"); optimiser and clipping as in `training`.
+    """One prototypical training (docs/fidelity.md, "Prototypical training"); optimiser and clipping: `training`.
 
     Attributes:
         n_support: At most so many clips per class make its prototype, one random patch each.
@@ -198,7 +198,7 @@ class EpisodicSettings(_Settings):
 
 
 class EvaluationSettings(_Settings):
-    """Scoring of clips (FIDELITY, "Evaluation").
+    """Scoring of clips (docs/fidelity.md, "Evaluation").
 
     Attributes:
         hop: Frames between the patches of a clip.
@@ -379,7 +379,7 @@ class Settings(_Settings):
 
     @property
     def epochs(self) -> int:
-        # The reference loops 200 times and skips the first (FIDELITY).
+        # The reference loops 200 times and skips the first (docs/fidelity.md, "Supervised training").
         return self.training.epochs or {"pons2018": 199, "clean": 200}[self.protocol]
 
     @property
