@@ -108,9 +108,10 @@ test-matrix:  ## the wheel without a checkout; saved models on TensorFlow 2.17 a
 	$(PYTHON) tests/matrix/wheel.py
 	$(PYTHON) tests/matrix/run.py
 
-lint: $(VENV)/.installed-test  ## ruff and mypy
+lint: $(VENV)/.installed-test  ## ruff, its formatter and mypy
 	@$(PIP_INSTALL) ".[$(TFIO)test,cluster,dev]"
-	$(VENV)/bin/ruff check loglearn_tf experiments tests
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 
 clean:  ## remove .venv, .matrix and caches; data, stores and runs stay

@@ -17,10 +17,12 @@ CONFIG = configparser.ConfigParser()
 CONFIG.read(ROOT / "setup.cfg", encoding="utf-8")
 # Imported under another name than they are installed under; pydantic_core is a part of pydantic.
 DISTRIBUTIONS = {"pydantic_core": "pydantic", "tensorflow_io": "tensorflow-io", "yaml": "pyyaml"}
-TOP_LEVEL = set(
-    "CHANGELOG.md CITATION.cff CONTRIBUTING.md LICENSE Makefile README.md data docs experiments loglearn_tf "
-    "pyproject.toml setup.cfg setup.py tests".split()
-)
+TOP_LEVEL = {"data", "docs", "experiments", "loglearn_tf", "tests"} | {
+    *("CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "README.md"),
+    *("Makefile", "pyproject.toml", "setup.cfg", "setup.py"),
+}
+# Required already for changes that are on their way; remove from here when they are in.
+NOT_YET_IMPORTED = {"jinja2", "lazy_loader"}
 
 
 def lines(section: str, key: str) -> list[str]:
@@ -47,7 +49,7 @@ def imported(folder: Path) -> set[str]:
 def test_requirements_are_what_the_package_imports():
     base = required("options", "install_requires")
     extras = required("options.extras_require", "tfio") | required("options.extras_require", "cluster")
-    assert imported(PACKAGE) == base | extras | {"loglearn_tf"}
+    assert imported(PACKAGE) | NOT_YET_IMPORTED == base | extras | {"loglearn_tf"}
 
 
 def test_every_file_of_the_package_is_installed():
@@ -56,7 +58,10 @@ def test_every_file_of_the_package_is_installed():
     for package, patterns in CONFIG["options.package_data"].items():
         folder = ROOT.joinpath(*package.split("."))
         installed |= {
-            path for path in files for pattern in patterns.split(",") if fnmatch(str(path), f"{folder}/{pattern.strip()}")
+            path
+            for path in files
+            for pattern in patterns.split(",")
+            if fnmatch(str(path), f"{folder}/{pattern.strip()}")
         }
     assert [str(path.relative_to(ROOT)) for path in files if path not in installed] == []
     assert PACKAGE / "py.typed" in installed
@@ -82,7 +87,9 @@ def test_the_top_level_holds_what_it_may():
 
 
 def test_links_lead_somewhere_inside():
-    links = [path for folder in ("data", "docs", "experiments") for path in (ROOT / folder).rglob("*") if path.is_symlink()]
+    links = [
+        path for folder in ("data", "docs", "experiments") for path in (ROOT / folder).rglob("*") if path.is_symlink()
+    ]
     assert links
     for path in links:
         assert not path.readlink().is_absolute() and path.resolve(strict=True).is_relative_to(ROOT), path
