@@ -79,13 +79,13 @@ $(VENV)/.installed-test: setup.cfg setup.py pyproject.toml | $(VENV)/bin/python
 	@touch $(VENV)/.installed $@
 
 demo: install  ## the whole experiment in small, on SYNTHETIC sounds: 4 networks x 2 compressions
-	$(LOGLEARN) run experiments/demo.yaml $(NARROWED)
+	$(LOGLEARN) run demo $(NARROWED)
 
 us8k: install  ## the paper's experiment on UrbanSound8K (DATA=); finished runs are skipped
-	$(LOGLEARN) run experiments/us8k.yaml $(OVERRIDES)
+	$(LOGLEARN) run us8k $(OVERRIDES)
 
 tut: install  ## the paper's experiment on TUT Acoustic Scenes 2017 (DATA=)
-	$(LOGLEARN) run experiments/tut.yaml $(OVERRIDES)
+	$(LOGLEARN) run tut $(OVERRIDES)
 
 tensorboard: install  ## trajectories of alpha, beta and knee of what was run (RUNS_DIR=), in the browser
 	$(VENV)/bin/tensorboard --logdir $(RUNS_DIR)
@@ -104,12 +104,14 @@ fuzz: $(VENV)/.installed-test  ## 20,000 damaged texts and 20,000 audio files th
 	$(VENV)/bin/python experiments/benchmarks/fuzz_text.py
 	$(VENV)/bin/python experiments/benchmarks/fuzz_audio.py
 
-test-matrix:  ## saved models on TensorFlow 2.17 and the newest, JAX and PyTorch; in .matrix, some 8 GB
+test-matrix:  ## the wheel without a checkout; saved models on TensorFlow 2.17 and the newest, JAX and PyTorch; some 11 GB
+	$(PYTHON) tests/matrix/wheel.py
 	$(PYTHON) tests/matrix/run.py
 
-lint: $(VENV)/.installed-test  ## ruff and mypy
+lint: $(VENV)/.installed-test  ## ruff, its formatter and mypy
 	@$(PIP_INSTALL) ".[$(TFIO)test,cluster,dev]"
-	$(VENV)/bin/ruff check loglearn_tf experiments tests
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 
 clean:  ## remove .venv, .matrix and caches; data, stores and runs stay

@@ -27,7 +27,7 @@ from loglearn_tf.study.run_folder import (
     split_done,
     write_results,
 )
-from loglearn_tf.study.settings import Settings, load_settings, load_studies
+from loglearn_tf.study.settings import Settings, experiment_names, load_settings, load_studies
 from loglearn_tf.study.status import (
     format_failures,
     format_grid,
@@ -423,7 +423,9 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--verbose", action="store_true", help="show TensorFlow's own messages")
     with_settings = argparse.ArgumentParser(add_help=False, parents=[common])
-    with_settings.add_argument("settings", help="YAML file, as experiments/us8k.yaml")
+    with_settings.add_argument(
+        "settings", help="YAML file, or an experiment of the package: " + ", ".join(experiment_names())
+    )
     with_settings.add_argument(
         "overrides", nargs="*", metavar="key=value", help="settings that differ, as n_shot=[1,10] data.root=/path"
     )

@@ -5,6 +5,7 @@ needs a row; a new arrow in a row is a decision about the design, not a detail.
 """
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,6 +42,7 @@ MAY_IMPORT = {
     "experiment": "experiment training deploy features models study datasets errors _util",
     # All of it.
     "cli": "__init__ experiment deploy analysis study features datasets layers errors _util",
+    "__main__": "cli",
 }
 
 # None may use one to its right, by whatever way round.
@@ -171,7 +173,8 @@ def test_no_row_allows_what_is_not_used():
 
 
 def test_the_command_line_is_imported_by_nothing():
-    assert [module for module in modules() if "cli" in uses(module)] == []
+    assert [module for module in modules() if "cli" in uses(module)] == ["__main__"]
+    assert [module for module in modules() if "__main__" in uses(module)] == []
 
 
 @pytest.mark.parametrize("flow", FLOWS)
@@ -221,6 +224,60 @@ def test_all_that_the_command_line_loads_is_quick():
     assert {module for module in loads("cli") if not {module, part(module)} & set(QUICK)} == set()
 
 
+# ---- What the documents say ---------------------------------------------------------------------------------------
+
+
+def folders() -> set[str]:
+    return {module.split(".")[0] for module in modules() if "." in module}
+
+
+def test_the_block_diagram_has_every_folder_and_no_other():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)/` \|", text, re.M)) == folders()
+    (diagram,) = re.findall(r"```mermaid\n(.*?)```", text, re.S)
+    drawn = re.sub(r"subgraph.*|-- [^>]* -->|\(\[.*?\]\)", "-->", diagram)
+    outside = {"flowchart", "TB", "end", "file", "report", "elsewhere"}
+    assert set(re.findall(r"\w+", drawn)) - outside == folders() - {"_util"}
+
+
+def test_no_folder_uses_what_its_arrows_lead_to():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    arrows = set()
+    for line in re.findall(r"^ .*-->.*$", text, re.M):
+        stations = re.split(r" -- [^>]* --> | --> ", re.sub(r"\(\[.*?\]\)", "", line.strip()))
+        arrows |= set(zip(stations, stations[1:], strict=False))
+    assert {("audio", "datasets"), ("layers", "models"), ("features", "training"), ("experiment", "analysis")} <= arrows
+    for start, end in arrows:
+        used = {part(target) for module in modules() if part(module) == start for target in uses(module)}
+        assert end not in used, f"{start} imports {end}"
+
+
+def test_files_that_documents_name_are_there():
+    for name in ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/fidelity.md", "data/README.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for path in re.findall(r"`((?:\w+/)+\w+\.py)`", text):
+            found = (ROOT / path).is_file() or (ROOT / PACKAGE / path).is_file() or path.startswith("src/")
+            assert found, f"{name}: {path}"
+        for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+            assert (ROOT / name).parent.joinpath(link).exists(), f"{name}: {link}"
+
+
+def test_what_is_cited_of_the_reference_can_be_read():
+    """Code cites docs/fidelity.md by the names of its sections."""
+    text = (ROOT / "docs" / "fidelity.md").read_text(encoding="utf-8")
+    sections = set(re.findall(r"^## (.*)", text, re.M))
+    cited = set()
+    for path in [*(ROOT / PACKAGE).rglob("*.py"), *(ROOT / "tests").rglob("*.py")]:
+        words = " ".join(path.read_text(encoding="utf-8").split()).replace(" # ", " ")
+        assert not re.search(r"\bFIDELITY\b", words) or path == Path(__file__), path
+        for rest in words.split("docs/fidelity.md")[1:]:
+            names = re.match(r'(?:, ("[^"]+"(?: and "[^"]+")*))?', rest)
+            assert names is not None and (names[1] or path == Path(__file__)), f"{path} cites no section: {rest[:40]}"
+            cited |= set(re.findall(r'"([^"]+)"', names[1] or ""))
+    assert cited <= sections
+    assert {"Supervised training", "Prototypical training", "Evaluation"} <= cited
+
+
 # ---- The same, seen from outside ----------------------------------------------------------------------------------
 
 
@@ -228,10 +285,10 @@ def test_all_that_the_command_line_loads_is_quick():
     ("arguments", "code"),
     [
         (["--help"], 0),
-        (["plan", "experiments/us8k.yaml"], 0),
+        (["plan", "us8k"], 0),
         (["results", "no/such/study"], 2),
         (["data", "get", "us8k", "/dev/null/data"], 2),
-        (["run", "experiments/us8k.yaml", "data.root=no/such/folder"], 2),
+        (["run", "us8k", "data.root=no/such/folder"], 2),
     ],
     ids=["--help", "plan", "results", "data get", "run"],
 )

@@ -39,7 +39,7 @@ def load_us8k(root: str | Path, *, validation_fold: str = VALIDATION_FOLD, allow
 
     Reference:
         Salamon, Jacoby and Bello, 2014; doi 10.5281/zenodo.1203745. Roles of the folds: reference
-        code, its index files (FIDELITY).
+        code, its index files; docs/fidelity.md, "Protocol".
     """
     # As in the reference's index files: fold 10 validates on fold 1.
     roles = train_folds(FOLDS, validation_fold)

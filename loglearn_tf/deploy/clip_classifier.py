@@ -36,7 +36,7 @@ def clip_classifier(
         ValueError: If the class names or the front end's bands do not match the network's.
 
     Reference:
-        FIDELITY, "Evaluation".
+        docs/fidelity.md, "Evaluation".
 
     Example:
         >>> import numpy as np

@@ -37,7 +37,7 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
             argument is out of its range.
 
     Reference:
-        FIDELITY, "Evaluation"; `evaluation.clip_probabilities` gives the same numbers for a mel store.
+        docs/fidelity.md, "Evaluation"; `evaluation.clip_probabilities` gives the same numbers for a mel store.
     """
 
     def __init__(

@@ -45,8 +45,8 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
         ImportError: If TensorFlow is not installed.
 
     Reference:
-        Reference code, `src/spectrograms.py` (librosa 0.6.2 `melspectrogram`); FIDELITY: at most
-        1e-4 of a clip's maximum away from it.
+        Reference code, `src/preprocess.py` (librosa 0.6.2 `melspectrogram`), at most 1e-4 of a clip's maximum
+        away from it; docs/fidelity.md, "Front end".
 
     Example:
         >>> tuple(MelSpectrogram()(np.zeros((1, 176_400), "float32")).shape)

@@ -34,7 +34,7 @@ class Prototypes(keras.layers.Layer):  # type: ignore[misc]
         ValueError: If there is no such distance.
 
     Reference:
-        Snell, Swersky and Zemel, arXiv:1703.05175, 2017; reference code, `src/pn_train.py`.
+        Snell, Swersky and Zemel, arXiv:1703.05175, 2017; reference code, `src/proto.py`.
     """
 
     def __init__(self, *, n_classes: int, distance: str = "mean_squared", **kwargs: Any) -> None:

@@ -42,7 +42,7 @@ def build_model(
             returns something else.
 
     Reference:
-        The paper, section 2; FIDELITY: parameter counts.
+        The paper, section 2; parameter counts: docs/fidelity.md, "Networks".
 
     Example:
         >>> build_model("timbre", n_classes=10, compression="logeps").output_shape

@@ -35,7 +35,7 @@ def build_prototypical(
         l2: No weight decay in the reference.
 
     Reference:
-        The paper, section 2.2; FIDELITY, "Prototypical training".
+        The paper, section 2.2; docs/fidelity.md, "Prototypical training".
     """
     import keras
 

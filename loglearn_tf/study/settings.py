@@ -77,6 +77,7 @@ def _as_address(address: str) -> str:
 
 
 FolderName = Annotated[str, AfterValidator(_as_folder)]
+_EXPERIMENTS = Path(__file__).with_name("experiments")  # package data, one YAML file an experiment
 
 
 def _named(registry: Registry[Any]) -> Callable[[str], str]:
@@ -193,7 +194,7 @@ class FeatureSettings(_Settings):
 
 
 class TrainingSettings(_Settings):
-    """One supervised training (FIDELITY, "Supervised training").
+    """One supervised training (docs/fidelity.md, "Supervised training").
 
     Attributes:
         epochs: `null` for the protocol's: 199 (`pons2018`) or 200 (`clean`).
@@ -211,7 +212,7 @@ class TrainingSettings(_Settings):
 
 
 class EpisodicSettings(_Settings):
-    """One prototypical training (FIDELITY, "Prototypical training"); optimiser and clipping as in `training`.
+    """One prototypical training (docs/fidelity.md, "Prototypical training"); optimiser and clipping: `training`.
 
     Attributes:
         n_support: At most so many clips per class make its prototype, one random patch each.
@@ -228,7 +229,7 @@ class EpisodicSettings(_Settings):
 
 
 class EvaluationSettings(_Settings):
-    """Scoring of clips (FIDELITY, "Evaluation").
+    """Scoring of clips (docs/fidelity.md, "Evaluation").
 
     Attributes:
         patch_hop: Frames between the patches of a clip.
@@ -438,7 +439,7 @@ class Settings(_Settings):
 
     @property
     def epochs(self) -> int:
-        # The reference loops 200 times and skips the first (FIDELITY).
+        # The reference loops 200 times and skips the first (docs/fidelity.md, "Supervised training").
         return self.training.epochs or {"pons2018": 199, "clean": 200}[self.protocol]
 
     @property
@@ -473,8 +474,39 @@ class Settings(_Settings):
         }
 
 
+def experiment_names() -> list[str]:
+    """The experiments that come with the package: `us8k`, `tut` and others."""
+    return sorted(path.stem for path in _EXPERIMENTS.glob("*.yaml"))
+
+
+def settings_file(name: str | Path) -> Path:
+    """The YAML file that `name` stands for.
+
+    Text without a folder and without a suffix, such as `us8k`, is the name of an experiment of the package, whatever
+    lies in the working directory. Any other text, and every `Path`, is a file.
+
+    Raises:
+        ConfigError: If the package has no experiment of this name.
+    """
+    if isinstance(name, Path) or Path(name).name != name or Path(name).suffix:
+        return Path(name)
+    names = experiment_names()
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        raise ConfigError(
+            f"Settings must be a YAML file, or an experiment of the package: {', '.join(names)}. "
+            f"Received: {shown(name)}. {f'Did you mean {near[0]}? ' if near else ''}"
+            "A file is named with its folder or its suffix, for example ./study or study.yaml."
+        )
+    return _EXPERIMENTS / f"{name}.yaml"
+
+
 def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
     """Reads a YAML file and applies overrides such as `n_shot=[1,10]` or `data.root=/path`.
+
+    Args:
+        path: A file, or the name of an experiment of the package: see `settings_file`.
+        overrides: `key=value` each.
 
     Raises:
         ConfigError: If the file is not there or not YAML, or a setting is unknown, of the wrong
@@ -499,7 +531,7 @@ def load_studies(path: str | Path, overrides: Sequence[str] = ()) -> list[Settin
     Raises:
         ConfigError: As `load_settings`; also if there is no such part.
     """
-    path = Path(path)
+    path = settings_file(path)
     raw = read_table(path)
     changes = [_renamed(parse_override(override)) for override in overrides]
     if "parts" not in raw:
@@ -590,7 +622,7 @@ def _describe(error: ValidationError, path: str | Path, given: set[tuple[str, ..
         known = f"Did you mean `{near[0]}`?" if near else f"Known keys: {', '.join(_fields(keys[:-1]))}."
         return f"Unknown key `{key}` in {where}. {known}"
     if first["type"] == "missing":
-        return f"Key `{key}` is missing in {where}. Add it; experiments/us8k.yaml is an example."
+        return f"Key `{key}` is missing in {where}. Add it; {_EXPERIMENTS / 'us8k.yaml'} is an example."
     if first["type"] == "value_error":
         # A rule between settings: any of them may come from either place.
         return f"{path}{' with the overrides' if given else ''}: {first['ctx']['error']}."

@@ -109,7 +109,7 @@ def _read(path: Path) -> str:
         return content.decode("utf-8")
     except (OSError, ValueError) as error:  # ValueError: no UTF-8, or NUL in its name
         raise ConfigError(
-            f"Cannot read settings file {printable(str(path))}: {error}. Name a YAML file, as experiments/us8k.yaml."
+            f"Cannot read settings file {printable(str(path))}: {error}. Name a YAML file, or an experiment of the package, for example us8k."
         ) from error
 
 

@@ -146,7 +146,7 @@ class StopWithoutProgress(keras.callbacks.Callback):  # type: ignore[misc]
         in_a_row: Whether a new best starts the count again. In the reference code it never does.
 
     Reference:
-        Reference code, `src/pn_train.py`; FIDELITY, "Prototypical training".
+        Reference code, `src/proto.py`; docs/fidelity.md, "Prototypical training".
     """
 
     def __init__(self, *, epochs: int, in_a_row: bool) -> None:

@@ -39,7 +39,7 @@ class PrototypicalTraining(keras.Model):  # type: ignore[misc]
         support_labels: `(n_support_patches,)`.
 
     Reference:
-        Reference code, `src/pn_train.py`: support and query pass separate copies of the compression, so that each
+        Reference code, `src/proto.py`: support and query pass separate copies of the compression, so that each
         has an alpha and a beta of its own.
     """
 
@@ -91,7 +91,7 @@ def train_run(
     models: CompiledModels | None = None,
     log_dir: Path | None = None,
 ) -> Outcome:
-    """Trains and scores one run as FIDELITY's "Prototypical training" and "Evaluation" say.
+    """Trains and scores one run: docs/fidelity.md, "Prototypical training" and "Evaluation".
 
     As in a supervised run, clips, initial weights and patches are the same for every compression.
 

@@ -54,7 +54,7 @@ def clip_probabilities(
         `(n_clips, n_classes)` float64, rows that sum to 1.
 
     Reference:
-        Reference code, `src/sl_train.py`, evaluation at hop 1. Its last partial batch is lost, and
+        Reference code, `src/sl_evaluate.py`, at hop 1. Its last partial batch is lost, and
         clips that fail are dropped from the mean; neither is copied.
     """
     if mean not in MEANS:

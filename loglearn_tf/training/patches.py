@@ -92,7 +92,7 @@ def evaluation_patches(
         indices into `clips`.
 
     Reference:
-        FIDELITY, "Evaluation": 46 patches of a 4 s clip at hop 1, 304 of a 10 s clip.
+        docs/fidelity.md, "Evaluation": 46 patches of a 4 s clip at hop 1, 304 of a 10 s clip.
     """
 
     def read() -> Iterator[tuple[npt.NDArray[np.float32], int]]:
@@ -207,7 +207,7 @@ def episodes(
         ConfigError: If no class has a patch left for queries.
 
     Reference:
-        Reference code, `src/pn_train.py`; FIDELITY, "Prototypical training".
+        Reference code, `src/proto.py`; docs/fidelity.md, "Prototypical training".
     """
     mels = [tile(store.mel(clip), patch_frames) for clip in clips]
     offsets = np.cumsum([0, *(len(mel) for mel in mels[:-1])])

@@ -92,7 +92,7 @@ def train_run(
     models: CompiledModels | None = None,
     log_dir: Path | None = None,
 ) -> Outcome:
-    """Trains and scores one run as FIDELITY's "Supervised training" and "Evaluation" say.
+    """Trains and scores one run: docs/fidelity.md, "Supervised training" and "Evaluation".
 
     Clips, initial weights, dropout masks and patches follow from the run's cell and the study's
     seed; they are the same for every compression.

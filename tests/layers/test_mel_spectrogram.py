@@ -60,7 +60,7 @@ class TestParityWithTheReference:
         waveform, reference = clip
         mel = MelSpectrogram()(waveform[None]).numpy()[0]
         assert mel.shape == reference.shape == (1 + len(waveform) // 1024, 128)
-        # FIDELITY: at most 1e-4 of the clip's maximum, which log-EPS would not forgive in quiet bands.
+        # docs/fidelity.md, "Front end": at most 1e-4 of the clip's maximum, too much for log-EPS in quiet bands.
         np.testing.assert_allclose(mel, reference, rtol=0, atol=1e-4 * reference.max())
         # The transform is in float64, as the reference's was, so the quietest bin (3e-18, against
         # a maximum of 8.8) agrees as well as the loudest. A float32 transform misses this by up

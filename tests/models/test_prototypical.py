@@ -18,7 +18,7 @@ def n_trainable(model: keras.Model) -> int:
 @pytest.mark.parametrize(
     ("arguments", "count"),
     [
-        ({"n_classes": 10, "compression": "logeps"}, 613_642),  # FIDELITY
+        ({"n_classes": 10, "compression": "logeps"}, 613_642),  # docs/fidelity.md, "Networks"
         ({"n_classes": 15, "compression": "logeps"}, 613_642),  # an embedding of 10 for both data sets
         ({"n_classes": 10, "compression": "loglearn"}, 613_644),
         # Input batch normalisation over the channel: 2 parameters instead of 256.

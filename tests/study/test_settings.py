@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from loglearn_tf.errors import ConfigError
-from loglearn_tf.study.settings import Settings, load_settings, load_studies
+from loglearn_tf.study.settings import Settings, experiment_names, load_settings, load_studies, settings_file
 
 EXPERIMENTS = ROOT / "experiments"
 US8K, TUT = EXPERIMENTS / "us8k.yaml", EXPERIMENTS / "tut.yaml"
@@ -48,7 +48,7 @@ def us8k(*overrides: str) -> Settings:
     return load_settings(US8K, overrides)
 
 
-def refusal(path: Path, *overrides: str) -> str:
+def refusal(path: Path | str, *overrides: str) -> str:
     with pytest.raises(ConfigError) as caught:
         load_settings(path, overrides)
     return str(caught.value)
@@ -532,7 +532,7 @@ def test_a_file_that_cannot_be_read(tmp_path):
     absent = tmp_path / "us9k.yaml"
     message = refusal(absent)
     assert message.startswith(f"Cannot read settings file {absent}: ")
-    assert message.endswith("Name a YAML file, as experiments/us8k.yaml.")
+    assert message.endswith("Name a YAML file, or an experiment of the package: demo, folder, tut, us8k, why.")
     assert refusal(tmp_path).startswith(f"Cannot read settings file {tmp_path}: ")
     absent.write_bytes(b"name: \xff\n")
     assert refusal(absent).startswith(f"Cannot read settings file {absent}: ")
@@ -914,3 +914,42 @@ def test_huge_and_strange_values_are_refused_with_their_key(override, message):
     refused = refusal(US8K, override)
     assert message in refused
     assert len(refused) < 1000 and refused.isprintable()
+
+
+# ---- Experiments of the package, by name ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["demo", "folder", "tut", "us8k", "why"])
+def test_an_experiment_of_the_package_by_name_is_the_file_linked_in_the_checkout(name, tmp_path, monkeypatch):
+    file = ROOT / "experiments" / f"{name}.yaml"
+    monkeypatch.chdir(tmp_path)
+    assert load_studies(name) == load_studies(file)
+    assert settings_file(name).samefile(file)
+
+
+def test_the_checkout_links_every_experiment_of_the_package():
+    links = {path.stem: path for path in (ROOT / "experiments").glob("*.yaml")}
+    assert sorted(links) == experiment_names()
+    assert all(path.is_symlink() and not path.readlink().is_absolute() for path in links.values())
+
+
+def test_a_name_is_the_packages_and_a_folder_or_suffix_makes_it_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for file in (Path("us8k"), Path("us8k.yaml"), Path("mine")):
+        file.write_text(MINIMAL)  # its name is `small`
+    assert load_settings("us8k").name == "us8k"
+    for text in ("./us8k", "us8k.yaml", str(tmp_path / "us8k"), Path("us8k"), "./mine", Path("mine")):
+        assert load_settings(text).name == "small"
+    assert settings_file("us8k").is_file() and settings_file("mine.yml") == Path("mine.yml")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("us9k", "Did you mean us8k? A file"), ("mine", "'mine'. A file"), ("", "''. A file")]
+)
+def test_a_name_that_no_experiment_has(name, hint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine").write_text(MINIMAL)
+    message = refusal(name)
+    assert "an experiment of the package: demo, folder, tut, us8k, why. Received: " in message
+    assert hint in message
+    assert message.endswith("A file is named with its folder or its suffix, for example ./study or study.yaml.")

@@ -83,7 +83,7 @@ def test_patches_depend_on_seed_and_epoch_alone(store):
 
 @pytest.mark.parametrize(
     ("n_frames", "hop", "n_patches"),
-    # FIDELITY: 46 of a 4 s clip (173 frames), 304 of a 10 s clip (431 frames) at hop 1.
+    # docs/fidelity.md, "Evaluation": 46 of a 4 s clip (173 frames), 304 of a 10 s clip (431 frames) at hop 1.
     [(173, 1, 46), (431, 1, 304), (431, 42, 8), (128, 1, 1), (60, 1, 1), (129, 1, 2), (170, 42, 2), (169, 42, 1)],
 )
 def test_number_of_patches_of_a_clip(array_store, n_frames, hop, n_patches):

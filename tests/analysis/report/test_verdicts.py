@@ -28,7 +28,7 @@ def verdict_on(claim: str, quantifier: str, *verdicts: str) -> str:
 
 
 def test_the_five_published_findings():
-    """FIDELITY, "Published findings", in its order."""
+    """docs/fidelity.md, "Published findings", in its order."""
     published = load_published()
     assert published.source.author == "Jordi Pons"
     shots = (1, 2, 5, 10, 20, 50, 100)
