@@ -27,7 +27,7 @@ from loglearn_tf.study.run_folder import (
     split_done,
     write_results,
 )
-from loglearn_tf.study.settings import Settings, experiment_names, load_settings, load_studies
+from loglearn_tf.study.settings import Settings, load_settings, load_studies
 from loglearn_tf.study.status import (
     format_failures,
     format_grid,
@@ -39,6 +39,7 @@ from loglearn_tf.study.status import (
     survey,
     working_on,
 )
+from loglearn_tf.study.yaml_file import experiment_names
 
 DONE, SOME_RUNS_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 PROBLEMS_FOUND = SOME_RUNS_FAILED

@@ -19,7 +19,7 @@ from loglearn_tf.datasets.clips import LAST_FOLD, N_FOLDS, VALIDATION_FOLD
 from loglearn_tf.datasets.registry import DATASETS, Corpus
 from loglearn_tf.errors import ConfigError
 from loglearn_tf.models.registry import MODELS, Network
-from loglearn_tf.study.yaml_file import Override, merged, parse_override, read_table, with_overrides
+from loglearn_tf.study.yaml_file import Override, merged, parse_override, read_table, settings_file, with_overrides
 
 
 def _as_list(value: Any) -> Any:
@@ -77,7 +77,6 @@ def _as_address(address: str) -> str:
 
 
 FolderName = Annotated[str, AfterValidator(_as_folder)]
-_EXPERIMENTS = Path(__file__).with_name("experiments")  # package data, one YAML file an experiment
 
 
 def _named(registry: Registry[Any]) -> Callable[[str], str]:
@@ -474,33 +473,6 @@ class Settings(_Settings):
         }
 
 
-def experiment_names() -> list[str]:
-    """The experiments that come with the package: `us8k`, `tut` and others."""
-    return sorted(path.stem for path in _EXPERIMENTS.glob("*.yaml"))
-
-
-def settings_file(name: str | Path) -> Path:
-    """The YAML file that `name` stands for.
-
-    Text without a folder and without a suffix, such as `us8k`, is the name of an experiment of the package, whatever
-    lies in the working directory. Any other text, and every `Path`, is a file.
-
-    Raises:
-        ConfigError: If the package has no experiment of this name.
-    """
-    if isinstance(name, Path) or Path(name).name != name or Path(name).suffix:
-        return Path(name)
-    names = experiment_names()
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        raise ConfigError(
-            f"Settings must be a YAML file, or an experiment of the package: {', '.join(names)}. "
-            f"Received: {shown(name)}. {f'Did you mean {near[0]}? ' if near else ''}"
-            "A file is named with its folder or its suffix, for example ./study or study.yaml."
-        )
-    return _EXPERIMENTS / f"{name}.yaml"
-
-
 def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
     """Reads a YAML file and applies overrides such as `n_shot=[1,10]` or `data.root=/path`.
 
@@ -622,7 +594,7 @@ def _describe(error: ValidationError, path: str | Path, given: set[tuple[str, ..
         known = f"Did you mean `{near[0]}`?" if near else f"Known keys: {', '.join(_fields(keys[:-1]))}."
         return f"Unknown key `{key}` in {where}. {known}"
     if first["type"] == "missing":
-        return f"Key `{key}` is missing in {where}. Add it; {_EXPERIMENTS / 'us8k.yaml'} is an example."
+        return f"Key `{key}` is missing in {where}. Add it; {settings_file('us8k')} is an example."
     if first["type"] == "value_error":
         # A rule between settings: any of them may come from either place.
         return f"{path}{' with the overrides' if given else ''}: {first['ctx']['error']}."

@@ -1,6 +1,7 @@
 """YAML files and `key=value` overrides to plain tables: values only, each given once, of a bounded size."""
 
 import copy
+import difflib
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,7 +110,8 @@ def _read(path: Path) -> str:
         return content.decode("utf-8")
     except (OSError, ValueError) as error:  # ValueError: no UTF-8, or NUL in its name
         raise ConfigError(
-            f"Cannot read settings file {printable(str(path))}: {error}. Name a YAML file, or an experiment of the package, for example us8k."
+            f"Cannot read settings file {printable(str(path))}: {error}. Name a YAML file, or an "
+            f"experiment of the package: {', '.join(experiment_names())}."
         ) from error
 
 
@@ -200,3 +202,33 @@ class _StrictLoader(yaml.SafeLoader):
 
 def _fault(problem: str, at: Any) -> yaml.YAMLError:
     return yaml.constructor.ConstructorError(None, None, problem, at.start_mark)
+
+
+_EXPERIMENTS = Path(__file__).with_name("experiments")  # package data, one YAML file an experiment
+
+
+def experiment_names() -> list[str]:
+    """The experiments that come with the package: `us8k`, `tut` and others."""
+    return sorted(path.stem for path in _EXPERIMENTS.glob("*.yaml"))
+
+
+def settings_file(name: str | Path) -> Path:
+    """The YAML file that `name` stands for.
+
+    Text without a folder and without a suffix, such as `us8k`, is the name of an experiment of the package, whatever
+    lies in the working directory. Any other text, and every `Path`, is a file.
+
+    Raises:
+        ConfigError: If the package has no experiment of this name.
+    """
+    if isinstance(name, Path) or Path(name).name != name or Path(name).suffix:
+        return Path(name)
+    names = experiment_names()
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        raise ConfigError(
+            f"Settings must be a YAML file, or an experiment of the package: {', '.join(names)}. "
+            f"Received: {shown(name)}. {f'Did you mean {near[0]}? ' if near else ''}"
+            "A file is named with its folder or its suffix, for example ./study or study.yaml."
+        )
+    return _EXPERIMENTS / f"{name}.yaml"

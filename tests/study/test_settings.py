@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from loglearn_tf.errors import ConfigError
-from loglearn_tf.study.settings import Settings, experiment_names, load_settings, load_studies, settings_file
+from loglearn_tf.study.settings import Settings, load_settings, load_studies
+from loglearn_tf.study.yaml_file import experiment_names, settings_file
 
 EXPERIMENTS = ROOT / "experiments"
 US8K, TUT = EXPERIMENTS / "us8k.yaml", EXPERIMENTS / "tut.yaml"
