@@ -33,7 +33,7 @@ MAY_IMPORT = {
     # What a study is, and what its runs left.
     "study": "study models datasets errors _util",
     # One run.
-    "training": "training features models layers study datasets errors",
+    "training": "training features models layers study datasets errors _util",
     # Finished runs to answers.
     "analysis": "analysis study features errors _util",
     # Trained networks for use elsewhere.

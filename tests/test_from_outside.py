@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from loglearn_tf._util.registry import folder_name
 from loglearn_tf.datasets import load_dataset
 from loglearn_tf.experiment.run import Work, Worker
 from loglearn_tf.features.build import build_store
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import keras
 
+from loglearn_tf._util.registry import folder_name
 from loglearn_tf.datasets import Clip, DataSet
 
 CLASSES = ("low", "high")
@@ -34,7 +36,7 @@ def load_tones(root):
 
 def build_loudest(n_classes, compression, seed):
     mel = keras.Input((128, 128))
-    x = keras.layers.GlobalAveragePooling1D()(compression(mel))
+    x = keras.layers.LayerNormalization()(keras.layers.GlobalAveragePooling1D()(compression(mel)))
     start = keras.initializers.GlorotUniform(seed=seed)
     return keras.Model(mel, keras.layers.Dense(n_classes, kernel_initializer=start, name="logits")(x))
 '''
@@ -43,12 +45,12 @@ name: tones
 data: {name: "my_lab_of_tones:load_tones", root: ROOT}
 features: {store_dir: ROOT/stores}
 models: ["my_lab_of_tones:build_loudest"]
-compressions: [loglearn, logeps]
+compressions: loglearn
 n_shot: 2
-folds: [1, 2]
+folds: [1]
 runs: 1
 runs_dir: ROOT/runs
-training: {epochs: 10}
+training: {epochs: 20}
 evaluation: {patch_hop: 64}
 save_models: true
 tensorboard: none
@@ -77,13 +79,13 @@ def test_from_settings_to_finished_runs(settings, tmp_path):
     )
     check_grid(settings, dataset)
     specs = plan_runs(settings)
-    assert len(specs) == 4
+    assert len(specs) == 1
     model = build_model(settings.models[0], n_classes=2)
     assert model.output_shape == (None, 2)
 
     store = build_store(
         dataset.clips,
-        name=dataset.name,
+        name=folder_name(dataset.name),
         front_end=settings.features.front_end,
         store_dir=settings.features.store_dir,
     )

@@ -122,6 +122,11 @@ def is_place(name: str) -> bool:
     return _PLACE.fullmatch(name) is not None
 
 
+def folder_name(name: str) -> str:
+    """What a folder of the named thing is called: on Windows, and for some tools, `my_lab.nets:build` is no name."""
+    return name.replace(":", "-")
+
+
 def load(place: str, *, what: str) -> Any:
     """Imports `module:attribute`.
 

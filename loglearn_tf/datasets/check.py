@@ -14,6 +14,7 @@ import numpy as np
 from loglearn_tf._util.csv import csv_bytes
 from loglearn_tf._util.files import write_bytes
 from loglearn_tf._util.progress import Progress
+from loglearn_tf._util.text import printable
 from loglearn_tf.audio import Decoded, Origin, decode
 from loglearn_tf.audio.wav import A_LAW, FLOAT, GSM, IMA_ADPCM, MS_ADPCM, MU_LAW, PCM
 from loglearn_tf.datasets.clips import SUFFIXES, Clip, DataSet
@@ -252,7 +253,7 @@ def summary(report: DataReport) -> str:
     dataset = report.dataset
     n_clips = len(dataset.clips) + len(dataset.missing)
     synthetic = "SYNTHETIC " if dataset.synthetic else ""
-    lines = [f"{synthetic}{dataset.name} in {_printable(str(dataset.root))}: {n_clips:,} clips"]
+    lines = [f"{synthetic}{dataset.name} in {printable(str(dataset.root))}: {n_clips:,} clips"]
     for title, findings in (("error", ERRORS), ("warning", WARNINGS), ("note", NOTES)):
         for finding in findings:
             clips = report.found(finding)
@@ -283,11 +284,11 @@ _MEANING = {
 
 
 def _describe(clip: CheckedClip, finding: str) -> str:
-    name = _printable(clip.name)
+    name = printable(clip.name)
     if finding in ("unreadable", "not finite"):
-        return _printable(clip.message)
+        return printable(clip.message)
     if finding.startswith("duplicate"):
-        others = ", ".join(map(_printable, clip.same_sound_as[:_SHOWN]))
+        others = ", ".join(map(printable, clip.same_sound_as[:_SHOWN]))
         return f"{name} ({clip.label}, fold {clip.fold}): the same as {others}"
     details: dict[str, Callable[[], str]] = {
         "too short": lambda: f"{clip.seconds:.4f} s",
@@ -321,8 +322,6 @@ def _format(origin: Origin) -> str:
 def write_csv(report: DataReport, path: Path) -> None:
     """One row for each clip, then one for each stray file, under `CSV_COLUMNS`.
 
-    See `results.csv_bytes`.
-
     Raises:
         StorageError: If the file cannot be written.
     """
@@ -345,8 +344,3 @@ def _csv_row(clip: CheckedClip) -> dict[str, Any]:
         row |= {"format": _format(origin), "seconds": f"{clip.seconds:.6f}", "peak": f"{clip.peak:.6g}"}
         row["full_scale_share"] = f"{clip.full_scale_share:.6f}"
     return row
-
-
-def _printable(text: str) -> str:
-    """Line breaks, escape sequences and bytes that are no text, escaped."""
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")

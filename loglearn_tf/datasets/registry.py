@@ -72,7 +72,7 @@ def load_dataset(
     """Reads a data set's metadata and checks that its clips are on disk.
 
     Args:
-        name: `"us8k"`, `"tut"`, `"folder"`, or where a loader or a `Corpus` of your own is: `"my_lab.data:load"`.
+        name: `"us8k"`, `"tut"`, `"folder"`, or the place of a loader or a `Corpus` of your own: `"my_lab.data:load"`.
         root: Folder of the data set, in its official layout; for `"folder"` see `folder.load_folder`.
         validation_fold: Not for TUT; see `us8k.load_us8k`.
         n_folds: See `folder.load_folder`.

@@ -25,8 +25,8 @@ def build_model(
     draw identical dropout masks.
 
     Args:
-        name: `"sb_cnn"`, `"vgg"`, `"timbre"`, `"prototypical"`, or where a builder or a `Network` of your own is:
-            `"my_lab.nets:build_crnn"`.
+        name: `"sb_cnn"`, `"vgg"`, `"timbre"`, `"prototypical"`, or the place of a builder or a
+            `Network` of your own: `"my_lab.nets:build_crnn"`.
         n_classes: Number of logits.
         compression: A name in `COMPRESSIONS`, or any layer that maps `(batch, frames, n_mels)` mel
             power to the same shape.

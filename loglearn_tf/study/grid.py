@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loglearn_tf._util.registry import folder_name
 from loglearn_tf._util.seeds import derive_seed
 from loglearn_tf.datasets.clips import DataSet
 from loglearn_tf.datasets.few_shot import check_n_shot
 from loglearn_tf.models.registry import MODELS
-from loglearn_tf.study.settings import Settings, folder_name
+from loglearn_tf.study.settings import Settings
 
 # The sections that a trainer reads all, some, or nothing of; every other part of an identity concerns every run.
 _READ_BY_TRAINERS = ("training", "episodic", "evaluation")

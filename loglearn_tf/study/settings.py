@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_origin
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from loglearn_tf._util.registry import Registry, is_place
+from loglearn_tf._util.registry import Registry, folder_name, is_place
 from loglearn_tf._util.text import printable, shown
 from loglearn_tf.datasets.clips import LAST_FOLD, N_FOLDS, VALIDATION_FOLD
 from loglearn_tf.datasets.registry import DATASETS, Corpus
@@ -103,11 +103,6 @@ def _is_named(name: str, registry: Registry[Any]) -> bool:
     return len(name) <= 100 and (is_place(name) or (name in registry and re.fullmatch(_NAME, name) is not None))
 
 
-def folder_name(name: str) -> str:
-    """What the folder of a data set, network or compression is called: `my_lab.nets:build` is no name on Windows."""
-    return name.replace(":", "-")
-
-
 class _Settings(BaseModel):
     # strict: "10" is not 10, and true is not 1. A setting that was misread would change a result.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
@@ -133,7 +128,7 @@ class DataSettings(_Settings):
     """Which data set, and where it lies.
 
     Attributes:
-        name: `us8k`, `tut`, `folder` for recordings of your own, or where your loader is, as `my_lab.data:load`.
+        name: `us8k`, `tut`, `folder` for recordings of your own, or the place of a loader: `my_lab.data:load`.
         root: Its folder, in the official layout. Of `folder`: one that holds a folder for each class, or a CSV file
             with the columns path, label and fold.
         validation_fold: US8K and `folder`: `next` leaves fold k + 1 out of training, as the reference does;
@@ -274,7 +269,7 @@ class CompressionVariant(_Settings):
     """A compression with other arguments than its defaults, under a name of its own.
 
     Attributes:
-        layer: A name in `COMPRESSIONS`, or where your layer is, as `my_lab.layers:MyLog`.
+        layer: A name in `COMPRESSIONS`, or the place of a layer: `my_lab.layers:MyLog`.
         args: Arguments of that layer, as `{alpha_pre_gate: 16.0, trainable: false}`.
     """
 
@@ -304,8 +299,8 @@ class Settings(_Settings):
         part: Of a study in parts, the one that these settings are of; a folder inside the study's.
         protocol: `pons2018`, the reference experiment to the letter, or `clean`.
         seed: Every draw of the study derives from it.
-        models, compressions, n_shot, folds: The axes of the grid. `models` are names in `MODELS`, or places of your own
-            builders, as `my_lab.nets:build_crnn`; `compressions` likewise of `COMPRESSIONS`, or names in `variants`.
+        models, compressions, n_shot, folds: The axes of the grid. `models` are names in `MODELS`, or places of
+            builders: `my_lab.nets:build_crnn`; `compressions` likewise of `COMPRESSIONS`, or names in `variants`.
         variants: Name -> a compression with other arguments.
         runs: Repetitions of every cell: one number, or one per n.
         runs_dir: Where results go.

@@ -10,13 +10,14 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from loglearn_tf._util.registry import folder_name
 from loglearn_tf.datasets.clips import Clip, DataSet
 from loglearn_tf.datasets.few_shot import draw_clips
 from loglearn_tf.features.store import MelStore
 from loglearn_tf.layers import build_compression
 from loglearn_tf.models import MODELS, build_model
 from loglearn_tf.study.grid import RunSpec
-from loglearn_tf.study.settings import Settings, TrainingSettings, folder_name
+from loglearn_tf.study.settings import Settings, TrainingSettings
 from loglearn_tf.training.accelerated import accelerate
 from loglearn_tf.training.callbacks import CompressionTrajectory, StopOnNonFinite, compression_of, compression_values
 from loglearn_tf.training.evaluation import accuracy, clip_probabilities

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from loglearn_tf.layers import COMPRESSIONS, LearnableLog, Log, LogEps, NoCompression, build_compression
-from loglearn_tf.study.settings import COMPRESSION_NAMES
+from loglearn_tf.study import settings
 
 # Mel power from far below float64's eps to a very loud clip, and silence.
 MEL = np.concatenate([[0.0], np.logspace(-25, 4, 119)]).astype("float32").reshape(2, 6, 10)
@@ -405,7 +405,7 @@ class TestErrors:
 
 class TestByName:
     def test_names_in_settings_and_results(self):
-        assert sorted(COMPRESSIONS) == sorted(COMPRESSION_NAMES)
+        assert sorted(COMPRESSIONS) == sorted(settings.COMPRESSIONS)
 
     @pytest.mark.parametrize(
         ("name", "kind"), [("loglearn", LearnableLog), ("logeps", LogEps), ("log", Log), ("none", NoCompression)]
