@@ -231,12 +231,12 @@ def accuracies(rows: Rows, *, confidence: float = 0.95, seed: int = 0) -> list[A
     """
     _check(0.02, confidence)
     found = []
-    for names, folds, values in Runs(rows).cells():
+    for (dataset, model, n_shot, compression), folds, values in Runs(rows).cells():
         mean = _Mean(independent(values), seed)
         low, high = mean.interval(confidence)
         found.append(
             Accuracy(
-                *names,
+                *(dataset, model, n_shot, compression),
                 n_runs=sum(map(len, values)),
                 folds=folds,
                 mean=mean.mean,
