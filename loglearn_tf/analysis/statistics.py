@@ -193,31 +193,24 @@ def _compared(
         low, high = mean.interval(confidence)
         low_90, high_90 = mean.interval(1 - 2 * _ALPHA)
         low_within, high_within = _interval_within(differences, confidence) if len(folds) > 1 else (low, high)
-        found.append(
-            Comparison(
-                dataset=dataset,
-                model=model,
-                n_shot=n_shot,
-                compression=compression,
-                baseline=baseline,
-                n_pairs=sum(map(len, differences)),
-                folds=folds,
-                mean=mean.mean,
-                std=_std(differences),
-                low=low,
-                high=high,
-                low_90=low_90,
-                high_90=high_90,
-                low_within=low_within,
-                high_within=high_within,
-                p_value=_signed_rank_p(differences),
-                p_holm=None,
-                n_corrected=0,
-                p_equivalence=mean.p_within(margin),
-                margin=float(margin),
-                verdict="undecided",
-            )
+        cell = Comparison(
+            *(dataset, model, n_shot, compression, baseline, sum(map(len, differences)), folds),
+            mean=mean.mean,
+            std=_std(differences),
+            low=low,
+            high=high,
+            low_90=low_90,
+            high_90=high_90,
+            low_within=low_within,
+            high_within=high_within,
+            p_value=_signed_rank_p(differences),
+            p_holm=None,
+            n_corrected=0,
+            p_equivalence=mean.p_within(margin),
+            margin=float(margin),
+            verdict="undecided",
         )
+        found.append(cell)
     return found
 
 
@@ -243,10 +236,7 @@ def accuracies(rows: Rows, *, confidence: float = 0.95, seed: int = 0) -> list[A
         low, high = mean.interval(confidence)
         found.append(
             Accuracy(
-                dataset=dataset,
-                model=model,
-                n_shot=n_shot,
-                compression=compression,
+                *(dataset, model, n_shot, compression),
                 n_runs=sum(map(len, values)),
                 folds=folds,
                 mean=mean.mean,

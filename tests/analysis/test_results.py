@@ -6,11 +6,13 @@ import math
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from fake_study import pair, run_row, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loglearn_tf._util.csv import csv_bytes
+from loglearn_tf.analysis.report.table import MARKS, points, verdict_interval
 from loglearn_tf.analysis.results import read_results
 from loglearn_tf.analysis.statistics import accuracies, compare, compare_all, rank
 from loglearn_tf.errors import DataError
@@ -80,6 +82,18 @@ def test_what_is_written_is_read_back(tmp_path_factory, accuracy):
     (folder / "results.csv").write_bytes(csv_bytes(COLUMNS, made))
     assert read_results(folder) == made
     assert [cell.n_shot for cell in compare(read_results(folder))] == sorted({n for n, _, _ in accuracy})
+
+
+def test_the_results_that_come_with_the_package_still_say_what_their_tables_say():
+    folder = ROOT / "experiments" / "results" / "us8k_subset"
+    cells = {(one.model, one.n_shot): one for one in compare(read_results(folder))}
+    lines = [line.split("|") for line in (folder / "table2.md").read_text(encoding="utf-8").splitlines()]
+    table = [[text.strip() for text in line[1:-1]] for line in lines if len(line) > 2]
+    assert [row[0] for row in table] == ["Network", "---", "SB-CNN", "TIMBRE"]
+    for model, row in (("sb_cnn", table[2]), ("timbre", table[3])):
+        for n_shot, text in ((1, row[1]), (5, row[2])):
+            one = cells[model, n_shot]
+            assert text == f"{points(one.mean)} {MARKS[one.verdict]} ({verdict_interval(one)})"
 
 
 class TestForms:

@@ -46,14 +46,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Grid:
-    """A plain table.
-
-    Attributes:
-        head: Of all columns.
-        body: Rows of text.
-        summary: Where given, the table is folded away behind it.
-        n_names: Columns that stand to the left; the others are numbers.
-    """
+    """A plain table, folded away behind `summary` where that is given; after `n_names` columns come numbers."""
 
     head: tuple[str, ...]
     body: tuple[tuple[str, ...], ...]
@@ -71,13 +64,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure.
-
-    Attributes:
-        stem: Of its files in figures/.
-        svg: As a file.
-        caption: What it shows, and how to read it.
-    """
+    """A figure: the stem of its files in figures/, the figure, and what it shows."""
 
     stem: str
     svg: str
@@ -86,15 +73,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Judgement:
-    """A statement and its verdict.
-
-    Attributes:
-        statement: What is judged.
-        label: The verdict in words.
-        tone: The verdict, for the page's colours.
-        lines: How it was come to.
-        evidence: What it rests on, where there is any.
-    """
+    """A statement, its verdict in words and for the page's colours, how it was reached, and what it rests on."""
 
     statement: str
     label: str
@@ -117,13 +96,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """All of it.
-
-    Attributes:
-        title: Of the page.
-        lead: Blocks above the table of contents.
-        sections: Below it.
-    """
+    """All of it; the lead stands above the table of contents."""
 
     title: str
     lead: Sequence[Block]

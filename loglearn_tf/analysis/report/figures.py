@@ -183,30 +183,18 @@ def draw_trajectories(traces: Mapping[int, Sequence[Trace]]) -> Figure:
     for line, suffix in zip(grid, pairs, strict=True):
         for panel, (name, unit) in zip(line, units.items(), strict=True):
             column = f"{name}{suffix}"
-            medians = []
             for at, n in enumerate(shots):
                 runs = [run for run in traces[n] if column in run.values]
                 if not runs:
                     continue
                 paths = [np.column_stack([run.epochs, run.values[column]]) for run in runs]
-                panel.add_collection(
-                    LineCollection(
-                        paths,
-                        colors=[colours[at]],
-                        linewidths=0.6,
-                        alpha=0.35,
-                        rasterized=n_points > _MANY_POINTS,
-                        zorder=2,
-                    )
-                )
-                medians.append((n, at, _median(runs, column)))
-            for n, at, (epochs, values) in medians:
+                thin: Any = {"linewidths": 0.6, "alpha": 0.35, "rasterized": n_points > _MANY_POINTS, "zorder": 2}
+                panel.add_collection(LineCollection(paths, colors=[colours[at]], **thin))
+                epochs, values = _median(runs, column)
                 # A white edge lifts the median off the runs.
                 panel.plot(epochs, values, color="white", linewidth=4, zorder=3)
-                dashes = ("-", "--", "-.", ":")[at % 4]
-                panel.plot(
-                    epochs, values, color=colours[at], linewidth=2.2, linestyle=dashes, label=f"n = {n}", zorder=4
-                )
+                thick: Any = {"linewidth": 2.2, "linestyle": ("-", "--", "-.", ":")[at % 4], "zorder": 4}
+                panel.plot(epochs, values, color=colours[at], label=f"n = {n}", **thick)
             panel.autoscale_view()
             # As many digits as tell the ticks apart, however little was learned.
             panel.ticklabel_format(axis="y", useOffset=False, scilimits=(-2, 5))
@@ -436,14 +424,7 @@ def _heat_map(
     from_value: float | None = None,
 ) -> None:
     """Squares with their numbers in them, the first row at the top; those without a number stay empty."""
-    panel.pcolormesh(
-        values,
-        cmap=colours,
-        vmin=limits[0],
-        vmax=limits[1],
-        edgecolors="#E5E5E5",
-        linewidth=0.5,
-    )
+    panel.pcolormesh(values, cmap=colours, vmin=limits[0], vmax=limits[1], edgecolors="#E5E5E5", linewidth=0.5)
     panel.set_ylim(values.shape[0], 0)
     panel.grid(False)
     panel.tick_params(length=0)

@@ -1,8 +1,9 @@
 """The words of a report: what was run, how it compares with what was published, how to read it, what is missing."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -69,29 +70,32 @@ def summary(rows: Sequence[Row], verdicts: Sequence[Verdict], synthetic: Iterabl
 def what_was_run(study_dir: Path, rows: Sequence[Row]) -> list[Block]:
     """Data, grid, settings, software, machines, time."""
     done = [row for row in rows if row["status"] == "done"]
-    facts = []
-    for dataset in datasets_in_order(rows):
-        ours = [row for row in rows if row["dataset"] == dataset]
-        facts.append((dataset_name(dataset), table_title(dataset, ours, "means over runs")))
-    facts += [
-        ("Networks", ", ".join(model_name(model) for model in models_in_order(row["model"] for row in rows))),
+    facts = [
         (
-            "Compressions",
-            ", ".join(compression_name(one) for one in compressions_in_order(row["compression"] for row in rows)),
-        ),
+            dataset_name(dataset),
+            table_title(dataset, [row for row in rows if row["dataset"] == dataset], "means over runs"),
+        )
+        for dataset in datasets_in_order(rows)
+    ]
+    models = models_in_order(row["model"] for row in rows)
+    compressions = compressions_in_order(row["compression"] for row in rows)
+    facts += [
+        ("Networks", ", ".join(map(model_name, models))),
+        ("Compressions", ", ".join(map(compression_name, compressions))),
         ("n, clips per class", ", ".join(map(str, sorted({row["n_shot"] for row in rows})))),
         ("Runs", f"{len(done):,} done, {len(rows) - len(done):,} failed"),
     ]
     config = read_config(study_dir, done or rows)
     facts += _settings(config)
-    seconds = {part: sum(row.get(f"{part}_seconds") or 0.0 for row in done) for part in ("train", "eval")}
     if done:
-        facts.append(
-            ("Work", f"{format_seconds(seconds['train'])} of training, {format_seconds(seconds['eval'])} of evaluation")
+        train, evaluation = (
+            format_seconds(sum(row.get(name) or 0.0 for row in done)) for name in ("train_seconds", "eval_seconds")
         )
-    facts += _counted("Machine", [row.get("host") for row in rows], "runs")
-    facts += _counted("Software", [_software(row.get("versions") or {}) for row in rows], "runs")
-    facts += _counted("Commit", [_commit(row.get("versions") or {}) for row in rows], "runs")
+        facts.append(("Work", f"{train} of training, {evaluation} of evaluation"))
+    versions = [row.get("versions") or {} for row in rows]
+    facts += _counted("Machine", [row.get("host") for row in rows])
+    facts += _counted("Software", map(_software, versions))
+    facts += _counted("Commit", map(_commit, versions))
     blocks: list[Block] = [Facts(tuple(facts))]
     if config is not None:
         blocks.append(Listing(config, "All settings of a run (its config.yaml)"))
@@ -107,24 +111,23 @@ def findings(source: Source, verdicts: Sequence[Verdict], margin: float) -> list
             link=source.url,
         )
     ]
+    head = ("Network", "n", "Difference (points)", "Interval", "Comparison", "Speaks")
+    speaks = {"for": "for it", "against": "against it", "neither": "neither"}
     for verdict in verdicts:
-        lines = (f"Checked as: {how_checked(verdict.finding, margin)}.", f"{verdict.reason.capitalize()}.")
-        evidence = None
-        if verdict.evidence:
-            body = tuple(
-                (
-                    model_name(one.comparison.model),
-                    f"{one.comparison.n_shot}",
-                    points(one.comparison.mean),
-                    verdict_interval(one.comparison),
-                    f"{MARKS[one.comparison.verdict]} {one.comparison.verdict}",
-                    {"for": "for it", "against": "against it", "neither": "neither"}[one.speaks],
-                )
-                for one in verdict.evidence
+        body = tuple(
+            (
+                model_name(cell.model),
+                str(cell.n_shot),
+                points(cell.mean),
+                verdict_interval(cell),
+                f"{MARKS[cell.verdict]} {cell.verdict}",
+                speaks[one.speaks],
             )
-            head = ("Network", "n", "Difference (points)", "Interval", "Comparison", "Speaks")
-            n_cells = _count(len(verdict.evidence), "cell")
-            evidence = Grid(head, body, f"The {n_cells} it rests on")
+            for one in verdict.evidence
+            for cell in [one.comparison]
+        )
+        evidence = Grid(head, body, f"The {_count(len(body), 'cell')} it rests on") if body else None
+        lines = (f"Checked as: {how_checked(verdict.finding, margin)}.", f"{verdict.reason.capitalize()}.")
         blocks.append(Judgement(verdict.finding.statement, verdict.label, verdict.state, lines, evidence))
     return blocks
 
@@ -307,12 +310,12 @@ def _settings(config: str | None) -> list[tuple[str, str]]:
     return items
 
 
-def _counted(name: str, values: Iterable[str | None], unit: str) -> list[tuple[str, str]]:
-    """One line where all are the same, else one for each value, with its count."""
+def _counted(name: str, values: Iterable[str | None]) -> list[tuple[str, str]]:
+    """One line where all are the same, else one for each value, with the number of its runs."""
     counts = Counter(value for value in values if value)
     if len(counts) == 1:
         return [(name, next(iter(counts)))]
-    return [(name, f"{value} ({count:,} {unit})") for value, count in counts.most_common()]
+    return [(name, f"{value} ({count:,} runs)") for value, count in counts.most_common()]
 
 
 def _software(versions: Mapping[str, str | None]) -> str:
@@ -324,7 +327,7 @@ def _commit(versions: Mapping[str, str | None]) -> str:
     return f"{commit[:-1]}, with uncommitted changes" if commit.endswith("+") else commit
 
 
-def _planned(study_dir: Path) -> set[tuple[object, ...]] | None:
+def _planned(study_dir: Path) -> set[tuple[Any, ...]] | None:
     try:
         specs = plan_runs(remembered_settings(study_dir))
     except ConfigError:
@@ -332,29 +335,25 @@ def _planned(study_dir: Path) -> set[tuple[object, ...]] | None:
     return {spec.key for spec in specs}
 
 
-def _grid(rows: Sequence[Row], planned: set[tuple[object, ...]]) -> tuple[tuple[str, ...], ...]:
+def _grid(rows: Sequence[Row], planned: set[tuple[Any, ...]]) -> tuple[tuple[str, ...], ...]:
     """Cells of the tables that lack runs: done, failed, not run."""
-    counts: dict[tuple[object, ...], Counter[str]] = {}
-    found = set()
-    for row in rows:
-        key = key_of(row)
-        found.add(key)
-        counts.setdefault(key[1:4], Counter())[row["status"]] += 1
-    for key in planned - found:
-        counts.setdefault(key[1:4], Counter())["not run"] += 1
-    models = models_in_order(str(kind[0]) for kind in counts)
-    compressions = compressions_in_order(str(kind[1]) for kind in counts)
+    found = {key_of(row): row["status"] for row in rows}
+    counts: dict[tuple[str, str, int], Counter[str]] = defaultdict(Counter)
+    for key in (*found, *(planned - found.keys())):
+        counts[key[1:4]][found.get(key, "not run")] += 1
+    models, compressions = (
+        models_in_order(kind[0] for kind in counts),
+        compressions_in_order(kind[1] for kind in counts),
+    )
+    order = sorted(counts, key=lambda kind: (models.index(kind[0]), kind[2], compressions.index(kind[1])))
     return tuple(
         (
-            model_name(str(kind[0])),
-            compression_name(str(kind[1])),
-            *(f"{value:,}" for value in (kind[2], count["done"], count["failed"], count["not run"])),
+            model_name(kind[0]),
+            compression_name(kind[1]),
+            *(f"{value:,}" for value in (kind[2], *(counts[kind][state] for state in ("done", "failed", "not run")))),
         )
-        for kind, count in sorted(
-            counts.items(),
-            key=lambda item: (models.index(str(item[0][0])), item[0][2], compressions.index(str(item[0][1]))),
-        )
-        if count["failed"] or count["not run"]
+        for kind in order
+        if counts[kind]["failed"] or counts[kind]["not run"]
     )
 
 

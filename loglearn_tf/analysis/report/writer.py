@@ -119,12 +119,8 @@ def _checked(row: Row) -> Row:
     """A run that says it is done and has no accuracy counts as failed: no mean may hold it."""
     accuracy = row["accuracy"]
     if row["status"] == "done" and not (isinstance(accuracy, (int, float)) and math.isfinite(accuracy)):
-        return {
-            **row,
-            "status": "failed",
-            "accuracy": None,
-            "error": f"its accuracy is {accuracy}, not a finite number",
-        }
+        error = f"its accuracy is {accuracy}, not a finite number"
+        return {**row, "status": "failed", "accuracy": None, "error": error}
     return row
 
 
