@@ -20,10 +20,10 @@ def clip_classifier(
     """Joins the mel front end, patches, a trained network and the mean of its softmax into one model.
 
     Args:
-        network: `(batch, patch_frames, n_mels)` mel power to `(batch, n_classes)` logits, as of `build_model`. Its
-            weights are shared, not copied.
+        network: `(batch, patch_frames, n_mels)` mel power to `(batch, n_classes)` logits, such as `build_model`
+            makes. Its weights are shared, not copied.
         class_names: One for each logit, in their order; saved in the file.
-        front_end: Arguments of `MelSpectrogram`, as the network was trained with; `None` for the defaults.
+        front_end: Arguments of `MelSpectrogram` that the network was trained with; `None` for the defaults.
         features_compression: Applied before the network, where it was trained on compressed features.
         hop: Frames between patches; 1 scores every possible one, larger is faster.
         mean: Of the patches' probabilities; see `MeanOverPatches`.

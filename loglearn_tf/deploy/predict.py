@@ -73,7 +73,7 @@ def _cannot_be_listed(error: OSError) -> None:
 def predict(
     model: keras.Model, paths: Sequence[str | Path], *, workers: int = 1, where: str | Path = "the model"
 ) -> Iterator[Prediction]:
-    """Class probabilities of files, in their order; of many as of few in the same memory.
+    """Class probabilities of files, in their order; memory does not grow with their number.
 
     Args:
         model: Clip classifier.
@@ -144,7 +144,7 @@ def writer(
     def write(prediction: Prediction) -> None:
         scores = prediction.probabilities
         assert scores is not None
-        # Of equals the first class comes first, as in the evaluation.
+        # Among equals the first class comes first, like in the evaluation.
         ranked = [(class_names[at], float(scores[at])) for at in np.argsort(-scores, kind="stable")[:top]]
         # Names that are not UTF-8 are shown with their bytes escaped.
         path = os.fsencode(prediction.path).decode("utf-8", "backslashreplace")

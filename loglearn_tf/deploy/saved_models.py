@@ -101,7 +101,7 @@ def front_end_of(model: keras.Model, where: str | Path = "the model") -> MelSpec
     """The mel front end of a clip classifier.
 
     Raises:
-        ModelError: If the model is none.
+        ModelError: If the model is not a clip classifier.
     """
     _check_is_classifier(model, where)
     return next(layer for layer in model.layers if isinstance(layer, MelSpectrogram))
@@ -111,7 +111,7 @@ def head_of(model: keras.Model, where: str | Path = "the model") -> MeanOverPatc
     """The last layer of a clip classifier: network, class names, hop.
 
     Raises:
-        ModelError: If the model is none.
+        ModelError: If the model is not a clip classifier.
     """
     _check_is_classifier(model, where)
     head: MeanOverPatches = model.layers[-1]

@@ -96,7 +96,7 @@ def write_mel_histogram(study_dir: Path, histogram: MelHistogram, *, store: str 
 
 
 def read_mel_histogram(study_dir: Path, dataset: str, *, store: str | None = None) -> MelHistogram | None:
-    """What `write_mel_histogram` saved; `None` where there is none.
+    """What `write_mel_histogram` saved; `None` if nothing was saved.
 
     Args:
         study_dir: The study's folder.
@@ -133,7 +133,7 @@ def explain(histogram: MelHistogram, *, alpha: float, beta: float) -> list[str]:
     return [
         "Batch normalisation follows the compression and takes away any constant, and ln(alpha X + beta) = ln(alpha) + "
         "ln(X + beta / alpha): of alpha and beta only their ratio, the knee beta / alpha, can matter in training. At "
-        "test moving averages stand in for the batch's own: after few updates, as at small n, they hold some of what "
+        "test moving averages stand in for the batch's own: after few updates, when n is small, they hold some of what "
         "they began with, and ln(alpha) shifts what the network sees.",
         "Mel power X well below the knee becomes one constant; well above it, the curve is a plain logarithm.",
         f"Here 90 % of all bins lie between {low:.1e} and {high:.1e}, {full_db:.0f} dB apart after log-EPS.",

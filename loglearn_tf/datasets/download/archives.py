@@ -39,16 +39,15 @@ class Entry:
 
 
 def list_files(archive: Path) -> Iterator[Entry]:
-    """The files of a `.zip` or `.tar.gz`, in its order; folders are left out, as files bring theirs.
+    """The files of a `.zip` or `.tar.gz`, in its order; folders are left out, since files bring theirs.
 
     Yields while it reads, since a hostile archive has no end: bound the sum of `n_bytes`.
 
     Raises:
-        DataError: If it is damaged, or holds anything that is neither a plain file nor a folder, as links are, a path
-            that would lead out of the folder it is unpacked into, on whatever system, or more files and folders than
-            any data set here.
+        DataError: If it is damaged, or holds anything but plain files and folders (a link, a device), a path that would
+            lead out of the folder it is unpacked into, on whatever system, or more entries than any data set here.
     """
-    for n_entries, (name, is_file, entry) in enumerate(_members(archive), start=1):
+    for n_entries, (name, kind, entry) in enumerate(_members(archive), start=1):
         if n_entries > _MOST_ENTRIES:
             raise DataError(
                 f"{archive} must hold at most {_MOST_ENTRIES:,} files and folders. Received: more. {_NOT_UNPACKED}"
@@ -57,25 +56,25 @@ def list_files(archive: Path) -> Iterator[Entry]:
         # and colons separate folders and name drives on other systems; no official name has any.
         if entry.path.is_absolute() or ".." in entry.path.parts or any(sign in name for sign in "\\:\0"):
             raise _refuse(archive, "paths below its own folder", name)
-        if is_file is None:
+        if kind == "other":
             raise _refuse(archive, "plain files and folders", name)
-        if is_file:
+        if kind == "file":
             yield entry
 
 
-def _members(archive: Path) -> Iterator[tuple[str, bool | None, Entry]]:
-    """Name as it is written, whether it is a file (False: a folder; None: anything else), and the entry."""
+def _members(archive: Path) -> Iterator[tuple[str, str, Entry]]:
+    """Everything in an archive: name as it is written there, kind ("file", "folder" or "other"), and entry."""
     with _readable(archive):
         if _is_zip(archive):
             with zipfile.ZipFile(archive) as opened:
                 size = archive.stat().st_size
                 for info in opened.infolist():
                     name = info.orig_filename  # `filename` may have been made fit for this system
-                    kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where no Unix made it
-                    is_plain = kind in (0, stat.S_IFDIR if info.is_dir() else stat.S_IFREG)
+                    mode = stat.S_IFMT(info.external_attr >> 16)  # 0 where no Unix made it
+                    is_plain = mode in (0, stat.S_IFDIR if info.is_dir() else stat.S_IFREG)
                     is_encrypted = info.flag_bits & 1
-                    is_file = not info.is_dir() if is_plain and not is_encrypted else None
-                    yield name, is_file, Entry(PurePosixPath(name), info.file_size, info, size)
+                    kind = "other" if is_encrypted or not is_plain else "folder" if info.is_dir() else "file"
+                    yield name, kind, Entry(PurePosixPath(name), info.file_size, info, size)
             return
         with (
             archive.open("rb") as compressed,
@@ -87,8 +86,8 @@ def _members(archive: Path) -> Iterator[tuple[str, bool | None, Entry]]:
                     raise tarfile.ReadError(f"a file has {member.size} bytes")
                 # Sparse files take less room in the archive than they declare, by whatever factor.
                 is_plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse()
-                is_file = True if is_plain else False if member.isdir() else None
-                yield member.name, is_file, Entry(PurePosixPath(member.name), member.size, member, compressed.tell())
+                kind = "file" if is_plain else "folder" if member.isdir() else "other"
+                yield member.name, kind, Entry(PurePosixPath(member.name), member.size, member, compressed.tell())
             # A damaged header looks like the end: the checksum, which lies at the true end, tells.
             while content.read(_CHUNK_BYTES):
                 pass
@@ -174,7 +173,7 @@ def _readable(archive: Path) -> Iterator[None]:
         lzma.LZMAError,
         EOFError,
         OSError,  # of gzip and bz2, too
-        ValueError,  # a name that is not UTF-8; a number in a header that is none
+        ValueError,  # a name that is not UTF-8; a header whose number is not one
         RuntimeError,  # a kind of compression; headers of headers of headers
     ) as error:
         raise DataError(f"{archive} cannot be unpacked: {error}. Get the official file anew.") from error

@@ -22,7 +22,7 @@ from loglearn_tf.errors import DownloadError
 _CHUNK_BYTES = 1 << 14
 # Strong ones: a weak one, W/"...", does not vouch for bytes.
 _ETAG = r'"[\x21\x23-\x7e]*"'
-# No file is larger than 18 digits say, and no number with more is one: Python reads no thousands of them.
+# Of a size in bytes. Python refuses to read numbers of thousands of digits.
 _NUMBER = "[0-9]{1,18}"
 # Answers that another try may better: too slow, too early, too many requests. And whatever is from 500 on.
 _TRY_AGAIN = (408, 425, 429)
@@ -43,7 +43,7 @@ class Patience:
         longest_wait_s: Where a server asks for more (`Retry-After`), it is left alone.
         timeout_s: Silence after which a connection counts as cut.
         least_bytes_per_s: What comes more slowly, over `timeout_s`, counts as silence.
-        worthwhile_bytes: After a try that brings as many, tries are counted anew.
+        worthwhile_bytes: A try that brings at least as many starts the count of tries again.
     """
 
     tries: int = 6
@@ -91,7 +91,7 @@ class Server:
             url: Of the file.
             target: Grows as the bytes come; whatever happens, what has come is kept.
             size: Of the whole, where it is known. Of what is longer, one byte more is written.
-            on_bytes: Told how many came; below 0 when the file is begun anew.
+            on_bytes: Told how many came; below 0 when the download starts again.
 
         Raises:
             DownloadError: If the server does not give the file.
@@ -142,7 +142,7 @@ class Server:
         self._patiently(url, attempt, lambda: _n_bytes(target))
 
     def _chunks(self, response: requests.Response, most: float) -> Iterator[bytes]:
-        """What comes, as it comes; at most as many bytes."""
+        """The body as it arrives; at most `most` bytes."""
         # Older versions of urllib3 have only what waits for a whole chunk.
         read = getattr(response.raw, "read1", response.raw.read)
         begun, n_bytes = time.monotonic(), 0
@@ -169,7 +169,7 @@ class Server:
             response = self.session.get(url, headers=headers, stream=True, timeout=self.patience.timeout_s)
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
             raise _TryAgain(_root_cause(error)) from error
-        except (requests.RequestException, ValueError) as error:  # ValueError: it sends on to an address that is none
+        except (requests.RequestException, ValueError) as error:  # ValueError: it redirects to what is not an address
             raise DownloadError(f"{url} could not be downloaded: {error}. {_BY_HAND}") from error
         except OSError as error:
             raise DownloadError(
@@ -226,7 +226,7 @@ def etag_file(target: Path) -> Path:
 
 
 def _kept(etag: Path) -> str:
-    """Empty where there is none, or none that a header may hold: the disk may have lost power."""
+    """Empty if there is no ETag, or one that a header must not hold: the disk may have lost power."""
     tag = etag.read_text(encoding="ascii", errors="replace") if etag.is_file() else ""
     return tag if re.fullmatch(_ETAG, tag) else ""
 
@@ -251,7 +251,7 @@ def _first(response: requests.Response) -> int | None:
 
 
 def _asked_wait(response: requests.Response) -> float:
-    """Seconds, of `Retry-After`: a number, or a moment; 0 without, and where the moment is none."""
+    """Seconds, of `Retry-After`: a number, or a moment; 0 without it, and if it is neither."""
     text: str = response.headers.get("Retry-After", "").strip()
     if re.fullmatch(r"[0-9]+", text):
         return min(float(text), _LONGEST_WAIT_S)  # 400 digits are infinite
@@ -259,7 +259,7 @@ def _asked_wait(response: requests.Response) -> float:
         moment = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return 0.0
-    # `-0000` gives a time without a zone, which HTTP has not.
+    # `-0000` gives a time without a zone; in HTTP all times are UTC.
     moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
     return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())
 

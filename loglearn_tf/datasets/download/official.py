@@ -1,4 +1,4 @@
-"""Official data sets from their server, checked and unpacked; what was interrupted goes on where it was."""
+"""Official data sets from their server, checked and unpacked; interrupted downloads resume."""
 
 import hashlib
 import os
@@ -111,7 +111,7 @@ def get(
 ) -> DataSet:
     """Gets an official data set: downloads its archives, checks their md5, unpacks them.
 
-    However it ends, by an error, Ctrl-C or `kill -9`, the same call goes on from what it had. A folder of a data set
+    However it ends, by an error, Ctrl-C or `kill -9`, the same call resumes from what it had. A folder of a data set
     appears whole or not at all, and one that is there is never changed.
 
     Args:
@@ -120,7 +120,7 @@ def get(
         from_dir: Folder that holds the archives already; they are only read, and nothing is downloaded. Not that in
             `.archives`: what lies there is used without.
         keep_archives: Keep downloaded archives, which are removed else as soon as they are unpacked.
-        server: Address that the archives' paths follow, as of a mirror of Zenodo.
+        server: Address that the archives' paths follow, for instance of a mirror of Zenodo.
         parts: What to get, and from where; default: the official one.
         patience: With the server.
 
