@@ -226,8 +226,8 @@ def mel_filter_bank(
     Reference:
         librosa 0.11, `filters.mel`; Slaney, Auditory Toolbox, 1998; Young et al., The HTK Book.
     """
-    limits = [_hz_to_mel(hz, mel_scale) for hz in (f_min, sample_rate / 2 if f_max is None else f_max)]
-    edges = _mel_to_hz(np.linspace(*limits, n_mels + 2), mel_scale)
+    lowest, highest = (_hz_to_mel(hz, mel_scale) for hz in (f_min, sample_rate / 2 if f_max is None else f_max))
+    edges = _mel_to_hz(np.linspace(lowest, highest, n_mels + 2), mel_scale)
     distance = np.subtract.outer(edges, np.fft.rfftfreq(n_fft, 1 / sample_rate))  # Hz, (n_mels + 2, bins)
     width = np.diff(edges)[:, np.newaxis]
     bank = np.maximum(0, np.minimum(-distance[:-2] / width[:-1], distance[2:] / width[1:])).astype(np.float32)

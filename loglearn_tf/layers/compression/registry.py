@@ -66,7 +66,7 @@ class CompressionRecord:
 
 
 def _takes_name(kind: Callable[..., Any]) -> bool:
-    parameters = inspect.signature(kind.__init__ if isinstance(kind, type) else kind).parameters
+    parameters = inspect.signature(kind).parameters
     return any(one.name == "name" or one.kind is one.VAR_KEYWORD for one in parameters.values())
 
 
