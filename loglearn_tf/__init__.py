@@ -49,6 +49,7 @@ def __dir__() -> list[str]:
 
 # Runs at once if Keras is loaded already. The command line answers `--help` in a fraction of a
 # second because nothing here imports Keras itself.
+@wrapt.when_imported("loglearn_tf.layers.compression.base")  # see `register`
 @wrapt.when_imported("keras")
-def _register_layers(_keras: Any) -> None:
-    importlib.import_module("loglearn_tf.layers")
+def _register_layers(_module: Any) -> None:
+    importlib.import_module("loglearn_tf.layers").register()

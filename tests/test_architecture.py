@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "errors": "",
     "_util": "_util errors",
     # The network: layers and models, usable, testable and loadable alone, by plain arguments.
-    "layers": "layers",
+    "layers": "layers errors _util",
     "models": "models layers errors _util",
     "__init__": "models layers deploy",  # when first asked for; not at its top
     # The sounds: clips to mel power on disk.

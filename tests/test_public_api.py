@@ -96,7 +96,7 @@ def test_typed():
 
 def test_the_layers_and_the_models_have_examples():
     assert {
-        "loglearn_tf.layers.compression.menu",
+        "loglearn_tf.layers.compression.learnable_log",
         "loglearn_tf.layers.mel_spectrogram",
         "loglearn_tf.models",
     } <= set(MODULES_WITH_EXAMPLES)

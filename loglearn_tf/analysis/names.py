@@ -1,78 +1,70 @@
-"""What data sets, networks and compressions are called on paper, and the order in which they are listed."""
+"""What data sets, networks and compressions are called on paper, and the order in which they are listed.
+
+Names that are not the package's own stand for themselves: their code need not be installed where a report is written.
+"""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-
-@dataclass(frozen=True)
-class DatasetNames:
-    """How a data set appears in tables and texts.
-
-    Attributes:
-        title: Its full name.
-        short: Its name in headings and captions.
-        n_folds: Test folds that it is published with; `None` where that is left to the user.
-        tables: The numbers of its tables of accuracy and of differences in the source; `None` where it has none.
-    """
-
-    title: str
-    short: str
-    n_folds: int | None = None
-    tables: tuple[int, int] | None = None
+from loglearn_tf._util.registry import Registry
+from loglearn_tf.datasets.registry import DATASETS, Corpus
+from loglearn_tf.layers.compression.registry import COMPRESSIONS
+from loglearn_tf.models.registry import MODELS
 
 
-_DATASETS = {
-    "us8k": DatasetNames("UrbanSound8K", "US8K", n_folds=10, tables=(1, 2)),
-    "tut": DatasetNames("TUT Acoustic Scenes 2017", "ASC-TUT", n_folds=1, tables=(3, 4)),
-    "folder": DatasetNames("Own recordings", "Own recordings"),
-}
-_MODELS = {"sb_cnn": "SB-CNN", "vgg": "VGG", "timbre": "TIMBRE", "prototypical": "Prototypical"}
-# The baseline first, as one reads a comparison.
-_COMPRESSIONS = {
-    "logeps": "log-EPS",
-    "loglearn": "loglearn",
-    "loglearn_per_band": "loglearn (per band)",
-    "loglearn_adapted": "loglearn (adapted)",
-    "loglearn_knee": "loglearn (knee alone)",
-    "log": "log(10000 X + 1)",
-    "log1p_learn": "log1p (learned)",
-    "power": "power (learned)",
-    "pcen": "PCEN",
-    "pcen_learn": "PCEN (learned)",
-    "none": "none",
-}
+def corpus(dataset: str) -> Corpus | None:
+    """The record of a data set; `None` for one that is not the package's own."""
+    return DATASETS[dataset] if DATASETS.is_own(dataset) else None
 
 
-def dataset_names(dataset: str) -> DatasetNames:
-    """Of a data set that is not listed, its own name."""
-    return _DATASETS.get(dataset) or DatasetNames(dataset, dataset)
+def n_test_folds(dataset: str) -> int | None:
+    """How many test folds it is published with; `None` where that is left to the user."""
+    found = corpus(dataset)
+    return len(found.test_folds) or None if found else None
+
+
+def table_numbers(dataset: str) -> tuple[int, int] | None:
+    """The numbers of its tables of accuracies and of differences in the source; `None` where it has none there."""
+    found = corpus(dataset)
+    return found.tables if found else None
+
+
+def dataset_title(dataset: str) -> str:
+    """Its full name: `UrbanSound8K`."""
+    return _title(DATASETS, dataset)
 
 
 def dataset_name(dataset: str) -> str:
-    return dataset_names(dataset).short
+    """Its short name, in headings and captions: `US8K`."""
+    found = corpus(dataset)
+    return dataset if found is None else found.short
 
 
 def model_name(model: str) -> str:
-    return _MODELS.get(model, model)
+    return _title(MODELS, model)
 
 
 def compression_name(compression: str) -> str:
-    return _COMPRESSIONS.get(compression, compression)
+    return _title(COMPRESSIONS, compression)
 
 
 def datasets_in_order(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """The data sets of these runs, each once, in the order of their tables; those that are not listed at the end."""
-    return _in_order((row["dataset"] for row in rows), list(_DATASETS))
+    return _in_order((row["dataset"] for row in rows), DATASETS)
 
 
 def models_in_order(models: Iterable[str]) -> list[str]:
-    return _in_order(models, list(_MODELS))
+    return _in_order(models, MODELS)
 
 
 def compressions_in_order(compressions: Iterable[str]) -> list[str]:
-    return _in_order(compressions, list(_COMPRESSIONS))
+    return _in_order(compressions, COMPRESSIONS)
 
 
-def _in_order(names: Iterable[str], order: list[str]) -> list[str]:
+def _title(registry: Registry[Any], name: str) -> str:
+    return str(registry[name].title) if registry.is_own(name) else name
+
+
+def _in_order(names: Iterable[str], registry: Registry[Any]) -> list[str]:
+    order = [name for name in registry if registry.is_own(name)]
     return sorted(set(names), key=lambda name: (order.index(name) if name in order else len(order), name))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from loglearn_tf._util.text import align
-from loglearn_tf.analysis.names import dataset_names, datasets_in_order
+from loglearn_tf.analysis.names import dataset_title, datasets_in_order, n_test_folds
 from loglearn_tf.analysis.results import Runs, independent
 from loglearn_tf.study.run_folder import Row
 
@@ -49,17 +49,15 @@ def table_title(dataset: str, rows: Sequence[Row], what: str = "accuracy in %, m
         rows: Its runs.
         what: Its numbers, down to the mean over the runs of a fold.
     """
-    names = dataset_names(dataset)
+    n_folds = n_test_folds(dataset)
     folds = sorted({row["fold"] for row in rows})
-    title = f"{names.title}: {what}"
-    if names.n_folds is None:
+    title = f"{dataset_title(dataset)}: {what}"
+    if n_folds is None:
         title += f", then over folds {', '.join(map(str, folds))}" if len(folds) > 1 else f", fold {folds[0]}"
-    elif names.n_folds > 1:
-        which = (
-            f"all {names.n_folds} folds" if len(folds) == names.n_folds else f"{len(folds)} of {names.n_folds} folds"
-        )
+    elif n_folds > 1:
+        which = f"all {n_folds} folds" if len(folds) == n_folds else f"{len(folds)} of {n_folds} folds"
         title += f", then over {which}"
-        if len(folds) < names.n_folds:
+        if len(folds) < n_folds:
             title += f" ({', '.join(map(str, folds))})"
     return f"SYNTHETIC DATA, not {title}" if any(row["synthetic"] for row in rows) else title
 

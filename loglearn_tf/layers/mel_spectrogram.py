@@ -1,6 +1,7 @@
 """The mel front end: waveform to mel power, as librosa computes it, inside the graph."""
 
 import numbers
+import warnings
 from typing import Any
 
 import keras
@@ -8,24 +9,36 @@ import numpy as np
 import numpy.typing as npt
 
 _PAD_MODES = ("reflect", "constant")
+_MEL_SCALES = ("slaney", "htk")
+_NORMS = ("slaney", None)
+# Window -> its coefficients: w[n] = a0 - a1 cos(2 pi n / N) + a2 cos(4 pi n / N), SciPy's values.
+_WINDOWS = {"hann": (0.5, 0.5), "hamming": (0.54, 0.46), "blackman": (0.42, 0.5, 0.08), "ones": (1.0,)}
 
 
 @keras.saving.register_keras_serializable(package="loglearn_tf")
 class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
-    """Mel spectrogram: power, Slaney scale, Slaney (area) norm, before any logarithm.
+    """Mel spectrogram: mel-weighted power as librosa computes it, before any logarithm.
 
-    Centred STFT with a periodic Hann window of `n_fft` samples (`tf.signal`), squared magnitude,
-    librosa's filter bank. `tf.signal.linear_to_mel_weight_matrix` is HTK-scaled and unnormalised
-    and would make white noise about 115 times louder: it is not used. Float32 or more, inside and
-    out, whatever the dtype policy.
+    Centred STFT with a periodic window (`tf.signal`), squared magnitude, librosa's filter bank.
+    `tf.signal.linear_to_mel_weight_matrix` is HTK-scaled and unnormalised and would make white
+    noise about 115 times louder: it is not used. Float32 or more, inside and out, whatever the
+    dtype policy.
 
     Args:
         sample_rate: Of the waveform, Hz.
-        n_fft: FFT size and window length, samples; even.
+        n_fft: FFT size, samples; even.
+        win_length: Length of the window, samples, at most `n_fft`; `None` for `n_fft`. A shorter
+            window is centred in the frame, with zeros around it.
         hop_length: Samples between frames.
+        window: `"hann"`, `"hamming"`, `"blackman"` or `"ones"`, periodic, as
+            `scipy.signal.get_window`.
         n_mels: Number of mel bands.
         f_min: Lowest frequency of the filter bank, Hz.
         f_max: Highest, Hz; `None` for `sample_rate / 2`.
+        mel_scale: `"slaney"`, linear up to 1 kHz and logarithmic above (librosa's default, the
+            reference), or `"htk"`, `2595 log10(1 + f / 700)`.
+        norm: `"slaney"`, every filter of area 1 in Hz (librosa's default, the reference), or
+            `None`, every filter of height 1.
         pad_mode: `"reflect"` (librosa 0.6.2's default, the reference) or `"constant"` (zeros,
             librosa's today). Pads `n_fft // 2` samples at either end.
         fft_dtype: `"float64"`, as the reference pipeline computed, or `"float32"`. In float32,
@@ -34,15 +47,20 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
         **kwargs: `name`, `dtype`, `trainable`, for the base layer.
 
     Input shape:
-        `(batch, samples)`, float, in [-1, 1]. At least one sample. Louder waveforms do no harm: power grows with the
-        square of a gain, and is finite up to samples of 1e15. What lies below 1e-38 becomes 0, as silence is.
+        `(batch, samples)` or `(samples,)`, float, in [-1, 1]. At least one sample. Louder waveforms do no
+        harm: power grows with the square of a gain, and is finite up to samples of 1e15. What lies below 1e-38 becomes
+        0, as silence is.
 
     Output shape:
-        `(batch, frames, n_mels)` float32, mel power, >= 0, with `frames = 1 + samples // hop_length`.
+        `(batch, frames, n_mels)`, or `(frames, n_mels)` for one waveform; float32, mel power, >= 0,
+        with `frames = 1 + samples // hop_length`.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of its range, or the input has another shape.
         ImportError: If TensorFlow is not installed.
+
+    Warns:
+        UserWarning: When built, if a band covers no FFT bin and so stays zero for every sound.
 
     Reference:
         Reference code, `src/preprocess.py` (librosa 0.6.2 `melspectrogram`), at most 1e-4 of a clip's maximum
@@ -58,10 +76,14 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
         *,
         sample_rate: int = 44_100,
         n_fft: int = 1024,
+        win_length: int | None = None,
         hop_length: int = 1024,
+        window: str = "hann",
         n_mels: int = 128,
         f_min: float = 0.0,
         f_max: float | None = None,
+        mel_scale: str = "slaney",
+        norm: str | None = "slaney",
         pad_mode: str = "reflect",
         fft_dtype: str = "float64",
         **kwargs: Any,
@@ -70,6 +92,7 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
         for name, value in (
             ("sample_rate", sample_rate),
             ("n_fft", n_fft),
+            ("win_length", n_fft if win_length is None else win_length),
             ("hop_length", hop_length),
             ("n_mels", n_mels),
         ):
@@ -78,6 +101,10 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
         if n_fft % 2:
             # A centred frame has as many samples on either side; tf.signal's periodic window is even, too.
             raise ValueError(f"`n_fft` must be even. Received: n_fft={n_fft!r}.")
+        if win_length is not None and win_length > n_fft:
+            raise ValueError(
+                f"`win_length` must be at most `n_fft`. Received: win_length={win_length!r}, n_fft={n_fft!r}."
+            )
         for name, limit in (("f_min", f_min), ("f_max", 0.0 if f_max is None else f_max)):
             if isinstance(limit, bool) or not isinstance(limit, numbers.Real):
                 raise ValueError(f"`{name}` must be a number. Received: {name}={limit!r}.")
@@ -87,26 +114,43 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
                 f"`f_min` and `f_max` must satisfy 0 <= f_min < f_max <= sample_rate / 2 = {nyquist_hz:g} Hz. "
                 f"Received: f_min={f_min!r}, f_max={f_max!r}."
             )
-        if pad_mode not in _PAD_MODES:
-            raise ValueError(f"`pad_mode` must be one of {_PAD_MODES}. Received: pad_mode={pad_mode!r}.")
+        for name, choice, choices in (
+            ("window", window, tuple(_WINDOWS)),
+            ("mel_scale", mel_scale, _MEL_SCALES),
+            ("norm", norm, _NORMS),
+            ("pad_mode", pad_mode, _PAD_MODES),
+        ):
+            if choice not in choices:
+                raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={choice!r}.")
         if fft_dtype not in ("float32", "float64"):
             raise ValueError(f"`fft_dtype` must be 'float32' or 'float64'. Received: fft_dtype={fft_dtype!r}.")
         self.sample_rate = int(sample_rate)
         self.n_fft = int(n_fft)
+        self.win_length = None if win_length is None else int(win_length)
         self.hop_length = int(hop_length)
+        self.window = window
         self.n_mels = int(n_mels)
         self.f_min = float(f_min)
         self.f_max = None if f_max is None else float(f_max)
+        self.mel_scale = mel_scale
+        self.norm = norm
         self.pad_mode = pad_mode
         self.fft_dtype = fft_dtype
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        if len(input_shape) != 2 or input_shape[1] == 0:
+        if len(input_shape) not in (1, 2) or input_shape[-1] == 0:
             raise ValueError(
-                f"The input must have the shape (batch, samples), with at least one sample. Received: {input_shape}."
+                "The input must have the shape (batch, samples) or (samples,), with at least one sample. Received: "
+                f"{input_shape}."
             )
         bank = mel_filter_bank(
-            sample_rate=self.sample_rate, n_fft=self.n_fft, n_mels=self.n_mels, f_min=self.f_min, f_max=self.f_max
+            sample_rate=self.sample_rate,
+            n_fft=self.n_fft,
+            n_mels=self.n_mels,
+            f_min=self.f_min,
+            f_max=self.f_max,
+            mel_scale=self.mel_scale,
+            norm=self.norm,
         )
         self._banks = _without_zeros(bank)
         self.built = True
@@ -116,10 +160,13 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
         # PyTorch, where TensorFlow may be missing.
         import tensorflow as tf
 
+        waveform = tf.convert_to_tensor(waveform)
+        if waveform.shape.rank == 1:
+            return self.call(waveform[tf.newaxis])[0]
         dtype = tf.as_dtype(self.fft_dtype)
-        waveform = _pad(tf, tf.convert_to_tensor(waveform), self.n_fft // 2, self.hop_length, self.pad_mode)
+        waveform = _pad(tf, waveform, self.n_fft // 2, self.hop_length, self.pad_mode)
         frames = tf.cast(_frames(tf, waveform, self.n_fft, self.hop_length), dtype)
-        frames *= tf.signal.hann_window(self.n_fft, dtype=dtype)
+        frames *= _window(tf, self.window, self.win_length or self.n_fft, self.n_fft, dtype)
         spectrum = tf.signal.rfft(frames)  # (batch, frames, bins)
         # Not tf.abs(...) ** 2: its guarded square root costs more than the transform.
         power = tf.cast(tf.math.real(spectrum) ** 2 + tf.math.imag(spectrum) ** 2, tf.float32)
@@ -129,8 +176,8 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
         return tf.reshape(tf.concat(mel, axis=1), [-1, n_frames, self.n_mels])
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        batch, samples = input_shape
-        return (batch, None if samples is None else 1 + samples // self.hop_length, self.n_mels)
+        *batch, samples = input_shape
+        return (*batch, None if samples is None else 1 + samples // self.hop_length, self.n_mels)
 
     def compute_output_spec(self, waveform: Any) -> keras.KerasTensor:
         return keras.KerasTensor(self.compute_output_shape(waveform.shape), dtype="float32")
@@ -140,30 +187,93 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
             **super().get_config(),
             "sample_rate": self.sample_rate,
             "n_fft": self.n_fft,
+            "win_length": self.win_length,
             "hop_length": self.hop_length,
+            "window": self.window,
             "n_mels": self.n_mels,
             "f_min": self.f_min,
             "f_max": self.f_max,
+            "mel_scale": self.mel_scale,
+            "norm": self.norm,
             "pad_mode": self.pad_mode,
             "fft_dtype": self.fft_dtype,
         }
 
 
 def mel_filter_bank(
-    *, sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_max: float | None
+    *,
+    sample_rate: int,
+    n_fft: int,
+    n_mels: int,
+    f_min: float,
+    f_max: float | None,
+    mel_scale: str = "slaney",
+    norm: str | None = "slaney",
 ) -> npt.NDArray[np.float32]:
-    """librosa's filter bank: Slaney scale and area norm.
+    """librosa's filter bank: triangles that are evenly spaced on a mel scale.
+
+    Here, bit for bit, because importing librosa's takes a second and writes a cache of compiled code.
+
+    Args:
+        sample_rate, n_fft, n_mels, f_min, f_max, mel_scale, norm: See `MelSpectrogram`.
 
     Returns:
         `(n_fft // 2 + 1, n_mels)` float32; multiplies power on the left.
 
     Warns:
-        UserWarning: librosa's, if a band covers no FFT bin and so stays zero for every sound.
-    """
-    from librosa.filters import mel  # slow to import (numba), and only needed here
+        UserWarning: If a band covers no FFT bin and so stays zero for every sound.
 
-    bank = mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels, fmin=f_min, fmax=f_max, htk=False, norm="slaney")
-    return np.ascontiguousarray(bank.T.astype(np.float32))
+    Reference:
+        librosa 0.11, `filters.mel`; Slaney, Auditory Toolbox, 1998; Young et al., The HTK Book.
+    """
+    lowest, highest = (_hz_to_mel(hz, mel_scale) for hz in (f_min, sample_rate / 2 if f_max is None else f_max))
+    edges = _mel_to_hz(np.linspace(lowest, highest, n_mels + 2), mel_scale)
+    distance = np.subtract.outer(edges, np.fft.rfftfreq(n_fft, 1 / sample_rate))  # Hz, (n_mels + 2, bins)
+    width = np.diff(edges)[:, np.newaxis]
+    bank = np.maximum(0, np.minimum(-distance[:-2] / width[:-1], distance[2:] / width[1:])).astype(np.float32)
+    if norm == "slaney":
+        bank *= (2 / (edges[2:] - edges[:-2]))[:, np.newaxis]
+    # A filter that begins at 0 Hz may be empty, as librosa has it.
+    empty = np.flatnonzero((edges[:-2] > 0) & ~bank.any(axis=1))
+    if empty.size:
+        warnings.warn(
+            f"Empty filters: {empty.size} of {n_mels} mel bands, the first of them {empty[0]}, cover no FFT bin and "
+            "stay zero for every sound. Use a larger `n_fft`, fewer `n_mels`, or a higher `f_min`.",
+            stacklevel=2,
+        )
+    return np.ascontiguousarray(bank.T)
+
+
+# The Slaney scale is linear up to here, 3 mel for 200 Hz, and logarithmic above, 27 mel for a factor of 6.4.
+_BREAK_HZ = 1000.0
+_HZ_PER_MEL = 200.0 / 3
+_BREAK_MEL = _BREAK_HZ / _HZ_PER_MEL
+_LOG_STEP = np.log(6.4) / 27  # NumPy's logarithms, as librosa: those of `math` differ in the last bit
+
+
+def _hz_to_mel(hz: float, scale: str) -> float:
+    if scale == "htk":
+        return float(2595 * np.log10(1 + hz / 700))
+    return hz / _HZ_PER_MEL if hz < _BREAK_HZ else float(_BREAK_MEL + np.log(hz / _BREAK_HZ) / _LOG_STEP)
+
+
+def _mel_to_hz(mel: npt.NDArray[np.float64], scale: str) -> npt.NDArray[np.float64]:
+    if scale == "htk":
+        return 700 * (10 ** (mel / 2595) - 1)
+    above = _BREAK_HZ * np.exp(_LOG_STEP * (np.maximum(mel, _BREAK_MEL) - _BREAK_MEL))
+    return np.where(mel < _BREAK_MEL, _HZ_PER_MEL * mel, above)
+
+
+def _window(tf: Any, name: str, length: int, n_fft: int, dtype: Any) -> Any:
+    """A periodic window, centred in `n_fft` samples."""
+    if name == "hann" and not length % 2:
+        window = tf.signal.hann_window(length, dtype=dtype)  # of odd length it would be symmetric
+    else:
+        turn = 2 * np.pi * np.arange(length) / length
+        terms = [(-1) ** k * a * np.cos(k * turn) for k, a in enumerate(_WINDOWS[name])]
+        window = tf.constant(np.sum(terms, axis=0) if length > 1 else np.ones(1), dtype)
+    before = (n_fft - length) // 2
+    return tf.pad(window, [[before, n_fft - length - before]]) if length < n_fft else window
 
 
 def _without_zeros(bank: npt.NDArray[np.float32], n_parts: int = 4) -> list[tuple[int, int, npt.NDArray[np.float32]]]:

@@ -18,6 +18,7 @@ from loglearn_tf._util.text import printable, shown
 from loglearn_tf.datasets.clips import LAST_FOLD, N_FOLDS, VALIDATION_FOLD
 from loglearn_tf.datasets.registry import DATASETS, Corpus
 from loglearn_tf.errors import ConfigError
+from loglearn_tf.layers.compression.registry import COMPRESSIONS
 from loglearn_tf.models.registry import MODELS, Network
 from loglearn_tf.study.yaml_file import Override, merged, parse_override, read_table, settings_file, with_overrides
 
@@ -27,19 +28,6 @@ def _as_list(value: Any) -> Any:
     return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
-# Until `loglearn_tf.layers.compression` can be imported without Keras: the names of `layers.COMPRESSIONS`.
-COMPRESSIONS: Registry[Any] = Registry(
-    "compression",
-    group="loglearn_tf.compressions",
-    own=dict.fromkeys(
-        (
-            *("log", "log1p_learn", "logeps", "loglearn", "loglearn_adapted", "loglearn_knee", "loglearn_per_band"),
-            *("none", "pcen", "pcen_learn", "power"),
-        ),
-        "loglearn_tf.layers:COMPRESSIONS",
-    ),
-    adopt=lambda name, found: found,
-)
 # A typing error must not fill the memory: grids are bounded far beyond any use.
 _MOST_RUNS, _MOST_PARTS = 1_000_000, 1000
 # File systems take names of 255 bytes, and Linux paths of 4,096: less, as files lie in these folders.

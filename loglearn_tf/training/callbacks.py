@@ -1,7 +1,7 @@
 """Keras callbacks: trajectories of the compression, and the end of a run that went wrong."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +15,44 @@ class NonFiniteError(ArithmeticError):
 
 
 class CompressionTrajectory(keras.callbacks.Callback):  # type: ignore[misc]
-    """Records the path of every learned compression, before training (epoch 0) and after every epoch.
+    """Records alpha, beta and knee of every learned compression, before training and after every epoch.
 
-    For any `model.fit`: `callbacks=[CompressionTrajectory(log_dir="logs")]` shows in TensorBoard the scalars
-    `compression/alpha`, `compression/beta` and `compression/knee`, what `fit` logs as `training/loss` and so on,
-    and before and after training the curve and, of a sample, the histogram of what comes out.
+    For any `model.fit`, with TensorBoard or without. The event files hold the scalars `compression/alpha`,
+    `compression/beta` and `compression/knee`, what `fit` logs as `training/loss` and so on, and before and after
+    training the curve of the compression and, of a sample, the histogram of its output.
+
+    One callback serves several calls of `fit`. A call that begins at epoch 0 begins `rows` anew, also with another
+    model; one with `initial_epoch` goes on after the rows of the epochs before, in the same folder of TensorBoard.
 
     Args:
-        layers: Suffix -> layer. `""` makes the columns `alpha`, `beta`, `knee` and the tags `compression/alpha` ...,
-            `"_support"` the columns `alpha_support` ... and the tags `compression_support/alpha` ... By default every
-            layer of the model that has a knee, nested models included: one as `""`, more as `_` and their names.
+        layers: Suffix -> layer with `alpha`, `beta` and `knee`. `""` makes the columns `alpha`, `beta`, `knee` and the
+            tags `compression/alpha` ..., `"_support"` the columns `alpha_support` ... and the tags
+            `compression_support/alpha` ... By default every layer of the model that has a knee, wherever it is: in
+            nested models, in wrappers such as `TimeDistributed`, in attributes of layers. One goes by `""`, more go by
+            `_` and their names.
         log_dir: Folder of TensorBoard's event files; `None` for none.
         sample: `(batch, frames, n_mels)` mel power, for the histogram.
 
     Attributes:
-        rows: One dictionary an epoch: `epoch`, `loss`, `accuracy`, then every column; `None` where there is nothing to
-            record (loss before training, alpha of a compression without one). Of layers with a pair per band, the mean
-            over bands.
+        rows: One dictionary an epoch, the state before training first: `epoch` (0 before training, then counted from
+            1), `loss`, `accuracy`, then `alpha`, `beta` and `knee` of each layer. `None` where there is nothing to
+            record: the loss before training, alpha of a compression without one. Of a layer with one value a band, the
+            median over bands, which the few bands without sound do not move; or a value that is not finite, if a band
+            has one.
 
     Raises:
         ValueError: When training begins, if the model has no layer with a knee and none was named.
+
+    Example:
+        >>> import numpy as np
+        >>> from loglearn_tf.layers import LearnableLog
+        >>> model = keras.Sequential([LearnableLog(), keras.layers.Flatten(), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> trajectory = CompressionTrajectory()
+        >>> mel, targets = np.ones((2, 3, 4)), np.zeros(2)
+        >>> _ = model.fit(mel, targets, epochs=2, verbose=0, callbacks=[trajectory])
+        >>> [row["epoch"] for row in trajectory.rows], round(trajectory.rows[0]["alpha"], 3)
+        ([0, 1, 2], 1096.633)
     """
 
     def __init__(
@@ -49,43 +67,55 @@ class CompressionTrajectory(keras.callbacks.Callback):  # type: ignore[misc]
         self.log_dir = log_dir
         self.sample = sample
         self.rows: list[dict[str, float | int | None]] = []
+        self._watched: Mapping[str, keras.layers.Layer] = layers or {}
+        self._started = False
         self._writer: Any = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        if self.layers is None:
-            self.layers = _layers_with_knee(self.model)
+        self._watched = _layers_with_knee(self.model) if self.layers is None else self.layers
+        self._started = False
         if self.log_dir is not None:
             import tensorflow as tf
 
             self._writer = tf.summary.create_file_writer(str(self.log_dir))
-        self._record(0, {})
-        self._show_curves(0)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        # Only now is it known which epoch training begins at.
+        if not self._started:
+            self._start(epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._record(epoch + 1, logs or {})
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        if not self.rows:  # no epoch was asked for
+            self._start(0)
         if self._writer is not None:
             self._show_curves(int(self.rows[-1]["epoch"] or 0))
             self._writer.close()
             self._writer = None
 
+    def _start(self, epoch: int) -> None:
+        self._started = True
+        self.rows = [row for row in self.rows if epoch and (row["epoch"] or 0) <= epoch]
+        if not self.rows or self.rows[-1]["epoch"] != epoch:
+            self._record(epoch, {})
+            self._show_curves(epoch)
+
     def values(self) -> dict[str, float | None]:
         """The present values, one for each column."""
         return {
             f"{name}{suffix}": value
-            for suffix, layer in (self.layers or {}).items()
+            for suffix, layer in self._watched.items()
             for name, value in compression_values(layer).items()
         }
 
     def _record(self, epoch: int, logs: Mapping[str, Any]) -> None:
         row = {"epoch": epoch, "loss": logs.get("loss"), "accuracy": logs.get("accuracy"), **self.values()}
-        if epoch == 0:
-            self.rows = []
         self.rows.append(row)
         if self._writer is not None:
             scalars = {f"training/{name}": value for name, value in logs.items()}
-            for suffix, layer in (self.layers or {}).items():
+            for suffix, layer in self._watched.items():
                 scalars |= {f"compression{suffix}/{name}": x for name, x in compression_values(layer).items()}
             self._write(epoch, scalar={name: value for name, value in scalars.items() if value is not None})
 
@@ -93,7 +123,7 @@ class CompressionTrajectory(keras.callbacks.Callback):  # type: ignore[misc]
         if self._writer is None:
             return
         histograms, images = {}, {}
-        for suffix, layer in (self.layers or {}).items():
+        for suffix, layer in self._watched.items():
             images[f"compression{suffix}/curve"] = curve_image(layer)
             if self.sample is not None:
                 histograms[f"compression{suffix}/log_mel"] = keras.ops.convert_to_numpy(layer(self.sample))
@@ -175,20 +205,36 @@ def compression_of(model: keras.Model) -> keras.layers.Layer:
 
 
 def _layers_with_knee(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    found = list(dict.fromkeys(_walk(model)))  # a shared layer counts once
+    found = [layer for layer in _layers_inside(model, {id(model)}) if hasattr(layer, "knee")]
     if not found:
         raise ValueError(
-            f"Model {model.name!r} has no layer with a knee, as LearnableLog has. Received: layers=None. Name the "
+            f"Model {model.name!r} has no layer with a knee, such as LearnableLog. Received: layers=None. Name the "
             "layers to watch: `CompressionTrajectory({'': layer})`."
         )
-    return {"": found[0]} if len(found) == 1 else {f"_{layer.name}": layer for layer in found}
+    if len(found) == 1:
+        return {"": found[0]}
+    named: dict[str, keras.layers.Layer] = {}
+    for layer in found:
+        same = sum(other.name == layer.name for other in named.values())  # in nested models
+        named[f"_{layer.name}_{same}" if same else f"_{layer.name}"] = layer
+    return named
 
 
-def _walk(layer: Any) -> Iterator[keras.layers.Layer]:
-    for one in getattr(layer, "layers", ()):
-        if hasattr(one, "knee"):
-            yield one
-        yield from _walk(one)
+def _layers_inside(holder: Any, seen: set[int]) -> Iterator[keras.layers.Layer]:
+    """All layers of a model, each once, at any depth: its own, those of nested models and wrappers, in attributes."""
+    if isinstance(holder, keras.layers.Layer):
+        # A model's layers first, for their order.
+        held: Iterable[Any] = [*getattr(holder, "layers", ()), *vars(holder).values()]
+    elif isinstance(holder, Mapping):
+        held = list(holder.values())
+    else:
+        held = holder
+    for one in held:
+        if isinstance(one, (keras.layers.Layer, Mapping, list, tuple)) and id(one) not in seen:
+            seen.add(id(one))
+            if isinstance(one, keras.layers.Layer):
+                yield one
+            yield from _layers_inside(one, seen)
 
 
 def curve_image(layer: keras.layers.Layer) -> npt.NDArray[np.uint8]:
@@ -218,10 +264,16 @@ def curve_image(layer: keras.layers.Layer) -> npt.NDArray[np.uint8]:
 
 
 def compression_values(layer: keras.layers.Layer | None) -> dict[str, float | None]:
-    """Alpha, beta and knee of a compression: `None` where it has none, the mean where per band."""
+    """Alpha, beta and knee of a compression: `None` where it has none, the median over bands where per band.
+
+    A value that is not finite comes before all others: it must not hide behind the bands that still are.
+    """
     if not hasattr(layer, "knee"):
         return {"alpha": None, "beta": None, "knee": None}
-    return {
-        name: float(keras.ops.mean(keras.ops.convert_to_tensor(getattr(layer, name))))
-        for name in ("alpha", "beta", "knee")
-    }
+    return {name: _median(keras.ops.convert_to_numpy(getattr(layer, name))) for name in ("alpha", "beta", "knee")}
+
+
+def _median(values: Any) -> float:
+    values = np.ravel(values)
+    wrong = values[~np.isfinite(values)]
+    return float(wrong[0] if wrong.size else np.median(values))

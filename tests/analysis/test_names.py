@@ -3,25 +3,29 @@
 from fake_study import pair
 
 from loglearn_tf.analysis.names import (
-    DatasetNames,
     compression_name,
     compressions_in_order,
-    dataset_names,
+    dataset_name,
+    dataset_title,
     datasets_in_order,
     model_name,
     models_in_order,
+    n_test_folds,
+    table_numbers,
 )
 from loglearn_tf.analysis.summary import format_tables
 
 
 def test_what_is_listed():
-    assert dataset_names("us8k") == DatasetNames("UrbanSound8K", "US8K", n_folds=10, tables=(1, 2))
-    assert dataset_names("tut").tables == (3, 4) and dataset_names("folder").tables is None
+    assert (dataset_title("us8k"), dataset_name("us8k")) == ("UrbanSound8K", "US8K")
+    assert [n_test_folds(name) for name in ("us8k", "tut", "folder")] == [10, 1, None]
+    assert [table_numbers(name) for name in ("us8k", "tut", "folder")] == [(1, 2), (3, 4), None]
     assert (model_name("sb_cnn"), compression_name("logeps")) == ("SB-CNN", "log-EPS")
 
 
 def test_what_is_not_listed_is_called_as_it_is():
-    assert dataset_names("esc50") == DatasetNames("esc50", "esc50")
+    assert (dataset_title("esc50"), dataset_name("esc50")) == ("esc50", "esc50")
+    assert n_test_folds("esc50") is None and table_numbers("esc50") is None
     assert (model_name("my_lab.nets:crnn"), compression_name("low_knee")) == ("my_lab.nets:crnn", "low_knee")
 
 

@@ -6,7 +6,16 @@ import pytest
 from conftest import read_scalars
 
 from loglearn_tf import LearnableLog, LogEps
-from loglearn_tf.training.callbacks import CompressionTrajectory, curve_image
+from loglearn_tf.training.callbacks import (
+    CompressionTrajectory,
+    NonFiniteError,
+    StopOnNonFinite,
+    compression_values,
+    curve_image,
+)
+
+POWER = np.random.default_rng(0).lognormal(-6, 2, (12, 8, 4)).astype("float32")
+LABELS = np.arange(12) % 2
 
 
 def fit(callback, *layers, epochs=2):
@@ -17,8 +26,7 @@ def fit(callback, *layers, epochs=2):
     x = keras.layers.Concatenate()(branches) if len(branches) > 1 else branches[0]
     model = keras.Model(mel, keras.layers.Dense(2)(x))
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
-    power = np.random.default_rng(0).lognormal(-6, 2, (12, 8, 4)).astype("float32")
-    model.fit(power, np.arange(12) % 2, epochs=epochs, verbose=0, callbacks=[callback], validation_split=0.25)
+    model.fit(POWER, LABELS, epochs=epochs, verbose=0, callbacks=[callback], validation_split=0.25)
     return model
 
 
@@ -72,3 +80,175 @@ def test_a_curve_is_a_picture(layer):
 def test_a_model_without_a_knee_is_refused():
     with pytest.raises(ValueError, match=r"has no layer with a knee.*Name the layers to watch"):
         fit(CompressionTrajectory(), LogEps())
+
+
+class TestSeveralCallsOfFit:
+    """One callback, used again: with another model, or to go on with the same."""
+
+    def epochs(self, trajectory):
+        return [row["epoch"] for row in trajectory.rows]
+
+    def test_a_second_model_is_recorded_not_the_first(self):
+        trajectory = CompressionTrajectory()
+        first = fit(trajectory, LearnableLog())
+        second = fit(trajectory, LearnableLog(alpha_pre_gate=3.0))
+        assert self.epochs(trajectory) == [0, 1, 2]
+        assert trajectory.rows[0]["alpha"] == pytest.approx(np.exp(3.0), rel=1e-6)
+        assert trajectory.rows[-1]["alpha"] == float(second.layers[1].alpha) != float(first.layers[1].alpha)
+
+    def test_layers_that_were_named_stay(self):
+        layer, other = LearnableLog(), LearnableLog(alpha_pre_gate=3.0)
+        trajectory = CompressionTrajectory({"": layer})
+        fit(trajectory, layer)
+        fit(trajectory, other)
+        assert trajectory.rows[-1]["alpha"] == float(layer.alpha)
+
+    def test_training_that_goes_on_is_as_training_at_once(self, tmp_path):
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+        from tensorboard.util.tensor_util import make_ndarray
+
+        at_once, in_parts = CompressionTrajectory(), CompressionTrajectory(log_dir=tmp_path)
+        fit(at_once, LearnableLog(), epochs=5)
+        model = fit(in_parts, LearnableLog(), epochs=2)
+        model.fit(POWER, LABELS, initial_epoch=2, epochs=3, verbose=0, callbacks=[in_parts], validation_split=0.25)
+        model.fit(POWER, LABELS, initial_epoch=3, epochs=5, verbose=0, callbacks=[in_parts], validation_split=0.25)
+        assert self.epochs(in_parts) == self.epochs(at_once) == [0, 1, 2, 3, 4, 5]
+        events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0}).Reload()  # of all files, as one
+        for name in ("alpha", "beta", "knee"):
+            path = [
+                (event.step, float(make_ndarray(event.tensor_proto))) for event in events.Tensors(f"compression/{name}")
+            ]
+            assert [step for step, _ in path] == [0, 1, 2, 3, 4, 5]
+            assert [value for _, value in path] == pytest.approx([row[name] for row in in_parts.rows], rel=1e-6)
+        assert [event.step for event in events.Tensors("training/loss")] == [1, 2, 3, 4, 5]
+        assert [event.step for event in events.Tensors("compression/curve")] == [0, 2, 3, 5]
+
+    def test_a_new_callback_begins_where_training_does(self):
+        model = fit(CompressionTrajectory(), LearnableLog(), epochs=3)
+        alpha, trajectory = float(model.layers[1].alpha), CompressionTrajectory()
+        model.fit(POWER, LABELS, initial_epoch=3, epochs=4, verbose=0, callbacks=[trajectory])
+        assert self.epochs(trajectory) == [3, 4]
+        assert trajectory.rows[0]["alpha"] == alpha and trajectory.rows[0]["loss"] is None
+
+    def test_going_back_to_an_earlier_epoch_replaces_what_followed(self):
+        trajectory = CompressionTrajectory()
+        model = fit(trajectory, LearnableLog(), epochs=4)
+        kept = trajectory.rows[:3]
+        model.fit(POWER, LABELS, initial_epoch=2, epochs=3, verbose=0, callbacks=[trajectory])
+        assert self.epochs(trajectory) == [0, 1, 2, 3] and trajectory.rows[:3] == kept
+
+    def test_no_epoch_at_all(self):
+        """What the episodic training has where an epoch holds no update."""
+        trajectory = CompressionTrajectory({"": LearnableLog()})
+        trajectory.on_train_begin()
+        trajectory.on_train_end()
+        assert self.epochs(trajectory) == [0]
+        model = fit(trajectory := CompressionTrajectory(), LearnableLog())
+        model.fit(POWER, LABELS, initial_epoch=2, epochs=2, verbose=0, callbacks=[trajectory])
+        assert self.epochs(trajectory) == [0, 1, 2]
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Holder(keras.layers.Layer):
+    """A layer of a user's own that holds another in a dictionary of lists."""
+
+    def __init__(self, inner, **kwargs):
+        super().__init__(**kwargs)
+        self.parts = {"first": [inner]}
+
+    def call(self, mel):
+        return self.parts["first"][0](mel)
+
+
+class Subclassed(keras.Model):
+    def __init__(self, inner):
+        super().__init__()
+        self.compression = inner
+        self.dense = keras.layers.Dense(2)
+
+    def call(self, mel):
+        return self.dense(keras.ops.reshape(self.compression(mel), (-1, 32)))
+
+
+class TestWhereLayersAreFound:
+    @pytest.mark.parametrize(
+        "wrap",
+        [
+            keras.layers.TimeDistributed,
+            Holder,
+            lambda layer: Holder(keras.layers.TimeDistributed(layer)),
+            lambda layer: keras.Sequential([keras.layers.TimeDistributed(layer)]),
+        ],
+        ids=["TimeDistributed", "own", "nested", "Sequential"],
+    )
+    def test_inside_other_layers(self, wrap):
+        layer, trajectory = LearnableLog(), CompressionTrajectory()
+        fit(trajectory, wrap(layer))
+        assert list(trajectory.rows[0]) == ["epoch", "loss", "accuracy", "alpha", "beta", "knee"]
+        assert trajectory.rows[-1]["alpha"] == float(layer.alpha) != trajectory.rows[0]["alpha"]
+
+    def test_in_a_bidirectional_layer(self):
+        """Which holds two copies of what it is given."""
+        cell = keras.layers.RNN(CompressingCell(), return_sequences=True)
+        trajectory = CompressionTrajectory()
+        fit(trajectory, keras.layers.Bidirectional(cell), epochs=1)
+        assert {"alpha_log", "alpha_log_1"} <= set(trajectory.rows[0])
+
+    def test_in_a_subclassed_model(self):
+        layer, trajectory = LearnableLog(), CompressionTrajectory()
+        model = Subclassed(layer)
+        model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        model.fit(POWER, LABELS, epochs=1, verbose=0, callbacks=[trajectory])
+        assert trajectory.rows[-1]["alpha"] == float(layer.alpha)
+
+    def test_layers_of_one_name_are_kept_apart(self):
+        trajectory, inner = CompressionTrajectory(), keras.Input((8, 4))
+        first, second = (keras.Model(inner, LearnableLog(name="log")(inner)) for _ in range(2))
+        fit(trajectory, first, second, epochs=1)
+        assert {"alpha_log", "alpha_log_1"} <= set(trajectory.rows[0])
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class CompressingCell(keras.layers.Layer):
+    state_size = output_size = 4
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.compression = LearnableLog(name="log")
+
+    def build(self, input_shape):
+        self.compression.build(input_shape)
+
+    def call(self, mel, states):
+        compressed = self.compression(mel)
+        return compressed, [compressed]
+
+
+class TestPerBand:
+    def layer(self, values):
+        layer = LearnableLog(per_band=True)
+        layer.build((None, 8, len(values)))
+        layer.set_weights([np.float32(values), np.ones(len(values), "float32")])
+        return layer
+
+    def test_the_median_over_bands_not_moved_by_a_few(self):
+        # Two bands without sound, whose alpha has run away.
+        values = compression_values(self.layer([7.0, 7.5, 8.0, -20.0, 60.0]))
+        assert values["alpha"] == pytest.approx(np.exp(7.5), rel=1e-6)
+        assert values["knee"] == pytest.approx(1.3132617 / np.exp(7.5), rel=1e-6)
+        assert values["beta"] == pytest.approx(1.3132617, rel=1e-6)
+
+    def test_of_an_even_number_the_middle_of_the_two(self):
+        assert compression_values(self.layer([0.0, np.log(3.0)]))["alpha"] == pytest.approx(2.0, rel=1e-6)
+
+    @pytest.mark.parametrize("wrong", [np.inf, np.nan])
+    def test_a_band_that_is_not_finite_does_not_hide_behind_the_others(self, wrong):
+        layer = self.layer([7.0, 7.0, wrong, 7.0, 7.0])
+        trajectory = CompressionTrajectory({"": layer})
+        trajectory.on_train_begin()
+        with pytest.raises(NonFiniteError, match=f"alpha is {wrong} at step 0"):
+            StopOnNonFinite(trajectory).on_epoch_end(0)
+
+    def test_one_value_is_itself(self):
+        layer = LearnableLog()
+        assert compression_values(layer)["alpha"] == float(layer.alpha)

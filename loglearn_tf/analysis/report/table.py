@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from loglearn_tf._util.csv import csv_bytes
-from loglearn_tf.analysis.names import dataset_names
+from loglearn_tf.analysis.names import table_numbers
 from loglearn_tf.analysis.report.escape import file_stem, latex_text, markdown_text
 from loglearn_tf.analysis.statistics import Accuracy, Comparison
 from loglearn_tf.study.run_folder import Row
@@ -119,7 +119,7 @@ class ReportTable:
         """
         ours = [one for one in comparisons if (one.dataset, one.baseline) == (results.dataset, self.baseline)]
         table = self.build(results, ours)
-        numbers = dataset_names(results.dataset).tables
+        numbers = table_numbers(results.dataset)
         if self.numbered is None or numbers is None:
             return replace(table, stem=file_stem(results.dataset, "table", self.name))
         which, suffix = self.numbered

@@ -8,9 +8,9 @@ from loglearn_tf._util.text import shown
 from loglearn_tf.analysis.names import (
     compression_name,
     compressions_in_order,
-    dataset_names,
     model_name,
     models_in_order,
+    n_test_folds,
 )
 from loglearn_tf.analysis.report.table import (
     MARKS,
@@ -246,7 +246,7 @@ def _notes(results: DatasetResults, body: Body, first: str) -> tuple[str, ...]:
         notes.append(f"Below each number its {100 * results.confidence:g} % interval.")
     if any(not cell.interval for cell in cells):
         notes.append("No interval where there is too little to make one from.")
-    if len(_folds(rows)) == 1 and dataset_names(results.dataset).n_folds != 1 and any(cell.interval for cell in cells):
+    if len(_folds(rows)) == 1 and n_test_folds(results.dataset) != 1 and any(cell.interval for cell in cells):
         notes.append("Intervals are over the runs of one fold, and say nothing of other folds.")
     if any(_FEWER_FOLDS in cell.mark for cell in cells):
         notes.append(f"{_FEWER_FOLDS} over fewer folds than the title says; the CSV file names them.")

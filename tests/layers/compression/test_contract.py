@@ -4,13 +4,15 @@ What a compression computes has no general rule: its formula in NumPy or librosa
 must name every registered compression.
 """
 
+import inspect
+
 import keras
 import librosa
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from loglearn_tf.layers import COMPRESSIONS, PCEN, build_compression
+from loglearn_tf.layers import COMPRESSIONS, PCEN, Compression, build_compression
 from loglearn_tf.models import build_model
 from loglearn_tf.training.sliding import sliding_scorer
 
@@ -180,6 +182,29 @@ class TestContract:
         if scorer is not None:
             np.testing.assert_allclose(scorer.logits(clip)[0], network(patches), rtol=1e-4, atol=1e-5)
 
+    def test_registered_under_the_package_name(self, name):
+        kind = type(build_compression(name))
+        assert keras.saving.get_registered_name(kind) == f"loglearn_tf>{kind.__name__}"
+        assert keras.saving.get_registered_object(f"loglearn_tf>{kind.__name__}") is kind
+
+    def test_one_class_on_top_of_the_base(self, name):
+        """Whoever reads the file of a compression has read all of it but the base."""
+        assert type(build_compression(name)).__mro__[1:3] == (Compression, keras.layers.Layer)
+
+    def test_its_arguments_are_its_configuration(self, name):
+        kind = type(build_compression(name))
+        arguments = [
+            one for one in inspect.signature(kind.__init__).parameters.values() if one.kind is one.KEYWORD_ONLY
+        ]
+        config = kind().get_config()
+        assert {one.name: one.default for one in arguments} == {one.name: config[one.name] for one in arguments}
+
+    def test_has_weights_only_where_it_learns(self, name):
+        layer = build_compression(name)
+        layer(MEL)
+        assert bool(layer.weights) == (name in LEARNED)
+        assert bool(layer.trainable_weights) == (name in LEARNED and name != "pcen")
+
     def test_refuses_an_argument_that_it_does_not_take(self, name):
         with pytest.raises(ValueError, match=f"Compression {name} does not take {{'kneee': 1}}"):
             build_compression(name, kneee=1)
@@ -252,32 +277,3 @@ class TestKnee:
         gradient = float(tape.gradient(loss, knee))
         moved = np.log(np.float64(layer.knee)) - before
         assert moved == pytest.approx(-float(knee) * gradient * speed, rel=2e-2)
-
-
-class TestPCEN:
-    @pytest.mark.parametrize("n_frames", [1, 2, 3, 64, 100, 431])
-    @pytest.mark.parametrize("smoothing", [0.01, 0.3, 1.0])
-    def test_the_smoother_equals_the_recursion_frame_by_frame(self, n_frames, smoothing):
-        energy = np.random.default_rng(3).uniform(0, 1, (2, n_frames, 4)).astype("float32")
-        expected, state = [], energy[:, 0].astype("float64")
-        for at in range(n_frames):
-            state = (1 - smoothing) * state + smoothing * energy[:, at]
-            expected.append(state)
-        smoothed = PCEN(smoothing=smoothing)._smoothed(tf.constant(energy))
-        np.testing.assert_allclose(smoothed, np.stack(expected, axis=1), rtol=2e-6)
-
-    def test_bands_before_frames_are_refused(self):
-        with pytest.raises(ValueError, match="The time must be on the axis before the mel bands"):
-            PCEN(axis=1)(MEL)
-
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            ({"smoothing": 0.0}, "`smoothing` must be above 0 and at most 1. Received: smoothing=0.0"),
-            ({"gain": -1.0}, "`gain` must be above 0"),
-            ({"eps": 0.0}, "`eps` must be above 0"),
-        ],
-    )
-    def test_bad_arguments(self, arguments, message):
-        with pytest.raises(ValueError, match=message):
-            PCEN(**arguments)

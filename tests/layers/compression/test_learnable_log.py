@@ -1,4 +1,4 @@
-"""The compressions equal their formulas, train, keep their values when saved, and refuse nonsense."""
+"""loglearn equals its formula, trains, keeps its values when saved, and refuses nonsense."""
 
 import re
 
@@ -7,14 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from loglearn_tf.layers import COMPRESSIONS, LearnableLog, Log, LogEps, NoCompression, build_compression
-from loglearn_tf.study import settings
+from loglearn_tf.layers import LearnableLog, Log
 
 # Mel power from far below float64's eps to a very loud clip, and silence.
 MEL = np.concatenate([[0.0], np.logspace(-25, 4, 119)]).astype("float32").reshape(2, 6, 10)
-FLOAT64_EPS = 2.220446049250313e-16
 POLICIES = ("float32", "mixed_float16", "mixed_bfloat16", "float64")
-EVERY_LAYER = (LearnableLog, Log, LogEps, NoCompression)
 
 
 def loglearn(mel, a=7.0, b=1.0):
@@ -60,30 +57,6 @@ class TestFormula:
     def test_loglearn_of_silence_is_the_logarithm_of_beta(self):
         silent = LearnableLog()(np.zeros((1, 2, 3), "float32"))
         np.testing.assert_allclose(silent, np.full((1, 2, 3), 0.272514), rtol=2e-6)  # ln 1.31326
-
-    def test_logeps_equals_the_formula_from_silence_to_loud(self):
-        # atol: the logarithm crosses zero at X = 1, where only the rounding of X is left.
-        np.testing.assert_allclose(
-            LogEps()(MEL), np.log10(MEL.astype("float64") + 2.220446049250313e-16), rtol=1e-6, atol=1e-7
-        )
-
-    def test_logeps_of_silence_is_float64_not_float32_eps(self):
-        # log10(2.22e-16) = -15.65; float32's eps would give -6.92, a natural logarithm -36.04.
-        np.testing.assert_allclose(LogEps()(np.zeros((1, 2, 3), "float32")), np.full((1, 2, 3), -15.65356), rtol=1e-6)
-
-    def test_logeps_with_another_eps(self):
-        layer = LogEps(eps=1.19e-7)
-        np.testing.assert_allclose(layer(MEL), np.log10(MEL.astype("float64") + 1.19e-7), rtol=1e-6, atol=1e-7)
-
-    def test_log_with_fixed_values(self):
-        np.testing.assert_allclose(Log()(MEL), np.log(1e4 * MEL.astype("float64") + 1), rtol=1e-6, atol=2e-7)
-        layer = Log(alpha=[1.0, 2.0, 3.0], beta=[0.5, 1.0, 4.0])
-        mel = random_mel(2, 5, 3)
-        np.testing.assert_allclose(layer(mel), np.log([1, 2, 3] * mel + [0.5, 1, 4]), rtol=1e-5, atol=1e-6)
-        assert float(Log().knee) == pytest.approx(1e-4)
-
-    def test_no_compression_is_the_identity(self):
-        np.testing.assert_array_equal(NoCompression()(MEL), MEL)
 
     def test_loglearn_of_logarithmic_input_is_nan_not_a_plausible_number(self):
         assert np.isnan(LearnableLog()(np.full((1, 1, 1), -3.0, "float32"))).all()
@@ -172,34 +145,6 @@ class TestLearningRateFactor:
             LearnableLog(learning_rate_factor=factor)
 
 
-class TestCheckedInput:
-    BAD = [(-0.5, "-0.5"), (float("nan"), "nan"), (float("inf"), "inf"), (-float("inf"), "-inf")]
-
-    @pytest.mark.parametrize(("bad", "shown"), BAD)
-    def test_names_the_first_bad_value(self, bad, shown):
-        mel = random_mel(2, 6, 10)
-        mel[1, 2, 3] = mel[1, 5, 0] = bad
-        layer = LearnableLog(check_input=True, name="checked")
-        message = rf"layer `checked` must be mel power.* Received: {shown} at index \(1, 2, 3\), the first of 2"
-        with pytest.raises(ValueError, match=message):
-            layer(mel)
-        with pytest.raises(tf.errors.InvalidArgumentError, match=r"layer `checked` must be mel power(.|\n)*1 2 3"):
-            tf.function(layer)(mel)
-
-    def test_says_nothing_of_mel_power(self):
-        layer, plain = LearnableLog(check_input=True), LearnableLog()
-        np.testing.assert_array_equal(layer(MEL), plain(MEL))
-        np.testing.assert_allclose(tf.function(layer)(MEL), plain(MEL), rtol=3e-7, atol=1e-7)
-        mel = keras.Input((None, 10))
-        np.testing.assert_allclose(
-            keras.Model(mel, layer(mel)).predict(MEL, verbose=0), plain(MEL), rtol=3e-7, atol=1e-7
-        )
-
-    def test_without_it_bad_values_pass_as_described(self):
-        negative = LearnableLog()(np.array([[[-1e-4, -3.0, np.nan, np.inf]]], "float32")).numpy()[0, 0]
-        assert negative[0] < np.log(1.31326) and np.isnan(negative[1:3]).all() and negative[3] == np.inf
-
-
 class TestFolded:
     @pytest.mark.parametrize("kwargs", [{}, {"per_band": True}, {"per_band": True, "axis": 1}])
     def test_same_numbers_without_weights(self, kwargs):
@@ -213,19 +158,6 @@ class TestFolded:
         again = Log.from_config(folded.get_config())
         np.testing.assert_array_equal(again(MEL), folded(MEL))
 
-    def test_as_many_numbers_as_bands(self):
-        with pytest.raises(ValueError, match=r"`alpha` must hold one number for every mel band. Received: 2 numbers"):
-            Log(alpha=[1.0, 2.0])(MEL)
-
-    def test_its_axis_must_be_one_of_the_input(self):
-        with pytest.raises(ValueError, match="Received: 2 numbers, axis=5"):
-            Log(alpha=[1.0, 2.0], axis=5)(MEL)
-
-    @pytest.mark.parametrize("value", [0, -1, 1e-46, [1.0, 0.0], [], "1", float("inf")])
-    def test_values_must_be_above_zero(self, value):
-        with pytest.raises(ValueError, match=r"^`beta` must (be|hold) "):
-            Log(beta=value)
-
 
 class TestWeights:
     def test_two_scalars_are_all_that_is_trained(self, layer):
@@ -236,12 +168,6 @@ class TestWeights:
         layer = LearnableLog(trainable=False)
         layer(MEL)
         assert layer.trainable_weights == [] and len(layer.weights) == 2
-
-    @pytest.mark.parametrize("kind", [LogEps, NoCompression])
-    def test_fixed_compressions_have_no_weights(self, kind):
-        layer = kind()
-        layer(MEL)
-        assert layer.weights == []
 
     def test_instances_do_not_share_weights(self, layer):
         other = LearnableLog()
@@ -266,6 +192,40 @@ class TestWeights:
         ]
         assert min(np.abs(expected)) > 0.1  # both pre-gates matter at this input
         np.testing.assert_allclose(gradient, expected, rtol=1e-5)
+
+
+class TestRegularizersAndConstraints:
+    def test_none_by_default(self, layer):
+        assert layer.losses == []
+        assert all(weight.regularizer is None and weight.constraint is None for weight in layer.weights)
+
+    def test_a_regularizer_is_of_the_pre_gate(self):
+        layer = LearnableLog(alpha_regularizer=keras.regularizers.L2(0.1), beta_regularizer="l1", per_band=True)
+        layer(MEL)
+        # 10 bands: .1 * 7 ** 2 each, and Keras' own l1 of .01.
+        assert sorted(float(loss) for loss in layer.losses) == pytest.approx([10 * 0.01 * 1, 10 * 0.1 * 49])
+
+    def test_a_constraint_holds_after_every_step(self):
+        layer = LearnableLog(beta_constraint=keras.constraints.NonNeg())
+        layer(MEL)
+        keras.optimizers.SGD(1.0).apply([tf.constant(9.0), tf.constant(9.0)], layer.trainable_weights)
+        assert (float(layer.alpha_pre_gate), float(layer.beta_pre_gate)) == (7 - 9, 0)
+
+    def test_saved_and_loaded(self, tmp_path):
+        layer = LearnableLog(alpha_regularizer=keras.regularizers.L2(0.1), beta_constraint="non_neg")
+        mel = keras.Input((6, 10))
+        keras.Model(mel, layer(mel)).save(tmp_path / "model.keras")
+        loaded = keras.models.load_model(tmp_path / "model.keras").layers[1]
+        assert loaded.get_config() == layer.get_config()
+        assert float(sum(loaded.losses)) == pytest.approx(4.9)
+        assert type(loaded.beta_pre_gate.constraint) is keras.constraints.NonNeg
+
+    def test_configurations_without_them_load(self):
+        """Those of files saved by version 0.1.0."""
+        config = LearnableLog(name="old").get_config()
+        old = {name: value for name, value in config.items() if not name.endswith(("_regularizer", "_constraint"))}
+        assert len(old) == len(config) - 4
+        assert LearnableLog.from_config(old).get_config() == config
 
 
 class TestPerBand:
@@ -312,8 +272,6 @@ class TestKerasCitizen:
         [
             LearnableLog(),
             LearnableLog(alpha_pre_gate=2.5, beta_pre_gate=-0.5, per_band=True, name="mine", trainable=False),
-            LogEps(eps=1e-10, name="other"),
-            NoCompression(dtype="mixed_float16"),
         ],
         ids=lambda layer: layer.name,
     )
@@ -328,12 +286,6 @@ class TestKerasCitizen:
         expected = {"name": "mine", "alpha_pre_gate": 2.5, "beta_pre_gate": -0.5, "per_band": True, "axis": -1}
         expected |= {"learning_rate_factor": 1.0, "check_input": False}
         assert expected.items() <= config.items()
-        assert LogEps().get_config()["eps"] == FLOAT64_EPS
-
-    @pytest.mark.parametrize("kind", EVERY_LAYER)
-    def test_registered_under_the_package_name(self, kind):
-        assert keras.saving.get_registered_name(kind) == f"loglearn_tf>{kind.__name__}"
-        assert keras.saving.get_registered_object(f"loglearn_tf>{kind.__name__}") is kind
 
     def test_clone_model_starts_afresh(self):
         mel = keras.Input((6, 10))
@@ -386,46 +338,6 @@ class TestErrors:
         with pytest.raises(ValueError, match=re.escape(message)):
             LearnableLog(**{name: value})
 
-    @pytest.mark.parametrize("eps", [0, 0.0, -1e-9, 1e-40])  # 1e-40 is zero to most float32 hardware
-    def test_eps_must_be_above_zero(self, eps):
-        with pytest.raises(ValueError, match=rf"^`eps` must be .* Received: eps={re.escape(repr(eps))}\.$"):
-            LogEps(eps=eps)
-
-    @pytest.mark.parametrize("eps", [float("nan"), float("inf"), "1e-9", None])
-    def test_eps_must_be_a_finite_number(self, eps):
-        with pytest.raises(ValueError, match=re.escape(f"`eps` must be a finite number. Received: eps={eps!r}.")):
-            LogEps(eps=eps)
-
     def test_arguments_are_keyword_only(self):
         with pytest.raises(TypeError):
             LearnableLog(7.0, 1.0)
-        with pytest.raises(TypeError):
-            LogEps(1e-9)
-
-
-class TestByName:
-    def test_names_in_settings_and_results(self):
-        assert sorted(COMPRESSIONS) == sorted(settings.COMPRESSIONS)
-
-    @pytest.mark.parametrize(
-        ("name", "kind"), [("loglearn", LearnableLog), ("logeps", LogEps), ("log", Log), ("none", NoCompression)]
-    )
-    def test_builds_the_published_defaults_under_the_same_name(self, name, kind):
-        layer = build_compression(name)
-        assert type(layer) is kind and layer.name == name
-        assert layer.get_config() == {**kind().get_config(), "name": name}
-
-    def test_each_call_builds_a_new_layer(self):
-        assert build_compression("loglearn") is not build_compression("loglearn")
-
-    def test_a_layer_is_passed_through(self):
-        layer = keras.layers.ReLU()
-        assert build_compression(layer) is layer
-
-    @pytest.mark.parametrize("unknown", ["ln", "LearnableLog", None])
-    def test_unknown_name(self, unknown):
-        message = (
-            f"`compression` must be a Keras layer or one of {sorted(COMPRESSIONS)}. Received: compression={unknown!r}."
-        )
-        with pytest.raises(ValueError, match=re.escape(message)):
-            build_compression(unknown)

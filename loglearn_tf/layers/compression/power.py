@@ -1,0 +1,85 @@
+"""The learnable power law, the root-like compression of loudness."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from loglearn_tf.layers.compression.base import (
+    Compression,
+    add_number,
+    band_axis,
+    count_bands,
+    finite,
+    on_axis,
+    rate_factor,
+    scaled_gradient,
+)
+
+
+@keras.saving.register_keras_serializable(package="loglearn_tf")
+class Power(Compression):
+    """Learnable power law, `mel ** sigmoid(a)`: the root-like compression of loudness.
+
+    Args:
+        a: Float, initial value, no unit. 0.0 gives the square root.
+        per_band, axis, learning_rate_factor, **kwargs: See `LearnableLog`.
+
+    Input shape:
+        `(batch, frames, n_mels)`, mel power, >= 0.
+
+    Output shape:
+        As the input, float32; 0 for silence, where the gradient is 0, too, not infinite.
+
+    Attributes:
+        exponent: `sigmoid(a)`, float32, shape `()`, or `(n_mels,)` with `per_band`.
+
+    Raises:
+        ValueError: As `LearnableLog`.
+
+    Reference:
+        Stevens, On the psychophysical law, Psychological Review 64, 1957: loudness grows with sound power ** .3;
+        learned, behind a sigmoid, in Schlueter and Lehner, ISMIR 2018 (see `Log1p`).
+    """
+
+    pointwise = True
+
+    def __init__(
+        self,
+        *,
+        a: float = 0.0,
+        per_band: bool = False,
+        axis: int = -1,
+        learning_rate_factor: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._initial_a = finite("a", a)
+        self.a: Any = self._initial_a  # until `build` makes it a weight
+        self.per_band = bool(per_band)
+        self.axis = band_axis(axis)
+        self.learning_rate_factor = rate_factor(learning_rate_factor)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.n_bands = count_bands(input_shape, self.axis) if self.per_band else None
+        self.a = add_number(self, "a", self._initial_a)
+        self.built = True
+
+    @property
+    def exponent(self) -> Any:
+        return ops.sigmoid(scaled_gradient(self.a, self.learning_rate_factor))
+
+    def compress(self, mel: Any) -> Any:
+        # The logarithm of zero, and its gradient, must not be met even where they are not used.
+        is_sound = mel != 0
+        power = ops.power(ops.where(is_sound, mel, 1.0), on_axis(self.exponent, mel, self.axis))
+        return ops.where(is_sound, power, 0.0)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "a": self._initial_a,
+            "per_band": self.per_band,
+            "axis": self.axis,
+            "learning_rate_factor": self.learning_rate_factor,
+        }

@@ -1,0 +1,39 @@
+"""PCEN's smoother is the recursion of the paper, computed all at once; its formula stands in test_contract.py."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from loglearn_tf.layers import PCEN
+
+MEL = (10 ** np.random.default_rng(0).uniform(-8, 2, (2, 40, 6))).astype("float32")
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 3, 64, 100, 431])
+@pytest.mark.parametrize("smoothing", [0.01, 0.3, 1.0])
+def test_the_smoother_equals_the_recursion_frame_by_frame(n_frames, smoothing):
+    energy = np.random.default_rng(3).uniform(0, 1, (2, n_frames, 4)).astype("float32")
+    expected, state = [], energy[:, 0].astype("float64")
+    for at in range(n_frames):
+        state = (1 - smoothing) * state + smoothing * energy[:, at]
+        expected.append(state)
+    smoothed = PCEN(smoothing=smoothing)._smoothed(tf.constant(energy))
+    np.testing.assert_allclose(smoothed, np.stack(expected, axis=1), rtol=2e-6)
+
+
+def test_bands_before_frames_are_refused():
+    with pytest.raises(ValueError, match="The time must be on the axis before the mel bands"):
+        PCEN(axis=1)(MEL)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"smoothing": 0.0}, "`smoothing` must be above 0 and at most 1. Received: smoothing=0.0"),
+        ({"gain": -1.0}, "`gain` must be above 0"),
+        ({"eps": 0.0}, "`eps` must be above 0"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        PCEN(**arguments)
