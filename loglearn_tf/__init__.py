@@ -11,29 +11,46 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 if TYPE_CHECKING:
+    from loglearn_tf.analysis.statistics import compare
+    from loglearn_tf.datasets import load_dataset
     from loglearn_tf.deploy.clip_classifier import clip_classifier
-    from loglearn_tf.layers import COMPRESSIONS, LearnableLog, LogEps, MelSpectrogram
+    from loglearn_tf.experiment.study import run_study
+    from loglearn_tf.layers import COMPRESSIONS, Compression, LearnableLog, LogEps, MelSpectrogram
     from loglearn_tf.models import MODELS, build_model
+    from loglearn_tf.study.settings import load_settings
+    from loglearn_tf.training.callbacks import CompressionTrajectory
 
 __version__ = "0.1.0"
 __all__ = [
     "COMPRESSIONS",
     "MODELS",
+    "Compression",
+    "CompressionTrajectory",
     "LearnableLog",
     "LogEps",
     "MelSpectrogram",
     "build_model",
     "clip_classifier",
+    "compare",
+    "load_dataset",
+    "load_settings",
+    "run_study",
 ]
 
 _HOMES = {
     "COMPRESSIONS": "loglearn_tf.layers",
+    "Compression": "loglearn_tf.layers",
+    "CompressionTrajectory": "loglearn_tf.training.callbacks",
     "LearnableLog": "loglearn_tf.layers",
     "LogEps": "loglearn_tf.layers",
     "MelSpectrogram": "loglearn_tf.layers",
     "MODELS": "loglearn_tf.models",
     "build_model": "loglearn_tf.models",
     "clip_classifier": "loglearn_tf.deploy.clip_classifier",
+    "compare": "loglearn_tf.analysis.statistics",
+    "load_dataset": "loglearn_tf.datasets",
+    "load_settings": "loglearn_tf.study.settings",
+    "run_study": "loglearn_tf.experiment.study",
 }
 
 

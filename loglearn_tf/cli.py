@@ -1,43 +1,34 @@
-"""The command line, `loglearn`: everything that takes long is imported by the command that needs it."""
+"""The command line, `loglearn`: parsing and printing. Everything that takes long is imported by the command that
+needs it."""
 
 import argparse
+import logging
 import os
 import sys
 import textwrap
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from loglearn_tf import __version__
-from loglearn_tf._util.files import storage, write_text
-from loglearn_tf._util.progress import Progress
+from loglearn_tf._util.files import write_text
+from loglearn_tf._util.progress import Progress, ProgressDisplay
 from loglearn_tf._util.tensorflow_runtime import available_cores, be_quiet
 from loglearn_tf._util.text import align
 from loglearn_tf.analysis.summary import format_tables
-from loglearn_tf.datasets import load_dataset
-from loglearn_tf.datasets.clips import DataSet
+from loglearn_tf.datasets.registry import DATASETS, make_synthetic
 from loglearn_tf.errors import ConfigError, LoglearnError
-from loglearn_tf.study.grid import check_grid, plan_runs, run_identity
-from loglearn_tf.study.run_folder import (
-    read_result,
-    read_runs,
-    remove_unfinished,
-    result_files,
-    split_done,
-    write_results,
-)
-from loglearn_tf.study.settings import Settings, load_settings, load_studies
+from loglearn_tf.study.grid import plan_runs
+from loglearn_tf.study.run_folder import read_runs, result_files, write_results
+from loglearn_tf.study.settings import load_settings, load_studies
 from loglearn_tf.study.status import (
     format_failures,
     format_grid,
     format_time_left,
     is_worked_on,
-    last_line,
-    remember_settings,
     remembered_settings,
     survey,
-    working_on,
 )
 from loglearn_tf.study.yaml_file import experiment_names
 
@@ -48,10 +39,16 @@ PROBLEMS_FOUND = SOME_RUNS_FAILED
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns 0 done, 1 some runs or files failed or data have faults, 2 wrong input, 130 stopped."""
     options = _parser().parse_args(arguments)
-    if not options.verbose:
+    if options.verbose:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0")  # workers are quiet without
+    else:
         be_quiet()
+    # A user's own code, `my_lab.nets:build`, is found in the current folder; nothing else is hidden by what lies there.
+    if "" not in sys.path:
+        sys.path.append("")
     try:
-        code: int = options.command(options)
+        with _messages_on_stderr():
+            code: int = options.command(options)
         return code
     except LoglearnError as error:
         print(f"loglearn: {error}", file=sys.stderr)
@@ -65,6 +62,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # As in `loglearn results ... | head`; keeps Python from complaining again when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+
+
+class _Stderr(logging.Handler):
+    """What the library logs, on stderr as it is at that moment: a live progress line puts itself in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        warning = "Warning: " if record.levelno >= logging.WARNING else ""
+        print(warning + record.getMessage(), file=sys.stderr)
+
+
+@contextmanager
+def _messages_on_stderr() -> Iterator[None]:
+    logger, handler = logging.getLogger("loglearn_tf"), _Stderr()
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -104,23 +122,29 @@ def _print_status(study_dir: Path) -> None:
 
 
 def _features(options: argparse.Namespace) -> int:
+    from loglearn_tf.experiment.study import load_data, prepare_store
+
     for settings in load_studies(options.settings, options.overrides):
-        store = _build_store(settings, _load_data(settings))
+        with ProgressDisplay() as show:
+            store = prepare_store(settings, load_data(settings), on_progress=show)
         print(f"{len(store):,} clips in {store.folder}")
     return DONE
 
 
 def _explain(options: argparse.Namespace) -> int:
-    settings = load_settings(options.settings, options.overrides)
-    dataset = _load_data(settings)
+    from loglearn_tf.experiment.study import load_data, mel_power_of, prepare_store
     from loglearn_tf.features import histogram as mel_power
 
+    settings = load_settings(options.settings, options.overrides)
+    dataset = load_data(settings)
     alpha = mel_power.START_ALPHA if options.alpha is None else options.alpha
     beta = mel_power.START_BETA if options.beta is None else options.beta
     for name, value in (("alpha", alpha), ("beta", beta)):
         if not 0 < value < float("inf"):
             raise ConfigError(f"`--{name}` must be above 0. Received: {value}.")
-    power = _count_mel_power(settings, dataset, _build_store(settings, dataset))
+    with ProgressDisplay() as show:
+        store = prepare_store(settings, dataset, on_progress=show)
+    power = mel_power_of(settings, dataset, store)
     if power is None:
         raise ConfigError(
             "`loglearn explain` needs a store of mel power. Received: "
@@ -138,115 +162,23 @@ def _explain(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _count_mel_power(settings: Settings, dataset: DataSet, store: Any) -> Any:
-    """`None` for a store of logarithms."""
-    from loglearn_tf.features.histogram import count_mel_histogram
-
-    if settings.features.compression != "none":
-        return None
-    return count_mel_histogram(store, dataset.clips, dataset=dataset.name, classes=dataset.classes)
-
-
 def _run(options: argparse.Namespace) -> int:
-    studies = load_studies(options.settings, options.overrides)
-    # All that is wrong with any part is said before the first begins.
-    loaded: dict[str, DataSet] = {}  # parts mostly share their data set
-    datasets = []
-    for settings in studies:
-        key = settings.data.model_dump_json()
-        if key not in loaded:
-            loaded[key] = _load_data(settings)
-        datasets.append(loaded[key])
-    for settings, dataset in zip(studies, datasets, strict=True):
-        check_grid(settings, dataset)
-        _check_variants(settings)
-    # The first part's finished runs are looked at when it begins, which is now.
-    for settings, dataset in zip(studies[1:], datasets[1:], strict=True):
-        split_done(settings.study_dir, [], run_identity(settings, dataset))
+    from loglearn_tf.experiment.study import run_parts
+
     code = DONE
-    for settings, dataset in zip(studies, datasets, strict=True):
-        if settings.part:
-            print(f"Part {settings.part}:", file=sys.stderr)
-        with working_on(settings.study_dir):
-            code = max(code, _run_study(settings, dataset))
+    with ProgressDisplay() as show:
+        for result in run_parts(load_studies(options.settings, options.overrides), on_progress=show):
+            print(result)
+            print(f"One row a run: {result.study_dir / 'results.csv'}")
+            print(f"Report: {result.report}")
+            if result.failed:
+                code = SOME_RUNS_FAILED
+                print(
+                    f"{len(result.failed):,} of {len(plan_runs(result.settings)):,} runs failed: "
+                    f"{result.folder(result.failed[0]) / 'result.json'} says why. Running again tries them again.",
+                    file=sys.stderr,
+                )
     return code
-
-
-def _check_variants(settings: Settings) -> None:
-    """Builds a network with each: only layers know their arguments."""
-    for name in settings.compressions:
-        if name in settings.variants:
-            from loglearn_tf import build_model
-            from loglearn_tf.layers import build_compression
-
-            layer, arguments = settings.compression(name)
-            try:
-                compression = build_compression(layer, **{"name": name, **arguments})
-                build_model("timbre", compression=compression, n_mels=max(108, settings.features.n_mels))
-            except ValueError as error:
-                raise ConfigError(f"`variants.{name}`: {error}") from error
-
-
-def _run_study(settings: Settings, dataset: DataSet) -> int:
-    study_dir = settings.study_dir
-    remove_unfinished(study_dir)
-    specs = plan_runs(settings)
-    done, to_do = split_done(study_dir, specs, run_identity(settings, dataset))
-    if done:
-        print(f"{len(done):,} of {len(specs):,} runs are done already.", file=sys.stderr)
-    # Also where all is done: with other settings, this is another grid.
-    remember_settings(settings)
-    if to_do:
-        from loglearn_tf.experiment.local import run_all
-        from loglearn_tf.experiment.run import Work
-
-        store = _build_store(settings, dataset)
-        work = Work(settings, dataset, store.folder)
-        _write_mel_power(settings, dataset, store)
-        with Progress("Runs", len(to_do), every_step=True, unit="runs") as progress:
-
-            def report(spec: Any, result: dict[str, Any]) -> None:
-                if result["status"] == "done":
-                    seconds = result["train_seconds"] + result["eval_seconds"]
-                    progress.advance(f"{spec.describe()}: accuracy {100 * result['accuracy']:.1f} % ({seconds:.0f} s)")
-                else:
-                    progress.advance(f"{spec.describe()}: FAILED: {last_line(result['error'])}", failed=True)
-
-            run_all(to_do, work, _crew(work), on_result=report)
-    rows = write_results(study_dir)
-    print(format_tables(rows))
-    print(f"One row a run: {study_dir / 'results.csv'}")
-    _write_report(study_dir)
-    failed = [spec for spec in specs if (read_result(study_dir, spec) or {}).get("status") != "done"]
-    if failed:
-        print(
-            f"{len(failed):,} of {len(specs):,} runs failed: {study_dir / failed[0].folder / 'result.json'} "
-            "says why. Running again tries them again.",
-            file=sys.stderr,
-        )
-    return SOME_RUNS_FAILED if failed else DONE
-
-
-def _write_mel_power(settings: Settings, dataset: DataSet, store: Any) -> None:
-    """What the report says of the data set's mel power; counted once for a study."""
-    from loglearn_tf.features.histogram import read_mel_histogram, write_mel_histogram
-
-    name = store.folder.name
-    if read_mel_histogram(settings.study_dir, dataset.name, store=name) is None:
-        power = _count_mel_power(settings, dataset, store)
-        if power is not None:
-            write_mel_histogram(settings.study_dir, power, store=name)
-
-
-def _crew(work: Any) -> Any:
-    settings = work.settings
-    if settings.ray is not None:
-        from loglearn_tf.experiment.ray import RayCrew
-
-        return RayCrew(work, settings.ray)
-    from loglearn_tf.experiment.local import Processes
-
-    return Processes(work, settings.workers or available_cores())
 
 
 def _results(options: argparse.Namespace) -> int:
@@ -291,15 +223,15 @@ def _predict(options: argparse.Namespace) -> int:
     n_unreadable = 0
     # On a terminal the table is the progress.
     silent = sys.stdout.isatty() or len(sounds) == 1
-    with nullcontext() if silent else Progress("Files", len(sounds)) as progress:
+    with nullcontext() if silent else ProgressDisplay() as show:
+        progress = Progress(show, "Files", len(sounds))
         for prediction in predict.predict(model, sounds, workers=available_cores(), where=options.model):
             if prediction.probabilities is None:
                 n_unreadable += 1
                 print(f"loglearn: {prediction.error}", file=sys.stderr)
             else:
                 write(prediction)
-            if progress is not None:
-                progress.advance(failed=prediction.probabilities is None)
+            progress.advance(failed=prediction.probabilities is None)
     if n_unreadable:
         print(f"loglearn: {n_unreadable:,} of {len(sounds):,} files cannot be read.", file=sys.stderr)
     return SOME_RUNS_FAILED if n_unreadable else DONE
@@ -326,7 +258,7 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _synthetic(options: argparse.Namespace) -> int:
-    _make_synthetic(options.name, options.root, options.clips_per_class, seed=options.seed)
+    make_synthetic(options.name, options.root, clips_per_class=options.clips_per_class, seed=options.seed)
     print(f"A SYNTHETIC data set in the layout of {options.name} is in {options.root}")
     return DONE
 
@@ -335,14 +267,16 @@ def _get(options: argparse.Namespace) -> int:
     from loglearn_tf.datasets.download import official as download
 
     # What the experiments read by default.
-    root = options.root or Path({"us8k": "data", "tut": "data/TUT2017"}[options.name])
-    dataset = download.get(
-        options.name,
-        root,
-        from_dir=options.from_dir,
-        keep_archives=options.keep_archives,
-        server=options.server or download.SERVER,
-    )
+    root = options.root or Path(DATASETS[options.name].download_root)
+    with ProgressDisplay() as show:
+        dataset = download.get(
+            options.name,
+            root,
+            from_dir=options.from_dir,
+            keep_archives=options.keep_archives,
+            server=options.server or download.SERVER,
+            on_progress=show,
+        )
     print(f"{len(dataset.clips):,} clips in {dataset.root}")
     return DONE
 
@@ -350,7 +284,8 @@ def _get(options: argparse.Namespace) -> int:
 def _check_data(options: argparse.Namespace) -> int:
     from loglearn_tf.datasets import check as data_check
 
-    report = data_check.check_data(options.root, name=options.data, workers=available_cores())
+    with ProgressDisplay() as show:
+        report = data_check.check_data(options.root, name=options.data, workers=available_cores(), on_progress=show)
     print(data_check.summary(report))
     if rows := data_check.formats(report):
         print("\n" + align([data_check.FORMATS_HEAD, *rows]))
@@ -358,66 +293,6 @@ def _check_data(options: argparse.Namespace) -> int:
         data_check.write_csv(report, options.csv)
         print(f"\nOne row a clip: {options.csv}")
     return PROBLEMS_FOUND if report.n_errors or (options.strict and report.n_warnings) else DONE
-
-
-def _make_synthetic(name: str, root: str | Path, clips_per_class: Sequence[int], **more: Any) -> None:
-    from loglearn_tf.datasets import synthetic
-
-    try:
-        at_most = {"us8k": 1, "tut": 2}[name]
-        if len(clips_per_class) > at_most:
-            raise ConfigError(
-                f"`clips_per_class` of {name} must have at most {at_most} numbers. Received: {list(clips_per_class)}."
-            )
-        with storage(Path(root)):
-            if name == "us8k":
-                synthetic.make_us8k(root, clips_per_class=clips_per_class[0], **more)
-            else:
-                # One number serves for both sets.
-                development, evaluation = (*clips_per_class, *clips_per_class)[:2]
-                synthetic.make_tut(root, clips_per_class=(development, evaluation), **more)
-    except LoglearnError:
-        raise
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-
-
-def _load_data(settings: Settings) -> DataSet:
-    data = settings.data
-    if data.synthetic is not None:
-        made = data.synthetic
-        more: dict[str, Any] = {"seed": made.seed}
-        if made.duration_s is not None:
-            more["duration_s"] = made.duration_s
-        if data.name == "us8k":
-            more["folds"] = made.folds
-        _make_synthetic(data.name, data.root, made.clips_per_class, **more)
-    dataset = load_dataset(
-        data.name,
-        data.root,
-        validation_fold=data.validation_fold,
-        n_folds=data.n_folds,
-        allow_missing=data.allow_missing,
-    )
-    if dataset.missing:
-        n_missing = len(dataset.missing)
-        print(f"Warning: {n_missing:,} clips are missing under {dataset.root} and left out.", file=sys.stderr)
-    return dataset
-
-
-def _build_store(settings: Settings, dataset: DataSet) -> Any:
-    from loglearn_tf.features.build import build_store
-
-    features = settings.features
-    return build_store(
-        dataset.clips,
-        name=dataset.name,
-        front_end=features.front_end,
-        store_dir=features.store_dir,
-        compression=features.compression,
-        gain_db=features.gain_db,
-        workers=settings.workers,
-    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -484,12 +359,13 @@ def _parser() -> argparse.ArgumentParser:
     shown = add("show", _show, [common], "describe a saved model: front end, classes, alpha, beta, knee and curve")
     shown.add_argument("model", type=Path, help="run folder with model.keras, or a .keras file")
     data = commands.add_parser("data", help="get or make data sets")
+    corpora = [DATASETS[name] for name in DATASETS if DATASETS.own(name)]
     data_commands = data.add_subparsers(title="commands", required=True, metavar="COMMAND")
     made = data_commands.add_parser(
         "synthetic", parents=[common], help="make a small data set of computed sounds in an official layout"
     )
     made.set_defaults(command=_synthetic)
-    made.add_argument("name", choices=("us8k", "tut"))
+    made.add_argument("name", choices=[corpus.name for corpus in corpora if corpus.synthetic])
     made.add_argument("root", type=Path, help="folder to make it in")
     made.add_argument(
         "--clips-per-class",
@@ -507,10 +383,10 @@ def _parser() -> argparse.ArgumentParser:
         help="download an official data set, check it and unpack it; the same command goes on after an interruption",
     )
     got.set_defaults(command=_get)
-    got.add_argument("name", choices=("us8k", "tut"))
-    got.add_argument(
-        "root", type=Path, nargs="?", help="folder to put it in (default: data for us8k, data/TUT2017 for tut)"
-    )
+    official = [corpus for corpus in corpora if corpus.download]
+    got.add_argument("name", choices=[corpus.name for corpus in official])
+    defaults = ", ".join(f"{corpus.download_root} for {corpus.name}" for corpus in official)
+    got.add_argument("root", type=Path, nargs="?", help=f"folder to put it in (default: {defaults})")
     got.add_argument("--from-dir", type=Path, metavar="FOLDER", help="take the archives from here; downloads nothing")
     got.add_argument("--keep-archives", action="store_true", help="keep downloaded archives, in ROOT/.archives")
     # A mirror, or a test.
@@ -525,7 +401,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     checked.set_defaults(command=_check_data)
     checked.add_argument("root", type=Path, help="the data set's folder, or the CSV file of one's own recordings")
-    checked.add_argument("--data", choices=("us8k", "tut", "folder"), help="default: by the layout")
+    checked.add_argument(
+        "--data", metavar="NAME", help=f"{', '.join(DATASETS)}, or module:attribute (default: by the layout)"
+    )
     checked.add_argument("--csv", type=Path, metavar="FILE", help="write one row for each clip")
     checked.add_argument("--strict", action="store_true", help="warnings count as errors")
 

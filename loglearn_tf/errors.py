@@ -32,6 +32,10 @@ class ClusterError(LoglearnError):
     """There is no such Ray cluster, or it cannot do the runs."""
 
 
+class WorkerError(LoglearnError):
+    """A process that works for this one has died."""
+
+
 class ModelError(LoglearnError):
     """A file is no saved model, or not one that does what was asked."""
 

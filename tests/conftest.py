@@ -95,7 +95,7 @@ def short_overrides(root: Path, tmp_path: Path) -> list[str]:
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "loglearn_tf.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "loglearn_tf", *map(str, arguments)]
 
 
 def loglearn(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:

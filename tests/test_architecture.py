@@ -25,13 +25,13 @@ MAY_IMPORT = {
     # The network: layers and models, usable, testable and loadable alone, by plain arguments.
     "layers": "layers errors _util",
     "models": "models layers errors _util",
-    "__init__": "models layers deploy",  # when first asked for; not at its top
+    "__init__": "experiment training study analysis datasets models layers deploy",  # when first asked for
     # The sounds: clips to mel power on disk.
     "audio": "audio errors _util",
     "datasets": "datasets audio errors _util",
     "features": "features audio datasets layers errors _util",
     # What a study is, and what its runs left.
-    "study": "study models datasets errors _util",
+    "study": "study models layers datasets errors _util",
     # One run.
     "training": "training features models layers study datasets errors _util",
     # Finished runs to answers.
@@ -39,9 +39,9 @@ MAY_IMPORT = {
     # Trained networks for use elsewhere.
     "deploy": "deploy layers datasets audio errors _util",
     # Many runs.
-    "experiment": "experiment training deploy features models study datasets errors _util",
-    # All of it.
-    "cli": "__init__ experiment deploy analysis study features datasets layers errors _util",
+    "experiment": "experiment training deploy analysis study features datasets models layers errors _util",
+    # All of it, in words.
+    "cli": "__init__ experiment deploy analysis study features datasets errors _util",
     "__main__": "cli",
 }
 
@@ -51,7 +51,7 @@ FLOWS = [
     "layers models deploy",
     "audio datasets features experiment cli",
     "datasets study training experiment cli",
-    "models study analysis cli",
+    "models study analysis experiment cli",
 ]
 
 # `loglearn --help`, `plan` and `results` answer at once: what they need loads nothing slow.
@@ -66,7 +66,7 @@ QUICK = [
     "cli",
     "datasets",
     "errors",
-    "experiment.__init__",
+    "experiment",  # what uses TensorFlow imports it in a process of its own
     "models",
     "study",
 ]

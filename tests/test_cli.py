@@ -1,5 +1,7 @@
 """The command line: exit codes, and a clear word for everything a user can get wrong."""
 
+import importlib
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 import soundfile
 from conftest import ROOT, short_overrides
 
+from loglearn_tf import __version__
 from loglearn_tf.cli import main
 
 US8K = str(ROOT / "experiments" / "us8k.yaml")
@@ -160,6 +163,36 @@ def test_plan_counts_the_grid_and_needs_no_data(capsys, tmp_path, file, n_runs):
     (total,) = [line.split() for line in out.splitlines() if line.startswith("all")]
     assert total == ["all", n_runs, "0", "0", n_runs, "?"]
     assert not list(tmp_path.iterdir())
+
+
+def test_the_package_is_the_command_too(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "loglearn_tf", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"loglearn_tf {__version__}\n")
+
+
+def test_own_code_is_found_in_the_current_folder_after_all_else(tmp_path, monkeypatch, capsys):
+    """As for `models=my_lab.nets:build`; a script's own folder would come first, and hide what is installed."""
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_code_of_mine.py").write_text("")
+    (tmp_path / "yaml.py").write_text("raise SystemExit")
+    with pytest.raises(ImportError):
+        importlib.import_module("own_code_of_mine")
+    assert main(["plan", US8K, f"runs_dir={tmp_path}"]) == 0
+    importlib.import_module("own_code_of_mine")
+    assert sys.path[-1] == ""
+
+
+def test_messages_of_the_library_come_on_stderr_and_only_while_a_command_runs(capsys, tmp_path, us8k_copy):
+    for path in sorted((us8k_copy / "audio" / "fold3").glob("*.wav"))[:7]:
+        path.unlink()
+    logger = logging.getLogger("loglearn_tf")
+    before = list(logger.handlers), logger.level
+    assert main(["features", US8K, *short_overrides(us8k_copy, tmp_path), "data.allow_missing=true"]) == 0
+    said = capsys.readouterr()
+    assert said.err.startswith(f"Warning: 7 clips are missing under {us8k_copy} and left out.\nFeatures ")
+    assert said.out.startswith("53 clips in ")
+    assert (list(logger.handlers), logger.level) == before
 
 
 def test_light_commands_do_not_load_tensorflow(tmp_path):

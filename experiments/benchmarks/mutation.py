@@ -25,7 +25,7 @@ import pytest
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 
-from loglearn_tf._util.progress import Progress
+from loglearn_tf._util.progress import Progress, ProgressDisplay
 from loglearn_tf._util.tensorflow_runtime import be_quiet
 
 ROOT = Path(__file__).parents[2]
@@ -185,7 +185,8 @@ def main() -> int:
         print(f"The tests of {options.module} fail without any fault.", file=sys.stderr)
         return 1
     survivors = []
-    with Progress("Faults", len(codes)) as progress:
+    with ProgressDisplay() as show:
+        progress = Progress(show, "Faults", len(codes))
         for number, outcome in trials(options.module, codes, workers=options.workers, limit_s=60 + 5 * seconds):
             progress.advance()
             if outcome == _SURVIVED:

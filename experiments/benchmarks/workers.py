@@ -13,7 +13,7 @@ from loglearn_tf._util.tensorflow_runtime import be_quiet, tensorflow
 from loglearn_tf.datasets import load_dataset
 from loglearn_tf.datasets.clips import DataSet
 from loglearn_tf.datasets.synthetic import make_us8k
-from loglearn_tf.experiment.local import Processes, run_all
+from loglearn_tf.experiment.local import LocalExecutor, run_all
 from loglearn_tf.experiment.run import Work, Worker
 from loglearn_tf.features.build import build_store
 from loglearn_tf.study.grid import plan_runs
@@ -41,7 +41,7 @@ def runs_per_minute(work: Work, name: str, workers: int) -> float:
     run_all(
         specs,
         Work(settings, work.dataset, work.store_folder),
-        Processes(work, workers),
+        LocalExecutor(work, workers),
         on_result=lambda spec, result: ends.append(time.monotonic()),
     )
     start = 2 * workers

@@ -1,7 +1,9 @@
-"""How far a long piece of work is: a live line on a terminal, plain lines elsewhere."""
+"""How far a long piece of work is: what libraries tell, and what a command shows of it."""
 
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -9,40 +11,104 @@ from typing import Any
 _PLAIN_INTERVAL_S = 10.0
 
 
+@dataclass(frozen=True)
+class Step:
+    """How far a piece of work is. The first of each tells that it begins, with `done` equal to `start`.
+
+    Attributes:
+        work: What is being done: `"Features"`, `"Runs"`.
+        done: Steps done, with those in `start`.
+        total: Number of all steps; `None` if unknown.
+        failed: Steps that failed.
+        unit: Of the steps, for a rate: `"runs"`, `"bytes"`; empty if a rate says nothing.
+        start: Steps that were done before.
+        text: What the last step gave; mostly empty.
+    """
+
+    work: str
+    done: int
+    total: int | None
+    failed: int = 0
+    unit: str = ""
+    start: int = 0
+    text: str = ""
+
+
+OnProgress = Callable[[Step], None]
+
+
 class Progress:
-    """Counts steps of known number, with an estimate of the time left.
+    """Counts the steps of a piece of work, and tells each to whoever wants to know.
 
     Args:
-        title: What is being done.
-        total: Number of steps; `None` where nobody knows it, which leaves the estimate out.
-        every_step: Off a terminal, whether each step's text gets its line.
-        unit: Of the rate, as `"runs"` for `4.2 runs/min`; without one, no rate is shown. `"bytes"` are shown as
-            `1.2 GB` and their rate per second.
-        start: Steps that were done before; the rate leaves them out.
+        on_progress: Called with every `Step`, in the thread that does the work; `None` for nobody.
+        work, total, unit, start: See `Step`.
     """
 
     def __init__(
-        self, title: str, total: int | None, *, every_step: bool = False, unit: str = "", start: int = 0
+        self, on_progress: OnProgress | None, work: str, total: int | None, *, unit: str = "", start: int = 0
     ) -> None:
-        self.title = title
-        self.total = total
-        self.every_step = every_step
-        self.unit = unit
-        self.start = self.done = start
-        self.failed = 0
-        self._started = self._printed = time.monotonic()
-        self._live: Any = None
+        self._on_progress = on_progress
+        self._work, self._total, self._unit, self._start = work, total, unit, start
+        self.done, self._failed = start, 0
+        self.advance(n=0)
 
-    def __enter__(self) -> "Progress":
+    def advance(self, text: str = "", *, n: int = 1, failed: bool = False) -> None:
+        """One more step is done, or `n`, below 0 where some were in vain; `text` says what it gave."""
+        self.done += n
+        self._failed += failed
+        if self._on_progress is not None:
+            step = Step(self._work, self.done, self._total, self._failed, self._unit, self._start, text)
+            self._on_progress(step)
+
+
+class ProgressDisplay:
+    """Shows steps on stderr: a live line on a terminal, plain lines elsewhere. One piece of work at a time."""
+
+    def __init__(self) -> None:
+        self._last: Step | None = None
+        self._live: Any = None
+        self._task: Any = None
+        self._started = self._printed = 0.0
+
+    def __enter__(self) -> "ProgressDisplay":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def __call__(self, step: Step) -> None:
+        now = time.monotonic()
+        last = self._last
+        if last is None or step.work != last.work or (step.done == step.start and not step.failed):
+            self._open(step, now)
+        elif self._live is not None:
+            self._live.update(self._task, completed=step.done, count=_count(step), state=self._state(step, now))
+            if step.text:
+                self._live.console.print(step.text, markup=False, highlight=False)
+        elif step.text or step.done == step.total or now - self._printed > _PLAIN_INTERVAL_S:
+            self._printed = now
+            tail = "".join(f", {part}" for part in (self._state(step, now), self._left(step, now)) if part)
+            text = f"  {step.text}" if step.text else ""
+            print(f"{step.work} {_count(step)}{tail}{text}", file=sys.stderr, flush=True)
+        self._last = step
+        if step.done == step.total:
+            self._close()  # what is printed now is no business of the live line's
+
+    def _open(self, step: Step, now: float) -> None:
+        self._close()
+        self._started = self._printed = now
         if sys.stderr.isatty():
             from rich.console import Console
-            from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as RichProgress
 
             self._live = RichProgress(
                 TextColumn("{task.description}"),
                 BarColumn(),
-                DownloadColumn() if self.unit == "bytes" else MofNCompleteColumn(),
+                TextColumn("{task.fields[count]}"),
                 TextColumn("{task.fields[state]}"),
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
@@ -50,51 +116,37 @@ class Progress:
                 redirect_stdout=True,
                 redirect_stderr=True,
             )
-            self._task = self._live.add_task(self.title, total=self.total, completed=self.start, state="")
+            self._task = self._live.add_task(
+                step.work, total=step.total, completed=step.done, count=_count(step), state=""
+            )
             self._live.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _close(self) -> None:
         if self._live is not None:
             self._live.stop()
+        self._live = self._last = None
 
-    def advance(self, text: str = "", *, n: int = 1, failed: bool = False) -> None:
-        """One more step is done, or `n`, below 0 where some were in vain; `text` says what it gave."""
-        self.done += n
-        self.failed += failed
-        now = time.monotonic()
-        if self._live is not None:
-            self._live.update(self._task, advance=n, state=self._state(now))
-            if self.every_step and text:
-                self._live.console.print(text, markup=False, highlight=False)
-            return
-        if self.every_step or self.done == self.total or now - self._printed > _PLAIN_INTERVAL_S:
-            self._printed = now
-            tail = "".join(f", {part}" for part in (self._state(now), self._left(now)) if part)
-            print(f"{self.title} {self._count()}{tail}{'  ' + text if text else ''}", file=sys.stderr, flush=True)
-
-    def _count(self) -> str:
-        if self.unit != "bytes":
-            return str(self.done) if self.total is None else f"{self.done}/{self.total}"
-        return format_bytes(self.done) + ("" if self.total is None else f" of {format_bytes(self.total)}")
-
-    def _left(self, now: float) -> str:
-        gained = self.done - self.start
-        if self.total is None or self.done >= self.total or gained <= 0:
+    def _left(self, step: Step, now: float) -> str:
+        gained = step.done - step.start
+        if step.total is None or step.done >= step.total or gained <= 0:
             return ""
-        return f"{format_seconds((now - self._started) / gained * (self.total - self.done))} left"
+        return f"{format_seconds((now - self._started) / gained * (step.total - step.done))} left"
 
-    def _state(self, now: float) -> str:
+    def _state(self, step: Step, now: float) -> str:
         """Failures and rate, where there is something to say."""
-        failed = f"{self.failed} failed" if self.failed else ""
-        per_second = max(self.done - self.start, 0) / max(now - self._started, 1e-9)
-        if self.unit == "bytes":
+        failed = f"{step.failed} failed" if step.failed else ""
+        per_second = max(step.done - step.start, 0) / max(now - self._started, 1e-9)
+        if step.unit == "bytes":
             rate = f"{format_bytes(round(per_second))}/s"
         else:
-            rate = f"{60 * per_second:.3g} {self.unit}/min" if self.unit else ""
+            rate = f"{60 * per_second:.3g} {step.unit}/min" if step.unit else ""
         return ", ".join(part for part in (failed, rate) if part)
+
+
+def _count(step: Step) -> str:
+    if step.unit != "bytes":
+        return str(step.done) if step.total is None else f"{step.done}/{step.total}"
+    return format_bytes(step.done) + ("" if step.total is None else f" of {format_bytes(step.total)}")
 
 
 def format_seconds(seconds: float) -> str:

@@ -79,10 +79,6 @@ class Registry(Mapping[str, Record], Generic[Record]):
     def __repr__(self) -> str:
         return f"<Registry of {self.kind}: {', '.join(self)}>"
 
-    def is_own(self, name: str) -> bool:
-        """Whether the name is one of the package's own."""
-        return name in self._own
-
     def check(self, name: str, *, setting: str) -> None:
         """Raises the error of an unknown name; imports nothing.
 

@@ -1,13 +1,17 @@
-"""TensorFlow, loaded late, quietly and with the settings that make results repeatable."""
+"""TensorFlow, loaded late, quietly and with the settings that make results repeatable.
+
+For processes that belong to this package: the command line and workers call these functions when they begin. What is
+imported, or called from somebody else's program, never does.
+"""
 
 import os
+import sys
 from typing import Any
 
 
 def be_quiet() -> None:
-    """Keeps TensorFlow's start-up notes off the terminal; call before it is imported.
-
-    Errors of TensorFlow still arrive as exceptions. The setting is inherited by worker processes.
+    """Keeps TensorFlow's start-up notes off the terminal, unless the environment asks for them; call before it is
+    imported. Errors of TensorFlow still arrive as exceptions.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -19,7 +23,7 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def tensorflow(*, threads: int = 1, parallel_calls: int = 1, gpu: int = 0) -> Any:
+def tensorflow(*, threads: int = 1, parallel_calls: int = 1, gpu: int | None = 0) -> Any:
     """Imports TensorFlow with few threads per operation and deterministic operations.
 
     The same settings and seed then give the same result, whatever the number of cores: sums of
@@ -29,7 +33,7 @@ def tensorflow(*, threads: int = 1, parallel_calls: int = 1, gpu: int = 0) -> An
         threads: That share one operation.
         parallel_calls: Operations that may run side by side.
         gpu: Where TensorFlow sees GPUs, the number of the one to use; counts round when there are fewer, so that
-            numbered workers spread evenly.
+            numbered workers spread evenly; `None` for none.
     """
     import tensorflow as tf
 
@@ -39,6 +43,9 @@ def tensorflow(*, threads: int = 1, parallel_calls: int = 1, gpu: int = 0) -> An
     except RuntimeError:
         pass  # already running, as in a user's own process: its settings stay
     tf.config.experimental.enable_op_determinism()
+    if gpu is None:
+        tf.config.set_visible_devices([], "GPU")
+        return tf
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         mine = gpus[gpu % len(gpus)]
@@ -49,3 +56,10 @@ def tensorflow(*, threads: int = 1, parallel_calls: int = 1, gpu: int = 0) -> An
         except RuntimeError:
             pass  # already running
     return tf
+
+
+def is_repeatable() -> bool:
+    """Whether this process has a TensorFlow with one thread an operation, as `tensorflow` leaves it: sums of floats
+    then do not depend on the machine. Loads nothing."""
+    tf = sys.modules.get("tensorflow")
+    return tf is not None and tf.config.threading.get_intra_op_parallelism_threads() == 1

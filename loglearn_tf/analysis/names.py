@@ -7,25 +7,20 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from loglearn_tf._util.registry import Registry
-from loglearn_tf.datasets.registry import DATASETS, Corpus
+from loglearn_tf.datasets.registry import DATASETS
 from loglearn_tf.layers.compression.registry import COMPRESSIONS
 from loglearn_tf.models.registry import MODELS
 
 
-def corpus(dataset: str) -> Corpus | None:
-    """The record of a data set; `None` for one that is not the package's own."""
-    return DATASETS[dataset] if DATASETS.is_own(dataset) else None
-
-
 def n_test_folds(dataset: str) -> int | None:
     """How many test folds it is published with; `None` where that is left to the user."""
-    found = corpus(dataset)
+    found = DATASETS.own(dataset)
     return len(found.test_folds) or None if found else None
 
 
 def table_numbers(dataset: str) -> tuple[int, int] | None:
     """The numbers of its tables of accuracies and of differences in the source; `None` where it has none there."""
-    found = corpus(dataset)
+    found = DATASETS.own(dataset)
     return found.tables if found else None
 
 
@@ -36,7 +31,7 @@ def dataset_title(dataset: str) -> str:
 
 def dataset_name(dataset: str) -> str:
     """Its short name, in headings and captions: `US8K`."""
-    found = corpus(dataset)
+    found = DATASETS.own(dataset)
     return dataset if found is None else found.short
 
 
@@ -62,9 +57,10 @@ def compressions_in_order(compressions: Iterable[str]) -> list[str]:
 
 
 def _title(registry: Registry[Any], name: str) -> str:
-    return str(registry[name].title) if registry.is_own(name) else name
+    record = registry.own(name)
+    return name if record is None else str(record.title)
 
 
 def _in_order(names: Iterable[str], registry: Registry[Any]) -> list[str]:
-    order = [name for name in registry if registry.is_own(name)]
+    order = [name for name in registry if registry.own(name)]
     return sorted(set(names), key=lambda name: (order.index(name) if name in order else len(order), name))

@@ -13,7 +13,7 @@ import numpy as np
 
 from loglearn_tf._util.csv import csv_bytes
 from loglearn_tf._util.files import write_bytes
-from loglearn_tf._util.progress import Progress
+from loglearn_tf._util.progress import OnProgress, Progress
 from loglearn_tf._util.text import printable
 from loglearn_tf.audio import Decoded, Origin, decode
 from loglearn_tf.audio.wav import A_LAW, FLOAT, GSM, IMA_ADPCM, MS_ADPCM, MU_LAW, PCM
@@ -123,7 +123,9 @@ class DataReport:
         return sum(not set(WARNINGS).isdisjoint(clip.findings) for clip in self.clips)
 
 
-def check_data(root: str | Path, *, name: str | None = None, workers: int = 1) -> DataReport:
+def check_data(
+    root: str | Path, *, name: str | None = None, workers: int = 1, on_progress: OnProgress | None = None
+) -> DataReport:
     """Reads every clip of a data set, and compares it with the metadata and with all others.
 
     Clips count as the same sound if their samples, rate and channels are equal, whatever the files' formats; silent
@@ -133,6 +135,7 @@ def check_data(root: str | Path, *, name: str | None = None, workers: int = 1) -
         root: As `load_dataset` takes it.
         name: A name in `DATASETS`, or where a data set of your own is, as `module:attribute`; None to go by the layout.
         workers: Threads that decode.
+        on_progress: Told of every clip.
 
     Raises:
         MissingDataError: If there is no such folder, no metadata, or none of the clips.
@@ -156,7 +159,8 @@ def check_data(root: str | Path, *, name: str | None = None, workers: int = 1) -
             return replace(checked, findings=(finding,), message=str(error))
 
     checked = []
-    with Progress("Clips", len(dataset.clips)) as progress, ThreadPoolExecutor(workers) as pool:
+    progress = Progress(on_progress, "Clips", len(dataset.clips))
+    with ThreadPoolExecutor(workers) as pool:
         left = iter(dataset.clips)
         while batch := list(itertools.islice(left, _AHEAD)):
             for clip in pool.map(check, batch):

@@ -1,10 +1,13 @@
 """Runs to an existing Ray cluster; Ray decides where, and does a run again whose node died."""
 
+import functools
+import hashlib
 import logging
 import os
 import platform
 import socket
 import tempfile
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,19 +17,25 @@ from typing import Any
 from filelock import FileLock
 
 from loglearn_tf._util.files import write_bytes
+from loglearn_tf._util.tensorflow_runtime import be_quiet, tensorflow
 from loglearn_tf.errors import ClusterError, DataError
 from loglearn_tf.experiment.local import Finished
-from loglearn_tf.experiment.run import RUNS_PER_WORKER, Record, Work, Worker, describe_software, failure
+from loglearn_tf.experiment.run import RUNS_PER_WORKER, Record, Work, Worker, describe_software, failure, overtime
 from loglearn_tf.study.grid import RunSpec
 from loglearn_tf.study.settings import RaySettings
 
 # How often Ray starts a run again whose node or process died; no attempt of the run's own.
 _RETRIES_OF_RAY = 3
 _CONNECT_S = 5.0
+# How often the driver asks whether a run takes too long.
+_ASK_S = 5.0
+# What must be the same on every node, for runs to be comparable.
+_SAME = ("tensorflow", "keras", "numpy")
+_PACKAGE = Path(__file__).parents[1]
 
 
-class RayCrew:
-    """A crew of Ray tasks: `with RayCrew(work, settings) as crew`.
+class RayExecutor:
+    """An executor of Ray tasks: `with RayExecutor(work, settings) as executor`.
 
     Nodes need this package and the same Python. They send back what a run leaves; only the driver writes to the
     study's folder. The mel store lies on storage that all nodes see, or is sent once to every node that gets runs.
@@ -43,9 +52,13 @@ class RayCrew:
     def __init__(self, work: Work, settings: RaySettings) -> None:
         self._work = work
         self._settings = settings
-        self._specs: dict[Any, RunSpec] = {}
+        # Reference to what a task will return -> its number, and its run.
+        self._tasks: dict[Any, tuple[int, RunSpec]] = {}
+        self._n_started = 0
+        self._clock: Any = None
+        self._asked = 0.0
 
-    def __enter__(self) -> "RayCrew":
+    def __enter__(self) -> "RayExecutor":
         self._ray = _connect(self._settings.address)
         try:
             self._check_resources()
@@ -56,7 +69,9 @@ class RayCrew:
                 max_retries=_RETRIES_OF_RAY,
             )(_perform)
             # Put once; Ray carries it to a node when the first run there asks for it.
-            self._shared = self._ray.put((uuid.uuid4().hex, describe_software()["loglearn_tf"], self._work))
+            self._shared = self._ray.put((uuid.uuid4().hex, same_software(), self._work))
+            if self._work.settings.run_timeout_s is not None:
+                self._clock = self._start_clock()
             self._files = self._put_store() if self._settings.ship_store else None
         except BaseException:
             self._ray.shutdown()
@@ -64,34 +79,57 @@ class RayCrew:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for reference in self._specs:
+        for reference in self._tasks:
             self._ray.cancel(reference, force=True)
         self._ray.shutdown()
 
     def has_room(self) -> bool:
         # Twice what runs at once: no slot waits for the driver, and late runs can still go to nodes that join.
-        return len(self._specs) < 2 * self._slots()
+        return len(self._tasks) < 2 * self._slots()
 
     def start(self, spec: RunSpec) -> None:
-        self._specs[self._task.remote(spec, self._shared, self._files)] = spec
+        self._n_started += 1
+        reference = self._task.remote(spec, self._n_started, self._shared, self._files, self._clock)
+        self._tasks[reference] = self._n_started, spec
 
     def finished(self) -> list[Finished]:
+        ended: list[Finished] = []
         try:
-            ready, _ = self._ray.wait(list(self._specs))
+            while not ended:
+                ready, _ = self._ray.wait(list(self._tasks), timeout=None if self._clock is None else _ASK_S)
+                ended = [*map(self._collect, ready), *self._end_overdue()]
         except self._ray.exceptions.RayError as error:
             raise ClusterError(
                 f"The Ray cluster at {self._settings.address} was lost: {error}. What was finished is kept; the same "
                 "command goes on from it, also without `ray`."
             ) from error
-        return [self._collect(reference) for reference in ready]
+        return ended
 
     def _collect(self, reference: Any) -> Finished:
-        spec = self._specs.pop(reference)
+        _, spec = self._tasks.pop(reference)
         try:
             record: Record = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
             record = failure(spec, self._work, f"Ray gave the run up: {error}")
         return spec, record
+
+    def _end_overdue(self) -> list[Finished]:
+        """Ends runs that take too long. Those that wait for a place in the cluster do not count."""
+        if self._clock is None or time.monotonic() - self._asked < _ASK_S:
+            return []
+        self._asked = time.monotonic()
+        overdue = set(self._ray.get(self._clock.overdue.remote(self._work.settings.run_timeout_s)))
+        found = [reference for reference, (number, _) in self._tasks.items() if number in overdue]
+        for reference in found:
+            self._ray.cancel(reference, force=True)
+        return [(spec, overtime(spec, self._work)) for _, spec in map(self._tasks.pop, found)]
+
+    def _start_clock(self) -> Any:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        # On the driver's node: it lives as long as the driver can.
+        here = NodeAffinitySchedulingStrategy(self._ray.get_runtime_context().get_node_id(), soft=False)
+        return self._ray.remote(num_cpus=0, scheduling_strategy=here)(Clock).remote()
 
     def _slots(self) -> int:
         total = self._ray.cluster_resources()
@@ -117,45 +155,93 @@ class RayCrew:
         return {path.name: self._ray.put(path.read_bytes()) for path in sorted(paths)}
 
 
-def _connect(address: str) -> Any:
+def check_address(address: str) -> None:
+    """Raises the `ClusterError` of an address at which there is nothing; joins no cluster."""
     try:
-        import ray
+        import ray  # noqa: F401
     except ImportError as error:
         raise ClusterError(
             f"`ray={address}` needs ray, which is not installed: {error}. Install loglearn_tf[cluster]."
         ) from error
-    how = "Start one with `ray start --head`, or leave `ray` out to work on this machine alone."
     host, colon, port = address.rpartition(":")
     if colon:
         # Ray itself tries for minutes.
         try:
             socket.create_connection((host, int(port)), _CONNECT_S).close()
         except (OSError, UnicodeError) as error:  # the second: of a name that no host can have
-            raise ClusterError(f"No Ray cluster answers at `ray={address}`: {error}. {how}") from error
+            raise ClusterError(f"No Ray cluster answers at `ray={address}`: {error}. {_HOW}") from error
+
+
+def _connect(address: str) -> Any:
+    check_address(address)
+    import ray
+
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ClusterError(f"Cannot join the Ray cluster at `ray={address}`: {error}. {how}") from error
+        raise ClusterError(f"Cannot join the Ray cluster at `ray={address}`: {error}. {_HOW}") from error
     return ray
+
+
+_HOW = "Start one with `ray start --head`, or leave `ray` out to work on this machine alone."
+
+
+class Clock:
+    """When tasks began, by one clock for all nodes: an actor that they tell."""
+
+    def __init__(self) -> None:
+        self._began: dict[int, float] = {}
+
+    def begin(self, task: int) -> None:
+        """A task begins, or begins again after its node died."""
+        self._began[task] = time.monotonic()
+
+    def overdue(self, limit_s: float) -> list[int]:
+        """The tasks that began longer ago, each told once; which of them have ended, only the driver knows."""
+        found = [task for task, began in self._began.items() if time.monotonic() - began > limit_s]
+        for task in found:
+            del self._began[task]
+        return found
+
+
+@functools.cache
+def same_software() -> dict[str, str | None]:
+    """What a node must have as the driver has it: the source of this package, and the libraries that numbers come
+    from."""
+    digest = hashlib.sha256()
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
+    versions = describe_software()
+    return {"the source of loglearn_tf": digest.hexdigest()[:12], **{name: versions[name] for name in _SAME}}
+
+
+def _difference(own: Mapping[str, str | None], drivers: Mapping[str, str | None]) -> str:
+    """What a node has otherwise than the driver, in words; empty if nothing."""
+    differ = [name for name in drivers if own.get(name) != drivers[name]]
+    here, there = (", ".join(f"{name} {one.get(name)}" for name in differ) for one in (own, drivers))
+    return f"has {here}; the driver has {there}. Install the same on both." if differ else ""
 
 
 # Of this process on a node: the worker of the study that it served last.
 _worker: tuple[str, Worker] | None = None
 
 
-def _perform(spec: RunSpec, shared: tuple[str, str | None, Work], files: Mapping[str, Any] | None) -> Record:
+def _perform(
+    spec: RunSpec,
+    number: int,
+    shared: tuple[str, Mapping[str, str | None], Work],
+    files: Mapping[str, Any] | None,
+    clock: Any,
+) -> Record:
     """Body of a Ray task."""
     global _worker
-    study, version, work = shared
+    study, software, work = shared
     node = f"Node {platform.node()}"
+    if clock is not None:
+        clock.begin.remote(number)
     if _worker is None or _worker[0] != study:
-        own = describe_software()["loglearn_tf"]
-        if own != version:
-            return failure(
-                spec, work, f"{node} has loglearn_tf {own}, and the driver {version}. Install the same on both."
-            )
-        from loglearn_tf._util.tensorflow_runtime import be_quiet, tensorflow
-
+        if difference := _difference(same_software(), software):
+            return failure(spec, work, f"{node} {difference}")
         be_quiet()
         tensorflow(threads=work.settings.threads)  # Ray shows a process the GPUs that are its own
         try:

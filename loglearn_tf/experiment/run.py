@@ -2,7 +2,6 @@
 
 import functools
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,11 @@ from loglearn_tf.models.registry import MODELS
 from loglearn_tf.study.grid import RunSpec, identity_of, run_identity
 from loglearn_tf.study.run_folder import FORMAT
 from loglearn_tf.study.settings import Settings
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 # TensorFlow's memory grows a little with every model; a worker that has done so many runs is replaced.
 RUNS_PER_WORKER = 50
@@ -157,6 +161,16 @@ def failure(spec: RunSpec, work: Work, error: str, *, final: bool = False) -> Re
     return Record(result, _settings_file(work))
 
 
+def overtime(spec: RunSpec, work: Work) -> Record:
+    """The record of a run that was ended because it took too long."""
+    limit = work.settings.run_timeout_s
+    error = (
+        f"The run took longer than `run_timeout_s={limit:g}` seconds and was ended. Raise `run_timeout_s` if runs of "
+        "this kind need more; else see on its machine what it waited for."
+    )
+    return failure(spec, work, error, final=True)
+
+
 @functools.cache
 def describe_software() -> dict[str, str | None]:
     """Versions and the git commit that results are recorded with."""
@@ -228,8 +242,8 @@ def _log_hparams(log_dir: Path, spec: RunSpec, settings: Settings, accuracy: flo
 
 
 class PeakMemory:
-    """The largest resident memory of this process since the object was made; where the system cannot tell (not
-    Linux), since the process began."""
+    """The largest resident memory of this process since the object was made; where the system cannot tell (macOS),
+    since the process began; where it tells nothing (Windows), `None`."""
 
     def __init__(self) -> None:
         try:
@@ -238,12 +252,14 @@ class PeakMemory:
         except OSError:
             pass
 
-    def mib(self) -> int:
+    def mib(self) -> int | None:
         try:
             for line in Path("/proc/self/status").read_text().splitlines():
                 if line.startswith("VmHWM:"):
                     return int(line.split()[1]) // 1024
         except OSError:
             pass
+        if resource is None:
+            return None
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak // (1 << 20) if sys.platform == "darwin" else peak // 1024

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,8 +12,9 @@ import numpy as np
 from filelock import FileLock
 
 from loglearn_tf._util.files import remove_scratch, storage, write_json
-from loglearn_tf._util.progress import Progress
-from loglearn_tf._util.tensorflow_runtime import available_cores
+from loglearn_tf._util.process import call
+from loglearn_tf._util.progress import OnProgress, Progress
+from loglearn_tf._util.tensorflow_runtime import available_cores, is_repeatable, tensorflow
 from loglearn_tf.audio import Origin, Samples, load_with_origin
 from loglearn_tf.datasets.clips import Clip
 from loglearn_tf.errors import AudioError, DataError
@@ -28,6 +30,8 @@ _CLIPS_AT_ONCE = 4
 _SAMPLES_AT_ONCE = 1 << 20
 _SHOWN = 10
 
+_log = logging.getLogger(__name__)
+
 
 # Mel power of a clip, and what its file was.
 _Features = tuple[Samples, Origin]
@@ -42,8 +46,12 @@ def build_store(
     compression: str = "none",
     gain_db: float = 0.0,
     workers: int | None = None,
+    on_progress: OnProgress | None = None,
 ) -> MelStore:
     """Computes what a store lacks, and opens it.
+
+    A store's numbers do not depend on the machine or the process: they are computed with one thread an operation, on
+    the CPU, and so in a process of its own unless TensorFlow works that way here.
 
     Another list of clips, other sounds in their files, or another setting, makes another store. A shard
     appears by rename: interrupted work resumes at the first missing one. Every shard's checksum is
@@ -58,10 +66,12 @@ def build_store(
         compression: `"none"`, or a fixed compression to apply, as `"logeps"`.
         gain_db: Of every waveform, before the front end.
         workers: Threads that decode and transform; default: one a core.
+        on_progress: Told of every few clips.
 
     Raises:
         ConfigError: If `front_end` has arguments that `MelSpectrogram` does not take.
         DataError: If clips cannot be decoded; names them all. The others' shards are kept.
+        WorkerError: If the process that computes dies.
         StorageError: If the store cannot be written.
     """
     clips = sorted(clips, key=lambda clip: clip.clip_id)
@@ -90,16 +100,14 @@ def build_store(
         missing = _missing(folder, {number: shards[number] for number in missing})
         for fault in missing.values():
             if fault != ABSENT:
-                print(f"Warning: {damaged(folder, fault)} Computing it again.", flush=True)
+                _log.warning("%s Computing it again.", damaged(folder, fault))
         if missing:
-            _compute(
-                folder,
-                {number: shards[number] for number in missing},
-                front_end=front_end,
-                compression=compression,
-                gain_db=gain_db,
-                workers=workers or available_cores(),
-            )
+            to_do = {number: shards[number] for number in missing}
+            work = (folder, to_do, dict(front_end), compression, gain_db, workers or available_cores())
+            if is_repeatable():
+                _compute(*work, on_progress=on_progress)
+            else:
+                call(_compute_alone, *work, on_progress=on_progress)
         if missing or not _says(folder, about):
             write_json(folder / "store.json", about)
     finally:
@@ -107,17 +115,25 @@ def build_store(
     return MelStore(folder)
 
 
+def _compute_alone(*work: Any, on_progress: OnProgress) -> None:
+    """`_compute` in a process that does nothing else."""
+    *_, workers = work
+    tensorflow(parallel_calls=workers, gpu=None)
+    _compute(*work, on_progress=on_progress)
+
+
 def _compute(
     folder: Path,
     shards: Mapping[int, Sequence[Clip]],
-    *,
     front_end: Mapping[str, Any],
     compression: str,
     gain_db: float,
     workers: int,
+    *,
+    on_progress: OnProgress | None,
 ) -> None:
     gain = np.float32(10 ** (gain_db / 20))
-    mel_of = _mel_function(front_end, compression, workers)
+    mel_of = _mel_function(front_end, compression)
     failures: list[str] = []
 
     def compute(some: Sequence[Clip]) -> list[_Features | None]:
@@ -136,7 +152,8 @@ def _compute(
         return found
 
     n_clips = sum(len(shard) for shard in shards.values())
-    with Progress("Features", n_clips) as progress, ThreadPoolExecutor(workers) as pool:
+    progress = Progress(on_progress, "Features", n_clips)
+    with ThreadPoolExecutor(workers) as pool:
         for number, shard in shards.items():
             computed = []
             parts = [shard[at : at + _CLIPS_AT_ONCE] for at in range(0, len(shard), _CLIPS_AT_ONCE)]
@@ -182,14 +199,13 @@ def _read_and_transform(
     return [found[number] for number in range(len(paths))]
 
 
-def _mel_function(front_end: Mapping[str, Any], compression: str, workers: int) -> Callable[[Samples], Samples]:
+def _mel_function(front_end: Mapping[str, Any], compression: str) -> Callable[[Samples], Samples]:
     """Waveforms of equal length, `(clips, samples)`, to their `(clips, frames, n_mels)`.
 
     A clip's numbers do not depend on the others'. Safe to call from many threads.
     """
-    from loglearn_tf._util.tensorflow_runtime import tensorflow
+    import tensorflow as tf
 
-    tf = tensorflow(parallel_calls=workers)
     from loglearn_tf.layers import MelSpectrogram, build_compression
 
     front, compress = MelSpectrogram(**front_end), build_compression(compression)

@@ -294,6 +294,8 @@ class Settings(_Settings):
         runs_dir: Where results go.
         workers: Processes that train side by side; `null` for one a core.
         threads: Of each process. One is fastest for many runs, and results with more differ in their last digits.
+        run_timeout_s: Seconds after which a run is ended and recorded as failed, the start of its worker included;
+            `null` for no limit. The next `loglearn run` tries it again.
         ray: Where given, runs are done by this cluster.
         save_models: Whether every run keeps its trained `model.keras`, from waveform to probabilities.
         tensorboard: Runs that keep event files: `all`; `first`, run 0 of the first fold of every cell of model,
@@ -320,6 +322,7 @@ class Settings(_Settings):
     runs_dir: FolderName = "runs"
     workers: Annotated[int, Field(ge=1, le=10_000)] | None = None
     threads: Annotated[int, Field(ge=1, le=10_000)] = 1
+    run_timeout_s: Annotated[float, Field(gt=0, le=1e9)] | None = None
     ray: Annotated[RaySettings | None, BeforeValidator(_as_ray)] = None
     save_models: bool = False
     tensorboard: Literal["all", "first", "none"] = "first"

@@ -15,6 +15,16 @@ from conftest import ROOT, command, loglearn, results, short_overrides
 N_KILLS = int(os.environ.get("LOGLEARN_KILLS", "2"))
 
 
+def children(pid: int) -> list[int]:
+    table = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    return [int(one) for one, parent in map(str.split, table.splitlines()) if int(parent) == pid]
+
+
+def is_running(pid: int) -> bool:
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
+    return bool(state) and not state.startswith("Z")  # which nobody has asked what of
+
+
 def test_ctrl_c_ends_at_once_and_says_how_to_go_on(us8k_root, us8k_store, tmp_path):
     """SIGINT to the whole process group, as a terminal sends it, while two workers train."""
     overrides = [*short_overrides(us8k_root, tmp_path), f"features.store_dir={us8k_store.folder.parent}"]
@@ -31,6 +41,8 @@ def test_ctrl_c_ends_at_once_and_says_how_to_go_on(us8k_root, us8k_store, tmp_pa
     while not list(study.rglob("result.json")):
         assert process.poll() is None
         time.sleep(0.1)
+    workers = children(process.pid)
+    assert workers
     # Meanwhile a second job on the same study is refused, and disturbs nothing.
     second = loglearn("run", ROOT / "experiments" / "us8k.yaml", *overrides, code=2)
     assert f"Another process is working on {study}" in second.stderr
@@ -44,6 +56,10 @@ def test_ctrl_c_ends_at_once_and_says_how_to_go_on(us8k_root, us8k_store, tmp_pa
         while time.monotonic() < deadline:
             os.killpg(process.pid, 0)
             time.sleep(0.1)
+    # Nor any of its workers, which are in groups of their own.
+    while any(map(is_running, workers)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     n_done = len(list(study.rglob("result.json")))
     assert 1 <= n_done < 8
     assert f"{n_done} of 8 runs done, 0 failed, {8 - n_done} to do" in loglearn("status", study).stdout

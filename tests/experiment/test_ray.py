@@ -15,6 +15,7 @@ from conftest import ROOT, short_overrides
 
 from loglearn_tf.cli import main
 from loglearn_tf.errors import ConfigError
+from loglearn_tf.experiment import ray as cluster_runs
 from loglearn_tf.study.settings import load_settings
 
 pytest.importorskip("ray", reason="ray, the extra [cluster], is not installed")
@@ -131,6 +132,49 @@ def test_no_cluster_at_the_address(us8k_root, tmp_path, capsys):
     assert main(["run", US8K, *overrides]) == 2
     message = capsys.readouterr().err
     assert "No Ray cluster answers at `ray=127.0.0.1:" in message and "ray start --head" in message
+
+
+def test_a_run_that_takes_too_long_is_ended(cluster, us8k_root, us8k_store, tmp_path, capsys):
+    address, _ = cluster
+    overrides = [*short_overrides(us8k_root, tmp_path), f"features.store_dir={us8k_store.folder.parent}"]
+    overrides += ["models=[timbre]", "compressions=[loglearn]", "training.epochs=1000000", "run_timeout_s=3"]
+    assert main(["run", US8K, *overrides, f"ray.address={address}"]) == 1
+    (path,) = (tmp_path / "runs").rglob("result.json")
+    assert "took longer than `run_timeout_s=3` seconds" in path.read_text()
+    assert "1 of 1 runs failed" in capsys.readouterr().err
+
+
+def test_time_counts_from_when_a_task_began(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(cluster_runs.time, "monotonic", lambda: now[0])
+    clock = cluster_runs.Clock()
+    clock.begin(1)
+    now[0] = 6.0
+    clock.begin(2)
+    assert clock.overdue(10) == []
+    now[0] = 11.0
+    assert clock.overdue(10) == [1] and clock.overdue(10) == []  # told once
+    clock.begin(1)  # on another node
+    now[0] = 17.0
+    assert clock.overdue(10) == [2]
+
+
+def test_a_node_with_another_package_is_noticed(monkeypatch, tmp_path):
+    """Of the same version, by its sources."""
+    software = cluster_runs.same_software.__wrapped__
+    (tmp_path / "layers").mkdir()
+    (tmp_path / "layers" / "log.py").write_text("one")
+    monkeypatch.setattr(cluster_runs, "_PACKAGE", tmp_path)
+    drivers = software()
+    assert cluster_runs._difference(software(), drivers) == ""
+    (tmp_path / "layers" / "log.py").write_text("two")
+    said = cluster_runs._difference(software(), drivers)
+    assert said.startswith("has the source of loglearn_tf ") and said.endswith("Install the same on both.")
+    assert drivers["the source of loglearn_tf"] in said and "tensorflow" not in said.replace("loglearn_tf", "")
+    (tmp_path / "layers" / "log.py").rename(tmp_path / "log.py")
+    assert cluster_runs._difference({**drivers, "keras": "2.0"}, drivers).startswith(
+        "has keras 2.0; the driver has keras "
+    )
 
 
 @pytest.mark.parametrize("address", ["head", "ray://head:1", "head:port", ""])

@@ -3,7 +3,10 @@
 import dataclasses
 import json
 import os
+import pickle
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -228,14 +231,15 @@ def move_a_frame(held: dict) -> None:
         lambda folder: (folder / "shard-0001.json").write_text("[]"),
     ],
 )
-def test_damage_is_noticed_said_and_mended(clips, tmp_path, capsys, damage):
+def test_damage_is_noticed_said_and_mended(clips, tmp_path, caplog, damage):
     folder = build(clips, tmp_path).folder
     whole = contents(folder)
     damage(folder)
-    capsys.readouterr()
+    caplog.clear()
     build(clips, tmp_path)
-    said = capsys.readouterr()
-    assert "shard-0001.npy" in said.out + said.err and "damaged" in said.out + said.err
+    (said,) = caplog.records
+    assert said.levelname == "WARNING" and said.name.startswith("loglearn_tf")
+    assert "shard-0001.npy" in said.getMessage() and "damaged" in said.getMessage()
     assert contents(folder) == whole
 
 
@@ -367,3 +371,34 @@ def test_a_clips_numbers_do_not_depend_on_what_is_computed_beside_it(fft_dtype, 
     mel_of = features._mel_function({"fft_dtype": fft_dtype}, "none", 1)
     together, alone = mel_of(waveforms), np.concatenate([mel_of(one[np.newaxis]) for one in waveforms])
     np.testing.assert_array_equal(together, alone)
+
+
+def test_a_process_with_another_tensorflow_gets_the_same_store_and_keeps_its_own(clips, tmp_path):
+    """With 64 threads: they would share the sums of a long FFT's few frames, whose last digits then differ."""
+    front_end = {**FRONT_END, "n_fft": 65536}
+    soundfile.write(clips[0].path, np.random.default_rng(0).uniform(-0.5, 0.5, 100), 44_100, subtype="PCM_16")
+    here = build_store(clips, name="here", front_end=front_end, store_dir=tmp_path)
+    program = f"""
+import pickle, sys
+import tensorflow as tf
+from loglearn_tf.features.build import build_store
+tf.config.threading.set_intra_op_parallelism_threads(64)
+clips = pickle.load(sys.stdin.buffer)
+steps = []
+build_store(clips, name="there", front_end={front_end!r}, store_dir={str(tmp_path)!r}, on_progress=steps.append)
+assert [(step.work, step.done, step.total) for step in steps] == [("Features", n, 10) for n in (0, 4, 8, 10)]
+assert tf.config.threading.get_intra_op_parallelism_threads() == 64
+"""
+    done = subprocess.run([sys.executable, "-c", program], input=pickle.dumps(clips), capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    (there,) = tmp_path.glob("there-*")
+    shards = [np.concatenate([np.load(path) for path in sorted(store.glob("*.npy"))]) for store in (here.folder, there)]
+    assert shards[0].tobytes() == shards[1].tobytes() and shards[0].any()
+
+
+def test_what_is_wrong_with_clips_is_told_from_a_process_of_its_own_too(clips, tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "is_repeatable", lambda: False)
+    clips[3].path.write_bytes(b"no sound")
+    with pytest.raises(DataError, match="1 of 10 clips cannot be read") as caught:
+        build(clips, tmp_path)
+    assert str(clips[3].path) in str(caught.value)

@@ -17,6 +17,25 @@ def test_workers_are_spread_over_gpus_and_share_their_memory(monkeypatch, worker
     assert calls == [("visible", gpu), (gpu, True)]
 
 
+def test_a_process_without_a_gpu(monkeypatch):
+    calls = []
+    monkeypatch.setattr(tf.config, "set_visible_devices", lambda device, kind: calls.append((device, kind)))
+    tensorflow_runtime.tensorflow(gpu=None)
+    assert calls == [([], "GPU")]
+
+
+@pytest.mark.parametrize(("threads", "repeatable"), [(1, True), (0, False), (2, False)])
+def test_one_thread_an_operation_is_repeatable(monkeypatch, threads, repeatable):
+    monkeypatch.setattr(tf.config.threading, "get_intra_op_parallelism_threads", lambda: threads)
+    assert tensorflow_runtime.is_repeatable() == repeatable
+
+
+def test_a_tensorflow_that_nobody_has_loaded_is_not_loaded_to_look_at_it(monkeypatch):
+    monkeypatch.delitem(tensorflow_runtime.sys.modules, "tensorflow")
+    assert not tensorflow_runtime.is_repeatable()
+    assert "tensorflow" not in tensorflow_runtime.sys.modules
+
+
 def test_cores_are_those_of_this_process(monkeypatch):
     monkeypatch.setattr(tensorflow_runtime.os, "sched_getaffinity", lambda pid: {3, 4, 7}, raising=False)
     assert tensorflow_runtime.available_cores() == 3

@@ -1,8 +1,8 @@
 """Large files from a web server: tried again when the connection is cut, and resumed where it was."""
 
+import logging
 import math
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,6 +31,7 @@ _LONGEST_WAIT_S = 365 * 86_400.0
 _BY_HAND = "Check `--server`, or get the file by other means and name its folder: `--from-dir`."
 
 _Result = TypeVar("_Result")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -205,10 +206,8 @@ class Server:
                     ) from error
                 own_wait_s = min(self.patience.wait_s * 2 ** (n_failed - 1), self.patience.longest_wait_s)
                 wait_s = max(own_wait_s, error.asked_wait_s)
-                print(
-                    f"{name}: {error}. Try {n_failed + 1} of {self.patience.tries} in {format_seconds(wait_s)}.",
-                    file=sys.stderr,
-                )
+                again = f"Try {n_failed + 1} of {self.patience.tries} in {format_seconds(wait_s)}."
+                _log.warning("%s: %s. %s", name, error, again)
             time.sleep(wait_s)
 
 

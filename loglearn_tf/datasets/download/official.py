@@ -1,9 +1,9 @@
 """Official data sets from their server, checked and unpacked; interrupted downloads resume."""
 
 import hashlib
+import logging
 import os
 import shutil
-import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ import requests
 from filelock import FileLock, Timeout
 
 from loglearn_tf._util.files import storage
-from loglearn_tf._util.progress import Progress, format_bytes
+from loglearn_tf._util.progress import OnProgress, Progress, format_bytes
 from loglearn_tf.datasets import load_dataset, tut, us8k
 from loglearn_tf.datasets.clips import DataSet, is_synthetic
 from loglearn_tf.datasets.download.archives import Entry, check_together, list_files, unpack
@@ -28,6 +28,8 @@ PATIENCE = Patience()
 # formats of its files, is 1.25 times.
 _UNPACKED_PER_BYTE = 1.3
 _CHUNK_BYTES = 1 << 20
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ def get(
     server: str = SERVER,
     parts: Sequence[Part] | None = None,
     patience: Patience = PATIENCE,
+    on_progress: OnProgress | None = None,
 ) -> DataSet:
     """Gets an official data set: downloads its archives, checks their md5, unpacks them.
 
@@ -123,6 +126,7 @@ def get(
         server: Address that the archives' paths follow, for instance of a mirror of Zenodo.
         parts: What to get, and from where; default: the official one.
         patience: With the server.
+        on_progress: Told of bytes, of one piece of work after another: downloading, checking, unpacking.
 
     Returns:
         The data set, as `load_dataset` reads it.
@@ -137,10 +141,10 @@ def get(
     """
     if name not in PARTS:
         raise ValueError(f"`name` must be one of {sorted(PARTS)}. Received: name={name!r}.")
-    job = _Job(name, Path(root), tuple(PARTS[name] if parts is None else parts), keep_archives)
+    job = _Job(name, Path(root), tuple(PARTS[name] if parts is None else parts), keep_archives, on_progress)
     if job.is_done():
         job.check()
-        _say(f"{name} is in {root} already; nothing is downloaded.")
+        _log.info("%s is in %s already; nothing is downloaded.", name, root)
     else:
         with job.alone():
             if from_dir is not None:
@@ -163,6 +167,7 @@ class _Job:
     root: Path
     parts: tuple[Part, ...]
     keep_archives: bool
+    on_progress: OnProgress | None
 
     @property
     def archives(self) -> Path:
@@ -259,7 +264,7 @@ def _take(job: _Job, folder: Path) -> None:
             f"`--from-dir` must hold all archives of {job.name}. Not in {folder}: {', '.join(missing)}. Put them "
             "there, or leave `--from-dir` out to download them."
         )
-    for path, received in _md5s(paths).items():
+    for path, received in _md5s(paths, job.on_progress).items():
         if received != paths[path]:
             raise DataError(f"{path} must have the md5 {paths[path]}. Received: {received}. Download it anew.")
     for part in job.to_get():
@@ -276,9 +281,9 @@ def _download(job: _Job, server: Server, address: str) -> None:
         for name in part.archives
     }
     # Of an interrupted job, or kept.
-    for path, received in _md5s([path for path in md5s if path.exists()]).items():
+    for path, received in _md5s([path for path in md5s if path.exists()], job.on_progress).items():
         if received != md5s[path]:
-            _say(f"{path} is damaged; it is downloaded anew.")
+            _log.warning("%s is damaged; it is downloaded anew.", path)
             with storage(path):
                 path.unlink()
     sizes = {path: path.stat().st_size if path.exists() else server.size(urls[path]) for path in md5s}
@@ -289,14 +294,14 @@ def _download(job: _Job, server: Server, address: str) -> None:
         total = sum(known) if len(known) == len(paths) else None
         start = sum(_n_there(path) for path in paths)
         if not all(path.exists() for path in paths):
-            with Progress(f"Downloading {part.folder}", total, unit="bytes", start=start) as progress:
-                for path in paths:
-                    if not path.exists():
-                        _fetch(server, urls[path], path, md5s[path], sizes[path], progress)
+            progress = Progress(job.on_progress, f"Downloading {part.folder}", total, unit="bytes", start=start)
+            for path in paths:
+                if not path.exists():
+                    _fetch(server, urls[path], path, md5s[path], sizes[path], progress)
         _unpack(job, part, job.archives)
         job.finish(part)
     if job.keep_archives:
-        _say(f"The archives are kept in {job.archives}.")
+        _log.info("The archives are kept in %s.", job.archives)
 
 
 def _fetch(server: Server, url: str, path: Path, md5: str, size: int | None, progress: Progress) -> None:
@@ -319,7 +324,7 @@ def _fetch(server: Server, url: str, path: Path, md5: str, size: int | None, pro
             unfinished.unlink()
             etag.unlink(missing_ok=True)
         if again:
-            _say(f"{path.name} has a wrong md5; it is downloaded once more.")
+            _log.warning("%s has a wrong md5; it is downloaded once more.", path.name)
     raise DownloadError(
         f"{url} must have the md5 {md5}. Received, at the second time, too: {received}. It was removed. Try again "
         "later, or get the file by other means and name its folder: `--from-dir`."
@@ -336,12 +341,12 @@ def _n_there(path: Path) -> int:
     return sum(one.stat().st_size for one in (path, _unfinished(path)[0]) if one.exists())
 
 
-def _md5s(paths: Collection[Path]) -> dict[Path, str]:
+def _md5s(paths: Collection[Path], on_progress: OnProgress | None) -> dict[Path, str]:
     if not paths:
         return {}
     total = sum(path.stat().st_size for path in paths)
-    with Progress("Checking archives", total, unit="bytes") as progress:
-        return {path: _md5(path, on_bytes=lambda n: progress.advance(n=n)) for path in paths}
+    progress = Progress(on_progress, "Checking archives", total, unit="bytes")
+    return {path: _md5(path, on_bytes=lambda n: progress.advance(n=n)) for path in paths}
 
 
 def _md5(path: Path, *, on_bytes: Callable[[int], None] = lambda n: None) -> str:
@@ -390,9 +395,9 @@ def _unpack(job: _Job, part: Part, folder: Path) -> None:
     try:
         with storage(temporary):
             temporary.mkdir()
-        with Progress(f"Unpacking {part.folder}", total, unit="bytes") as progress:
-            for archive, found in entries.items():
-                unpack(archive, found, temporary, on_bytes=lambda n: progress.advance(n=n))
+        progress = Progress(job.on_progress, f"Unpacking {part.folder}", total, unit="bytes")
+        for archive, found in entries.items():
+            unpack(archive, found, temporary, on_bytes=lambda n: progress.advance(n=n))
         try:
             part.check(temporary)
         except DataError as error:
@@ -410,23 +415,19 @@ def _look_through(job: _Job, part: Part, archives: Sequence[Path]) -> dict[Path,
     entries: dict[Path, list[Entry]] = {}
     n_bytes = before = 0
     total = sum(path.stat().st_size for path in archives)
-    with Progress(f"Looking through {part.folder}", total, unit="bytes") as progress:
-        for archive in archives:
-            entries[archive] = []
-            for entry in list_files(archive):
-                n_bytes += entry.n_bytes
-                # Here, not after the loop: an archive of a few bytes can declare files without end.
-                _check_space(job.root, n_bytes, f"what the archives of {part.folder} hold")
-                if entry.path.parts[:1] == (part.folder,):
-                    entries[archive].append(entry)
-                # Libraries read ahead, up to the end while there are files left: it is told once.
-                if before + entry.looked_through < total:
-                    progress.advance(n=before + entry.looked_through - progress.done)
-            before += archive.stat().st_size
-            progress.advance(n=before - progress.done)
+    progress = Progress(job.on_progress, f"Looking through {part.folder}", total, unit="bytes")
+    for archive in archives:
+        entries[archive] = []
+        for entry in list_files(archive):
+            n_bytes += entry.n_bytes
+            # Here, not after the loop: an archive of a few bytes can declare files without end.
+            _check_space(job.root, n_bytes, f"what the archives of {part.folder} hold")
+            if entry.path.parts[:1] == (part.folder,):
+                entries[archive].append(entry)
+            # Libraries read ahead, up to the end while there are files left: it is told once.
+            if before + entry.looked_through < total:
+                progress.advance(n=before + entry.looked_through - progress.done)
+        before += archive.stat().st_size
+        progress.advance(n=before - progress.done)
     check_together(f"The archives of {part.folder}", (entry.path for found in entries.values() for entry in found))
     return entries
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
