@@ -237,7 +237,7 @@ def mel_filter_bank(
     empty = np.flatnonzero((edges[:-2] > 0) & ~bank.any(axis=1))
     if empty.size:
         warnings.warn(
-            f"Empty filters: {empty.size} of {n_mels} mel bands, the first of them {empty[0]}, cover no FFT bin and "
+            f"Empty filters: {empty.size} of {n_mels} mel bands, band {empty[0]} the first, cover no FFT bin and "
             "stay zero for every sound. Use a larger `n_fft`, fewer `n_mels`, or a higher `f_min`.",
             stacklevel=2,
         )

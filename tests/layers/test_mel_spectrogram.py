@@ -1,7 +1,11 @@
 """The mel front end equals librosa: its stored output of the reference pipeline, and today's."""
 
+import inspect
 import os
 import re
+import subprocess
+import sys
+import warnings
 from pathlib import Path
 
 import keras
@@ -10,8 +14,10 @@ import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
+from scipy.signal import get_window
 
 from loglearn_tf.layers import MelSpectrogram
+from loglearn_tf.layers.mel_spectrogram import mel_filter_bank
 
 RATE = 44100
 POLICIES = ("float32", "mixed_float16", "mixed_bfloat16", "float64")
@@ -89,6 +95,26 @@ class TestParityWithLibrosaToday:
                 {"sr": 16000, "n_fft": 512, "hop_length": 160, "n_mels": 64},
                 id="speech settings",
             ),
+            pytest.param({"win_length": 400}, {"win_length": 400}, id="short window"),
+            pytest.param({"win_length": 401}, {"win_length": 401}, id="short window, odd"),
+            pytest.param({"win_length": 1024}, {"win_length": 1024}, id="window as long as the FFT"),
+            pytest.param({"window": "hamming"}, {"window": "hamming"}, id="Hamming"),
+            pytest.param(
+                {"window": "blackman", "win_length": 801}, {"window": "blackman", "win_length": 801}, id="Blackman"
+            ),
+            pytest.param({"window": "ones"}, {"window": "ones"}, id="no window"),
+            pytest.param({"mel_scale": "htk"}, {"htk": True}, id="HTK"),
+            pytest.param({"norm": None}, {"norm": None}, id="filters of height 1"),
+            pytest.param(
+                {"mel_scale": "htk", "norm": None, "f_min": 20, "f_max": 8000, "n_mels": 40},
+                {"htk": True, "norm": None, "fmin": 20, "fmax": 8000, "n_mels": 40},
+                id="HTK's own settings",
+            ),
+            pytest.param(
+                {"sample_rate": 16000, "n_fft": 512, "win_length": 400, "hop_length": 160, "window": "hamming"},
+                {"sr": 16000, "n_fft": 512, "win_length": 400, "hop_length": 160, "window": "hamming"},
+                id="25 ms every 10 ms",
+            ),
         ],
     )
     def test_equals_melspectrogram(self, ours, theirs):
@@ -133,6 +159,101 @@ class TestParityWithLibrosaToday:
         assert float(tf.reduce_mean(0.01 * 384 * tf.reduce_sum(htk, axis=0))) / level > 100
 
 
+class TestFilterBank:
+    """librosa's, but without importing librosa, which compiles and writes to a cache."""
+
+    @pytest.mark.parametrize("norm", ["slaney", None])
+    @pytest.mark.parametrize("mel_scale", ["slaney", "htk"])
+    @pytest.mark.parametrize(
+        ("f_min", "f_max"), [(0.0, None), (20, 3500.5), (300, 4000), (1000, 1200.0)], ids=lambda hz: str(hz)
+    )
+    def test_equals_librosa_to_the_last_bit(self, f_min, f_max, mel_scale, norm):
+        for sample_rate, n_fft, n_mels in [
+            (8000, 256, 16), (16_000, 512, 64), (22_050, 2048, 128), (44_100, 1024, 128), (44_100, 1000, 1),
+            (48_000, 4096, 256), (96_000, 64, 40),
+        ]:  # fmt: skip
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of empty filters, both
+                theirs = librosa.filters.mel(
+                    sr=sample_rate,
+                    n_fft=n_fft,
+                    n_mels=n_mels,
+                    fmin=f_min,
+                    fmax=f_max,
+                    htk=mel_scale == "htk",
+                    norm=norm,
+                )
+                ours = mel_filter_bank(
+                    sample_rate=sample_rate, n_fft=n_fft, n_mels=n_mels, f_min=f_min, f_max=f_max,
+                    mel_scale=mel_scale, norm=norm,
+                )  # fmt: skip
+            np.testing.assert_array_equal(ours, theirs.T)
+            assert ours.dtype == theirs.dtype == np.float32
+
+    @pytest.mark.parametrize(("n_fft", "n_mels"), [(256, 128), (1024, 128), (1024, 256), (64, 1), (2048, 128)])
+    def test_warns_where_librosa_warns(self, n_fft, n_mels):
+        with warnings.catch_warnings(record=True) as theirs:
+            warnings.simplefilter("always")
+            librosa.filters.mel(sr=44_100, n_fft=n_fft, n_mels=n_mels)
+        with warnings.catch_warnings(record=True) as ours:
+            warnings.simplefilter("always")
+            mel_filter_bank(sample_rate=44_100, n_fft=n_fft, n_mels=n_mels, f_min=0.0, f_max=None)
+        assert len(ours) == len(theirs)
+
+    def test_the_layer_loads_no_librosa(self):
+        program = """
+import sys, numpy
+from loglearn_tf import MelSpectrogram
+MelSpectrogram()(numpy.ones((1, 2000), "float32"))
+print(sorted({"librosa", "numba"} & set(sys.modules)))
+"""
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        assert done.stdout.strip() == "[]", done.stderr
+
+
+class TestWindows:
+    @pytest.mark.parametrize("window", ["hann", "hamming", "blackman", "ones"])
+    @pytest.mark.parametrize("win_length", [1, 2, 3, 400, 401, 1023, 1024])
+    def test_equals_scipy(self, window, win_length):
+        """Seen from outside: a click at each place of the frame has the power of the window there."""
+        layer = MelSpectrogram(
+            n_fft=1024, win_length=win_length, window=window, hop_length=2048, n_mels=1, norm=None, pad_mode="constant"
+        )
+        before = (1024 - win_length) // 2
+        at = np.unique(np.linspace(0, win_length - 1, 25).astype(int))
+        # Frame 1 begins at sample 2048 - 512.
+        clicks = np.zeros((len(at), 4096), "float32")
+        clicks[np.arange(len(at)), 2048 - 512 + before + at] = 1
+        power = layer(clicks).numpy()[:, 1, 0].astype("float64")
+        total = mel_filter_bank(sample_rate=44_100, n_fft=1024, n_mels=1, f_min=0, f_max=None, norm=None).sum()
+        expected = get_window("boxcar" if window == "ones" else window, win_length, fftbins=True)[at]
+        # rtol: float32 of the power, and of a sum over 513 bins. atol: the window's ends are zero but for rounding.
+        np.testing.assert_allclose(power / total, expected**2, rtol=1e-5, atol=1e-12)
+        # Nothing outside the window.
+        if win_length < 1024:
+            outside = np.zeros((2, 4096), "float32")
+            outside[0, 2048 - 512 + before - 1] = outside[1, 2048 - 512 + before + win_length] = 1
+            np.testing.assert_array_equal(layer(outside).numpy()[:, 1], 0)
+
+
+class TestOneWaveform:
+    @pytest.mark.parametrize(("samples", "frames"), [(1, 1), (1023, 1), (1024, 2), (1025, 2), (5000, 5)])
+    def test_is_a_batch_of_one_without_the_batch(self, samples, frames):
+        layer, waveform = MelSpectrogram(), noise(samples)
+        mel = layer(waveform)
+        assert mel.shape == (frames, 128)
+        assert layer.compute_output_shape((samples,)) == (frames, 128)
+        np.testing.assert_array_equal(mel, MelSpectrogram()(waveform[None])[0])
+
+    def test_one_layer_takes_both(self):
+        layer, waveform = MelSpectrogram(), noise(3000)
+        np.testing.assert_array_equal(layer(waveform), layer(waveform[None])[0])
+
+    def test_in_a_data_set(self):
+        waveforms = tf.data.Dataset.from_tensor_slices(noise(2, 3000)).map(MelSpectrogram())
+        assert [mel.shape for mel in waveforms] == [(3, 128), (3, 128)]
+
+
 class TestFrames:
     """frames = 1 + samples // hop_length, in literal numbers around the hop boundaries."""
 
@@ -152,8 +273,9 @@ class TestFrames:
         [(512, 511, 1), (512, 512, 2), (512, 513, 2), (441, 440, 1), (441, 441, 2), (441, 442, 2), (441, 4410, 11),
          (3000, 2999, 1), (3000, 3000, 2), (3000, 3001, 2), (1, 5, 6)],
     )  # fmt: skip
-    def test_other_hops(self, hop_length, samples, frames):
-        layer = MelSpectrogram(hop_length=hop_length)
+    @pytest.mark.parametrize("win_length", [None, 400])
+    def test_other_hops(self, hop_length, samples, frames, win_length):
+        layer = MelSpectrogram(hop_length=hop_length, win_length=win_length)
         assert layer(noise(2, samples)).shape == (2, frames, 128)
         assert layer.compute_output_shape((2, samples)) == (2, frames, 128)
 
@@ -184,12 +306,20 @@ class TestKerasCitizen:
             "name": "mel",
             "sample_rate": 16000,
             "n_fft": 512,
+            "win_length": 400,
             "hop_length": 160,
+            "window": "hamming",
             "n_mels": 40,
             "f_min": 60.0,
             "f_max": 7000.0,
+            "mel_scale": "htk",
+            "norm": None,
             "pad_mode": "constant",
             "fft_dtype": "float32",
+        }
+        assert set(arguments) - {"name"} == set(inspect.signature(MelSpectrogram.__init__).parameters) - {
+            "self",
+            "kwargs",
         }
         layer = MelSpectrogram(**arguments)
         config = layer.get_config()
@@ -202,14 +332,23 @@ class TestKerasCitizen:
         reference = {
             "sample_rate": 44100,
             "n_fft": 1024,
+            "win_length": None,
             "hop_length": 1024,
+            "window": "hann",
             "n_mels": 128,
             "f_min": 0.0,
             "f_max": None,
+            "mel_scale": "slaney",
+            "norm": "slaney",
             "pad_mode": "reflect",
             "fft_dtype": "float64",
         }
         assert reference.items() <= MelSpectrogram().get_config().items()
+
+    def test_configurations_of_version_0_1_0_load(self):
+        config = MelSpectrogram(name="front_end").get_config()
+        old = {key: value for key, value in config.items() if key not in ("win_length", "window", "mel_scale", "norm")}
+        assert MelSpectrogram.from_config(old).get_config() == config
 
     def test_save_and_load(self, tmp_path):
         waveform = keras.Input((2048,))
@@ -291,7 +430,7 @@ class TestErrors:
         with pytest.raises(ValueError, match=rf"^`n_fft` must be even\. Received: n_fft={n_fft}\.$"):
             MelSpectrogram(n_fft=n_fft)
 
-    @pytest.mark.parametrize("shape", [(0,), (4096,), (1, 0), (1, 4096, 1)])
+    @pytest.mark.parametrize("shape", [(0,), (), (1, 0), (1, 4096, 1)])
     def test_input_is_a_batch_of_waveforms(self, shape):
         with pytest.raises(ValueError, match="must have the shape"):
             MelSpectrogram()(np.zeros(shape, np.float32))
@@ -311,6 +450,32 @@ class TestErrors:
         with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
             MelSpectrogram(pad_mode=pad_mode)
 
+    @pytest.mark.parametrize(
+        ("name", "choices", "wrong"),
+        [
+            ("window", "('hann', 'hamming', 'blackman', 'ones')", "hanning"),
+            ("window", "('hann', 'hamming', 'blackman', 'ones')", None),
+            ("mel_scale", "('slaney', 'htk')", "kaldi"),
+            ("norm", "('slaney', None)", 1),
+        ],
+    )
+    def test_choices(self, name, choices, wrong):
+        message = f"`{name}` must be one of {choices}. Received: {name}={wrong!r}."
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            MelSpectrogram(**{name: wrong})
+
+    @pytest.mark.parametrize("win_length", [0, -4, 400.0, "400", True])
+    def test_window_length_is_a_positive_integer(self, win_length):
+        message = f"`win_length` must be a positive integer. Received: win_length={win_length!r}."
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            MelSpectrogram(win_length=win_length)
+
+    def test_the_window_fits_into_the_frame(self):
+        with pytest.raises(
+            ValueError, match="^`win_length` must be at most `n_fft`. Received: win_length=513, n_fft=512"
+        ):
+            MelSpectrogram(n_fft=512, win_length=513)
+
     @pytest.mark.parametrize("fft_dtype", ["float16", "double", None])
     def test_fft_dtype(self, fft_dtype):
         message = f"`fft_dtype` must be 'float32' or 'float64'. Received: fft_dtype={fft_dtype!r}."
@@ -322,5 +487,7 @@ class TestErrors:
             MelSpectrogram(44100)
 
     def test_bands_without_an_fft_bin_are_warned_of(self):
-        with pytest.warns(UserWarning, match="Empty filters"):
+        with pytest.warns(
+            UserWarning, match="Empty filters: .* of 128 mel bands.*Use a larger `n_fft`, fewer `n_mels`"
+        ):
             MelSpectrogram(n_fft=256)(noise(1, 1000))
