@@ -14,8 +14,9 @@ def clip_classifier(
     class_names: Sequence[str],
     front_end: Mapping[str, Any] | None = None,
     features_compression: "str | keras.layers.Layer" = "none",
-    hop: int = 1,
+    patch_hop: int = 1,
     mean: str = "arithmetic",
+    hop: int | None = None,
 ) -> keras.Model:
     """Joins the mel front end, patches, a trained network and the mean of its softmax into one model.
 
@@ -25,15 +26,17 @@ def clip_classifier(
         class_names: One for each logit, in their order; saved in the file.
         front_end: Arguments of `MelSpectrogram` that the network was trained with; `None` for the defaults.
         features_compression: Applied before the network, where it was trained on compressed features.
-        hop: Frames between patches; 1 scores every possible one, larger is faster.
+        patch_hop: Frames between patches; 1 scores every possible one, larger is faster.
         mean: Of the patches' probabilities; see `MeanOverPatches`.
+        hop: The name of `patch_hop` in version 0.1.
 
     Returns:
         Functional model, `(batch, samples)` float32 waveforms in [-1, 1], of any length, to
         `(batch, n_classes)` probabilities. Clips of a batch have one length; two together give what each gives alone.
 
     Raises:
-        ValueError: If the class names or the front end's bands do not match the network's.
+        ValueError: If the class names or the front end's bands do not match the network's, or both `patch_hop` and
+            `hop` are given.
 
     Reference:
         docs/fidelity.md, "Evaluation".
@@ -42,15 +45,22 @@ def clip_classifier(
         >>> import numpy as np
         >>> from loglearn_tf import build_model
         >>> network = build_model("timbre", n_classes=2)
-        >>> classifier = clip_classifier(network, class_names=["dog_bark", "siren"], hop=42)
+        >>> classifier = clip_classifier(network, class_names=["dog_bark", "siren"], patch_hop=42)
         >>> classifier.predict(np.zeros((1, 44_100), "float32"), verbose=0).shape
         (1, 2)
     """
+    if hop is not None:
+        if patch_hop != 1:
+            raise ValueError(
+                "`hop` is the earlier name of `patch_hop`: only one may be given. "
+                f"Received: patch_hop={patch_hop!r}, hop={hop!r}."
+            )
+        patch_hop = hop
     waveform = keras.Input((None,), name="waveform")
     mel = MelSpectrogram(**(front_end or {}), name="front_end")(waveform)
     if features_compression != "none":
         mel = build_compression(features_compression)(mel)
-    head = MeanOverPatches(network, class_names=class_names, hop=hop, mean=mean, name="clip")
+    head = MeanOverPatches(network, class_names=class_names, patch_hop=patch_hop, mean=mean, name="clip")
     return keras.Model(waveform, head(mel), name="clip_classifier")
 
 

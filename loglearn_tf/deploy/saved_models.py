@@ -108,7 +108,7 @@ def front_end_of(model: keras.Model, where: str | Path = "the model") -> MelSpec
 
 
 def head_of(model: keras.Model, where: str | Path = "the model") -> MeanOverPatches:
-    """The last layer of a clip classifier: network, class names, hop.
+    """The last layer of a clip classifier: network, class names, patch hop.
 
     Raises:
         ModelError: If the model is not a clip classifier.
@@ -148,7 +148,9 @@ def describe(model: keras.Model) -> str:
             )
         elif isinstance(layer, MeanOverPatches):
             frames, bands = layer.network.input_shape[1:]
-            lines.append(f"patches: {frames} frames x {bands} bands, hop {layer.hop}, {layer.mean} mean of the softmax")
+            lines.append(
+                f"patches: {frames} frames x {bands} bands, hop {layer.patch_hop}, {layer.mean} mean of the softmax"
+            )
             lines.append(f"network: {layer.network.name}, {layer.network.count_params():,} parameters")
             lines.append(f"classes: {', '.join(layer.class_names)}")
         elif hasattr(layer, "compress"):

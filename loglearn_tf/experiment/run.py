@@ -147,7 +147,7 @@ class Worker:
             class_names=self.work.dataset.classes,
             front_end=settings.features.front_end,
             features_compression=settings.features.compression,
-            hop=settings.patch_hop(record),
+            patch_hop=settings.patch_hop(record),
             mean=record.mean,
         )
 

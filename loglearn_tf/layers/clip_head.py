@@ -14,13 +14,13 @@ MEANS = ("arithmetic", "geometric")
 class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
     """Class probabilities of a clip: the mean over its patches of the softmax of a network's logits.
 
-    Patches of the network's length begin every `hop` frames; a clip shorter than one is repeated to its length.
+    Patches of the network's length begin every `patch_hop` frames; a clip shorter than one is repeated to its length.
     Patches are scored a few at a time, so that memory does not grow with the clip.
 
     Args:
         network: Model, `(batch, patch_frames, n_mels)` mel power to `(batch, n_classes)` logits.
         class_names: One name for each logit; saved with the layer.
-        hop: Frames between patches; 1, as in the reference, scores every possible one.
+        patch_hop: Frames between patches; 1, as in the reference, scores every possible one.
         mean: `"arithmetic"`, of the probabilities; `"geometric"`, of their logarithms, scaled to sum to 1, as the
             reference does for prototypical networks.
         patches_at_once: How many patches of each clip are scored together; changes speed and memory, not results.
@@ -45,7 +45,7 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
         network: keras.Model,
         *,
         class_names: Sequence[str],
-        hop: int = 1,
+        patch_hop: int = 1,
         mean: str = "arithmetic",
         patches_at_once: int = 16,
         **kwargs: Any,
@@ -67,14 +67,14 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
                 f"`class_names` must be different names, one for each of the network's {shapes[1][1]} logits. "
                 f"Received: class_names={names}."
             )
-        for name, value in (("hop", hop), ("patches_at_once", patches_at_once)):
+        for name, value in (("patch_hop", patch_hop), ("patches_at_once", patches_at_once)):
             if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
                 raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
         if mean not in MEANS:
             raise ValueError(f"`mean` must be one of {MEANS}. Received: mean={mean!r}.")
         self.network = network
         self.class_names = names
-        self.hop = int(hop)
+        self.patch_hop = int(patch_hop)
         self.mean = mean
         self.patches_at_once = int(patches_at_once)
 
@@ -91,7 +91,7 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
         n_frames = ops.shape(mel)[1]
         # A clip shorter than a patch begins again at its end.
         frames = ops.arange(ops.maximum(n_frames, patch_frames)) % n_frames
-        n_patches = 1 + (ops.shape(frames)[0] - patch_frames) // self.hop
+        n_patches = 1 + (ops.shape(frames)[0] - patch_frames) // self.patch_hop
         per_step = self.patches_at_once
         n_steps = (n_patches + per_step - 1) // per_step
 
@@ -99,7 +99,7 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
             numbers = step * per_step + ops.arange(per_step)
             # The last step may reach beyond the last patch; what it scores there counts nothing.
             counts = ops.cast(numbers < n_patches, "float32")
-            starts = ops.minimum(numbers, n_patches - 1) * self.hop
+            starts = ops.minimum(numbers, n_patches - 1) * self.patch_hop
             rows = ops.take(frames, starts[:, None] + ops.arange(patch_frames)[None, :], axis=0)
             patches = ops.reshape(ops.take(mel, rows, axis=1), (-1, patch_frames, n_mels))
             logits = ops.cast(self.network(patches, training=False), "float32")
@@ -119,7 +119,7 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
             **super().get_config(),
             "network": _without_training(keras.saving.serialize_keras_object(self.network)),
             "class_names": self.class_names,
-            "hop": self.hop,
+            "patch_hop": self.patch_hop,
             "mean": self.mean,
             "patches_at_once": self.patches_at_once,
         }
@@ -127,7 +127,9 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "MeanOverPatches":
         network = keras.saving.deserialize_keras_object(_without_training(config["network"]))
-        return cls(**{**config, "network": network})
+        # `hop` in files of version 0.1.0.
+        renamed = {"patch_hop" if name == "hop" else name: value for name, value in config.items()}
+        return cls(**{**renamed, "network": network})
 
 
 def _without_training(config: Any) -> Any:

@@ -11,7 +11,7 @@ def make(compression):
     """8 kHz; patches of 16 frames x 128 bands, by a TIMBRE: the network whose convolution is ours."""
     network = build_model("timbre", n_classes=3, compression=compression, seed=1, patch_frames=16)
     front_end = {"sample_rate": 8000, "n_fft": 1024, "hop_length": 256}
-    return clip_classifier(network, class_names=NAMES, front_end=front_end, hop=3)
+    return clip_classifier(network, class_names=NAMES, front_end=front_end, patch_hop=3)
 
 
 def noises():

@@ -20,7 +20,7 @@ def noise(batch, samples):
 
 @pytest.fixture(scope="module")
 def classifier():
-    return clip_classifier(build_model("timbre", n_classes=3, seed=2), class_names=NAMES, hop=20)
+    return clip_classifier(build_model("timbre", n_classes=3, seed=2), class_names=NAMES, patch_hop=20)
 
 
 def test_any_length_and_two_together_are_two_alone(classifier):
@@ -41,7 +41,7 @@ def test_gives_what_the_evaluation_gives(name, us8k, us8k_store):
     mean = "geometric" if name == "prototypical" else "arithmetic"
     clips = us8k.test_clips(1)[:6]
     expected = clip_probabilities(network, us8k_store, clips, hop=15, mean=mean)
-    model = clip_classifier(network, class_names=us8k.classes, hop=15, mean=mean)
+    model = clip_classifier(network, class_names=us8k.classes, patch_hop=15, mean=mean)
     found = [prediction.probabilities for prediction in predict(model, [clip.path for clip in clips])]
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -103,3 +103,11 @@ def test_a_sequential_and_a_nested_model_fold_too():
     folded = fold_compressions(model)
     np.testing.assert_allclose(folded(x), model(x), rtol=1e-5, atol=1e-5)
     assert model.count_params() - folded.count_params() == 10
+
+
+def test_the_hop_may_have_its_earlier_name():
+    network = build_model("timbre", n_classes=3)
+    earlier = clip_classifier(network, class_names=NAMES, hop=20)
+    assert earlier.get_layer("clip").patch_hop == 20
+    with pytest.raises(ValueError, match="only one may be given. Received: patch_hop=10, hop=20"):
+        clip_classifier(network, class_names=NAMES, patch_hop=10, hop=20)

@@ -68,7 +68,9 @@ assert abs(float(model.get_layer("one").alpha) - 1096.633) > 0.01
 class TestDescribe:
     def test_a_clip_classifier(self):
         network = build_model("timbre", n_classes=2)
-        shown = describe(clip_classifier(network, class_names=["dog", "siren"], hop=42, front_end={"f_max": 16_000}))
+        shown = describe(
+            clip_classifier(network, class_names=["dog", "siren"], patch_hop=42, front_end={"f_max": 16_000})
+        )
         for part in (
             "44,100 Hz, FFT 1024, hop 1024 samples (23.2 ms), 128 mel bands from 0 to 16000 Hz, reflect padding",
             "128 frames x 128 bands, hop 42, arithmetic mean",

@@ -34,7 +34,7 @@ def by_hand(network, mel, hop, mean):
 @pytest.mark.parametrize("hop", [1, 3, 50])
 @pytest.mark.parametrize("mean", ["arithmetic", "geometric"])
 def test_is_the_mean_over_patches(network, frames, hop, mean):
-    layer = MeanOverPatches(network, class_names=NAMES, hop=hop, mean=mean, patches_at_once=4)
+    layer = MeanOverPatches(network, class_names=NAMES, patch_hop=hop, mean=mean, patches_at_once=4)
     mel = np.random.default_rng(frames).normal(size=(2, frames, 4)).astype("float32")
     expected = [by_hand(network, clip, hop, mean) for clip in mel]
     np.testing.assert_allclose(layer(mel), expected, rtol=1e-5)
@@ -54,13 +54,13 @@ def test_one_compiled_model_for_every_length(network):
 
 def test_the_network_and_the_names_travel_in_the_file(network, tmp_path):
     mel = keras.Input((None, 4))
-    model = keras.Model(mel, MeanOverPatches(network, class_names=NAMES, hop=2, mean="geometric")(mel))
+    model = keras.Model(mel, MeanOverPatches(network, class_names=NAMES, patch_hop=2, mean="geometric")(mel))
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     x = np.random.default_rng(0).normal(size=(2, 30, 4)).astype("float32")
     np.testing.assert_array_equal(loaded(x), model(x))
     layer = loaded.layers[-1]
-    assert (layer.class_names, layer.hop, layer.mean) == (NAMES, 2, "geometric")
+    assert (layer.class_names, layer.patch_hop, layer.mean) == (NAMES, 2, "geometric")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_the_network_and_the_names_travel_in_the_file(network, tmp_path):
     [
         ({"class_names": NAMES[:2]}, "`class_names` must be different names, one for each of the network's 3 logits"),
         ({"class_names": ["air", "air", "car"]}, "`class_names` must be different names"),
-        ({"hop": 0}, "`hop` must be a positive integer. Received: hop=0."),
+        ({"patch_hop": 0}, "`patch_hop` must be a positive integer. Received: patch_hop=0."),
         ({"patches_at_once": 1.5}, "`patches_at_once` must be a positive integer. Received: patches_at_once=1.5."),
         ({"mean": "harmonic"}, r"`mean` must be one of \('arithmetic', 'geometric'\). Received: mean='harmonic'."),
     ],
