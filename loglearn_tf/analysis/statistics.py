@@ -144,7 +144,7 @@ def compare(
     """
     if compression == baseline:
         raise ConfigError(f"`compression` and `baseline` must differ. Received: {compression!r} for both.")
-    _check(margin, confidence)
+    _check(margin=margin, confidence=confidence)
     return _with_verdicts(_compared(Runs(rows), compression, baseline, margin, confidence, seed))
 
 
@@ -170,7 +170,7 @@ def compare_all(
     Raises:
         ConfigError, DataError: As `compare`.
     """
-    _check(margin, confidence)
+    _check(margin=margin, confidence=confidence)
     runs = Runs(rows)
     found = [
         cell
@@ -229,7 +229,7 @@ def accuracies(rows: Rows, *, confidence: float = 0.95, seed: int = 0) -> list[A
         ConfigError: If `confidence` is out of range.
         DataError: As `compare`.
     """
-    _check(0.02, confidence)
+    _check(confidence=confidence)
     found = []
     for (dataset, model, n_shot, compression), folds, values in Runs(rows).cells():
         mean = _Mean(independent(values), seed)
@@ -351,14 +351,13 @@ def _ranking(dataset: str, names: Sequence[str], accuracy: FloatArray, left_out:
     )
 
 
-def _check(margin: float, confidence: float) -> None:
-    remedies = {
-        "margin": (margin, "It is a fraction of accuracy: write 0.02 for 2 points."),
-        "confidence": (confidence, "Write 0.95 for 95 %."),
-    }
-    for name, (value, remedy) in remedies.items():
+_REMEDIES = {"margin": "It is a fraction of accuracy: write 0.02 for 2 points.", "confidence": "Write 0.95 for 95 %."}
+
+
+def _check(**fractions: float) -> None:
+    for name, value in fractions.items():
         if not 0 < value < 1:
-            raise ConfigError(f"`{name}` must be above 0 and below 1. Received: {name}={value!r}. {remedy}")
+            raise ConfigError(f"`{name}` must be above 0 and below 1. Received: {name}={value!r}. {_REMEDIES[name]}")
 
 
 # ---- One cell ---------------------------------------------------------------------------------------------------
