@@ -257,7 +257,7 @@ def prepare_store(settings: Settings, dataset: DataSet, *, on_progress: OnProgre
     features = settings.features
     return build_store(
         dataset.clips,
-        name=dataset.name,
+        name=folder_name(dataset.name),
         front_end=features.front_end,
         store_dir=features.store_dir,
         compression=features.compression,
