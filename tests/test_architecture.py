@@ -187,6 +187,21 @@ def test_imports_flow_one_way(flow):
                 assert not {part(target) for target in reaches(module)} & later, module
 
 
+def test_only_the_command_line_prints():
+    """A library tells by what it returns, raises and logs, and by `on_progress`."""
+    printing = {
+        module
+        for module, path in modules().items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Name) and node.id == "print"
+    }
+    assert printing == {"cli", "_util.progress"}  # the latter in `ProgressDisplay`, which the command line makes
+    assert [module for module in modules() if "ProgressDisplay" in modules()[module].read_text("utf-8")] == [
+        "_util.progress",
+        "cli",
+    ]
+
+
 def test_results_are_read_without_what_makes_them():
     """Tables can be made where TensorFlow is not even installed."""
     reached = reaches("analysis.summary")

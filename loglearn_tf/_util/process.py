@@ -42,6 +42,7 @@ class Process:
     """
 
     def __init__(self, job: Job, inbox: Inbox) -> None:
+        content = pickle.dumps(job)  # before there is a process that would wait for it
         path = [str(folder) for folder in sys.path]
         # Its own folder first in `sys.path`, as -c has it, could hide a module of the standard library.
         program = f"import sys; sys.path[:] = {path!r}; from loglearn_tf._util.process import main; main()"
@@ -57,7 +58,7 @@ class Process:
         self._requests = self._process.stdin
         self._reader = threading.Thread(target=self._read, args=(inbox,), daemon=True)
         self._reader.start()
-        self.send(job)
+        self._write(content)
 
     @property
     def pid(self) -> int:
@@ -70,12 +71,14 @@ class Process:
 
     def send(self, message: Any) -> None:
         """To its job. One that has ended gets nothing: its inbox tells."""
-        content = pickle.dumps(message)  # here, so that what cannot be pickled is an error
+        self._write(pickle.dumps(message))
+
+    def _write(self, content: bytes) -> None:
         try:
             self._requests.write(content)
             self._requests.flush()
         except OSError:
-            pass
+            pass  # it has ended
 
     def end(self, *, at_once: bool = False) -> None:
         """Ends it: one that waits for a message in peace, one that works only by `at_once`."""
@@ -98,8 +101,10 @@ class Process:
             try:
                 while True:
                     inbox.put((self, pickle.load(answers)))
-            except Exception:  # the end, in the middle of a message or not: pickle raises what it likes
+            except EOFError:
                 pass
+            except Exception:  # of a message that ends too early, or cannot be read here, pickle raises what it likes
+                self._process.kill()
         self._process.wait()
         inbox.put((self, ENDED))
 

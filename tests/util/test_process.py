@@ -39,6 +39,14 @@ def chat(receive, send):
     send(sys.stdin.read())
     receive()
 
+class Word:
+    def __reduce__(self):
+        return int, ("no number",)
+
+def answer_in_its_own_words(receive, send):
+    send(Word())
+    time.sleep(600)
+
 def describe(*arguments, on_progress):
     logging.getLogger("loglearn_tf.somewhere").warning("%s of %s", 1, 2)
     logging.getLogger("loglearn_tf.somewhere").info("not asked for")
@@ -122,6 +130,13 @@ def test_what_cannot_be_sent_is_an_error_here(jobs):
     process = Process(jobs.echo, queue.SimpleQueue())
     with pytest.raises((AttributeError, TypeError), match="pickle"):
         process.send(lambda: 0)
+    process.end()
+
+
+def test_an_answer_that_means_nothing_here_ends_it(jobs):
+    inbox = queue.SimpleQueue()
+    process = Process(jobs.answer_in_its_own_words, inbox)
+    assert inbox.get(timeout=60) == (process, ENDED) and process.exitcode == -signal.SIGKILL
     process.end()
 
 
