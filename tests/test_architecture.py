@@ -215,7 +215,7 @@ def test_results_are_read_without_what_makes_them():
 @pytest.mark.parametrize("name", ["layers", "models"])
 def test_layers_and_networks_know_only_keras(name):
     """They load from a saved model wherever Keras and the package are."""
-    known = {"keras", "numpy", "tensorflow", "librosa"} | sys.stdlib_module_names
+    known = {"keras", "numpy", "tensorflow"} | sys.stdlib_module_names
     for module in modules():
         if part(module) == name:
             assert libraries(imports(module)) <= known, module

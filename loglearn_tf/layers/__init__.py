@@ -11,17 +11,15 @@ from loglearn_tf.layers.compression import COMPRESSIONS, CompressionRecord, buil
 
 if TYPE_CHECKING:
     from loglearn_tf.layers.clip_head import MeanOverPatches
-    from loglearn_tf.layers.compression import (
-        PCEN,
-        Compression,
-        LearnableKnee,
-        LearnableLog,
-        Log,
-        Log1p,
-        LogEps,
-        NoCompression,
-        Power,
-    )
+    from loglearn_tf.layers.compression.base import Compression
+    from loglearn_tf.layers.compression.identity import NoCompression
+    from loglearn_tf.layers.compression.learnable_knee import LearnableKnee
+    from loglearn_tf.layers.compression.learnable_log import LearnableLog
+    from loglearn_tf.layers.compression.log import Log
+    from loglearn_tf.layers.compression.log1p import Log1p
+    from loglearn_tf.layers.compression.log_eps import LogEps
+    from loglearn_tf.layers.compression.pcen import PCEN
+    from loglearn_tf.layers.compression.power import Power
     from loglearn_tf.layers.mel_spectrogram import MelSpectrogram
     from loglearn_tf.layers.prototypes import Prototypes, negative_distance
 
@@ -44,8 +42,16 @@ __all__ = [
     "negative_distance",
 ]
 
-# Of the others in `__all__`, the compressions.
 _HOMES = {
+    "Compression": "loglearn_tf.layers.compression.base",
+    "LearnableKnee": "loglearn_tf.layers.compression.learnable_knee",
+    "LearnableLog": "loglearn_tf.layers.compression.learnable_log",
+    "Log": "loglearn_tf.layers.compression.log",
+    "Log1p": "loglearn_tf.layers.compression.log1p",
+    "LogEps": "loglearn_tf.layers.compression.log_eps",
+    "NoCompression": "loglearn_tf.layers.compression.identity",
+    "PCEN": "loglearn_tf.layers.compression.pcen",
+    "Power": "loglearn_tf.layers.compression.power",
     "MeanOverPatches": "loglearn_tf.layers.clip_head",
     "MelSpectrogram": "loglearn_tf.layers.mel_spectrogram",
     "Prototypes": "loglearn_tf.layers.prototypes",
@@ -54,9 +60,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES.get(name, "loglearn_tf.layers.compression")), name)
+    return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:
@@ -72,5 +78,5 @@ def register() -> None:
     """
     base = sys.modules.get("loglearn_tf.layers.compression.base")
     if base is None or hasattr(base, "Compression"):
-        for name in __all__:
+        for name in _HOMES:
             getattr(sys.modules[__name__], name, None)

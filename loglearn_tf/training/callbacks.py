@@ -46,6 +46,7 @@ class CompressionTrajectory(keras.callbacks.Callback):  # type: ignore[misc]
     Example:
         >>> import numpy as np
         >>> from loglearn_tf.layers import LearnableLog
+        >>> keras.utils.set_random_seed(0)
         >>> model = keras.Sequential([LearnableLog(), keras.layers.Flatten(), keras.layers.Dense(1)])
         >>> model.compile("sgd", "mse")
         >>> trajectory = CompressionTrajectory()

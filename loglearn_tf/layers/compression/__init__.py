@@ -1,57 +1,141 @@
-"""Compressions of mel power: log-EPS, the baseline, loglearn, whose logarithm is learned, and their kin.
+"""Compressions of mel power by name: log-EPS, the baseline, loglearn, whose logarithm is learned, and their kin.
 
-A layer is imported when it is first used, and Keras with it; `COMPRESSIONS`, the list of their names, needs neither.
+Each is a layer in a file of its own. Names and titles are known without importing Keras.
 """
 
-import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from loglearn_tf.layers.compression.registry import COMPRESSIONS, CompressionRecord, build_compression
+from loglearn_tf._util.registry import Registry, load
+from loglearn_tf._util.text import shown
+from loglearn_tf.errors import ConfigError
 
 if TYPE_CHECKING:
-    from loglearn_tf.layers.compression.base import Compression
-    from loglearn_tf.layers.compression.identity import NoCompression
-    from loglearn_tf.layers.compression.learnable_knee import LearnableKnee
-    from loglearn_tf.layers.compression.learnable_log import LearnableLog
-    from loglearn_tf.layers.compression.log import Log
-    from loglearn_tf.layers.compression.log1p import Log1p
-    from loglearn_tf.layers.compression.log_eps import LogEps
-    from loglearn_tf.layers.compression.pcen import PCEN
-    from loglearn_tf.layers.compression.power import Power
+    import keras
 
-__all__ = [
-    "COMPRESSIONS",
-    "Compression",
-    "CompressionRecord",
-    "LearnableKnee",
-    "LearnableLog",
-    "Log",
-    "Log1p",
-    "LogEps",
-    "NoCompression",
-    "PCEN",
-    "Power",
-    "build_compression",
-]
-
-_HOMES = {
-    "Compression": "base",
-    "LearnableKnee": "learnable_knee",
-    "LearnableLog": "learnable_log",
-    "Log": "log",
-    "Log1p": "log1p",
-    "LogEps": "log_eps",
-    "NoCompression": "identity",
-    "PCEN": "pcen",
-    "Power": "power",
-}
+__all__ = ["COMPRESSIONS", "CompressionRecord", "build_compression"]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+@dataclass(frozen=True)
+class CompressionRecord:
+    """One compression: what it is called, and how its layer is built. Called, it builds a new layer.
+
+    Args:
+        name: In settings, run folders and results.
+        title: On paper.
+        layer: A Keras layer class, a function that returns a new layer, or the place of one: `"my_lab.layers:MyLog"`.
+        arguments: What it is called with, unless a caller says otherwise.
+
+    Example:
+        >>> COMPRESSIONS["loglearn_per_band"].title
+        'loglearn (per band)'
+        >>> COMPRESSIONS["loglearn_per_band"](alpha_pre_gate=3.0).per_band
+        True
+    """
+
+    name: str
+    title: str
+    layer: str | Callable[..., Any]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, **arguments: Any) -> "keras.layers.Layer":
+        """Builds the layer.
+
+        Args:
+            **arguments: Replace the record's own. `name` is left out where the layer takes none.
+
+        Raises:
+            ConfigError: If the layer cannot be imported, does not take these arguments, or is none.
+        """
+        import keras
+
+        kind = load(self.layer, what=f"compression {self.name}") if isinstance(self.layer, str) else self.layer
+        if isinstance(kind, keras.layers.Layer):
+            raise ConfigError(
+                f"Compression {self.name} must be a layer class, or a function that returns a new layer. Received: the "
+                f"layer {kind.name!r}, whose weights all networks would share. Name its class."
+            )
+        known = {**self.arguments, **arguments}
+        try:
+            if "name" in known and not _takes_name(kind):
+                del known["name"]
+            layer = kind(**known)
+        except (TypeError, ValueError) as error:
+            arguments.pop("name", None)
+            raise ConfigError(f"Compression {self.name} does not take {arguments}: {error}") from error
+        if not isinstance(layer, keras.layers.Layer):
+            raise ConfigError(f"Compression {self.name} must be or return a Keras layer. Received: {shown(layer)}.")
+        return layer
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+def _takes_name(kind: Callable[..., Any]) -> bool:
+    parameters = inspect.signature(kind).parameters
+    return any(one.name == "name" or one.kind is one.VAR_KEYWORD for one in parameters.values())
+
+
+def _adopt(name: str, found: Any) -> CompressionRecord:
+    if isinstance(found, CompressionRecord):
+        return found
+    if not callable(found):
+        raise ConfigError(
+            f"Compression {name} must be a Keras layer class, a function that returns a layer, or a "
+            f"`CompressionRecord`. Received: {shown(found)}."
+        )
+    return CompressionRecord(name, title=name, layer=found)
+
+
+# As one reads a comparison: the baseline first.
+_OWN = (
+    CompressionRecord("logeps", "log-EPS", f"{__name__}.log_eps:LogEps"),
+    CompressionRecord("loglearn", "loglearn", f"{__name__}.learnable_log:LearnableLog"),
+    CompressionRecord(
+        "loglearn_per_band", "loglearn (per band)", f"{__name__}.learnable_log:LearnableLog", {"per_band": True}
+    ),
+    CompressionRecord(
+        "loglearn_adapted", "loglearn (adapted)", f"{__name__}.learnable_log:LearnableLog", {"quantile": 0.1}
+    ),
+    CompressionRecord("loglearn_knee", "loglearn (knee alone)", f"{__name__}.learnable_knee:LearnableKnee"),
+    CompressionRecord("log", "log(10000 X + 1)", f"{__name__}.log:Log"),
+    CompressionRecord("log1p_learn", "log1p (learned)", f"{__name__}.log1p:Log1p"),
+    CompressionRecord("power", "power (learned)", f"{__name__}.power:Power"),
+    CompressionRecord("pcen", "PCEN", f"{__name__}.pcen:PCEN", {"trainable": False}),
+    CompressionRecord("pcen_learn", "PCEN (learned)", f"{__name__}.pcen:PCEN"),
+    CompressionRecord("none", "none", f"{__name__}.identity:NoCompression"),
+)
+COMPRESSIONS: Registry[CompressionRecord] = Registry(
+    "compression", group="loglearn_tf.compressions", own={record.name: record for record in _OWN}, adopt=_adopt
+)
+
+
+def build_compression(compression: "str | keras.layers.Layer", **arguments: Any) -> "keras.layers.Layer":
+    """Returns a new layer of that name, or the layer itself where one is given.
+
+    Args:
+        compression: A name in `COMPRESSIONS`, which may be the place of a layer of your own, such as
+            `"my_lab.layers:MyLog"`; or any layer.
+        **arguments: For the layer of that name, instead of its defaults. By default it bears the compression's name.
+
+    Raises:
+        ConfigError: If no compression has that name, it cannot be imported, or does not take these arguments; it is a
+            ValueError.
+
+    Example:
+        >>> build_compression("log1p_learn", a=4.0, name="log_learn").name
+        'log_learn'
+    """
+    import keras
+
+    if isinstance(compression, keras.layers.Layer) and not arguments:
+        return compression
+    if not isinstance(compression, str):
+        raise ConfigError(
+            "`compression` must be a Keras layer, without arguments, or a name: "
+            f"{', '.join(COMPRESSIONS)}, or one of yours as `module:attribute`. Received: "
+            f"compression={shown(compression)}{f' with arguments {arguments}' if arguments else ''}."
+        )
+    record = COMPRESSIONS[compression]
+    # TensorFlow's scopes have no colon.
+    arguments["name"] = arguments.get("name", compression).replace(":", ".")
+    return record(**arguments)

@@ -85,17 +85,24 @@ class Compression(keras.layers.Layer):  # type: ignore[misc]
 
 
 def add_number(
-    layer: Compression,
+    layer: Any,
     name: str,
     initial: float,
+    input_shape: tuple[int | None, ...],
     *,
     regularizer: keras.regularizers.Regularizer | None = None,
     constraint: keras.constraints.Constraint | None = None,
 ) -> Any:
-    """A weight of `layer`, of shape `()`, or `(n_bands,)` where its `n_bands` says so; float32 whatever the policy."""
+    """Adds a weight of shape `()`, or `(n_bands,)` where the layer's `per_band` is set; float32 whatever the policy.
+
+    Raises:
+        ValueError: With `per_band`, if `axis` is no axis of the input, or has no fixed size.
+    """
+    if layer.per_band:
+        layer.n_bands = _count_bands(input_shape, layer.axis)
     return layer.add_weight(
         name=name,
-        shape=() if layer.n_bands is None else (layer.n_bands,),
+        shape=(layer.n_bands,) if layer.per_band else (),
         initializer=keras.initializers.Constant(initial),
         regularizer=regularizer,
         constraint=constraint,
@@ -114,12 +121,7 @@ def scaled_gradient(number: Any, factor: float) -> Any:
     return fixed + factor * (value - fixed)
 
 
-def count_bands(input_shape: tuple[int | None, ...], axis: int) -> int:
-    """How many mel bands an input has on `axis`.
-
-    Raises:
-        ValueError: If it has no such axis, or their number is not fixed.
-    """
+def _count_bands(input_shape: tuple[int | None, ...], axis: int) -> int:
     n_axes = len(input_shape)
     if not -n_axes < axis < n_axes:
         raise ValueError(f"`axis={axis}` is no axis of the input. Received: input_shape={tuple(input_shape)}.")

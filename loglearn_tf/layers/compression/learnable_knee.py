@@ -1,7 +1,7 @@
 """The logarithmic compression whose knee alone is learned."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,7 +11,6 @@ from loglearn_tf.layers.compression.base import (
     Compression,
     add_number,
     band_axis,
-    count_bands,
     in_float32,
     log_compress,
     power_at_quantile,
@@ -19,9 +18,6 @@ from loglearn_tf.layers.compression.base import (
     scaled_gradient,
     share,
 )
-
-if TYPE_CHECKING:
-    from loglearn_tf.layers.compression.log import Log
 
 
 @keras.saving.register_keras_serializable(package="loglearn_tf")
@@ -77,8 +73,7 @@ class LearnableKnee(Compression):
         self.quantile = None if quantile is None else share("quantile", quantile)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        self.n_bands = count_bands(input_shape, self.axis) if self.per_band else None
-        self.knee_pre_gate = add_number(self, "knee_pre_gate", math.log(self._initial_knee))
+        self.knee_pre_gate = add_number(self, "knee_pre_gate", math.log(self._initial_knee), input_shape)
         self.built = True
 
     @property
@@ -101,7 +96,7 @@ class LearnableKnee(Compression):
         knee = power_at_quantile(self, data, quantile)  # builds the layer
         self.knee_pre_gate.assign(np.log(knee))
 
-    def folded(self) -> "Log":
+    def folded(self) -> Compression:
         """The same compression with a constant knee; see `LearnableLog.folded`."""
         from loglearn_tf.layers.compression.log import Log
 

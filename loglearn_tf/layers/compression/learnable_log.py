@@ -1,7 +1,7 @@
 """loglearn: the logarithmic compression whose alpha and beta are learned."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,7 +11,6 @@ from loglearn_tf.layers.compression.base import (
     Compression,
     add_number,
     band_axis,
-    count_bands,
     finite,
     in_float32,
     log_compress,
@@ -20,9 +19,6 @@ from loglearn_tf.layers.compression.base import (
     scaled_gradient,
     share,
 )
-
-if TYPE_CHECKING:
-    from loglearn_tf.layers.compression.log import Log
 
 
 @keras.saving.register_keras_serializable(package="loglearn_tf")
@@ -150,11 +146,11 @@ class LearnableLog(Compression):
         return cls(alpha_pre_gate=math.log(alpha), beta_pre_gate=beta + math.log(-math.expm1(-beta)), **kwargs)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        self.n_bands = count_bands(input_shape, self.axis) if self.per_band else None
         self.alpha_pre_gate = add_number(
             self,
             "alpha_pre_gate",
             self._initial_alpha,
+            input_shape,
             regularizer=self.alpha_regularizer,
             constraint=self.alpha_constraint,
         )
@@ -162,6 +158,7 @@ class LearnableLog(Compression):
             self,
             "beta_pre_gate",
             self._initial_beta,
+            input_shape,
             regularizer=self.beta_regularizer,
             constraint=self.beta_constraint,
         )
@@ -203,7 +200,7 @@ class LearnableLog(Compression):
         # Beta stays: alpha alone can put the knee anywhere, and beta then learns at its usual pace.
         self.alpha_pre_gate.assign(np.log(ops.convert_to_numpy(self.beta)) - np.log(knee))
 
-    def folded(self) -> "Log":
+    def folded(self) -> Compression:
         """The same compression with alpha and beta as constants, without gates or weights; what export uses."""
         from loglearn_tf.layers.compression.log import Log
 

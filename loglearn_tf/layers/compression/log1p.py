@@ -1,6 +1,6 @@
 """The learnable compression of magnitude, log(1 + 10 ** a * mel)."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 from keras import ops
@@ -9,15 +9,11 @@ from loglearn_tf.layers.compression.base import (
     Compression,
     add_number,
     band_axis,
-    count_bands,
     finite,
     on_axis,
     rate_factor,
     scaled_gradient,
 )
-
-if TYPE_CHECKING:
-    from loglearn_tf.layers.compression.log import Log
 
 
 @keras.saving.register_keras_serializable(package="loglearn_tf")
@@ -69,8 +65,7 @@ class Log1p(Compression):
         self.learning_rate_factor = rate_factor(learning_rate_factor)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        self.n_bands = count_bands(input_shape, self.axis) if self.per_band else None
-        self.a = add_number(self, "a", self._initial_a)
+        self.a = add_number(self, "a", self._initial_a, input_shape)
         self.built = True
 
     @property
@@ -88,7 +83,7 @@ class Log1p(Compression):
     def compress(self, mel: Any) -> Any:
         return ops.log1p(on_axis(self.alpha, mel, self.axis) * mel)
 
-    def folded(self) -> "Log":
+    def folded(self) -> Compression:
         """The same compression with a constant alpha; see `LearnableLog.folded`."""
         from loglearn_tf.layers.compression.log import Log
 

@@ -10,7 +10,6 @@ from loglearn_tf.layers.compression.base import (
     Compression,
     add_number,
     band_axis,
-    count_bands,
     finite,
     in_float32,
     on_axis,
@@ -99,10 +98,9 @@ class PCEN(Compression):
                 "The time must be on the axis before the mel bands, and after the batch. Received: "
                 f"axis={self.axis}, input_shape={tuple(input_shape)}. Put the frames before the bands."
             )
-        self.n_bands = count_bands(input_shape, self.axis) if self.per_band else None
-        self.log_gain = add_number(self, "log_gain", math.log(self._gain))
-        self.log_bias = add_number(self, "log_bias", math.log(self._bias))
-        self.log_power = add_number(self, "log_power", math.log(self._power))
+        self.log_gain = add_number(self, "log_gain", math.log(self._gain), input_shape)
+        self.log_bias = add_number(self, "log_bias", math.log(self._bias), input_shape)
+        self.log_power = add_number(self, "log_power", math.log(self._power), input_shape)
         self.built = True
 
     @staticmethod

@@ -9,7 +9,6 @@ from loglearn_tf.layers.compression.base import (
     Compression,
     add_number,
     band_axis,
-    count_bands,
     finite,
     on_axis,
     rate_factor,
@@ -61,8 +60,7 @@ class Power(Compression):
         self.learning_rate_factor = rate_factor(learning_rate_factor)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        self.n_bands = count_bands(input_shape, self.axis) if self.per_band else None
-        self.a = add_number(self, "a", self._initial_a)
+        self.a = add_number(self, "a", self._initial_a, input_shape)
         self.built = True
 
     @property
