@@ -39,7 +39,7 @@ PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-ch
 COMPILE = $(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo us8k tut tensorboard test coverage bench fuzz test-matrix lint clean
+.PHONY: help install demo us8k tut tensorboard quick test coverage bench fuzz test-matrix lint clean
 
 help:  ## this text
 	@echo "Learning the logarithmic compression of mel spectrograms: loglearn against log-EPS."
@@ -89,6 +89,13 @@ tut: install  ## the paper's experiment on TUT Acoustic Scenes 2017 (DATA=)
 
 tensorboard: install  ## trajectories of alpha, beta and knee of what was run (RUNS_DIR=), in the browser
 	$(VENV)/bin/tensorboard --logdir $(RUNS_DIR)
+
+# The contracts that most changes could break: what layers, networks and settings promise, who imports whom, packaging.
+QUICK = tests/layers tests/models tests/study tests/util tests/test_architecture.py tests/test_packaging.py \
+        tests/test_public_api.py
+
+quick: $(VENV)/.installed-test  ## the contract tests, in under a minute
+	$(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=2 --dist=load -m "not slow" $(QUICK)
 
 test: $(VENV)/.installed-test  ## the tests
 	$(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder

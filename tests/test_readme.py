@@ -101,6 +101,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("demo", "loglearn run demo"),
         ("us8k", "loglearn run us8k"),
         ("tut", "loglearn run tut"),
+        ("quick", "tests/test_public_api.py"),
         ("test", "python -m pytest --numprocesses=auto"),
         ("tensorboard", "tensorboard --logdir runs"),
         ("bench", "python experiments/benchmarks/stages.py"),

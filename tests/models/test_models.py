@@ -382,6 +382,7 @@ print(json.dumps({{
 }}))
 """
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "imports",
         ["import loglearn_tf, keras", "import keras\nimport loglearn_tf"],

@@ -94,6 +94,7 @@ def test_names_what_is_wrong(wrong):
         Prototypes(n_classes=2, distance="cosine")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("imports", ["import keras, loglearn_tf", "import loglearn_tf, keras"])
 def test_a_saved_model_loads_in_a_fresh_process(tmp_path, imports):
     model = build_model("prototypical", n_classes=3, n_filters=4, seed=1)

@@ -36,6 +36,7 @@ def test_per_band_each_band_has_its_share(kind):
         assert below(mel[..., band], knee) == pytest.approx(0.3, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantile", [0.1, 0.54, 0.9])
 def test_on_real_clips(shared, quantile):
     paths = sorted((shared / "data" / "UrbanSound8K-subset" / "audio" / "fold1").glob("*.wav"))[::5]
