@@ -14,8 +14,9 @@ import numpy.typing as npt
 import soundfile
 
 from loglearn_tf.audio import mpeg, pyav, tensorflow_io
-from loglearn_tf.audio.containers import read_layout
+from loglearn_tf.audio.containers import MAGICS, read_layout
 from loglearn_tf.audio.faults import CONVERT, COPY_AGAIN, FilePath, cannot_read, lookalike, text, truncated
+from loglearn_tf.audio.formats import MPEG_SUFFIXES
 from loglearn_tf.audio.spliced import Piece, Spliced
 from loglearn_tf.audio.wav import BLOCK_CODED, MPEG, OPEN_SIZE, WavHeader, read_wav_header
 from loglearn_tf.errors import AudioError, NonFiniteSamplesError
@@ -195,8 +196,8 @@ def decode_by_tensorflow_io(path: FilePath) -> Decoded | None:
     if header is None or choose_decoder(header) != "tensorflow-io" or header.sample_rate not in _SAMPLE_RATES:
         return None
     n_samples = header.data_size // header.block_align * header.channels
-    check_length(path, n_samples)
-    samples = tensorflow_io.read_samples(path, header) if n_samples <= _MOST_BY_TENSORFLOW_IO else None
+    is_small = n_samples <= min(_MOST_BY_TENSORFLOW_IO, _MOST_SAMPLES)
+    samples = tensorflow_io.read_samples(path, header) if is_small else None
     if samples is None:
         return None
     (samples,) = _checked(path, [samples])
@@ -303,22 +304,29 @@ def _open_other(path: FilePath, file: BinaryIO, n_bytes: int, stack: contextlib.
     start = file.read(512)
     if error := lookalike(path, start):
         raise error
-    if (stream := mpeg.scan(file, 0, n_bytes)) is not None:
+    container = pyav.recognise(start)
+    search = 0 if container or start[:4] in MAGICS else _JUNK_BEFORE_MPEG
+    if (stream := mpeg.scan(file, 0, n_bytes, search=search)) is not None:
         return _open_mpeg(path, file, stream, stack)
+    seems_mpeg = start[:1] == b"\xff" or os.fspath(path).lower().endswith(MPEG_SUFFIXES)
     layout = read_layout(path, file, n_bytes)
+    # By its name libsndfile would take it for MPEG audio; in pieces it has none.
+    pieces = layout.links[0] if layout.links else ((0, n_bytes),) if seems_mpeg else ()
     try:
-        first = _open_soundfile(path, file, layout.links[0] if layout.links else (), stack)
+        first = _open_soundfile(path, file, pieces, stack)
     except AudioError:
-        if (container := pyav.recognise(start)) and (container != "OGG" or pyav.load()):
+        if container and (container != "OGG" or pyav.load()):
             file.seek(0)
             opened = pyav.open_file(path, file, container, stack)
             origin = Origin("PyAV", opened.container, None, None, opened.channels, opened.sample_rate, 0)
             return _Source(origin, lambda n_frames: opened.blocks)
-        if (stream := mpeg.scan(file, 0, n_bytes, search=_JUNK_BEFORE_MPEG)) is not None:
-            return _open_mpeg(path, file, stream, stack)
         if error := text(path, start):
             raise error from None
+        if seems_mpeg:
+            raise cannot_read(path, "it has no three frames of MPEG audio in a row", COPY_AGAIN) from None
         raise
+    if first.format == "RAW" and (error := text(path, start)):  # by its name, any bytes are samples
+        raise error
 
     def read(n_frames: int) -> Iterator[Samples]:
         yield from _read(path, first, first.frames, n_frames)

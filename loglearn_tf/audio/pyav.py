@@ -8,6 +8,7 @@ channels. What the container says about the encoder's delay is left out at the s
 import contextlib
 import importlib
 import itertools
+import os
 import shlex
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
@@ -36,7 +37,7 @@ _STARTS = (
     (0, b"\x7f\xfe\x80\x01", "DTS"),
 )
 _DECLARE_SECONDS = {"MP4", "WebM", "WMA"}  # others are estimated, from the size of the file
-_TOLERANCE_S = 0.25  # of these, which include the encoder's delay
+_TOLERANCE_S = 0.1  # of these, which include the encoder's delay
 # Full scale, and zero, of the samples that decoders give, by the name of the format without the "p" of "planar".
 _SCALES = {"u8": (2.0**7, 2.0**7), "s16": (2.0**15, 0.0), "s32": (2.0**31, 0.0), "s64": (2.0**63, 0.0)}
 _SCALES |= {"flt": (1.0, 0.0), "dbl": (1.0, 0.0)}
@@ -69,7 +70,7 @@ def load() -> Any:
 def convert_command(path: FilePath) -> str:
     """What the user can do without PyAV."""
     name = file_name(path)
-    return f"ffmpeg -i {shlex.quote(name)} {shlex.quote(name.rpartition('.')[0] or name)}.wav"
+    return f"ffmpeg -i {shlex.quote(name)} {shlex.quote(os.path.splitext(name)[0] + '.wav')}"
 
 
 def open_file(path: FilePath, file: BinaryIO, container: str, stack: contextlib.ExitStack) -> Opened:

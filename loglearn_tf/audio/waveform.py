@@ -82,17 +82,22 @@ def waveform_blocks(path: FilePath, *, sample_rate: int = 44100, seconds: float 
 
 
 def _blocks(path: FilePath, sample_rate: int, size: int) -> Iterator[Samples]:
-    held, yielded = np.zeros(0, np.float32), False
+    held: list[Samples] = []
+    n_held, any_yielded = 0, False
     with open_sound(path) as sound:
         mono = map(_mean_of_channels, sound.blocks)
         for piece in _resampled(mono, sound.origin.sample_rate, sample_rate):
-            held = np.concatenate((held, piece))
-            while len(held) >= size:
-                yield held[:size].copy()
-                held, yielded = held[size:], True
-    if len(held):
-        yield held
-    elif not yielded:
+            held.append(piece)
+            n_held += len(piece)
+            if n_held >= size:
+                joined = np.concatenate(held)
+                n_whole = n_held - n_held % size
+                for start in range(0, n_whole, size):
+                    yield joined[start : start + size].copy()
+                held, n_held, any_yielded = [joined[n_whole:].copy()], n_held - n_whole, True
+    if n_held:
+        yield np.concatenate(held)
+    elif not any_yielded:
         raise _too_short(path, sound.origin.frames, sample_rate)
 
 
