@@ -7,7 +7,7 @@ at the end of the first of several OGG streams in a row.
 import struct
 from typing import BinaryIO, NamedTuple
 
-from loglearn_tf.audio.faults import CONVERT, FilePath, cannot_read, truncated
+from loglearn_tf.audio.faults import CONVERT, COPY_AGAIN, FilePath, cannot_read, truncated
 from loglearn_tf.audio.sizes import LENGTH_UNKNOWN, is_unknown, starts_chunk
 from loglearn_tf.audio.spliced import Piece
 from loglearn_tf.audio.wav import MAX_CHUNKS, OPEN_SIZE
@@ -96,7 +96,7 @@ def _check(path: FilePath, file: BinaryIO, file_size: int, magic: bytes, audio: 
     head = file.read(24)
     followed = layout is not None and starts_chunk(head, available, field=layout.size, name=layout.name)
     never_written = audio.size <= 0 < available and not followed
-    if never_written or (available < audio.size and is_unknown(audio.size)):
+    if never_written or (0 < available < audio.size and is_unknown(audio.size)):
         size = struct.pack(audio.field, min(available + audio.added, 2 ** (8 * struct.calcsize(audio.field)) - 1))
         after = audio.field_at + len(size)
         pieces: tuple[Piece, ...] = ((0, audio.field_at), size, (after, file_size))
@@ -133,25 +133,34 @@ def _find(file: BinaryIO, file_size: int, layout: _Chunks) -> _Audio | None:
 def _ogg(path: FilePath, file: BinaryIO, file_size: int) -> Layout:
     """The streams of an OGG file, one after another: web radio starts another one with each title."""
     starts: list[int] = []
-    at, granule, flags, began = 0, 0, 0, False
-    while True:
-        file.seek(at)
+    at, granule, flags, is_start = 0, 0, 0, False
+    while (page := _find_page(file, at)) is not None:
+        file.seek(page)
         head = file.read(27)
-        if head[:4] != b"OggS"[: len(head)] or not head:
-            break  # what follows the last page is missing from nothing
-        page_end = at + 27 + (head[26] + sum(file.read(head[26])) if len(head) == 27 else 0)
+        page_end = page + 27 + (head[26] + sum(file.read(head[26])) if len(head) == 27 else 0)
         if page_end > file_size:
             raise truncated(path, file_size, page_end, "bytes")
         flags, granule = head[5], int.from_bytes(head[6:14], "little", signed=True)
-        if flags & 2 and not began:
-            starts.append(at)
-        began = bool(flags & 2)  # several streams begin together where there is sound and film
+        if flags & 2 and not is_start:
+            starts.append(page)
+        is_start = bool(flags & 2)  # several streams begin together where there is sound and film
         at = page_end
-    if not starts:
-        return Layout()
     if granule == -1:
-        raise cannot_read(path, "its last packet is incomplete (truncated)", "Download or copy it again.")
+        raise cannot_read(path, "its last packet is incomplete (truncated)", COPY_AGAIN)
     remark = "" if flags & 4 else "its last page is not marked as such: it may have been cut there"
-    if len(starts) == 1:
+    if len(starts) < 2:
         return Layout(remark=remark)
-    return Layout(tuple(((begin, end),) for begin, end in zip(starts, [*starts[1:], at], strict=True)), remark)
+    ends = (*starts[1:], file_size)
+    return Layout(tuple(((begin, end),) for begin, end in zip((0, *starts[1:]), ends, strict=True)), remark)
+
+
+def _find_page(file: BinaryIO, at: int) -> int | None:
+    """Where the next page starts, mostly at this very place; None if there is no other."""
+    while True:
+        file.seek(at)
+        block = file.read(4096)
+        if (found := block.find(b"OggS")) >= 0:
+            return at + found
+        if len(block) < 4:
+            return at if block and b"OggS".startswith(block) else None
+        at += len(block) - 3

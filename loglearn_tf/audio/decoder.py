@@ -315,7 +315,7 @@ def _open_other(path: FilePath, file: BinaryIO, n_bytes: int, stack: contextlib.
     try:
         first = _open_soundfile(path, file, pieces, stack)
     except AudioError:
-        if container and (container != "OGG" or pyav.load()):
+        if container:
             file.seek(0)
             opened = pyav.open_file(path, file, container, stack)
             origin = Origin("PyAV", opened.container, None, None, opened.channels, opened.sample_rate, 0)

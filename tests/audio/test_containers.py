@@ -112,6 +112,15 @@ def test_ogg_streams_in_a_row_are_read_to_the_end_of_the_last(subtype, tmp_path)
         decode(write(tmp_path, first + second[:-100]))
 
 
+def test_junk_between_ogg_streams_and_pages(tmp_path):
+    first, second = ogg_stream(30_000), ogg_stream(20_000)
+    whole = decode(write(tmp_path, first + second)).samples
+    np.testing.assert_array_equal(decode(write(tmp_path, first + b"junk" * 3000 + second)).samples, whole)
+    at = second.rindex(b"OggS")
+    content = first + second[:at] + b"OggO junk" + second[at:]
+    np.testing.assert_array_equal(decode(write(tmp_path, content)).samples, whole)
+
+
 def test_ogg_streams_of_different_rates_are_refused(tmp_path):
     content = ogg_stream(30_000) + ogg_stream(30_000, rate=44_100)
     with pytest.raises(AudioError, match="48000 Hz, 1 channels become 44100 Hz, 1 channels in the middle of it. Conv"):
