@@ -1,5 +1,6 @@
 """Damaged audio files are decoded rightly or refused; and the fuzzer notices what it is there to notice."""
 
+import dataclasses
 import importlib
 import os
 import time
@@ -10,7 +11,7 @@ import soundfile
 from conftest import ROOT
 
 import loglearn_tf.audio
-from loglearn_tf.audio import containers, tensorflow_io
+from loglearn_tf.audio import containers, decoder, tensorflow_io
 from loglearn_tf.errors import AudioError
 
 N_FILES = 400
@@ -98,11 +99,26 @@ def test_wrong_results_are_noticed(name, fuzz_audio, tmp_path, monkeypatch):
 
 
 def test_a_cut_file_that_is_read_is_noticed(fuzz_audio, tmp_path, monkeypatch):
-    monkeypatch.setattr(containers, "declared_end", lambda file, size: None)
+    monkeypatch.setattr(decoder, "read_layout", lambda path, file, size: containers.Layout())
     content = fuzz_audio.FORMATS["AIFF"]()
     made = fuzz_audio.Made(0, "AIFF", ("truncate",), content[:-1000])
     outcome = fuzz_audio.judge(made, tmp_path / "clip.wav")
     assert (outcome.outcome, outcome.detail) == ("wrong length", "read, though 1000 bytes were cut off")
+
+
+@pytest.mark.parametrize("name", ["MP3 bare, VBR", "WAV never finished", "FLAC from a pipe", "OGG Vorbis, chained"])
+def test_a_length_that_no_header_tells_is_known(name, fuzz_audio, tmp_path, monkeypatch):
+    number = list(fuzz_audio.FORMATS).index(name)
+    path = tmp_path / "clip.wav"
+    assert fuzz_audio.judge(fuzz_audio.make(number), path).outcome == "read by soundfile"
+    load = loglearn_tf.audio.load_with_origin
+
+    def shorter(path, sample_rate):
+        whole, origin = load(path, sample_rate=sample_rate)
+        return whole[:-1000], dataclasses.replace(origin, frames=origin.frames - 1000)
+
+    monkeypatch.setattr(loglearn_tf.audio, "load_with_origin", shorter)
+    assert fuzz_audio.judge(fuzz_audio.make(number), path).outcome == "wrong length"
 
 
 def test_whole_files_that_are_refused_are_noticed(fuzz_audio, tmp_path):

@@ -1,10 +1,13 @@
 """Sound files: one file to a mono float32 waveform, or an `AudioError` that says what to do."""
 
 from loglearn_tf.audio.decoder import Decoded, Decoder, Origin, Samples, choose_decoder, decode
+from loglearn_tf.audio.formats import PYAV_SUFFIXES, SOUNDFILE_SUFFIXES
 from loglearn_tf.audio.wav import WavHeader, read_wav_header
-from loglearn_tf.audio.waveform import load_waveform, load_with_origin
+from loglearn_tf.audio.waveform import load_waveform, load_with_origin, waveform_blocks
 
 __all__ = [
+    "PYAV_SUFFIXES",
+    "SOUNDFILE_SUFFIXES",
     "Decoded",
     "Decoder",
     "Origin",
@@ -15,4 +18,5 @@ __all__ = [
     "load_waveform",
     "load_with_origin",
     "read_wav_header",
+    "waveform_blocks",
 ]

@@ -1,12 +1,15 @@
-"""Where the audio of containers other than RIFF/WAVE ends by its own account: soundfile reads many a cut file as a
-shorter recording."""
+"""Where the audio of containers other than RIFF/WAVE is by their own account.
 
-import os
+soundfile reads many a cut file as a shorter recording, refuses some whose writer never filled in the sizes, and stops
+at the end of the first of several OGG streams in a row.
+"""
+
 import struct
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from loglearn_tf.audio.faults import CHECK_PATH, CONVERT, FilePath, cannot_read, truncated
+from loglearn_tf.audio.faults import CONVERT, COPY_AGAIN, FilePath, cannot_read, truncated
+from loglearn_tf.audio.sizes import LENGTH_UNKNOWN, is_unknown, starts_chunk
+from loglearn_tf.audio.spliced import Piece
 from loglearn_tf.audio.wav import MAX_CHUNKS, OPEN_SIZE
 
 
@@ -15,90 +18,149 @@ class _Chunks(NamedTuple):
 
     audio: bytes  # the first four bytes of the name of the chunk that holds the audio
     first: int  # bytes from the start of the file to the first chunk
-    head: str  # name and size of a chunk, for `struct`
-    counted: int = 0  # bytes of the head that a size includes
+    name: int  # bytes of a chunk's name
+    size: str  # the field of its size, for `struct`
+    counted: int = 0  # bytes of name and size that a size includes
     multiple: int = 2  # of bytes, to which chunks are padded
+    before: int = 0  # bytes of the audio's chunk that precede its samples
 
 
 _LAYOUTS = {
-    b"RIFX": _Chunks(b"data", 12, ">4sI"),
-    b"RF64": _Chunks(b"data", 12, "<4sI"),
-    b"FORM": _Chunks(b"SSND", 12, ">4sI"),  # AIFF, AIFC
-    b"riff": _Chunks(b"data", 40, "<4s12xQ", counted=24, multiple=8),  # W64
-    b"caff": _Chunks(b"data", 8, ">4sQ", multiple=1),
+    b"RIFX": _Chunks(b"data", 12, 4, ">I"),
+    b"RF64": _Chunks(b"data", 12, 4, "<I"),
+    b"BW64": _Chunks(b"data", 12, 4, "<I"),
+    b"FORM": _Chunks(b"SSND", 12, 4, ">I", before=8),  # AIFF, AIFC
+    b"riff": _Chunks(b"data", 40, 16, "<Q", counted=24, multiple=8),  # W64
+    b"caff": _Chunks(b"data", 8, 4, ">Q", multiple=1, before=4),
 }
 
 
-def check_complete(path: FilePath, container: str) -> None:
-    """Refuses a file that is shorter than its header says, and W64 with more than its audio.
+MAGICS = (*_LAYOUTS, b"OggS", b"fLaC", b".snd")  # what the files start with that are looked at here
+
+
+class Layout(NamedTuple):
+    """What a file holds as far as decoders have to be told."""
+
+    links: tuple[tuple[Piece, ...], ...] = ()  # the file for each decoder in turn; empty: one, for the file as it is
+    remark: str = ""
+
+
+class _Audio(NamedTuple):
+    """The chunk that holds the audio."""
+
+    start: int  # bytes from the start of the file to the first sample
+    size: int  # bytes of samples, as declared; negative where not even the chunk's own fields fit
+    field_at: int  # where the size is
+    field: str  # for `struct`
+    added: int  # to the bytes of samples, in the field
+
+
+def read_layout(path: FilePath, file: BinaryIO, file_size: int) -> Layout:
+    """Finds out how a file that is not RIFF/WAVE is to be decoded.
 
     Args:
-        path: A file that soundfile reads, not RIFF/WAVE.
-        container: soundfile's name of it.
+        path: For messages.
+        file: Open, for reading.
+        file_size: Bytes.
 
     Raises:
-        AudioError: If it is cut, or cannot be opened.
+        AudioError: If it is shorter than its header says, or if W64 holds more than its audio.
     """
-    try:
-        with Path(path).open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            end = declared_end(file, size)
-    except OSError as error:  # it was there a moment ago
-        raise cannot_read(path, error.strerror or str(error), CHECK_PATH) from error
-    if end is not None and size < end:
-        raise truncated(path, size, end, "bytes")
-    if end is not None and container == "W64" and size >= end + 8:
-        # Up to 7 are padding. More are other chunks, which soundfile takes for samples.
-        raise cannot_read(path, f"{size - end} bytes follow its audio, which would be decoded as such", CONVERT)
-
-
-def declared_end(file: BinaryIO, size: int) -> int | None:
-    """Bytes a file must have to hold the audio its header declares; None where it does not say."""
+    file.seek(0)
     start = file.read(40)
     magic = start[:4]
     if magic == b"OggS":
-        return _end_of_pages(file)
+        return _ogg(path, file, file_size)
+    if magic == b"fLaC":
+        # STREAMINFO comes first; the last 36 bits of these 8 bytes are its number of samples.
+        return Layout(remark="" if int.from_bytes(start[18:26], "big") % 2**36 else LENGTH_UNKNOWN)
     if magic == b".snd" and len(start) >= 12:
         offset, n_bytes = struct.unpack_from(">II", start, 4)
-        return None if n_bytes == OPEN_SIZE else offset + n_bytes
+        return _check(path, file, file_size, magic, _Audio(offset, n_bytes, 8, ">I", 0))
     if magic == b"FORM" and start[8:12] not in (b"AIFF", b"AIFC") or magic == b"riff" and start[24:28] != b"wave":
-        return None
-    long_size = None
-    if magic == b"RF64":
+        return Layout()
+    if magic not in _LAYOUTS or (audio := _find(file, file_size, _LAYOUTS[magic])) is None:
+        return Layout()
+    if magic in (b"RF64", b"BW64") and audio.size == OPEN_SIZE:
         if start[12:16] != b"ds64" or len(start) < 36:
-            return None
-        (long_size,) = struct.unpack_from("<Q", start, 28)
-    return _end_of_chunk(file, size, _LAYOUTS[magic], long_size) if magic in _LAYOUTS else None
+            return Layout()
+        audio = _Audio(audio.start, struct.unpack_from("<Q", start, 28)[0], 28, "<Q", 0)
+    return _check(path, file, file_size, magic, audio)
 
 
-def _end_of_chunk(file: BinaryIO, file_size: int, layout: _Chunks, long_size: int | None) -> int | None:
-    """Where the audio's chunk ends; `long_size` is its size where its own field leaves it open."""
-    at, n_head = layout.first, struct.calcsize(layout.head)
+def _check(path: FilePath, file: BinaryIO, file_size: int, magic: bytes, audio: _Audio) -> Layout:
+    """Holds the declared size against the file's."""
+    available = file_size - audio.start
+    file.seek(max(audio.start, 0))
+    layout = _LAYOUTS.get(magic)
+    head = file.read(24)
+    followed = layout is not None and starts_chunk(head, available, field=layout.size, name=layout.name)
+    never_written = audio.size <= 0 < available and not followed
+    if never_written or (0 < available < audio.size and is_unknown(audio.size)):
+        size = struct.pack(audio.field, min(available + audio.added, 2 ** (8 * struct.calcsize(audio.field)) - 1))
+        after = audio.field_at + len(size)
+        pieces: tuple[Piece, ...] = ((0, audio.field_at), size, (after, file_size))
+        if magic == b"BW64":
+            pieces = (b"RF64", (4, audio.field_at), *pieces[1:])
+        return Layout((pieces,), LENGTH_UNKNOWN)
+    end = audio.start + max(audio.size, 0)
+    if file_size < end:
+        raise truncated(path, file_size, end, "bytes")
+    if magic == b"riff" and file_size >= end + 8:
+        # Up to 7 are padding. More are other chunks, which soundfile takes for samples.
+        raise cannot_read(path, f"{file_size - end} bytes follow its audio, which would be decoded as such", CONVERT)
+    return Layout(((b"RF64", (4, file_size)),)) if magic == b"BW64" else Layout()
+
+
+def _find(file: BinaryIO, file_size: int, layout: _Chunks) -> _Audio | None:
+    at, n_field = layout.first, struct.calcsize(layout.size)
     for _ in range(MAX_CHUNKS):
-        if at + n_head > file_size:
+        content = at + layout.name + n_field
+        if content > file_size:
             return None
         file.seek(at)
-        name, size = struct.unpack(layout.head, file.read(n_head))
-        at += n_head
-        if name == layout.audio and size in (OPEN_SIZE, 2**64 - 1):
-            return None if long_size is None else at + long_size
+        head = file.read(layout.name + n_field)
+        (size,) = struct.unpack_from(layout.size, head, layout.name)
+        if head.startswith(layout.audio):
+            added = layout.counted + layout.before
+            # RF64 has its size elsewhere; the field says so by the largest number.
+            return _Audio(content + layout.before, size - added, at + layout.name, layout.size, added)
         size = max(size - layout.counted, 0)
-        if name == layout.audio:
-            return at + size
-        at += size + -size % layout.multiple
+        at = content + size + -size % layout.multiple
     return None
 
 
-def _end_of_pages(file: BinaryIO) -> int | None:
-    """Where the last OGG page ends."""
-    offset = 0
-    while True:
-        file.seek(offset)
+def _ogg(path: FilePath, file: BinaryIO, file_size: int) -> Layout:
+    """The streams of an OGG file, one after another: web radio starts another one with each title."""
+    starts: list[int] = []
+    at, granule, flags, is_start = 0, 0, 0, False
+    while (page := _find_page(file, at)) is not None:
+        file.seek(page)
         head = file.read(27)
-        if not head:
-            return offset
-        if head[:4] != b"OggS"[: len(head)]:
-            return None  # something else follows the pages
-        if len(head) < 27:
-            return offset + 27
-        offset += 27 + head[26] + sum(file.read(head[26]))
+        page_end = page + 27 + (head[26] + sum(file.read(head[26])) if len(head) == 27 else 0)
+        if page_end > file_size:
+            raise truncated(path, file_size, page_end, "bytes")
+        flags, granule = head[5], int.from_bytes(head[6:14], "little", signed=True)
+        if flags & 2 and not is_start:
+            starts.append(page)
+        is_start = bool(flags & 2)  # several streams begin together where there is sound and film
+        at = page_end
+    if granule == -1:
+        raise cannot_read(path, "its last packet is incomplete (truncated)", COPY_AGAIN)
+    remark = "" if flags & 4 else "its last page is not marked as such: it may have been cut there"
+    if len(starts) < 2:
+        return Layout(remark=remark)
+    ends = (*starts[1:], file_size)
+    return Layout(tuple(((begin, end),) for begin, end in zip((0, *starts[1:]), ends, strict=True)), remark)
+
+
+def _find_page(file: BinaryIO, at: int) -> int | None:
+    """Where the next page starts, mostly at this very place; None if there is no other."""
+    while True:
+        file.seek(at)
+        block = file.read(4096)
+        if (found := block.find(b"OggS")) >= 0:
+            return at + found
+        if len(block) < 4:
+            return at if block and b"OggS".startswith(block) else None
+        at += len(block) - 3

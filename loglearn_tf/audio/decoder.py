@@ -1,22 +1,28 @@
 """One audio file to all its samples, at its own rate and with all its channels."""
 
+import contextlib
 import os
 import re
-from dataclasses import dataclass
-from typing import Literal
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from loglearn_tf.audio import tensorflow_io
-from loglearn_tf.audio.containers import check_complete
-from loglearn_tf.audio.faults import CONVERT, COPY_AGAIN, FilePath, cannot_read, truncated
-from loglearn_tf.audio.wav import BLOCK_CODED, WavHeader, read_wav_header
+from loglearn_tf.audio import mpeg, pyav, tensorflow_io
+from loglearn_tf.audio.containers import MAGICS, read_layout
+from loglearn_tf.audio.faults import CONVERT, COPY_AGAIN, FilePath, cannot_read, lookalike, text, truncated
+from loglearn_tf.audio.formats import MPEG_SUFFIXES
+from loglearn_tf.audio.spliced import Piece, Spliced
+from loglearn_tf.audio.wav import BLOCK_CODED, MPEG, OPEN_SIZE, WavHeader, read_wav_header
 from loglearn_tf.errors import AudioError, NonFiniteSamplesError
 
 Samples = npt.NDArray[np.float32]
-Decoder = Literal["tensorflow-io", "soundfile"]
+Decoder = Literal["tensorflow-io", "soundfile", "PyAV"]
 
 _MAX_CHANNELS = 1024  # soundfile refuses more
 _SAMPLE_RATES = range(1_000, 1_000_001)  # Hz; beyond, the header is damaged
@@ -25,9 +31,14 @@ _LOUDEST = 2.0**32
 # Hardly any coder packs more, except silence: a header that declares more is not believed before the audio is there.
 _FRAMES_A_BYTE = 16
 _BLOCK_FRAMES = 1 << 20
-# A file is decoded as a whole: 1 GiB of float32, 100 minutes of one channel at 44.1 kHz. A few MB of FLAC can hold days
-# of silence.
+# What is held in memory at once: 1 GiB of float32, 100 minutes of one channel at 44.1 kHz. A few MB of FLAC can hold
+# days of silence.
 _MOST_SAMPLES = 1 << 28
+_MOST_BY_TENSORFLOW_IO = 1 << 26  # samples; it needs the file several times over
+_JUNK_BEFORE_MPEG = 1 << 16  # bytes: recordings of a stream start within a frame
+_UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's, of FLAC that does not say
+# Its estimate of a stream's length must not end before the stream does, whose first frame may be its largest.
+_OVERESTIMATE = 128
 
 
 @dataclass(frozen=True)
@@ -35,12 +46,13 @@ class Origin:
     """What a decoded file was: its decoder, and what its header says."""
 
     decoder: Decoder
-    container: str  # "WAV" or soundfile's name: "FLAC", "OGG", "RF64", ...
+    container: str  # "WAV" or soundfile's name: "FLAC", "OGG", "RF64", ...; by PyAV "MP4", "WebM", "WMA", "AMR", ...
     format_tag: int | None  # of WAV; of an EXTENSIBLE file, the tag in its GUID
     bits: int | None  # per sample; None where the coding has no such number
     channels: int
     sample_rate: int  # Hz
     frames: int  # decoded
+    remark: str = ""  # what is wrong with a file that was read all the same, as a clause about "it"; "" if nothing is
 
 
 @dataclass(frozen=True)
@@ -51,18 +63,39 @@ class Decoded:
     origin: Origin
 
 
+@dataclass
+class Sound:
+    """An open file.
+
+    Attributes:
+        origin: What it is; `frames` is how many have been read so far.
+        n_frames: What the header promises, if the file is large enough for so many; None if not, or if it does not say.
+        blocks: `(frames, channels)` each, from the first sample to the last, once. Raises an `AudioError` where samples
+            cannot be decoded, are not finite, or are fewer than promised.
+    """
+
+    origin: Origin
+    n_frames: int | None
+    blocks: Iterator[Samples]
+
+
 def decode(path: FilePath) -> Decoded:
     """Decodes one audio file completely, at its own rate and with all its channels.
 
     tensorflow-io decodes what `choose_decoder` gives it, if it is installed; soundfile
     decodes everything else, and takes over where tensorflow-io fails. Both give the
-    same samples, bit for bit. A streamed WAV file, whose header leaves the size open,
-    is read to its end; one that declares 0 bytes though more follow is an error.
-    An OGG file cut between two of its pages passes for a shorter one, as do cut files
-    of containers seldom used for recordings (VOC, PAF, ...): nothing in them is checked.
+    same samples, bit for bit. PyAV, if it is installed, decodes what soundfile cannot
+    (AAC, AMR, WMA, WebM, ...).
+
+    Lengths come from the audio: the frames of MPEG audio are counted, and a header that
+    was written before the length was known is not believed (see `audio.sizes`); the
+    file is then read to its end, and `origin.remark` says so. A file that is shorter
+    than a proper header says is an error. An OGG file cut between two of its pages
+    passes for a shorter one, with a remark; cut files of containers seldom used for
+    recordings (VOC, PAF, ...) do without: nothing in them is checked.
 
     Args:
-        path: A file soundfile can read.
+        path: A file soundfile or PyAV can read.
 
     Returns:
         Samples, and what the file was. Values beyond [-1, 1] are kept.
@@ -71,25 +104,48 @@ def decode(path: FilePath) -> Decoded:
         AudioError: If the file cannot be read, is truncated, holds no audio, or more than 2^28 samples.
         NonFiniteSamplesError: If a sample is not a number, or beyond 2^32 times full scale.
     """
+    if decoded := decode_by_tensorflow_io(path):
+        return decoded
+    blocks, n_held = [], 0
+    with open_sound(path, whole=True) as sound:
+        check_length(path, (sound.n_frames or 0) * sound.origin.channels)
+        for block in sound.blocks:
+            blocks.append(block)
+            n_held += block.size
+            check_length(path, n_held)
+    return Decoded(blocks[0] if len(blocks) == 1 else np.concatenate(blocks), sound.origin)
+
+
+@contextlib.contextmanager
+def open_sound(path: FilePath, *, whole: bool = False) -> Iterator[Sound]:
+    """Opens one audio file, to be read from the first to the last sample; never by tensorflow-io.
+
+    Args:
+        path: Of the file.
+        whole: Whether to decode all in one block, where the header can be believed.
+
+    Raises:
+        AudioError: If it cannot be opened, or is shorter than its header says.
+    """
     header = read_wav_header(path)
-    if header is None:
-        decoded = _by_soundfile(path)
-        check_complete(path, decoded.origin.container)
-    else:
-        decoded = _decode_wav(path, header)
-    samples, sample_rate = decoded.samples, decoded.origin.sample_rate
-    if not samples.size:
-        raise cannot_read(path, "it holds no audio", "Record, export or download it again.")
-    if sample_rate not in _SAMPLE_RATES:
-        raise cannot_read(path, f"its header declares a sample rate of {sample_rate} Hz", COPY_AGAIN)
-    # Both are NaN where a sample is, and no comparison with NaN is true.
-    if not (samples.min() >= -_LOUDEST and samples.max() <= _LOUDEST):
-        frame, channel = np.argwhere(~(np.abs(samples) <= _LOUDEST))[0]
-        value = samples[frame, channel]
-        fault = "where full scale is 1" if np.isfinite(value) else "not a finite number"
-        reason = f"sample {frame} of channel {channel} is {value:g}, {fault}"
-        raise cannot_read(path, reason, "Export it again from its source.", kind=NonFiniteSamplesError)
-    return decoded
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(Path(path).open("rb"))
+        n_bytes = os.fstat(file.fileno()).st_size
+        source = _open_other(path, file, n_bytes, stack) if header is None else _open_wav(path, file, header, stack)
+        origin = source.origin
+        if origin.sample_rate not in _SAMPLE_RATES:
+            raise cannot_read(path, f"its header declares a sample rate of {origin.sample_rate} Hz", COPY_AGAIN)
+        n_frames = origin.frames if 0 < origin.frames <= _FRAMES_A_BYTE * n_bytes else None
+        sound = Sound(replace(origin, frames=0), n_frames, iter(()))
+        blocks = source.read(n_frames if whole and n_frames else _BLOCK_FRAMES)
+        sound.blocks = _counted(sound, _checked(path, blocks))
+        yield sound
+
+
+def _counted(sound: Sound, blocks: Iterable[Samples]) -> Iterator[Samples]:
+    for block in blocks:
+        sound.origin = replace(sound.origin, frames=sound.origin.frames + len(block))
+        yield block
 
 
 def choose_decoder(header: WavHeader | None) -> Decoder:
@@ -117,13 +173,82 @@ def choose_decoder(header: WavHeader | None) -> Decoder:
 
 
 def check_length(path: FilePath, n_samples: float) -> None:
-    """Raises an `AudioError` if a file has more samples than are held in memory."""
+    """Raises an `AudioError` if a file has more samples, of all channels together, than are held in memory."""
     if n_samples > _MOST_SAMPLES:
         raise cannot_read(path, f"it holds more than {_MOST_SAMPLES:,} samples", "Cut it into shorter ones.")
 
 
-def _decode_wav(path: FilePath, header: WavHeader) -> Decoded:
-    """Decodes RIFF/WAVE, holding the header against itself and against the samples."""
+def check_waveform_length(path: FilePath, n_frames: int, rate: int, new_rate: int, *, at_least: bool = False) -> None:
+    """Raises an `AudioError` if one channel has more samples than are held in memory, as it is or at another rate."""
+    n_new = round(n_frames * new_rate / rate)
+    if max(n_frames, n_new) > _MOST_SAMPLES:
+        resampled = f", {n_new:,} at {new_rate:,} Hz" if new_rate != rate else ""
+        reason = (
+            f"it holds {n_frames:,} samples {'or more ' if at_least else ''}at {rate:,} Hz{resampled}; "
+            f"{_MOST_SAMPLES:,} are held in memory at most"
+        )
+        raise cannot_read(path, reason, "Cut it into shorter ones, or read it with `audio.waveform_blocks`.")
+
+
+def decode_by_tensorflow_io(path: FilePath) -> Decoded | None:
+    """The whole file, where tensorflow-io is installed and known to be right."""
+    header = read_wav_header(path)
+    if header is None or choose_decoder(header) != "tensorflow-io" or header.sample_rate not in _SAMPLE_RATES:
+        return None
+    n_samples = header.data_size // header.block_align * header.channels
+    is_small = n_samples <= min(_MOST_BY_TENSORFLOW_IO, _MOST_SAMPLES)
+    samples = tensorflow_io.read_samples(path, header) if is_small else None
+    if samples is None:
+        return None
+    (samples,) = _checked(path, [samples])
+    return Decoded(samples, replace(_wav_origin(header, "tensorflow-io"), frames=len(samples)))
+
+
+def _checked(path: FilePath, blocks: Iterable[Samples]) -> Iterator[Samples]:
+    """The blocks, if every sample is a finite number, and there are any."""
+    n_frames = 0
+    for block in blocks:
+        # Both are NaN where a sample is, and no comparison with NaN is true.
+        if not (block.min() >= -_LOUDEST and block.max() <= _LOUDEST):
+            frame, channel = np.argwhere(~(np.abs(block) <= _LOUDEST))[0]
+            value = block[frame, channel]
+            fault = "where full scale is 1" if np.isfinite(value) else "not a finite number"
+            reason = f"sample {n_frames + frame} of channel {channel} is {value:g}, {fault}"
+            raise cannot_read(path, reason, "Export it again from its source.", kind=NonFiniteSamplesError)
+        n_frames += len(block)
+        yield block
+    if not n_frames:
+        raise cannot_read(path, "it holds no audio", "Record, export or download it again.")
+
+
+# ---- What is in the file, and who reads it ------------------------------------------------------------------------
+
+
+class _Source(NamedTuple):
+    """A file whose decoder is known."""
+
+    origin: Origin
+    read: Callable[[int], Iterator[Samples]]  # blocks of at most so many frames
+
+
+class _Forward(soundfile.SoundFile):  # type: ignore[misc]
+    """Reads on from where it is.
+
+    soundfile seeks after each reading to where the decoder already is. Decoders of streams lose what they remember of
+    the samples before, and those of unknown length refuse.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+    def check_end(self, n_frames: int) -> None:
+        """Seeks to the end, once: some decoders notice only then that a file is damaged."""
+        if super().seekable():
+            self.seek(n_frames)
+
+
+def _open_wav(path: FilePath, file: BinaryIO, header: WavHeader, stack: contextlib.ExitStack) -> _Source:
+    """Opens RIFF/WAVE, holding the header against itself and against the samples."""
     if header.contradicts_itself:
         # soundfile ignores the block size: 24 bits in blocks of 4 bytes come out as noise.
         reason = (
@@ -131,21 +256,34 @@ def _decode_wav(path: FilePath, header: WavHeader) -> Decoded:
             f"{header.bits_per_sample} bits in blocks of {header.block_align} bytes)"
         )
         raise cannot_read(path, reason, CONVERT)
-    if header.data_size == 0 and header.available_size:
-        # A recorder that was interrupted, or no audio and then metadata: we cannot know.
-        reason = f"its header declares no audio, though {header.available_size} bytes follow"
-        raise cannot_read(path, reason, "Export, repair or download it again.")
-    samples, sample_rate = None, header.sample_rate
-    decoder = choose_decoder(header)
-    if decoder == "tensorflow-io":
-        check_length(path, (header.declared_frames or 0) * header.channels)
-        samples = tensorflow_io.read_samples(path, header)
-    if samples is None:
-        by_soundfile = _by_soundfile(path)
-        decoder, samples, sample_rate = "soundfile", by_soundfile.samples, by_soundfile.origin.sample_rate
-    _check_wav_complete(path, header, len(samples))
+    end = header.data_offset + header.available_size
+    if header.format_tag in MPEG:
+        if header.is_cut:
+            raise truncated(path, header.available_size, header.data_size, "bytes of audio")
+        audio_end = end if header.size_is_unknown else header.data_offset + header.data_size
+        stream = mpeg.scan(file, header.data_offset, min(audio_end, end))
+        if stream is not None:
+            return _open_mpeg(path, file, stream, stack, header)
+    pieces: tuple[Piece, ...] = ()
+    if header.size_was_never_written:
+        size = struct.pack("<I", min(header.available_size, OPEN_SIZE))
+        pieces = ((0, header.data_offset - 4), size, (header.data_offset, end))
+    sound = _open_soundfile(path, file, pieces, stack)
+
+    def read(n_frames: int) -> Iterator[Samples]:
+        held = 0
+        for block in _read(path, sound, sound.frames, n_frames):
+            held += len(block)
+            yield block
+        _check_wav_complete(path, header, held)
+
+    origin = replace(_wav_origin(header, "soundfile"), sample_rate=sound.samplerate, frames=sound.frames)
+    return _Source(origin, read)
+
+
+def _wav_origin(header: WavHeader, decoder: Decoder) -> Origin:
     bits = header.bits_per_sample or None
-    return Decoded(samples, Origin(decoder, "WAV", header.format_tag, bits, header.channels, sample_rate, len(samples)))
+    return Origin(decoder, "WAV", header.format_tag, bits, header.channels, header.sample_rate, 0, header.remark)
 
 
 def _check_wav_complete(path: FilePath, header: WavHeader, n_frames: int) -> None:
@@ -161,36 +299,117 @@ def _check_wav_complete(path: FilePath, header: WavHeader, n_frames: int) -> Non
         raise cannot_read(path, f"it holds {n_frames} frames where its header declares {declared}", CONVERT)
 
 
-def _by_soundfile(path: FilePath) -> Decoded:
+def _open_other(path: FilePath, file: BinaryIO, n_bytes: int, stack: contextlib.ExitStack) -> _Source:
+    """Opens what is not RIFF/WAVE."""
+    start = file.read(512)
+    if error := lookalike(path, start):
+        raise error
+    container = pyav.recognise(start)
+    search = 0 if container or start[:4] in MAGICS else _JUNK_BEFORE_MPEG
+    if (stream := mpeg.scan(file, 0, n_bytes, search=search)) is not None:
+        return _open_mpeg(path, file, stream, stack)
+    seems_mpeg = start[:1] == b"\xff" or os.fspath(path).lower().endswith(MPEG_SUFFIXES)
+    layout = read_layout(path, file, n_bytes)
+    # By its name libsndfile would take it for MPEG audio; in pieces it has none.
+    pieces = layout.links[0] if layout.links else ((0, n_bytes),) if seems_mpeg else ()
+    try:
+        first = _open_soundfile(path, file, pieces, stack)
+    except AudioError:
+        if container:
+            file.seek(0)
+            opened = pyav.open_file(path, file, container, stack)
+            origin = Origin("PyAV", opened.container, None, None, opened.channels, opened.sample_rate, 0)
+            return _Source(origin, lambda n_frames: opened.blocks)
+        if error := text(path, start):
+            raise error from None
+        if seems_mpeg:
+            raise cannot_read(path, "it has no three frames of MPEG audio in a row", COPY_AGAIN) from None
+        raise
+    if first.format == "RAW" and (error := text(path, start)):  # by its name, any bytes are samples
+        raise error
+
+    def read(n_frames: int) -> Iterator[Samples]:
+        yield from _read(path, first, first.frames, n_frames)
+        for pieces in layout.links[1:]:
+            with contextlib.ExitStack() as closing:
+                other = _open_soundfile(path, file, pieces, closing)
+                if (other.samplerate, other.channels) != (first.samplerate, first.channels):
+                    reason = f"{first.samplerate} Hz, {first.channels} channels become {other.samplerate} Hz, "
+                    raise cannot_read(path, f"{reason}{other.channels} channels in the middle of it", CONVERT)
+                yield from _read(path, other, other.frames, n_frames)
+
+    number = re.search(r"PCM_\D?(\d+)|ALAC_(\d+)", first.subtype)
+    bits = int(number[1] or number[2]) if number else {"FLOAT": 32, "DOUBLE": 64}.get(first.subtype)
+    frames = 0 if len(layout.links) > 1 else first.frames
+    return _Source(
+        Origin("soundfile", first.format, None, bits, first.channels, first.samplerate, frames, layout.remark), read
+    )
+
+
+def _open_mpeg(
+    path: FilePath,
+    file: BinaryIO,
+    stream: mpeg.Stream,
+    stack: contextlib.ExitStack,
+    header: WavHeader | None = None,
+) -> _Source:
+    """Opens MPEG audio, alone or in RIFF/WAVE."""
+    form = stream.format
+    if stream.missing:
+        raise truncated(path, stream.n_frames, stream.n_frames + stream.missing, "MPEG frames")
+    if stream.changes_to is not None:
+        new = stream.changes_to
+        reason = f"{form.sample_rate} Hz, {form.channels} channels become {new.sample_rate} Hz, {new.channels} channels"
+        raise cannot_read(path, f"{reason} after {stream.n_frames} MPEG frames", CONVERT)
+    # As RIFF/WAVE, libsndfile knows frames for what they are in a file object, too.
+    fmt = (30, 0x55, form.channels, form.sample_rate, 16_000, 1, 0, 12, 1, 2, 1152, 1, 1393)
+    size = min(stream.n_bytes, OPEN_SIZE)
+    head = struct.pack("<4sI8sIHHIIHHHHIHHH4sI", b"RIFF", min(size + 50, OPEN_SIZE), b"WAVEfmt ", *fmt, b"data", size)
+    pieces: list[Piece] = [head, stream.tag, *stream.pieces]
+    pretended = 0 if stream.tag else _OVERESTIMATE * stream.n_bytes
+    sound = _open_soundfile(path, file, pieces, stack, pretended=pretended)
+    n_frames = sound.frames if stream.tag else stream.n_frames * form.samples_per_frame
+    if header is None:
+        origin = Origin("soundfile", "MP3", None, None, form.channels, form.sample_rate, n_frames, stream.remark)
+    else:
+        remark = "; ".join(filter(None, (header.remark, stream.remark)))
+        origin = replace(_wav_origin(header, "soundfile"), channels=form.channels, sample_rate=form.sample_rate)
+        origin = replace(origin, bits=None, frames=n_frames, remark=remark)
+    return _Source(origin, lambda size: _read(path, sound, n_frames, size))
+
+
+def _open_soundfile(
+    path: FilePath, file: BinaryIO, pieces: Sequence[Piece], stack: contextlib.ExitStack, *, pretended: int = 0
+) -> _Forward:
+    """Opens pieces of the open file, or the file itself where there are none."""
     # A bare `-` is standard input to libsndfile. As bytes, names that are not UTF-8 are found too.
     name = os.fsencode(os.path.join(os.curdir, path))
+    with _explained(path):
+        return stack.enter_context(_Forward(Spliced(file, pieces, pretended=pretended) if pieces else name))
+
+
+def _read(path: FilePath, sound: _Forward, n_frames: int, block_size: int) -> Iterator[Samples]:
+    """The next `n_frames`, in blocks."""
+    left = n_frames
+    while left:
+        with _explained(path):
+            block = sound.read(min(left, block_size), dtype="float32", always_2d=True)
+        if not len(block):
+            break
+        left -= len(block)
+        yield block
+    if left and n_frames != _UNKNOWN_FRAMES:
+        raise truncated(path, n_frames - left, n_frames, "frames")
+    if not left and isinstance(sound.name, bytes):  # not pieces of a file, which have been looked at
+        with _explained(path):
+            sound.check_end(n_frames)
+
+
+@contextlib.contextmanager
+def _explained(path: FilePath) -> Iterator[None]:
     try:
-        with soundfile.SoundFile(name) as file:
-            n_frames = file.frames
-            samples = _read_all(path, file, os.stat(path).st_size)
-            number = re.search(r"PCM_\D?(\d+)|ALAC_(\d+)", file.subtype)
-            bits = int(number[1] or number[2]) if number else {"FLOAT": 32, "DOUBLE": 64}.get(file.subtype)
-            origin = Origin("soundfile", file.format, None, bits, file.channels, file.samplerate, len(samples))
-    except AudioError:
-        raise
+        yield
     # TypeError: `.raw` names a headerless file. The last two: a damaged frame count.
     except (soundfile.SoundFileError, OSError, TypeError, ValueError, MemoryError) as error:
         reason = getattr(error, "error_string", "") or str(error) or type(error).__name__
         raise cannot_read(path, reason.strip().rstrip("."), CONVERT) from error
-    if len(samples) < n_frames:
-        raise truncated(path, len(samples), n_frames, "frames")
-    return Decoded(samples, origin)
-
-
-def _read_all(path: FilePath, file: soundfile.SoundFile, n_bytes: int) -> Samples:
-    if file.frames <= _FRAMES_A_BYTE * n_bytes:
-        check_length(path, file.frames * file.channels)
-        # The count is given because GSM is not seekable: without, read() refuses it.
-        return file.read(file.frames, dtype="float32", always_2d=True)
-    # A damaged FLAC header may declare terabytes: room is made for what is there.
-    blocks, held = [np.zeros((0, file.channels), np.float32)], 0
-    while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
-        blocks.append(block)
-        held += block.size
-        check_length(path, held)
-    return np.concatenate(blocks)

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from loglearn_tf.audio.faults import CHECK_PATH, COPY_AGAIN, FilePath, cannot_read
+from loglearn_tf.audio.faults import CHECK_PATH, COPY_AGAIN, FilePath, cannot_read, not_found
+from loglearn_tf.audio.sizes import LENGTH_UNKNOWN, counts_header, is_unknown, starts_chunk
 from loglearn_tf.errors import AudioError
 
 PCM, MS_ADPCM, FLOAT, A_LAW, MU_LAW, IMA_ADPCM, GSM = 1, 2, 3, 6, 7, 0x11, 0x31
+MPEG = (0x50, 0x55)  # layers 1 and 2; layer 3
 EXTENSIBLE = 0xFFFE
 BLOCK_CODED = (MS_ADPCM, IMA_ADPCM, GSM)  # only their `fact` chunk tells the number of frames
 # An EXTENSIBLE header ends in a GUID: the real format tag, then this fixed tail.
@@ -18,6 +20,7 @@ GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
 OPEN_SIZE = 0xFFFFFFFF  # of a stream, whose size was not known when its header was written
 MAX_CHUNKS = 256  # before the audio; real files have fewer than ten
 
+_FRAMED = (PCM, FLOAT, A_LAW, MU_LAW)  # a block is a frame
 _HARMLESS_CHUNKS = (b"fmt ", b"fact", b"LIST", b"JUNK", b"PAD ", b"FLLR")
 
 
@@ -35,6 +38,7 @@ class WavHeader:
     available_size: int  # bytes from `data_offset` to the end of the file
     odd_chunk_before_data: bool  # whether one of odd size, or of a kind soundfile may refuse, precedes `data`
     fact_frames: int | None  # frames according to the `fact` chunk, if there is one
+    size_was_never_written: bool = False  # whether no bytes are declared, though audio follows
 
     @property
     def contradicts_itself(self) -> bool:
@@ -46,15 +50,23 @@ class WavHeader:
 
     @property
     def size_is_unknown(self) -> bool:
-        """Whether the file was streamed, its header written before its size was known."""
-        # ffmpeg declares the largest size, SoX 0x7FFFF000 rounded down to whole blocks.
-        return self.data_size in (OPEN_SIZE, 0x7FFFF000 - 0x7FFFF000 % max(self.block_align, 1))
+        """Whether the header was written before the size was known, and never corrected."""
+        return self.size_was_never_written or (self.data_size > self.available_size and is_unknown(self.data_size))
+
+    @property
+    def size_counts_header(self) -> bool:
+        """Whether a few bytes more are declared than there are, though the file ends with a whole frame."""
+        return (
+            self.format_tag in _FRAMED
+            and self.block_align > 0
+            and counts_header(self.data_size, self.available_size, header=self.data_offset, block=self.block_align)
+        )
 
     @property
     def is_cut(self) -> bool:
         """Whether whole blocks of the declared audio are missing at the end of the file."""
         whole_blocks = self.data_size - self.data_size % max(self.block_align, 1)
-        return not self.size_is_unknown and self.available_size < whole_blocks
+        return not (self.size_is_unknown or self.size_counts_header) and self.available_size < whole_blocks
 
     @property
     def declared_frames(self) -> int | None:
@@ -63,9 +75,19 @@ class WavHeader:
             return None
         if self.format_tag in BLOCK_CODED:
             return self.fact_frames
-        if self.format_tag in (PCM, FLOAT, A_LAW, MU_LAW) and self.block_align:
-            return self.data_size // self.block_align
+        if self.format_tag in _FRAMED and self.block_align:
+            size = self.available_size if self.size_counts_header else self.data_size
+            return size // self.block_align
         return None
+
+    @property
+    def remark(self) -> str:
+        """What is wrong with the sizes of a file that is read all the same; "" if nothing is."""
+        if self.size_is_unknown:
+            return LENGTH_UNKNOWN
+        if self.size_counts_header:
+            return f"its header declares {self.data_size - self.available_size} bytes more than it holds"
+        return ""
 
 
 def read_wav_header(path: FilePath) -> WavHeader | None:
@@ -94,7 +116,7 @@ def read_wav_header(path: FilePath) -> WavHeader | None:
     except AudioError:
         raise
     except FileNotFoundError as error:
-        raise cannot_read(path, "there is no such file", CHECK_PATH) from error
+        raise not_found(path) from error
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
         reason = getattr(error, "strerror", None) or str(error)
         raise cannot_read(path, reason, "Check the path and its permissions.") from error
@@ -133,6 +155,8 @@ def _parse(path: FilePath, file: BinaryIO, file_size: int) -> WavHeader | None:
                 available_size=max(file_size - offset, 0),
                 odd_chunk_before_data=odd_chunk,
                 fact_frames=int.from_bytes(fact, "little") if len(fact) == 4 else None,
+                size_was_never_written=size == 0 < file_size - offset
+                and not starts_chunk(file.read(24), file_size - offset),
             )
         if name == b"fmt ":
             fmt = file.read(min(size, 40))

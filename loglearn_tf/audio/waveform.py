@@ -1,12 +1,14 @@
-"""One audio file to a mono float32 waveform at a given rate."""
+"""One audio file to a mono float32 waveform at a given rate, whole or in blocks."""
 
 import functools
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import soxr
 
-from loglearn_tf.audio.decoder import Origin, Samples, check_length, decode
+from loglearn_tf.audio.decoder import Origin, Samples, Sound, check_waveform_length, decode_by_tensorflow_io, open_sound
 from loglearn_tf.audio.faults import FilePath, cannot_read
+from loglearn_tf.errors import AudioError
 
 
 def load_waveform(path: FilePath, *, sample_rate: int = 44100) -> Samples:
@@ -15,10 +17,11 @@ def load_waveform(path: FilePath, *, sample_rate: int = 44100) -> Samples:
     Channels are averaged, then the mean is resampled once, by soxr at quality HQ, if
     the rates differ; so the result does not depend on which decoder is installed.
     Nothing is clipped: float files may hold values beyond [-1, 1], and resampling may
-    overshoot slightly.
+    overshoot slightly. At its peak this needs 4 bytes for each sample of the result,
+    and some 30 MB, where the header gives the length; 8 bytes where it does not.
 
     Args:
-        path: A file soundfile can read: WAV, FLAC, OGG, ...
+        path: A file soundfile can read (WAV, FLAC, OGG, MP3, ...) or, where it is installed, PyAV (M4A, WebM, ...).
         sample_rate: Of the result, Hz.
 
     Returns:
@@ -26,7 +29,7 @@ def load_waveform(path: FilePath, *, sample_rate: int = 44100) -> Samples:
 
     Raises:
         AudioError: If the file cannot be read, is truncated, holds no or
-            non-finite audio, or more than 2^28 samples, as it is or resampled.
+            non-finite audio, or more than 2^28 samples of one channel, as it is or resampled.
         ValueError: If `sample_rate` is not positive.
     """
     return load_with_origin(path, sample_rate=sample_rate)[0]
@@ -34,17 +37,109 @@ def load_waveform(path: FilePath, *, sample_rate: int = 44100) -> Samples:
 
 def load_with_origin(path: FilePath, *, sample_rate: int = 44100) -> tuple[Samples, Origin]:
     """Like `load_waveform`; also says which decoder was used and what the file's header says."""
+    _check_rate(sample_rate)
+    if decoded := decode_by_tensorflow_io(path):
+        origin = decoded.origin
+        check_waveform_length(path, origin.frames, origin.sample_rate, sample_rate)
+        waveform = _joined(_resampled([_mean_of_channels(decoded.samples)], origin.sample_rate, sample_rate), 0)
+    else:
+        with open_sound(path) as sound:
+            rate, n_frames = sound.origin.sample_rate, sound.n_frames or 0
+            check_waveform_length(path, n_frames, rate, sample_rate)
+            # Resampling rounds the length up or down.
+            waveform = _joined(
+                _resampled(_mono(path, sound, sample_rate), rate, sample_rate), n_frames * sample_rate // rate + 2
+            )
+        origin = sound.origin
+    if not waveform.size:
+        raise _too_short(path, origin.frames, sample_rate)
+    return waveform, origin
+
+
+def waveform_blocks(path: FilePath, *, sample_rate: int = 44100, seconds: float = 60.0) -> Iterator[Samples]:
+    """Reads one audio file like `load_waveform`, one block after another, in memory that its length does not change.
+
+    Joined, the blocks are what `load_waveform` returns, bit for bit. Faults of a file are found where they are: an
+    `AudioError` may come after some blocks, from a file that was cut, for one.
+
+    Args:
+        path: As for `load_waveform`; there is no limit on the number of samples.
+        sample_rate: Of the blocks, Hz.
+        seconds: Of each block but the last.
+
+    Yields:
+        `(samples,)` float32, `round(seconds * sample_rate)` samples or, of the last block, fewer; never empty.
+
+    Raises:
+        AudioError: If the file cannot be read, is truncated, or holds no or non-finite audio.
+        ValueError: If `sample_rate` is not positive, or `seconds` less than one sample.
+    """
+    _check_rate(sample_rate)
+    size = round(seconds * sample_rate)
+    if size < 1:
+        raise ValueError(f"`seconds` must be at least one sample, 1/{sample_rate}. Received: seconds={seconds}.")
+    return _blocks(path, sample_rate, size)
+
+
+def _blocks(path: FilePath, sample_rate: int, size: int) -> Iterator[Samples]:
+    held: list[Samples] = []
+    n_held, any_yielded = 0, False
+    with open_sound(path) as sound:
+        mono = map(_mean_of_channels, sound.blocks)
+        for piece in _resampled(mono, sound.origin.sample_rate, sample_rate):
+            held.append(piece)
+            n_held += len(piece)
+            if n_held >= size:
+                joined = np.concatenate(held)
+                n_whole = n_held - n_held % size
+                for start in range(0, n_whole, size):
+                    yield joined[start : start + size].copy()
+                held, n_held, any_yielded = [joined[n_whole:].copy()], n_held - n_whole, True
+    if n_held:
+        yield np.concatenate(held)
+    elif not any_yielded:
+        raise _too_short(path, sound.origin.frames, sample_rate)
+
+
+def _check_rate(sample_rate: int) -> None:
     if sample_rate < 1:
         raise ValueError(f"`sample_rate` must be a positive integer. Received: sample_rate={sample_rate}.")
-    decoded = decode(path)
-    origin, waveform = decoded.origin, _mean_of_channels(decoded.samples)
-    check_length(path, len(waveform) * sample_rate / origin.sample_rate)
-    if origin.sample_rate != sample_rate:
-        waveform = soxr.resample(waveform, origin.sample_rate, sample_rate, quality="HQ")
-    if not waveform.size:
-        reason = f"its {origin.frames} frames are less than one sample at {sample_rate} Hz"
-        raise cannot_read(path, reason, "Use a longer recording.")
-    return waveform, origin
+
+
+def _too_short(path: FilePath, n_frames: int, sample_rate: int) -> AudioError:
+    return cannot_read(
+        path, f"its {n_frames} frames are less than one sample at {sample_rate} Hz", "Use a longer recording."
+    )
+
+
+def _mono(path: FilePath, sound: Sound, sample_rate: int) -> Iterator[Samples]:
+    for block in sound.blocks:
+        check_waveform_length(path, sound.origin.frames, sound.origin.sample_rate, sample_rate, at_least=True)
+        yield _mean_of_channels(block)
+
+
+def _resampled(blocks: Iterable[Samples], rate: int, new_rate: int) -> Iterator[Samples]:
+    """The same waveform at another rate."""
+    if rate == new_rate:
+        yield from blocks
+        return
+    resampler = soxr.ResampleStream(rate, new_rate, 1, dtype="float32", quality="HQ")
+    for block in blocks:
+        yield resampler.resample_chunk(block)
+    yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def _joined(blocks: Iterable[Samples], n_expected: int) -> Samples:
+    """All blocks as one array: with a copy only where there are more samples than expected."""
+    room, n_held = np.empty(n_expected, np.float32), 0
+    for block in blocks:
+        if n_held + len(block) > len(room):
+            grown = np.empty(max(n_held + len(block), 2 * len(room)), np.float32)
+            grown[:n_held] = room[:n_held]
+            room = grown
+        room[n_held : n_held + len(block)] = block
+        n_held += len(block)
+    return room[:n_held]
 
 
 def _mean_of_channels(samples: Samples) -> Samples:

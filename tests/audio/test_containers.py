@@ -91,3 +91,63 @@ def test_a_cut_aiff_file_with_an_odd_chunk_before_its_audio(tmp_path):
     path.write_bytes(content[:-1000])
     with pytest.raises(AudioError, match="truncated"):
         decode(path)
+
+
+def ogg_stream(n_frames: int, *, rate: int = 48_000, subtype: str = "VORBIS", seed: int = 0) -> bytes:
+    content = io.BytesIO()
+    noise = np.random.default_rng(seed).uniform(-0.5, 0.5, n_frames)
+    soundfile.write(content, noise, rate, format="OGG", subtype=subtype)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_ogg_streams_in_a_row_are_read_to_the_end_of_the_last(subtype, tmp_path):
+    """Web radio starts another one with each title; soundfile alone stops after the first."""
+    first, second, third = (ogg_stream(n, subtype=subtype, seed=n) for n in (30_000, 20_001, 12_345))
+    expected = [decode(write(tmp_path, content)).samples for content in (first, second, third)]
+    found = decode(write(tmp_path, first + second + third))
+    np.testing.assert_array_equal(found.samples, np.concatenate(expected))
+    assert found.origin.frames == 62_346 and found.origin.remark == ""
+    with pytest.raises(AudioError, match="truncated"):
+        decode(write(tmp_path, first + second[:-100]))
+
+
+def test_junk_between_ogg_streams_and_pages(tmp_path):
+    first, second = ogg_stream(30_000), ogg_stream(20_000)
+    whole = decode(write(tmp_path, first + second)).samples
+    np.testing.assert_array_equal(decode(write(tmp_path, first + b"junk" * 3000 + second)).samples, whole)
+    at = second.rindex(b"OggS")
+    content = first + second[:at] + b"OggO junk" + second[at:]
+    np.testing.assert_array_equal(decode(write(tmp_path, content)).samples, whole)
+
+
+def test_ogg_streams_of_different_rates_are_refused(tmp_path):
+    content = ogg_stream(30_000) + ogg_stream(30_000, rate=44_100)
+    with pytest.raises(AudioError, match="48000 Hz, 1 channels become 44100 Hz, 1 channels in the middle of it. Conv"):
+        decode(write(tmp_path, content))
+
+
+def test_an_ogg_file_without_its_last_page_is_read_with_a_remark(tmp_path):
+    content = ogg_stream(200_000)
+    found = decode(write(tmp_path, content[: content.rindex(b"OggS")]))
+    assert 0 < found.origin.frames < 200_000
+    assert found.origin.remark == "its last page is not marked as such: it may have been cut there"
+
+
+@pytest.mark.parametrize("digest", [True, False])
+def test_flac_from_a_pipe(digest, tmp_path):
+    """Its writer could not go back to fill in the number of samples, nor their digest."""
+    path = tmp_path / "clip.flac"
+    soundfile.write(path, sine(300_000), RATE)
+    whole, content = decode(path), bytearray(path.read_bytes())
+    content[21], content[22:26] = content[21] & 0xF0, bytes(4)
+    if not digest:
+        content[26:42] = bytes(16)
+    path.write_bytes(content)
+    found = decode(path)
+    np.testing.assert_array_equal(found.samples, whole.samples)
+    assert found.origin.remark == "its header does not give its length; it was read to the end of the file"
+    np.testing.assert_array_equal(load_waveform(path), load_waveform(write(tmp_path, bytes(content))))
+    path.write_bytes(content[:-1000])
+    with pytest.raises(AudioError, match="lost sync"):
+        decode(path)

@@ -1,5 +1,6 @@
 """Headers of RIFF/WAVE files, whole and damaged."""
 
+import dataclasses
 import struct
 from pathlib import Path
 
@@ -85,10 +86,53 @@ def test_a_part_of_a_frame_at_the_end_may_be_missing():
     assert stereo_24(data_size=20, available_size=17).is_cut
 
 
-def test_the_size_that_sox_declares_of_a_stream_is_whole_frames():
-    size = 0x7FFFF000 // 6 * 6
-    assert size != 0x7FFFF000 and stereo_24(data_size=size, available_size=600).size_is_unknown
-    assert not stereo_24(data_size=size - 6, available_size=600).size_is_unknown
+@pytest.mark.parametrize(
+    "size",
+    [
+        *(0x7FFFFFFF, 0x80000000, 2_000_000_000, 0xFFFFFFFF, 0x7FFFF000, 0x40000000, 10**9),
+        0x7FFFF000 // 6 * 6,  # SoX, in whole frames
+        *(0xFFFFFFFF - 36, 0x7FFFFFFF - 44, 2_000_000_000 + 36),  # with or without the header
+    ],
+)
+def test_sizes_that_writers_declare_who_do_not_know_them(size):
+    header = stereo_24(data_size=size, available_size=600)
+    assert header.size_is_unknown and not header.is_cut and header.declared_frames is None
+    assert "does not give its length" in header.remark
+    # A file that does hold so much has just this size.
+    assert stereo_24(data_size=size, available_size=size).declared_frames == size // 6
+
+
+@pytest.mark.parametrize("size", [60_000, 65_536, 1_000_000, 500_000_000, 1_500_000_000, 3_100_000_000, 4_000_200_000])
+def test_a_plausible_size_of_a_file_that_was_cut(size):
+    header = stereo_24(data_size=size, available_size=600)
+    assert header.is_cut and not header.size_is_unknown and header.declared_frames == size // 6
+    assert header.remark == ""
+
+
+@pytest.mark.parametrize(
+    ("excess", "available", "whole"),
+    [(16, 600, True), (44, 600, True), (45, 600, False), (16, 601, False), (1, 599, False), (500, 600, False)],
+)
+def test_a_size_that_counts_the_header(excess, available, whole):
+    """No more than the header's 44 bytes, and the file must end with a whole frame."""
+    header = stereo_24(data_size=available + excess, available_size=available)
+    assert header.size_counts_header == whole and header.is_cut != whole
+    if whole:
+        assert header.declared_frames == 100
+        assert header.remark == f"its header declares {excess} bytes more than it holds"
+
+
+def test_the_size_of_adpcm_is_not_wrong_by_a_few_bytes():
+    header = dataclasses.replace(stereo_24(data_size=616, available_size=600), format_tag=0x11, block_align=2)
+    assert header.is_cut and not header.size_counts_header
+
+
+def test_no_bytes_though_audio_follows(tmp_path):
+    header = read_wav_header(write(tmp_path, riff(fmt(), chunk(b"data", RAMP, declared_size=0))))
+    assert header.size_was_never_written and header.size_is_unknown and header.declared_frames is None
+    followed = riff(fmt(), chunk(b"data", b""), chunk(b"LIST", b"INFO"))
+    header = read_wav_header(write(tmp_path, followed))
+    assert not header.size_was_never_written and header.declared_frames == 0
 
 
 def test_a_file_without_frames_is_for_soundfile():
