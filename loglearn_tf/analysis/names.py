@@ -8,7 +8,7 @@ from typing import Any
 
 from loglearn_tf._util.registry import Registry
 from loglearn_tf.datasets.registry import DATASETS
-from loglearn_tf.layers.compression.registry import COMPRESSIONS
+from loglearn_tf.layers.compression import COMPRESSIONS
 from loglearn_tf.models.registry import MODELS
 
 

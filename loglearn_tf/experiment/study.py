@@ -31,7 +31,7 @@ from loglearn_tf.experiment.run import Work
 from loglearn_tf.features.build import build_store
 from loglearn_tf.features.histogram import MelHistogram, count_mel_histogram, read_mel_histogram, write_mel_histogram
 from loglearn_tf.features.store import MelStore
-from loglearn_tf.layers.compression.registry import COMPRESSIONS
+from loglearn_tf.layers.compression import COMPRESSIONS
 from loglearn_tf.models.registry import MODELS
 from loglearn_tf.study.grid import RunSpec, check_grid, plan_runs, run_identity
 from loglearn_tf.study.run_folder import remove_unfinished, split_done, write_results

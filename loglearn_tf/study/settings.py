@@ -18,7 +18,7 @@ from loglearn_tf._util.text import printable, shown
 from loglearn_tf.datasets.clips import LAST_FOLD, N_FOLDS, VALIDATION_FOLD
 from loglearn_tf.datasets.registry import DATASETS, Corpus
 from loglearn_tf.errors import ConfigError
-from loglearn_tf.layers.compression.registry import COMPRESSIONS
+from loglearn_tf.layers.compression import COMPRESSIONS
 from loglearn_tf.models.registry import MODELS, Network
 from loglearn_tf.study.yaml_file import Override, merged, parse_override, read_table, settings_file, with_overrides
 
