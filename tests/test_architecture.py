@@ -223,6 +223,15 @@ def test_layers_and_networks_know_only_keras(name):
             assert libraries(imports(module)) <= known, module
 
 
+def test_layers_share_only_their_base():
+    """`layers.register` runs as soon as Keras is imported, perhaps by a module of a layer that is not complete yet."""
+    for module in modules():
+        if part(module) == "layers" and not module.endswith("__init__"):
+            used = {target for target in uses(module, at_load=True) if part(target) == "layers"}
+            assert used <= {"layers.compression.base", "layers.compression.power_counts"}, module
+    assert libraries(imports("layers.compression.power_counts")) & set(SLOW) == set()
+
+
 def test_there_is_no_circle():
     for module in modules():
         for target in uses(module):
