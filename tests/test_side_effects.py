@@ -13,7 +13,7 @@ import io, logging, os, pickle, random, signal, sys, tempfile, threading, warnin
 from pathlib import Path
 
 # What others do when they are imported is theirs.
-import filelock, librosa, matplotlib.backends.backend_pdf, matplotlib.backends.backend_svg, numpy as np, pydantic
+import absl.logging, filelock, librosa, matplotlib.backends.backend_pdf, matplotlib.backends.backend_svg, numpy as np, pydantic
 import scipy.stats, soundfile, soxr, tensorboard.plugins.hparams.api, yaml
 import keras, tensorflow as tf
 from tensorflow.python.eager import context
@@ -21,6 +21,8 @@ from tensorflow.python.framework import config
 librosa.filters.mel(sr=22_050, n_fft=512)  # which loads lazily, and numba with it
 
 root, home = map(Path, sys.argv[1:])
+# TensorFlow, when it saves a model, sets absl's level to what it is: from here on, it is set.
+absl.logging.set_verbosity(absl.logging.get_verbosity())
 random.seed(1), np.random.seed(2), keras.utils.set_random_seed(3)
 warnings.simplefilter("error")
 logging.basicConfig(stream=io.StringIO())
