@@ -192,8 +192,10 @@ def _report(options: argparse.Namespace) -> int:
     if options.fill is None:
         if options.output is not None:
             raise ConfigError(f"`--output` belongs to `--fill`. Received: --output {options.output}. Leave it out.")
+        from loglearn_tf.analysis.report.tables import TABLES
+
         for study_dir in _study_dirs(options.study):
-            _write_report(study_dir, margin=options.margin / 100)
+            _write_report(study_dir, margin=options.margin / 100, tables=[*TABLES, *options.table])
         return DONE
     from loglearn_tf.analysis.report import fill
 
@@ -338,6 +340,13 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("study", type=Path, help="the study's folder, as runs/us8k")
     report.add_argument(
         "--margin", type=float, default=2.0, metavar="POINTS", help="differences below it count as none (default: 2)"
+    )
+    report.add_argument(
+        "--table",
+        action="append",
+        default=[],
+        metavar="PLACE",
+        help="one more table, of your own: module:attribute; may be given again",
     )
     report.add_argument(
         "--fill", type=Path, metavar="TEXT", help="instead, put the study's numbers into a text of findings"

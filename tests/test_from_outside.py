@@ -1,4 +1,8 @@
-"""A network and a data set of a module that the package has never heard of: from settings to a finished run."""
+"""Things of a module that the package has never heard of: from settings to a finished run, and to the files of it."""
+
+import json
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -18,12 +22,14 @@ from loglearn_tf.study.settings import load_settings
 MY_LAB = '''
 """Pure tones, and a network that hears which band is loudest."""
 
+import json
 from pathlib import Path
 
 import keras
 
-from loglearn_tf._util.registry import folder_name
+from loglearn_tf.analysis.report.table import Table
 from loglearn_tf.datasets import Clip, DataSet
+from loglearn_tf.layers import Compression
 
 CLASSES = ("low", "high")
 
@@ -39,6 +45,23 @@ def build_loudest(n_classes, compression, seed):
     x = keras.layers.LayerNormalization()(keras.layers.GlobalAveragePooling1D()(compression(mel)))
     start = keras.initializers.GlorotUniform(seed=seed)
     return keras.Model(mel, keras.layers.Dense(n_classes, kernel_initializer=start, name="logits")(x))
+
+
+@keras.saving.register_keras_serializable("my_lab_of_tones")
+class CubeRoot(Compression):
+    pointwise = True
+
+    def compress(self, mel):
+        return mel ** (1 / 3)
+
+
+def count_runs(results, comparisons):
+    count = str(sum(row["status"] == "done" for row in results.rows))
+    return Table("Runs that are done", ("Count",), (((count,), ()),), columns=("runs",), records=({"runs": count},))
+
+
+def to_json(model, path):
+    path.write_text(json.dumps({"name": model.name, "outputs": model.output_shape[-1]}))
 '''
 SETTINGS = """\
 name: tones
@@ -123,3 +146,44 @@ def test_a_run_whose_network_cannot_be_imported_is_described(settings, us8k, us8
     assert "no_such_module_of_mine cannot be imported" in record.result["error"].replace(":build", "")
     write_run(settings.study_dir, spec, record.files, record.result)
     assert read_runs(settings.study_dir)[0]["status"] == "failed"
+
+
+def test_all_five_kinds_on_the_command_line(settings, tmp_path):
+    """A data set, a network, a compression, a report table and an export format, found in the current folder."""
+
+    def loglearn(*arguments):
+        command = [sys.executable, "-m", "loglearn_tf", *map(str, arguments)]
+        done = subprocess.run(command, cwd=tmp_path / "code", capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    overrides = ["compressions=[my_lab_of_tones:CubeRoot,logeps]", "runs=2", "workers=1"]
+    planned = loglearn("plan", tmp_path / "tones.yaml", *overrides)
+    assert "4 runs" in planned and "my_lab_of_tones:CubeRoot" in planned
+    ran = loglearn("run", tmp_path / "tones.yaml", *overrides)
+    assert "my_lab_of_tones:CubeRoot - logeps" in ran
+    loglearn("report", settings.study_dir, "--table", "my_lab_of_tones:count_runs")
+    page = (settings.study_dir / "report.html").read_text()
+    assert "Runs that are done" in page and "my_lab_of_tones:build_loudest" in page
+    (counted,) = (settings.study_dir / "tables").glob("*count_runs.csv")
+    assert counted.read_text() == "runs\n4\n"
+
+    (trained,) = settings.study_dir.glob("*/*/my_lab_of_tones-CubeRoot/n002/fold01/run00/model.keras")
+    # The file names the layer; whoever opens it imports the module that registers it.
+    opened = """
+import json, sys
+import my_lab_of_tones
+from loglearn_tf.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+    for arguments in (
+        ["predict", trained, tmp_path / "high-1-0.wav", "--format", "jsonl", "--top", "1"],
+        ["export", trained, "--to", "my_lab_of_tones:to_json", "--output", tmp_path / "model.json"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", opened, *map(str, arguments)], cwd=tmp_path / "code", capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        if arguments[0] == "predict":
+            assert set(json.loads(done.stdout)["classes"]) <= {"low", "high"}
+    assert json.loads((tmp_path / "model.json").read_text()) == {"name": "clip_classifier", "outputs": 2}
