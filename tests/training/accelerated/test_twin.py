@@ -249,6 +249,17 @@ def test_a_model_nested_twice_has_one_twin():
     np.testing.assert_allclose(found.network(x), model(x), rtol=1e-5, atol=1e-6)
 
 
+def test_the_twin_of_a_compiled_network_is_compiled_alike():
+    model = sequential_graph(conv(), POOL(), keras.layers.Flatten(), keras.layers.Dense(1))
+    model.compile(keras.optimizers.Adam(0.25), "mean_absolute_error", jit_compile=False)
+    twin = accelerate(model).network
+    assert twin.loss == "mean_absolute_error" and float(twin.optimizer.learning_rate) == 0.25
+    assert twin.optimizer is not model.optimizer
+    before = model.get_weights()
+    twin.train_on_batch(np.ones((2, 9, 12, 2), "float32"), np.ones((2, 1), "float32"))
+    assert any(np.any(old != new) for old, new in zip(before, model.get_weights(), strict=True))
+
+
 def test_layers_keep_their_dtype_whatever_the_global_policy():
     model = sequential(norm(), POOL())
     keras.config.set_dtype_policy("mixed_float16")
