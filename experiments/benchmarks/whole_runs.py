@@ -1,4 +1,4 @@
-"""Whole runs with this package's layers against whole runs with Keras' own: the accuracies must not differ.
+"""Whole runs by accelerated twins against whole runs by the plain networks: the accuracies must not differ.
 
 Both train the same network from the same weights on the same clips and patches. Rounding alone tells them apart, and
 199 epochs let it grow: single runs differ, their mean must not.
@@ -11,7 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from stages import NETWORKS, SHARED, stock
+import keras
+from stages import NETWORKS, SHARED
 
 from loglearn_tf.analysis.statistics import compare
 from loglearn_tf.datasets import load_dataset
@@ -21,6 +22,7 @@ from loglearn_tf.features.build import build_store
 from loglearn_tf.models import build_model
 from loglearn_tf.study.grid import plan_runs
 from loglearn_tf.study.settings import load_settings
+from loglearn_tf.training.accelerated import accelerate
 from loglearn_tf.training.supervised import CompiledModels, compile_as_published, fit, scored
 
 US8K = Path(__file__).parent.parent / "us8k.yaml"
@@ -64,27 +66,32 @@ def compare_runs(options: argparse.Namespace, home: Path) -> None:
     rows = []
     for spec in plan_runs(settings):
         clips = draw_clips(dataset, fold=spec.fold, n_shot=spec.n_shot, run=spec.run, seed=settings.seed)
-        ours = build_model(spec.model, n_classes=10, compression=spec.compression, seed=spec.seed_for("weights"))
-        for layers, new in (("ours", ours), ("keras", stock(ours))):
-            compile_as_published(new, settings.training)
-            model = kept.take((spec.model, layers), new)
+        for way in ("twin", "plain"):
+
+            def compiled(network: keras.Model, way: str = way) -> keras.Model:
+                trained = accelerate(network).network if way == "twin" else network
+                compile_as_published(trained, settings.training)
+                return trained
+
+            new = build_model(spec.model, n_classes=10, compression=spec.compression, seed=spec.seed_for("weights"))
+            network, trained = kept.take((spec.model, way), new, compiled)
             began, started = time.monotonic(), time.process_time()
-            trajectory = fit(model, store, clips, settings=settings, seed=spec.seed_for("patches"))
+            trajectory = fit(trained, store, clips, settings=settings, seed=spec.seed_for("patches"))
             # By the clock, too: waiting is no CPU time.
             trained_s, by_clock_s = time.process_time() - started, time.monotonic() - began
             outcome = scored(
-                model, trajectory, store, dataset.test_clips(spec.fold), started=time.monotonic(), hop=options.hop
+                network, trajectory, store, dataset.test_clips(spec.fold), started=time.monotonic(), hop=options.hop
             )
             cell = {"dataset": "us8k", "model": spec.model, "n_shot": spec.n_shot, "fold": spec.fold, "run": spec.run}
-            rows.append({**cell, "compression": layers, "accuracy": outcome.accuracy, "status": "done"})
+            rows.append({**cell, "compression": way, "accuracy": outcome.accuracy, "status": "done"})
             print(
-                f"{spec.model:<8} run {spec.run}  {layers:<6} accuracy {100 * outcome.accuracy:5.1f} %  "
+                f"{spec.model:<8} run {spec.run}  {way:<6} accuracy {100 * outcome.accuracy:5.1f} %  "
                 f"alpha {outcome.compression['alpha']:8.2f}  trained in {trained_s:6.1f} s of CPU time, "
                 f"{by_clock_s:6.1f} s by the clock",
                 flush=True,
             )
-    print("\nThis package's layers minus Keras', points of accuracy:")
-    for cell in compare(rows, compression="ours", baseline="keras"):
+    print("\nTwins minus plain networks, points of accuracy:")
+    for cell in compare(rows, compression="twin", baseline="plain"):
         interval = "no interval" if cell.low is None else f"{100 * cell.low:+.1f} to {100 * cell.high:+.1f}"
         print(f"{cell.model:<8} {100 * cell.mean:+5.1f} ({interval}), p = {cell.p_value}, {cell.n_pairs} pairs")
 

@@ -1,5 +1,6 @@
 """Which layer takes whose output, read from what Keras writes into saved files."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -66,7 +67,10 @@ def graph_of(model: Any) -> Graph:
         before, after = dict(zip(names, ["", *names], strict=False)), [[name] for name in [*names[1:], ""]]
         return Graph(layers, before, dict(zip(names, after, strict=True)), names[-1:])
     try:
-        config = model.get_config()
+        with warnings.catch_warnings():
+            # Meant for those who save the model.
+            warnings.filterwarnings("ignore", "The object being serialized includes a `lambda`")
+            config = model.get_config()
     except NotImplementedError as error:  # of a layer
         raise NoGraphError(str(error)) from error
     source: dict[str, str] = {}

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from loglearn_tf import LearnableLog, build_model
 from loglearn_tf.errors import ConfigError
 from loglearn_tf.study.grid import RunSpec
+from loglearn_tf.training.accelerated.layers import Fused
 from loglearn_tf.training.callbacks import StopWithoutProgress
 from loglearn_tf.training.episodic import PrototypicalTraining, draw_episodes, fit, prepare, train_run
 from loglearn_tf.training.patches import episodes
+from loglearn_tf.training.supervised import CompiledModels
 
 SPEC = RunSpec("us8k", "prototypical", "loglearn", n_shot=5, fold=1, run=0, seed=0)
 
@@ -186,6 +188,38 @@ class TestTraining:
         assert [row["epoch"] for row in rows] == list(range(len(rows)))
         assert np.any(model.get_layer("prototypes").prototypes.numpy())
 
+    def test_the_encoder_is_accelerated_and_the_classifier_plain(self, noise_store, us8k_root, tmp_path):
+        settings = short_settings(us8k_root, tmp_path, "episodic.patience=1")
+        model = build_model("prototypical", n_classes=3, n_filters=4, seed=2)
+        drawn = draw_episodes(noise_store, noise_store.clips, spec=SPEC, settings=settings)
+        training = prepare(model, drawn, settings=settings)
+        before = model.get_weights()
+        fit(training, drawn, settings=settings)
+        assert any(isinstance(layer, Fused) for layer in training.encoder.layers)
+        assert not any(isinstance(layer, Fused) for layer in model.get_layer("encoder").layers)
+        for old, new in zip(before, model.get_weights(), strict=True):
+            assert np.any(old != new)
+
+    def test_another_run_begins_as_if_it_were_the_first(self, noise_store):
+        """Its support, and the compression of it."""
+        drawn = [
+            episodes(noise_store, noise_store.clips, n_support=5, n_query=5, patch_hop=42, overlap=True, seed=seed)
+            for seed in (1, 2)
+        ]
+        kept, new = (
+            PrototypicalTraining(
+                build_model("prototypical", n_classes=3, n_filters=4, compression=LearnableLog(beta_pre_gate=0.5)),
+                LearnableLog(),
+                one.support,
+                one.support_labels,
+            )
+            for one in drawn
+        )
+        kept.support_compression.set_weights([np.float32(3.0), np.float32(2.0)])
+        kept.begin(drawn[1].support, drawn[1].support_labels)
+        for one, other in zip(kept.variables, new.variables, strict=True):
+            np.testing.assert_array_equal(one, other)
+
     def test_training_learns(self, noise_store, us8k_root, tmp_path):
         settings = short_settings(us8k_root, tmp_path, "episodic.patience=30")
         model = build_model("prototypical", n_classes=3, n_filters=4, seed=2)
@@ -204,8 +238,13 @@ class TestRun:
             np.testing.assert_array_equal(ours, theirs)
         assert outcome.accuracy > 0.1  # one clip of a class is still like another
         np.testing.assert_allclose(outcome.probabilities.sum(axis=1), 1, rtol=1e-6)
-        again = train_run(spec, settings, us8k, us8k_store)
-        np.testing.assert_array_equal(again.probabilities, outcome.probabilities)
+        models = CompiledModels()
+        train_run(dataclasses.replace(spec, run=1), settings, us8k, us8k_store, models=models)
+        for again in (
+            train_run(spec, settings, us8k, us8k_store),
+            train_run(spec, settings, us8k, us8k_store, models=models),
+        ):
+            np.testing.assert_array_equal(again.probabilities, outcome.probabilities)
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,10 @@ def store(array_store):
 
 def by_hand(model: keras.Model, mel: np.ndarray, hop: int) -> np.ndarray:
     """Patch by patch, in float64."""
-    if len(mel) < 128:
-        mel = np.concatenate([mel] * 4)[:128]
-    patches = np.stack([mel[start : start + 128] for start in range(0, len(mel) - 127, hop)])
+    length = model.input_shape[1] or 128
+    if len(mel) < length:
+        mel = np.concatenate([mel] * 4)[:length]
+    patches = np.stack([mel[start : start + length] for start in range(0, len(mel) - length + 1, hop)])
     logits = np.asarray(model(patches, training=False), np.float64)
     return np.mean(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), axis=0)
 
@@ -91,6 +92,32 @@ def test_patches_far_apart_are_cut(store, monkeypatch, hop, sliding):
     monkeypatch.setattr(evaluation, "sliding_scorer", lambda model, hop: asked.append(hop))
     clip_probabilities(build_model("timbre", n_classes=4, seed=3), store, store.clips[:1], hop=hop)
     assert asked == [hop] * sliding
+
+
+@pytest.mark.parametrize("hop", [1, 16, 17, 40])
+def test_patches_are_as_long_as_the_network_takes_them(store, hop):
+    model = build_model("vgg", n_classes=4, seed=3, patch_frames=96, n_filters=4)
+    probabilities = clip_probabilities(model, store, store.clips, hop=hop)
+    expected = np.stack([by_hand(model, store.mel(clip), hop) for clip in store.clips])
+    np.testing.assert_allclose(probabilities, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_a_network_of_any_length_gets_patches_of_128_frames(store):
+    mel = keras.Input((None, 128))
+    x = keras.layers.Conv2D(4, (3, 128))(keras.layers.Reshape((-1, 128, 1))(keras.ops.log(mel + 1e-9)))
+    model = keras.Model(mel, keras.layers.GlobalMaxPooling2D()(x))
+    for hop in (1, 20):
+        expected = np.stack([by_hand(model, store.mel(clip), hop) for clip in store.clips])
+        found = clip_probabilities(model, store, store.clips, hop=hop)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_that_patches_are_far_apart_is_logged(store, caplog):
+    with caplog.at_level("DEBUG", logger="loglearn_tf"):
+        clip_probabilities(build_model("timbre", n_classes=4), store, store.clips[:1], hop=17)
+    assert [(one.name, one.getMessage()) for one in caplog.records] == [
+        ("loglearn_tf.training.evaluation", "timbre at hop 17: patches are cut: so far apart they share little")
+    ]
 
 
 def test_averages_probabilities_not_logits(array_store):

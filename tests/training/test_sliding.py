@@ -1,5 +1,7 @@
 """Patches scored from maps of whole clips get the logits that they get when they are cut."""
 
+import logging
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loglearn_tf import LearnableLog, build_model
-from loglearn_tf.layers import BatchNormalization, Log
+from loglearn_tf.layers import Log
 from loglearn_tf.training.sliding import _sliding_max, sliding_scorer
 
 
@@ -89,7 +91,7 @@ def network(draw):
         strides = (1, draw(st.integers(1, 2))) if padding == "valid" else (1, 1)
         x = keras.layers.Conv2D(3, kernel, strides=strides, padding=padding, activation=activation)(x)
         if draw(st.booleans()):
-            x = draw(st.sampled_from([BatchNormalization, keras.layers.BatchNormalization]))()(x)
+            x = keras.layers.BatchNormalization()(x)
         frames, bands = x.shape[1:3]
         pool = draw(st.integers(1, min(4, frames))), draw(st.integers(1, min(2, bands)))
         x = draw(st.sampled_from([keras.layers.MaxPooling2D, keras.layers.AveragePooling2D]))(pool)(x)
@@ -139,9 +141,21 @@ def mel_of(*layers):
 RESHAPE = (20, 8, 1)
 
 
+def doubled_between_layers():
+    mel = keras.Input((20, 8))
+    return keras.Model(mel, keras.layers.Conv2D(2, 3)(2 * keras.layers.Reshape(RESHAPE)(mel)))
+
+
+def one_layer_twice():
+    mel, conv = keras.Input((20, 8)), keras.layers.Conv2D(1, 3, padding="same")
+    return keras.Model(mel, conv(conv(keras.layers.Reshape(RESHAPE)(mel))))
+
+
 @pytest.mark.parametrize(
     "model",
     [
+        doubled_between_layers(),
+        one_layer_twice(),
         mel_of(keras.layers.Flatten(), keras.layers.Dense(2)),
         mel_of(Shifted(), keras.layers.Reshape(RESHAPE), keras.layers.Conv2D(2, 3), keras.layers.Flatten()),
         mel_of(keras.layers.LSTM(2)),
@@ -160,8 +174,43 @@ RESHAPE = (20, 8, 1)
         mel_of(keras.layers.Reshape(RESHAPE), keras.layers.Conv2D(2, 3, dtype="mixed_float16")),
     ],
 )
-def test_other_networks_are_left_to_cutting(model):
-    assert sliding_scorer(model, hop=1) is None
+def test_other_networks_are_left_to_cutting(model, caplog):
+    with caplog.at_level(logging.DEBUG, logger="loglearn_tf"):
+        assert sliding_scorer(model, hop=1) is None
+    (record,) = caplog.records
+    assert record.name == "loglearn_tf.training.sliding"
+    assert record.getMessage().startswith(f"{model.name} at hop 1: patches are cut: ")
+
+
+def test_what_is_scored_from_maps_is_logged(caplog):
+    with caplog.at_level(logging.DEBUG, logger="loglearn_tf"):
+        sliding_scorer(build_model("timbre", n_classes=3), hop=2)
+    assert [one.getMessage() for one in caplog.records] == ["timbre at hop 2: scored from maps of whole clips"]
+
+
+@pytest.mark.parametrize("error", [ValueError, TypeError])
+def test_a_mistake_in_a_layer_is_not_taken_for_a_network_that_must_be_cut(error):
+    class Mistaken(keras.layers.Layer):
+        def call(self, x):
+            if not isinstance(x, keras.KerasTensor) and self.armed:
+                raise error("a mistake")
+            return x
+
+    mistaken = Mistaken()
+    mistaken.armed = False
+    model = mel_of(keras.layers.Reshape(RESHAPE), keras.layers.Conv2D(2, 3), keras.layers.Flatten(), mistaken)
+    mistaken.armed = True
+    with pytest.raises(error, match="a mistake"):
+        sliding_scorer(model, hop=1)
+
+
+def test_a_wide_convolution_is_a_matrix_product():
+    """As in training: three times as fast as TensorFlow's convolution over one channel."""
+    scorer = sliding_scorer(build_model("timbre", n_classes=3), hop=1)
+    graph = scorer._logits.get_concrete_function().graph
+    kinds = {op.type for op in graph.get_operations()}
+    assert "MatMul" in kinds or "BatchMatMulV2" in kinds
+    assert not kinds & {"Conv2D", "_FusedConv2D"}
 
 
 def test_layers_after_the_maps_are_in_inference_mode():

@@ -8,17 +8,18 @@ from conftest import short_settings
 
 from loglearn_tf import build_model
 from loglearn_tf.datasets.few_shot import draw_clips
-from loglearn_tf.layers import BatchNormalization, Conv2D
 from loglearn_tf.study.grid import RunSpec
 from loglearn_tf.training import episodic
 from loglearn_tf.training import supervised as training
+from loglearn_tf.training.accelerated import accelerate
+from loglearn_tf.training.accelerated.layers import Fused
 from loglearn_tf.training.callbacks import NonFiniteError
 from loglearn_tf.training.patches import training_patches
 from loglearn_tf.training.supervised import CompiledModels, compile_as_published, fit, train_run
 
 
 def compiled(name, settings) -> keras.Model:
-    model = build_model(name)
+    model = accelerate(build_model(name)).network
     compile_as_published(model, settings.training)
     return model
 
@@ -51,8 +52,9 @@ def test_one_update_is_sgd_with_a_clipped_global_norm_and_decay_of_kernels(
     assert (norm > clip_norm) == clipped
     scale = min(1, clip_norm / norm)
 
-    compile_as_published(model, settings.training)
-    trajectory = fit(model, us8k_store, clips, settings=settings, seed=9)
+    trained = accelerate(model).network
+    compile_as_published(trained, settings.training)
+    trajectory = fit(trained, us8k_store, clips, settings=settings, seed=9)
     for weight in model.trainable_weights:
         expected = before[weight.path] - 0.1 * scale * gradients[weight.path]
         np.testing.assert_allclose(weight.numpy(), expected, rtol=1e-4, atol=1e-6, err_msg=weight.path)
@@ -72,6 +74,18 @@ def test_history_begins_before_training(us8k, us8k_store, settings):
     assert all(np.isfinite(row["loss"]) and row["alpha"] != start["alpha"] for row in trained)
     assert outcome.compression == {key: trained[-1][key] for key in ("alpha", "beta", "knee")}
     assert outcome.probabilities.shape == (20, 10)  # every clip of fold 1
+
+
+def test_the_twin_is_trained_and_the_plain_network_handed_out(us8k, us8k_store, settings, monkeypatch, tmp_path):
+    trained = []
+    original = keras.Model.fit
+    monkeypatch.setattr(keras.Model, "fit", lambda model, *a, **k: (trained.append(model), original(model, *a, **k))[1])
+    outcome = train_run(spec_for("sb_cnn", "loglearn"), settings, us8k, us8k_store)
+    (twin,) = trained
+    assert any(isinstance(layer, Fused) for layer in twin.layers)
+    assert not any(isinstance(layer, Fused) for layer in outcome.model.layers)
+    assert all(a is b for a, b in zip(twin.variables, outcome.model.variables, strict=True))
+    outcome.model.save(tmp_path / "model.keras")
 
 
 def test_logeps_has_no_trajectory(us8k, us8k_store, settings):
@@ -151,22 +165,20 @@ def test_fit_goes_through_all_epochs_of_patches(array_store, us8k_root, tmp_path
 
 
 class TestAgainstKerasLayers:
-    """The same networks of Keras' own layers, in float64: what the faster layers do is the same, and right."""
+    """The networks themselves, of Keras' layers, in float64: what their accelerated twins do is the same, and right."""
 
     @staticmethod
-    def twin(model):
-        """The network that Keras alone would load, in double precision."""
+    def exact(model):
+        """The network as Keras alone would load it, in double precision."""
 
         def doubled(config):
             if isinstance(config, dict):
                 return {key: "float64" if key == "dtype" else doubled(value) for key, value in config.items()}
             return [doubled(value) for value in config] if isinstance(config, (list, tuple)) else config
 
-        twin = keras.Model.from_config(doubled(model.get_config()))
-        twin.set_weights(model.get_weights())
-        assert any(type(layer) is Conv2D for layer in model.layers)
-        assert not any(isinstance(layer, (Conv2D, BatchNormalization)) for layer in twin.layers)
-        return twin
+        exact = keras.Model.from_config(doubled(model.get_config()))
+        exact.set_weights(model.get_weights())
+        return exact
 
     @staticmethod
     def gradients(model, mel, labels):
@@ -183,9 +195,10 @@ class TestAgainstKerasLayers:
         Rounding decides between two maxima of a window that are nearly equal, and so which weights one gradient goes
         to; in VGG that happens now and then, with Keras' layers as with ours. It is no error; hence the median.
         """
-        model = build_model(name, seed=3)
-        twin = self.twin(model)
-        for network in (model, twin):
+        plain = build_model(name, seed=3)
+        exact_network, model = self.exact(plain), accelerate(plain).network
+        assert any(isinstance(layer, Fused) for layer in model.layers)
+        for network in (model, exact_network):
             for layer in network._flatten_layers():
                 if isinstance(layer, keras.layers.Dropout):
                     layer.rate = 0.0  # the masks would differ
@@ -193,9 +206,9 @@ class TestAgainstKerasLayers:
         errors, errors_of_alpha_and_beta = [], []
         for _ in range(5):
             mel, labels = (10 ** rng.uniform(-8, 2, (4, 128, 128))).astype("float32"), rng.integers(0, 10, 4)
-            twin.set_weights(model.get_weights())
+            exact_network.set_weights(model.get_weights())
             loss, found = self.gradients(model, mel, labels)
-            expected_loss, theirs = self.gradients(twin, mel.astype("float64"), labels)
+            expected_loss, theirs = self.gradients(exact_network, mel.astype("float64"), labels)
             assert loss == pytest.approx(expected_loss, rel=1e-5)
             whole, exact = (np.concatenate([one.ravel() for one in each]) for each in (found, theirs))
             errors.append(np.linalg.norm(whole - exact) / np.linalg.norm(exact))
@@ -206,7 +219,9 @@ class TestAgainstKerasLayers:
             ]
             assert len(scalars) == 2
             errors_of_alpha_and_beta.append(max(abs(one / other - 1) for one, other in scalars))
-            for moving, expected in zip(model.non_trainable_variables, twin.non_trainable_variables, strict=True):
+            for moving, expected in zip(
+                model.non_trainable_variables, exact_network.non_trainable_variables, strict=True
+            ):
                 if "moving" in moving.name:
                     np.testing.assert_allclose(moving, expected, rtol=1e-4, atol=1e-6, err_msg=moving.path)
             step = 0.1 * min(1.0, 5.0 / np.linalg.norm(whole))
