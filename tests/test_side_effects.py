@@ -13,7 +13,8 @@ import io, logging, os, pickle, random, signal, sys, tempfile, threading, warnin
 from pathlib import Path
 
 # What others do when they are imported is theirs.
-import absl.logging, filelock, librosa, matplotlib.backends.backend_pdf, matplotlib.backends.backend_svg, numpy as np, pydantic
+import absl.logging, filelock, librosa, matplotlib.backends.backend_pdf, matplotlib.backends.backend_svg
+import numpy as np, pydantic
 import scipy.stats, soundfile, soxr, tensorboard.plugins.hparams.api, yaml
 import keras, tensorflow as tf
 from tensorflow.python.eager import context
