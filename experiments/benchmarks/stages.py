@@ -170,7 +170,7 @@ def features() -> Iterator[Row]:
     files, kind = sound_files()
 
     for dtype in ("float32", "float64"):
-        mel_of = _mel_function({"fft_dtype": dtype}, "none", 1)
+        mel_of = _mel_function({"fft_dtype": dtype}, "none")
 
         def plain(dtype: str = dtype) -> None:
             for path in files:

@@ -368,7 +368,7 @@ def test_says_with_which_settings_it_was_made(clips, tmp_path):
 def test_a_clips_numbers_do_not_depend_on_what_is_computed_beside_it(fft_dtype, samples):
     """To the bit: else a store would depend on how many clips are taken together."""
     waveforms = np.random.default_rng(0).normal(0, 0.1, (4, samples)).astype("float32")
-    mel_of = features._mel_function({"fft_dtype": fft_dtype}, "none", 1)
+    mel_of = features._mel_function({"fft_dtype": fft_dtype}, "none")
     together, alone = mel_of(waveforms), np.concatenate([mel_of(one[np.newaxis]) for one in waveforms])
     np.testing.assert_array_equal(together, alone)
 

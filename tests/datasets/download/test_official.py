@@ -30,6 +30,7 @@ import pytest
 import soundfile
 from conftest import ROOT
 
+from loglearn_tf._util.progress import ProgressDisplay
 from loglearn_tf.cli import main
 from loglearn_tf.datasets.download import fetch
 from loglearn_tf.datasets.download import official as download
@@ -329,7 +330,8 @@ def test_the_table_is_the_documented_one():
 
 def test_us8k_is_downloaded_and_unpacked(serve, root, us8k, capsys):
     web = serve({TAR: us8k})
-    dataset = get_us8k(web, root, us8k)
+    with ProgressDisplay() as show:
+        dataset = get_us8k(web, root, us8k, on_progress=show)
     assert len(dataset.clips) == 10 and dataset.root == root / "UrbanSound8K"
     assert is_whole(root)
     assert set(web.paths) == {f"/records/1203745/files/{TAR}?download=1"} and web.starts == [0]
@@ -350,10 +352,11 @@ def test_tut_is_merged_from_all_its_archives(serve, root, tut):
     assert "/records/1040168/files/TUT-acoustic-scenes-2017-evaluation.doc.zip?download=1" in web.paths
 
 
-def test_archives_that_are_kept_serve_again(serve, root, us8k, capsys):
+def test_archives_that_are_kept_serve_again(serve, root, us8k, caplog):
+    caplog.set_level("INFO", "loglearn_tf")
     web = serve({TAR: us8k})
     get_us8k(web, root, us8k, keep_archives=True)
-    assert f"kept in {root / '.archives' / 'us8k'}" in capsys.readouterr().err
+    assert f"kept in {root / '.archives' / 'us8k'}" in caplog.text
     assert (root / ".archives" / "us8k" / TAR).read_bytes() == us8k
     shutil.rmtree(root / "UrbanSound8K")
     web.paths.clear()
@@ -361,21 +364,22 @@ def test_archives_that_are_kept_serve_again(serve, root, us8k, capsys):
     assert is_whole(root) and not web.paths
 
 
-def test_a_kept_archive_that_was_damaged_is_downloaded_anew(serve, root, us8k, capsys):
+def test_a_kept_archive_that_was_damaged_is_downloaded_anew(serve, root, us8k, caplog):
     web = serve({TAR: us8k})
     leave_part(root, us8k[:-1] + b"!").rename(root / ".archives" / "us8k" / TAR)
     get_us8k(web, root, us8k)
     assert is_whole(root) and web.starts == [0]
-    assert f"{TAR} is damaged" in capsys.readouterr().err
+    assert f"{TAR} is damaged" in caplog.text
 
 
-def test_nothing_is_done_where_it_is_already(serve, root, us8k, capsys):
+def test_nothing_is_done_where_it_is_already(serve, root, us8k, caplog):
+    caplog.set_level("INFO", "loglearn_tf")
     web = serve({TAR: us8k})
     get_us8k(web, root, us8k)
     web.paths.clear()
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     assert len(get_us8k(web, root, us8k).clips) == 10
-    assert "us8k is in" in capsys.readouterr().err and not web.paths
+    assert "us8k is in" in caplog.text and not web.paths
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
 
 
@@ -535,18 +539,18 @@ def test_a_server_without_ranges_that_always_cuts_is_given_up(serve, root, us8k)
     assert len(web.starts) == 4
 
 
-def test_a_silent_server_is_left_and_asked_again(serve, root, us8k, capsys):
+def test_a_silent_server_is_left_and_asked_again(serve, root, us8k, caplog):
     web = serve({TAR: us8k}, faults=[stall(50_000)])
     get_us8k(web, root, us8k, patience=replace(PATIENCE, timeout_s=0.5))
     assert is_whole(root) and web.starts[1] >= 50_000 - CHUNK
-    assert f"{TAR}: timed out. Try 2 of 4 in 0 s." in capsys.readouterr().err
+    assert f"{TAR}: timed out. Try 2 of 4 in 0 s." in caplog.text
 
 
-def test_a_server_that_hangs_up(serve, root, us8k, capsys):
+def test_a_server_that_hangs_up(serve, root, us8k, caplog):
     web = serve({TAR: us8k}, faults=[hang_up], probe_faults=[hang_up])
     get_us8k(web, root, us8k)
     assert is_whole(root)
-    assert capsys.readouterr().err.count("Remote end closed connection without response. Try 2 of 4") == 2
+    assert caplog.text.count("Remote end closed connection without response. Try 2 of 4") == 2
 
 
 def drip(handler: Handler, content: bytes) -> None:
@@ -564,13 +568,13 @@ def drip(handler: Handler, content: bytes) -> None:
     handler.close_connection = True
 
 
-def test_a_server_that_drips_is_left_and_asked_again(serve, root, us8k, capsys):
+def test_a_server_that_drips_is_left_and_asked_again(serve, root, us8k, caplog):
     web = serve({TAR: us8k}, faults=[drip])
     get_us8k(web, root, us8k, patience=replace(PATIENCE, timeout_s=0.5))
     assert is_whole(root)
     # What came is kept.
     assert web.starts[0] == 0 < web.starts[1] < 400
-    assert re.search(rf"{TAR}: only \d+ bytes came in \d s. Try 2 of 4", capsys.readouterr().err)
+    assert re.search(rf"{TAR}: only \d+ bytes came in \d s. Try 2 of 4", caplog.text)
 
 
 def test_a_server_that_always_drips_is_given_up(serve, root, us8k):
@@ -679,12 +683,12 @@ def test_a_server_that_asks_for_nonsense_is_asked_again(serve, root, us8k, waits
 # ---- Bytes that are wrong ------------------------------------------------------------------------------------------
 
 
-def test_another_file_than_the_official_one(serve, root, us8k, capsys):
+def test_another_file_than_the_official_one(serve, root, us8k, caplog):
     other = us8k[:-1] + b"!"
     web = serve({TAR: other})
     with pytest.raises(DownloadError, match=f"{TAR}.* must have the md5 {md5(us8k)}. Received.*: {md5(other)}"):
         get_us8k(web, root, us8k)
-    assert web.starts == [0, 0] and "it is downloaded once more" in capsys.readouterr().err
+    assert web.starts == [0, 0] and "it is downloaded once more" in caplog.text
     assert not visible(root)
 
 
@@ -792,13 +796,13 @@ def test_more_came_than_there_is(serve, root, us8k, probe_faults):
     assert is_whole(root) and web.starts[-1] == 0
 
 
-def test_a_range_that_was_not_asked_for(serve, root, us8k, capsys):
+def test_a_range_that_was_not_asked_for(serve, root, us8k, caplog):
     leave_part(root, us8k[:1000])
     wrong = {"Content-Range": f"bytes 5-{len(us8k) - 1}/{len(us8k)}"}
     web = serve({TAR: us8k}, faults=[lambda handler, content: handler.answer(206, content[5:], wrong)])
     get_us8k(web, root, us8k)
     assert is_whole(root) and web.starts == [1000, 0]
-    assert "another file than the one that was begun" in capsys.readouterr().err
+    assert "another file than the one that was begun" in caplog.text
 
 
 def test_a_server_that_says_no_lengths(serve, root, us8k):
