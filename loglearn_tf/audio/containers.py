@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple
 from loglearn_tf.audio.faults import CONVERT, COPY_AGAIN, FilePath, cannot_read, truncated
 from loglearn_tf.audio.sizes import LENGTH_UNKNOWN, is_unknown, starts_chunk
 from loglearn_tf.audio.spliced import Piece
-from loglearn_tf.audio.wav import MAX_CHUNKS, OPEN_SIZE
+from loglearn_tf.audio.wav import MAX_CHUNKS
 
 
 class _Chunks(NamedTuple):
@@ -81,7 +81,7 @@ def read_layout(path: FilePath, file: BinaryIO, file_size: int) -> Layout:
         return Layout()
     if magic not in _LAYOUTS or (audio := _find(file, file_size, _LAYOUTS[magic])) is None:
         return Layout()
-    if magic in (b"RF64", b"BW64") and audio.size == OPEN_SIZE:
+    if magic in (b"RF64", b"BW64"):  # whose chunk of audio has no size of its own
         if start[12:16] != b"ds64" or len(start) < 36:
             return Layout()
         audio = _Audio(audio.start, struct.unpack_from("<Q", start, 28)[0], 28, "<Q", 0)
@@ -123,7 +123,6 @@ def _find(file: BinaryIO, file_size: int, layout: _Chunks) -> _Audio | None:
         (size,) = struct.unpack_from(layout.size, head, layout.name)
         if head.startswith(layout.audio):
             added = layout.counted + layout.before
-            # RF64 has its size elsewhere; the field says so by the largest number.
             return _Audio(content + layout.before, size - added, at + layout.name, layout.size, added)
         size = max(size - layout.counted, 0)
         at = content + size + -size % layout.multiple
@@ -133,7 +132,8 @@ def _find(file: BinaryIO, file_size: int, layout: _Chunks) -> _Audio | None:
 def _ogg(path: FilePath, file: BinaryIO, file_size: int) -> Layout:
     """The streams of an OGG file, one after another: web radio starts another one with each title."""
     starts: list[int] = []
-    at, granule, flags, is_start = 0, 0, 0, False
+    remarks = []
+    at, granule, flags, is_start = 0, 0, 4, False
     while (page := _find_page(file, at)) is not None:
         file.seek(page)
         head = file.read(27)
@@ -144,14 +144,21 @@ def _ogg(path: FilePath, file: BinaryIO, file_size: int) -> Layout:
         if flags & 2 and not is_start:
             starts.append(page)
         is_start = bool(flags & 2)  # several streams begin together where there is sound and film
-        at = page_end
+        file.seek(page_end)
+        if file.read(4) in (b"OggS", b"") or _find_page(file, page_end) is None:
+            at = page_end
+        else:
+            at = page + 4  # bytes are missing, and with them perhaps the end of this page
+            remarks = ["its pages do not follow one another: audio may be missing"]
     if granule == -1:
         raise cannot_read(path, "its last packet is incomplete (truncated)", COPY_AGAIN)
-    remark = "" if flags & 4 else "its last page is not marked as such: it may have been cut there"
+    if not flags & 4:
+        remarks.append("its last page is not marked as such: it may have been cut there")
     if len(starts) < 2:
-        return Layout(remark=remark)
+        return Layout(remark="; ".join(remarks))
     ends = (*starts[1:], file_size)
-    return Layout(tuple(((begin, end),) for begin, end in zip((0, *starts[1:]), ends, strict=True)), remark)
+    links = tuple(((begin, end),) for begin, end in zip((0, *starts[1:]), ends, strict=True))
+    return Layout(links, "; ".join(remarks))
 
 
 def _find_page(file: BinaryIO, at: int) -> int | None:

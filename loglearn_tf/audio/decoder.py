@@ -36,6 +36,7 @@ _BLOCK_FRAMES = 1 << 20
 _MOST_SAMPLES = 1 << 28
 _MOST_BY_TENSORFLOW_IO = 1 << 26  # samples; it needs the file several times over
 _JUNK_BEFORE_MPEG = 1 << 16  # bytes: recordings of a stream start within a frame
+_NO_FRAMES = "it has no three frames of MPEG audio in a row"
 _UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's, of FLAC that does not say
 # Its estimate of a stream's length must not end before the stream does, whose first frame may be its largest.
 _OVERESTIMATE = 128
@@ -264,6 +265,9 @@ def _open_wav(path: FilePath, file: BinaryIO, header: WavHeader, stack: contextl
         stream = mpeg.scan(file, header.data_offset, min(audio_end, end))
         if stream is not None:
             return _open_mpeg(path, file, stream, stack, header)
+    declared = header.declared_frames
+    if header.is_cut and declared is not None and header.format_tag not in BLOCK_CODED:
+        raise truncated(path, header.available_size // header.block_align, declared, "frames")
     pieces: tuple[Piece, ...] = ()
     if header.size_was_never_written:
         size = struct.pack("<I", min(header.available_size, OPEN_SIZE))
@@ -305,8 +309,10 @@ def _open_other(path: FilePath, file: BinaryIO, n_bytes: int, stack: contextlib.
     if error := lookalike(path, start):
         raise error
     container = pyav.recognise(start)
-    search = 0 if container or start[:4] in MAGICS else _JUNK_BEFORE_MPEG
-    if (stream := mpeg.scan(file, 0, n_bytes, search=search)) is not None:
+    stream = mpeg.scan(file, 0, n_bytes)
+    if stream is None and not container and start[:4] not in MAGICS:
+        stream = mpeg.scan(file, 0, n_bytes, search=_JUNK_BEFORE_MPEG)
+    if stream is not None:
         return _open_mpeg(path, file, stream, stack)
     seems_mpeg = start[:1] == b"\xff" or os.fspath(path).lower().endswith(MPEG_SUFFIXES)
     layout = read_layout(path, file, n_bytes)
@@ -323,8 +329,10 @@ def _open_other(path: FilePath, file: BinaryIO, n_bytes: int, stack: contextlib.
         if error := text(path, start):
             raise error from None
         if seems_mpeg:
-            raise cannot_read(path, "it has no three frames of MPEG audio in a row", COPY_AGAIN) from None
+            raise cannot_read(path, _NO_FRAMES, COPY_AGAIN) from None
         raise
+    if first.format == "MP3":
+        raise cannot_read(path, _NO_FRAMES, COPY_AGAIN)
     if first.format == "RAW" and (error := text(path, start)):  # by its name, any bytes are samples
         raise error
 

@@ -59,7 +59,7 @@ def recognise(start: bytes) -> str | None:
 
     OGG is, for Speex or FLAC; what soundfile refuses of its own formats is damaged.
     """
-    if b"vorbis" in start or b"OpusHead" in start:
+    if start[:4] == b"OggS" and (b"vorbis" in start or b"OpusHead" in start):
         return None
     return next((name for at, magic, name in _STARTS if start[at : at + len(magic)] == magic), None)
 

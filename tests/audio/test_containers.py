@@ -115,10 +115,19 @@ def test_ogg_streams_in_a_row_are_read_to_the_end_of_the_last(subtype, tmp_path)
 def test_junk_between_ogg_streams_and_pages(tmp_path):
     first, second = ogg_stream(30_000), ogg_stream(20_000)
     whole = decode(write(tmp_path, first + second)).samples
-    np.testing.assert_array_equal(decode(write(tmp_path, first + b"junk" * 3000 + second)).samples, whole)
+    found = decode(write(tmp_path, first + b"junk" * 3000 + second))
+    np.testing.assert_array_equal(found.samples, whole)
+    assert found.origin.remark == "its pages do not follow one another: audio may be missing"
     at = second.rindex(b"OggS")
     content = first + second[:at] + b"OggO junk" + second[at:]
     np.testing.assert_array_equal(decode(write(tmp_path, content)).samples, whole)
+
+
+def test_bytes_missing_at_the_end_of_an_ogg_stream_do_not_hide_the_next(tmp_path):
+    first, second = ogg_stream(30_000), ogg_stream(20_000)
+    found = decode(write(tmp_path, first[:-10] + second))
+    np.testing.assert_array_equal(found.samples[-20_000:], decode(write(tmp_path, second)).samples)
+    assert found.origin.remark == "its pages do not follow one another: audio may be missing"
 
 
 def test_ogg_streams_of_different_rates_are_refused(tmp_path):

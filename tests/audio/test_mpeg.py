@@ -67,6 +67,15 @@ class TestStreamsWithoutATag:
         begin = 576 + 529
         np.testing.assert_allclose(bare.samples[begin : begin + 60_000], whole.samples, atol=1e-6)
 
+    @pytest.mark.parametrize("n_frames", [1, 2, 3, 4])
+    def test_a_short_one(self, n_frames, mode, tmp_path):
+        """By its name, and by its frames; the end of the file tells that there is no other."""
+        for name in ("clip.mp3", "clip.wav"):
+            for cut in (0, 20):
+                content = b"".join(BARE[mode][: n_frames + 1]) if cut else b"".join(BARE[mode][:n_frames])
+                found = decode(write(tmp_path, content[: len(content) - cut], name))
+                assert len(found.samples) == FRAME * n_frames
+
     def test_whatever_is_around_it(self, mode, tmp_path):
         bare = decode(write(tmp_path, b"".join(BARE[mode]))).samples
         for before in (b"", ID3V2, ID3V2 + ID3V2):
