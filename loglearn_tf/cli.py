@@ -221,7 +221,9 @@ def _predict(options: argparse.Namespace) -> int:
     model = saved_models.load_model(options.model)
     names = saved_models.head_of(model, options.model).class_names
     sounds = predict.find_sounds(options.sounds)
-    write = predict.writer(options.format, names, top=options.top, out=sys.stdout)
+    write = predict.writer(
+        options.format, names, top=options.top, out=sys.stdout, spreadsheet_safe=options.spreadsheet_safe
+    )
     n_unreadable = 0
     # On a terminal the table is the progress.
     silent = sys.stdout.isatty() or len(sounds) == 1
@@ -292,7 +294,7 @@ def _check_data(options: argparse.Namespace) -> int:
     if rows := data_check.formats(report):
         print("\n" + align([data_check.FORMATS_HEAD, *rows]))
     if options.csv is not None:
-        data_check.write_csv(report, options.csv)
+        data_check.write_csv(report, options.csv, spreadsheet_safe=options.spreadsheet_safe)
         print(f"\nOne row a clip: {options.csv}")
     return PROBLEMS_FOUND if report.n_errors or (options.strict and report.n_warnings) else DONE
 
@@ -320,6 +322,13 @@ def _parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(name, parents=parents, help=help, description=help[0].upper() + help[1:] + ".")
         sub.set_defaults(command=command)
         return sub
+
+    def add_spreadsheet_safe(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument(
+            "--spreadsheet-safe",
+            action="store_true",
+            help="in CSV, put an apostrophe before text that a spreadsheet would run as a formula",
+        )
 
     add(
         "plan",
@@ -357,6 +366,7 @@ def _parser() -> argparse.ArgumentParser:
     predicted.add_argument("sounds", type=Path, nargs="+", help="sound files, or folders to search for them")
     predicted.add_argument("--top", type=int, default=3, metavar="K", help="most probable classes to name (default: 3)")
     predicted.add_argument("--format", choices=("table", "csv", "jsonl"), default="table")
+    add_spreadsheet_safe(predicted)
     exported = add(
         "export", _export, [common], "write a saved model in a form for elsewhere, such as SavedModel or TFLite"
     )
@@ -414,6 +424,7 @@ def _parser() -> argparse.ArgumentParser:
         "--data", metavar="NAME", help=f"{', '.join(DATASETS)}, or module:attribute (default: by the layout)"
     )
     checked.add_argument("--csv", type=Path, metavar="FILE", help="write one row for each clip")
+    add_spreadsheet_safe(checked)
     checked.add_argument("--strict", action="store_true", help="warnings count as errors")
 
     return parser

@@ -323,13 +323,18 @@ def _format(origin: Origin) -> str:
     return f"{origin.container} {_TAGS.get(origin.format_tag, hex(origin.format_tag))}"
 
 
-def write_csv(report: DataReport, path: Path) -> None:
+def write_csv(report: DataReport, path: Path, *, spreadsheet_safe: bool = False) -> None:
     """One row for each clip, then one for each stray file, under `CSV_COLUMNS`.
+
+    Args:
+        report: Of `check_data`.
+        path: File to write.
+        spreadsheet_safe: Whether text that a spreadsheet would run as a formula gets an apostrophe.
 
     Raises:
         StorageError: If the file cannot be written.
     """
-    write_bytes(path, csv_bytes(CSV_COLUMNS, map(_csv_row, report.clips)))
+    write_bytes(path, csv_bytes(CSV_COLUMNS, map(_csv_row, report.clips), spreadsheet_safe=spreadsheet_safe))
 
 
 def _csv_row(clip: CheckedClip) -> dict[str, Any]:

@@ -147,13 +147,20 @@ def test_the_csv_has_a_row_for_each_clip_and_its_text_is_plain(us8k, tmp_path, c
         write(us8k.root / "audio" / "fold1" / name, noise(20 + seed))
     us8k.add("missing.wav", 2, 4)
     path = tmp_path / "new" / "clips.csv"
-    assert main(["data", "check", str(us8k.root), "--csv", str(path)]) == 1
-    assert str(path) in capsys.readouterr().out
-    rows = list(csv.DictReader(path.open(encoding="utf-8", newline="")))
-    assert tuple(rows[0]) == data_check.CSV_COLUMNS
+
+    def rows_of(*options: str) -> list[dict[str, str]]:
+        assert main(["data", "check", str(us8k.root), "--csv", str(path), *options]) == 1
+        assert str(path) in capsys.readouterr().out
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    safe = rows_of("--spreadsheet-safe")
     # An apostrophe keeps a spreadsheet from running them.
     escaped = [f"'{name}" for name in sorted(names)]
-    assert [row["clip"] for row in rows] == [*escaped, "good1.wav", "good2.wav", "missing.wav"]
+    assert [row["clip"] for row in safe] == [*escaped, "good1.wav", "good2.wav", "missing.wav"]
+    rows = rows_of()
+    assert tuple(rows[0]) == data_check.CSV_COLUMNS
+    assert [row["clip"] for row in rows] == [*sorted(names), "good1.wav", "good2.wav", "missing.wav"]
     good = rows[-3]
     assert good["file"] == "audio/fold1/good1.wav" and good["format"] == "WAV PCM" and good["findings"] == ""
     assert (good["frames"], good["seconds"], good["listed_seconds"]) == ("154350", "3.500000", "3.500000")
@@ -246,8 +253,9 @@ def test_wrong_input_is_exit_code_2(us8k, tmp_path, capsys):
     us8k.add("more.wav", 1, 0)
     with pytest.raises(DataError, match="unknown class 'fan'"):
         check_data(us8k.root)
-    with pytest.raises(SystemExit):
-        main(["data", "check", str(us8k.root), "--data", "esc50"])
+    capsys.readouterr()
+    assert main(["data", "check", str(us8k.root), "--data", "esc50"]) == 2
+    assert "must name a data set" in capsys.readouterr().err
 
 
 def test_the_layout_is_recognised(us8k, tut, tmp_path):
