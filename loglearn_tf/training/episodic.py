@@ -183,8 +183,9 @@ def fit(
             verbose=0,
         )
     else:
-        # The reference's epoch has `patches // queries` updates: none for US8K at n = 1 and 2. Its networks then
-        # stay as they were initialised, and classify by the prototypes of an untrained encoder.
+        # An epoch has `patches // queries` updates: none for US8K at n = 1 and 2, where classes are filled up to five
+        # queries (docs/fidelity.md, "Prototypical training": the reference uses fewer there, and trains). The network
+        # stays as it was initialised, and classifies by the prototypes of an untrained encoder.
         trajectory.on_train_begin()
         trajectory.on_train_end()
     training.store_prototypes()
