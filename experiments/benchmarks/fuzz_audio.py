@@ -577,9 +577,11 @@ def _serve(
 ) -> None:
     """Judges the numbers that arrive, until None does."""
     from loglearn_tf._util.tensorflow_runtime import be_quiet
+    from loglearn_tf.audio import pyav
     from loglearn_tf.audio import tensorflow_io as tfio
 
     be_quiet()
+    pyav.load = lambda: None  # FFmpeg makes something of many a damaged file
     for descriptor in (1, 2):
         os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)  # decoders complain there at length
     if not tensorflow_io:

@@ -35,9 +35,6 @@ _LAYOUTS = {
 }
 
 
-MAGICS = (*_LAYOUTS, b"OggS", b"fLaC", b".snd")  # what the files start with that are looked at here
-
-
 class Layout(NamedTuple):
     """What a file holds as far as decoders have to be told."""
 

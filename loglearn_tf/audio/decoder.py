@@ -14,7 +14,7 @@ import numpy.typing as npt
 import soundfile
 
 from loglearn_tf.audio import mpeg, pyav, tensorflow_io
-from loglearn_tf.audio.containers import MAGICS, read_layout
+from loglearn_tf.audio.containers import read_layout
 from loglearn_tf.audio.faults import CONVERT, COPY_AGAIN, FilePath, cannot_read, lookalike, text, truncated
 from loglearn_tf.audio.formats import MPEG_SUFFIXES
 from loglearn_tf.audio.spliced import Piece, Spliced
@@ -36,7 +36,7 @@ _BLOCK_FRAMES = 1 << 20
 _MOST_SAMPLES = 1 << 28
 _MOST_BY_TENSORFLOW_IO = 1 << 26  # samples; it needs the file several times over
 _JUNK_BEFORE_MPEG = 1 << 16  # bytes: recordings of a stream start within a frame
-_NO_FRAMES = "it has no three frames of MPEG audio in a row"
+_START = 1 << 14  # bytes by which formats are told apart; a frame of AAC may have half of them
 _UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's, of FLAC that does not say
 # Its estimate of a stream's length must not end before the stream does, whose first frame may be its largest.
 _OVERESTIMATE = 128
@@ -305,14 +305,11 @@ def _check_wav_complete(path: FilePath, header: WavHeader, n_frames: int) -> Non
 
 def _open_other(path: FilePath, file: BinaryIO, n_bytes: int, stack: contextlib.ExitStack) -> _Source:
     """Opens what is not RIFF/WAVE."""
-    start = file.read(512)
+    start = file.read(_START)
     if error := lookalike(path, start):
         raise error
     container = pyav.recognise(start)
-    stream = mpeg.scan(file, 0, n_bytes)
-    if stream is None and not container and start[:4] not in MAGICS:
-        stream = mpeg.scan(file, 0, n_bytes, search=_JUNK_BEFORE_MPEG)
-    if stream is not None:
+    if (stream := mpeg.scan(file, 0, n_bytes)) is not None:
         return _open_mpeg(path, file, stream, stack)
     seems_mpeg = start[:1] == b"\xff" or os.fspath(path).lower().endswith(MPEG_SUFFIXES)
     layout = read_layout(path, file, n_bytes)
@@ -320,21 +317,21 @@ def _open_other(path: FilePath, file: BinaryIO, n_bytes: int, stack: contextlib.
     pieces = layout.links[0] if layout.links else ((0, n_bytes),) if seems_mpeg else ()
     try:
         first = _open_soundfile(path, file, pieces, stack)
-    except AudioError:
+        is_mpeg = first.format == "MP3"  # though it does not start with frames
+    except AudioError as error:
         if container:
             file.seek(0)
             opened = pyav.open_file(path, file, container, stack)
             origin = Origin("PyAV", opened.container, None, None, opened.channels, opened.sample_rate, 0)
             return _Source(origin, lambda n_frames: opened.blocks)
-        if error := text(path, start):
-            raise error from None
-        if seems_mpeg:
-            raise cannot_read(path, _NO_FRAMES, COPY_AGAIN) from None
-        raise
-    if first.format == "MP3":
-        raise cannot_read(path, _NO_FRAMES, COPY_AGAIN)
-    if first.format == "RAW" and (error := text(path, start)):  # by its name, any bytes are samples
-        raise error
+        is_mpeg, refused, first = seems_mpeg, error, None
+    if first is None or is_mpeg:
+        if (stream := mpeg.scan(file, 0, n_bytes, search=_JUNK_BEFORE_MPEG)) is not None:
+            return _open_mpeg(path, file, stream, stack)
+        no_frames = cannot_read(path, "it has no three frames of MPEG audio in a row", COPY_AGAIN)
+        raise text(path, start) or (no_frames if is_mpeg else refused)
+    if first.format == "RAW" and (is_text := text(path, start)):  # by its name, any bytes are samples
+        raise is_text
 
     def read(n_frames: int) -> Iterator[Samples]:
         yield from _read(path, first, first.frames, n_frames)
@@ -374,6 +371,8 @@ def _open_mpeg(
     size = min(stream.n_bytes, OPEN_SIZE)
     head = struct.pack("<4sI8sIHHIIHHHHIHHH4sI", b"RIFF", min(size + 50, OPEN_SIZE), b"WAVEfmt ", *fmt, b"data", size)
     pieces: list[Piece] = [head, stream.tag, *stream.pieces]
+    if stream.n_frames == 1:
+        pieces += stream.pieces  # mpg123 refuses a single frame; it is read no further than that
     pretended = 0 if stream.tag else _OVERESTIMATE * stream.n_bytes
     sound = _open_soundfile(path, file, pieces, stack, pretended=pretended)
     n_frames = sound.frames if stream.tag else stream.n_frames * form.samples_per_frame

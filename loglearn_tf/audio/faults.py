@@ -62,7 +62,7 @@ def lookalike(path: FilePath, start: bytes) -> AudioError | None:
 def text(path: FilePath, start: bytes) -> AudioError | None:
     """The error to raise for a text; None if the first bytes are none."""
     try:
-        words = " ".join(start.decode("ascii").split())
+        words = " ".join(start[:512].decode("ascii").split())
     except UnicodeDecodeError:
         return None
     if not words or not words.isprintable():

@@ -59,6 +59,10 @@ def recognise(start: bytes) -> str | None:
 
     OGG is, for Speex or FLAC; what soundfile refuses of its own formats is damaged.
     """
+    if start[:1] == b"\xff" and len(start) >= 7:
+        size = (start[3] & 3) << 11 | start[4] << 3 | start[5] >> 5  # of a frame, which another one follows
+        if size < 7 or start[size : size + 2] not in (start[:2], b""):
+            return None
     if start[:4] == b"OggS" and (b"vorbis" in start or b"OpusHead" in start):
         return None
     return next((name for at, magic, name in _STARTS if start[at : at + len(magic)] == magic), None)

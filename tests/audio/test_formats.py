@@ -135,7 +135,7 @@ STARTS = {
     ".webm": (b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81", "WebM"),
     ".wma": (bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"), "WMA"),
     ".amr": (b"#!AMR\n\x3c", "AMR"),
-    ".aac": (b"\xff\xf1\x50\x80\x03\x9f\xfc", "AAC"),
+    ".aac": (b"\xff\xf1\x50\x80\x01\x1f\xfc\0" + b"\xff\xf1\x50\x80\x01\x1f\xfc\0", "AAC"),
 }
 
 
