@@ -22,7 +22,7 @@ from loglearn_tf.datasets.registry import DATASETS, Corpus
 from loglearn_tf.errors import AudioError, MissingDataError, NonFiniteSamplesError
 
 ERRORS = ("missing", "unreadable", "not finite", "duplicate across folds", "duplicate across classes")
-WARNINGS = ("stray", "too short", "silent", "clipped", "duplicate", "other duration")
+WARNINGS = ("stray", "odd file", "too short", "silent", "clipped", "duplicate", "other duration")
 NOTES = ("shorter than a patch",)
 
 _PATCH_SAMPLES = 127 * 1024  # at 44.1 kHz; centred, that makes 128 frames
@@ -211,6 +211,7 @@ def _measured(clip: CheckedClip, decoded: Decoded) -> CheckedClip:
     clip = replace(clip, origin=origin, digest=digest, peak=max(-low, high), full_scale_share=float(at_full_scale))
     seconds = origin.frames / origin.sample_rate
     findings = {
+        "odd file": bool(origin.remark),
         "too short": seconds < _SHORTEST_S,
         "silent": low == high,  # at zero, or at a constant voltage
         "clipped": clip.full_scale_share >= _CLIPPED_SHARE and low < high,
@@ -279,6 +280,7 @@ _MEANING = {
     "duplicate across classes": "the same sound has two labels",
     "stray": "files that are no clips of the data set; nothing reads them",
     "too short": f"less than {1000 * _SHORTEST_S:.0f} ms",
+    "odd file": "they are read whole, but their headers or pages are not what they should be",
     "silent": "every sample has the same value",
     "clipped": f"{100 * _CLIPPED_SHARE:.0f} % of the samples or more are at full scale",
     "duplicate": "the same sound twice in a class and fold",
@@ -295,6 +297,7 @@ def _describe(clip: CheckedClip, finding: str) -> str:
         others = ", ".join(map(printable, clip.same_sound_as[:_SHOWN]))
         return f"{name} ({clip.label}, fold {clip.fold}): the same as {others}"
     details: dict[str, Callable[[], str]] = {
+        "odd file": lambda: "" if clip.origin is None else clip.origin.remark,
         "too short": lambda: f"{clip.seconds:.4f} s",
         "shorter than a patch": lambda: f"{clip.seconds:.2f} s",
         "silent": lambda: f"{clip.seconds:.2f} s of {clip.peak:g}",

@@ -270,3 +270,16 @@ def test_the_layout_is_recognised(us8k, tut, tmp_path):
 def test_checking_loads_no_tensorflow_but_for_its_decoder(us8k, monkeypatch):
     monkeypatch.setattr("loglearn_tf.audio.tensorflow_io.load", lambda: None)
     assert {clip.origin.decoder for clip in check_data(us8k.root).clips} == {"soundfile"}
+
+
+def test_a_header_that_was_never_finished_is_a_warning(us8k, capsys):
+    """The recorder lost its power: all of the sound is there, and the header says two gigabytes."""
+    path = write(us8k.add("recorder.wav", 1, 0), noise(7))
+    content = bytearray(path.read_bytes())
+    at = content.index(b"data") + 4
+    content[at : at + 4] = (2_000_000_000).to_bytes(4, "little")
+    path.write_bytes(content)
+    assert main(["data", "check", str(us8k.root)]) == 0
+    said = capsys.readouterr().out
+    assert "warning: 1 odd file" in said and "recorder.wav: " in said
+    assert main(["data", "check", str(us8k.root), "--strict"]) == 1
