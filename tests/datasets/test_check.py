@@ -27,6 +27,14 @@ def write(path: Path, samples: np.ndarray, **more: str) -> Path:
     return path
 
 
+def never_finished(path: Path) -> None:
+    """As a recorder leaves a file when it loses its power: all of the sound is there, and the header says 2 GB."""
+    content = bytearray(path.read_bytes())
+    at = content.index(b"data") + 4
+    content[at : at + 4] = (2_000_000_000).to_bytes(4, "little")
+    path.write_bytes(content)
+
+
 class Us8k:
     """UrbanSound8K in small, clip by clip."""
 
@@ -74,6 +82,7 @@ def faulty(us8k) -> Us8k:
         write(us8k.add(f"clipped {subtype}.wav", 1, 0), np.clip(2.1 * noise(8), -1, 1), subtype=subtype)
     write(us8k.add("loud.wav", 1, 0), noise(9) / 0.5)  # reaches full scale, but seldom
     write(us8k.add("longer.wav", 1, 0, 3.4), noise(10))
+    never_finished(write(us8k.add("recorder.wav", 1, 0), noise(15)))
     # The same samples in other files, which need not have the same bytes.
     write(us8k.add("a1.wav", 1, 2), noise(11))
     soundfile.write(us8k.add("a2.wav", 1, 2), soundfile.read(us8k.root / "audio/fold1/a1.wav")[0], RATE, format="FLAC")
@@ -92,6 +101,7 @@ FOUND = {
     "duplicate across folds": ["b1.wav", "b2.wav"],
     "duplicate across classes": ["c1.wav", "c2.wav"],
     "stray": ["audio/fold1/stray.wav", "audio/fold2/notes.txt"],
+    "odd file": ["recorder.wav"],
     "too short": ["tiny.wav"],
     "silent": ["constant.wav", "silent too.wav", "silent.wav"],
     "clipped": [f"clipped {subtype}.wav" for subtype in ("FLOAT", "PCM_16", "PCM_24", "PCM_U8", "ULAW")],
@@ -106,20 +116,20 @@ def test_finds_every_fault_and_no_other(faulty):
     assert {name: [clip.name for clip in report.found(name)] for name in FOUND} == FOUND
     assert set(FOUND) == {*data_check.ERRORS, *data_check.WARNINGS, *data_check.NOTES}
     assert report.n_errors == 9
-    assert report.n_warnings == 2 + 1 + 3 + 5 + 2 + 1
+    assert report.n_warnings == 2 + 1 + 1 + 3 + 5 + 2 + 1
 
 
 def test_says_it_and_exits_with_1(faulty, capsys):
     assert main(["data", "check", str(faulty.root)]) == 1
     said = capsys.readouterr().out
-    assert said.startswith(f"us8k in {faulty.root}: 26 clips\n")
+    assert said.startswith(f"us8k in {faulty.root}: 27 clips\n")
     assert "error: 3 unreadable: they cannot be decoded\n  Cannot read audio file" in said
     assert "cut.wav: it holds 151850 of the 154350 frames its header declares (truncated)." in said
     assert "b1.wav (children_playing, fold 1): the same as b2.wav" in said
     assert "warning: 1 other duration" in said and "  longer.wav: 3.500 s, listed with 3.400 s" in said
-    assert "9 files with errors, 14 with warnings." in said
+    assert "9 files with errors, 15 with warnings." in said
     rows = [line.split() for line in said[said.index("format ") :].splitlines()]
-    assert ["WAV", "PCM", "16", "44,100", "1", "14"] in rows
+    assert ["WAV", "PCM", "16", "44,100", "1", "15"] in rows
     assert ["WAV", "mu-law", "8", "44,100", "1", "1"] in rows
     assert ["FLAC", "16", "44,100", "1", "1"] in rows
     assert ["WAV", "PCM", "24", "44,100", "2", "1"] in rows
@@ -273,12 +283,7 @@ def test_checking_loads_no_tensorflow_but_for_its_decoder(us8k, monkeypatch):
 
 
 def test_a_header_that_was_never_finished_is_a_warning(us8k, capsys):
-    """The recorder lost its power: all of the sound is there, and the header says two gigabytes."""
-    path = write(us8k.add("recorder.wav", 1, 0), noise(7))
-    content = bytearray(path.read_bytes())
-    at = content.index(b"data") + 4
-    content[at : at + 4] = (2_000_000_000).to_bytes(4, "little")
-    path.write_bytes(content)
+    never_finished(write(us8k.add("recorder.wav", 1, 0), noise(7)))
     assert main(["data", "check", str(us8k.root)]) == 0
     said = capsys.readouterr().out
     assert "warning: 1 odd file" in said and "recorder.wav: " in said
