@@ -71,7 +71,7 @@ def test_commands_for_own_recordings(shared, tmp_path):
     assert "Own recordings: accuracy in %, mean over runs, then over folds 1, 2" in done.stdout
     page = (tmp_path / "runs" / "mine" / "report.html").read_text(encoding="utf-8")
     for expected in (
-        "Table 6, all compressions",
+        "Own recordings: every compression minus log-EPS",
         "log1p (learned)",
         "loglearn (adapted)",
         "mean rank of each compression",

@@ -304,12 +304,12 @@ def check_networks(studies: Sequence[tuple[Settings, int]], *, on_progress: OnPr
         pairs |= {(settings.models[0], name) for name in settings.compressions if COMPRESSIONS.own(name) is None}
         for model, name in sorted(pairs):
             layer, arguments = settings.compression(name)
+            setting = f"variants.{name}" if name in settings.variants else "models"
             try:
                 compression = build_compression(layer, **{"name": folder_name(name), **arguments})
+                build_model(model, n_classes=n_classes, compression=compression, n_mels=settings.features.n_mels)
             except ValueError as error:
-                setting = f"variants.{name}" if name in settings.variants else "compressions"
                 raise ConfigError(f"`{setting}`: {error}") from error
-            build_model(model, n_classes=n_classes, compression=compression, n_mels=settings.features.n_mels)
 
 
 def _spec(row: RunRow) -> RunSpec:
