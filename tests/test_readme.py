@@ -20,7 +20,11 @@ from loglearn_tf.cli import main
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("example", re.findall(r"```python\n(.*?)```", README, re.S))
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.S)
+
+
+# That of a study runs in tests/experiment/test_study.py.
+@pytest.mark.parametrize("example", [one for one in EXAMPLES if "run_study" not in one])
 def test_examples_run(example, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "README.md", "exec"), {})

@@ -1,6 +1,7 @@
 """A study as a call: in a notebook, a thread, a script without a main guard."""
 
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -15,23 +16,14 @@ from loglearn_tf.experiment import study
 from loglearn_tf.study.grid import plan_runs
 from loglearn_tf.study.settings import load_studies
 
-# What a notebook's cell may hold.
-NOTEBOOK = """\
-from loglearn_tf import load_settings, run_study
-
-small = ["data.synthetic.clips_per_class=2", "models=timbre", "n_shot=1", "folds=[1,2,3]", "training.epochs=1"]
-settings = load_settings("demo.yaml", [*small, "evaluation.hop=40", "tensorboard=none"])
-result = run_study(settings)
-for cell in result.comparisons:
-    print(cell.model, cell.compression, cell.n_shot, cell.mean, cell.low, cell.high, cell.verdict)
-print(result)
-"""
+# The README's, which a notebook's cell may hold.
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+(NOTEBOOK,) = (one for one in re.findall(r"```python\n(.*?)```", README, re.S) if "run_study" in one)
 
 
 def test_ten_lines_run_a_study_and_get_its_differences(tmp_path):
     """From stdin, which no worker can import again."""
     assert NOTEBOOK.count("\n") <= 10
-    (tmp_path / "demo.yaml").write_text((ROOT / "experiments" / "demo.yaml").read_text())
     done = subprocess.run([sys.executable, "-"], input=NOTEBOOK, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     cell, title, *_ = done.stdout.splitlines()
