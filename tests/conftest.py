@@ -29,16 +29,19 @@ def pytest_xdist_auto_num_workers() -> int:
     return available_cores() + 1
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """One thread and deterministic operations, so that tests see the numbers that studies see.
+
+    Before any test module is imported: some make tensors when they are, and then it is too late.
+    """
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", 0):
+        tensorflow()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that take minutes come first, so that no core waits for another at the end."""
     long = ("test_whole_way.py", "test_interruptions.py", "test_ray.py", "test_local.py")
     items.sort(key=lambda item: long.index(item.path.name) if item.path.name in long else len(long))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _same_tensorflow_as_workers() -> None:
-    """One thread and deterministic operations, so that tests see the numbers that studies see."""
-    tensorflow()
 
 
 @pytest.fixture(scope="session")
