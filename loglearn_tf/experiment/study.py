@@ -304,7 +304,10 @@ def check_networks(studies: Sequence[tuple[Settings, int]], *, on_progress: OnPr
         pairs |= {(settings.models[0], name) for name in settings.compressions if COMPRESSIONS.own(name) is None}
         for model, name in sorted(pairs):
             layer, arguments = settings.compression(name)
-            setting = f"variants.{name}" if name in settings.variants else "models"
+            if name in settings.variants:
+                setting = f"variants.{name}"
+            else:
+                setting = "models" if COMPRESSIONS.own(name) else "compressions"
             try:
                 compression = build_compression(layer, **{"name": folder_name(name), **arguments})
                 build_model(model, n_classes=n_classes, compression=compression, n_mels=settings.features.n_mels)
