@@ -4,9 +4,14 @@ For processes that belong to this package: the command line and workers call the
 imported, or called from somebody else's program, never does.
 """
 
+import importlib
 import os
 import sys
 from typing import Any
+
+# What Keras imports where it is installed, for wrappers and plots that nothing here uses: a third of the time that a
+# worker takes to start.
+_UNUSED_BY_KERAS = ("matplotlib", "pandas", "sklearn")
 
 
 def be_quiet() -> None:
@@ -35,8 +40,7 @@ def tensorflow(*, threads: int = 1, parallel_calls: int = 1, gpu: int | None = 0
         gpu: Where TensorFlow sees GPUs, the number of the one to use; counts round when there are fewer, so that
             numbered workers spread evenly; `None` for none.
     """
-    import tensorflow as tf
-
+    tf = _import_tensorflow()
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(parallel_calls)
@@ -56,6 +60,19 @@ def tensorflow(*, threads: int = 1, parallel_calls: int = 1, gpu: int | None = 0
         except RuntimeError:
             pass  # already running
     return tf
+
+
+def _import_tensorflow() -> Any:
+    """With Keras, but without what that can do without. Whoever wants those packages later imports them as ever."""
+    hidden = [name for name in _UNUSED_BY_KERAS if name not in sys.modules]
+    try:
+        sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: "not installed"
+        tf = importlib.import_module("tensorflow")
+        importlib.import_module("keras")
+        return tf
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def is_repeatable() -> bool:

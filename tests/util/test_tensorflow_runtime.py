@@ -1,5 +1,8 @@
 """TensorFlow as workers use it: each has its GPU where there are some, and takes of it what it needs."""
 
+import subprocess
+import sys
+
 import pytest
 import tensorflow as tf
 
@@ -42,3 +45,15 @@ def test_cores_are_those_of_this_process(monkeypatch):
     monkeypatch.delattr(tensorflow_runtime.os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(tensorflow_runtime.os, "cpu_count", lambda: None)
     assert tensorflow_runtime.available_cores() == 1
+
+
+def test_keras_comes_without_what_it_can_do_without_and_leaves_it_to_whoever_asks():
+    pytest.importorskip("pandas"), pytest.importorskip("sklearn")
+    program = """
+import sys
+from loglearn_tf._util.tensorflow_runtime import tensorflow
+tensorflow(gpu=None)
+assert "keras" in sys.modules and not {"matplotlib", "pandas", "sklearn"} & set(sys.modules)
+import pandas, sklearn, matplotlib
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
