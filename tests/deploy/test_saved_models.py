@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT
+from conftest import ROOT, python
 from packaging.version import Version
 
 from loglearn_tf import LearnableLog, build_model, clip_classifier
@@ -62,7 +62,7 @@ numpy.testing.assert_allclose(model(stored["power"]), stored["logits"], rtol=1e-
 numpy.testing.assert_allclose(model.get_layer("all").alpha, stored["alpha"], rtol=1e-6)
 assert abs(float(model.get_layer("one").alpha) - 1096.633) > 0.01
 """
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
+    python(program, cwd=tmp_path)
 
 
 class TestDescribe:

@@ -1,12 +1,10 @@
 """A SavedModel gives the same probabilities where neither Keras nor this package is."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import python
 from small_classifier import make, noises
 
 from loglearn_tf import LearnableLog, MelSpectrogram, build_model
@@ -33,7 +31,7 @@ assert served.sample_rate().numpy() == 8000
 numpy.savez("out.npz", *[served.serve(x) for x in numpy.load("in.npz").values()])
 assert "serve" in served.signatures
 """
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
+    python(program, cwd=tmp_path)
     for found, waveform in zip(np.load(tmp_path / "out.npz").values(), noises(), strict=True):
         np.testing.assert_allclose(found, classifier.predict(waveform, verbose=0), atol=1e-5)
 

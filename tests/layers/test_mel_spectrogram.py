@@ -3,8 +3,6 @@
 import inspect
 import os
 import re
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
+from conftest import python
 from scipy.signal import get_window
 
 from loglearn_tf.layers import MelSpectrogram
@@ -207,8 +206,7 @@ from loglearn_tf import MelSpectrogram
 MelSpectrogram()(numpy.ones((1, 2000), "float32"))
 print(sorted({"librosa", "numba"} & set(sys.modules)))
 """
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-        assert done.stdout.strip() == "[]", done.stderr
+        assert python(program).strip() == "[]"
 
 
 class TestWindows:

@@ -2,13 +2,12 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import python
 
 from loglearn_tf import MODELS, LearnableLog, MelSpectrogram, build_model
 
@@ -390,11 +389,7 @@ print(json.dumps({{
     )
     def test_loads_without_custom_objects(self, saved, imports):
         folder, expected = saved
-        process = subprocess.run(
-            [sys.executable, "-c", self.SCRIPT.format(imports=imports), str(folder)], capture_output=True, text=True
-        )
-        assert process.returncode == 0, process.stderr
-        loaded = json.loads(process.stdout.splitlines()[-1])
+        loaded = json.loads(python(self.SCRIPT.format(imports=imports), folder).splitlines()[-1])
         assert loaded.keys() == expected.keys()
         for key, value in expected.items():
             np.testing.assert_allclose(loaded[key], value, rtol=1e-6, atol=1e-6, err_msg=key)

@@ -3,13 +3,13 @@
 import copy
 import pickle
 import pydoc
-import subprocess
 import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import python
 
 from loglearn_tf import build_model
 
@@ -53,28 +53,27 @@ def test_files_name_keras_class(name):
             assert serialised["config"] == type(layer).from_config(serialised["config"]).get_config()
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_networks_load_and_compute_the_same_where_this_package_is_not(name, tmp_path):
+def test_networks_load_and_compute_the_same_where_this_package_is_not(tmp_path):
     """All of a network but its compression, and its prototypes: those are this package's."""
-    model = build_model(
-        name,
-        n_classes=3,
-        compression=keras.layers.Rescaling(0.1),
-        **({"n_filters": 4} if name in ("vgg", "prototypical") else {}),
-    )
-    model = model.get_layer("encoder") if name == "prototypical" else model
-    model(mel(), training=True)  # its statistics are no longer the first
-    model.save(tmp_path / "model.keras")
     np.save(tmp_path / "x.npy", mel())
-    np.save(tmp_path / "y.npy", model(mel()))
+    for name in NETWORKS:
+        small = {"n_filters": 4} if name in ("vgg", "prototypical") else {}
+        model = build_model(name, n_classes=3, compression=keras.layers.Rescaling(0.1), **small)
+        model = model.get_layer("encoder") if name == "prototypical" else model
+        model(mel(), training=True)  # its statistics are no longer the first
+        model.save(tmp_path / f"{name}.keras")
+        np.save(tmp_path / f"{name}.npy", model(mel()))
     program = """
 import keras, numpy, sys
-model = keras.models.load_model("model.keras")
-assert {type(layer).__module__.split(".")[0] for layer in model.layers} == {"keras"}
-numpy.testing.assert_allclose(model(numpy.load("x.npy")), numpy.load("y.npy"), rtol=1e-6, atol=1e-6)
+for name in sys.argv[1:]:
+    model = keras.models.load_model(f"{name}.keras")
+    assert {type(layer).__module__.split(".")[0] for layer in model.layers} == {"keras"}
+    numpy.testing.assert_allclose(
+        model(numpy.load("x.npy")), numpy.load(f"{name}.npy"), rtol=1e-6, atol=1e-6, err_msg=name
+    )
 assert "loglearn_tf" not in sys.modules
 """
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
+    python(program, *NETWORKS, cwd=tmp_path)
 
 
 @pytest.mark.parametrize("copied", ["pickle", "deepcopy", "clone_model"])
@@ -171,18 +170,15 @@ def step(network, weights_of, jit_compile):
 for name in sys.argv[1:]:
     small = {"n_filters": 4} if name in ("vgg", "prototypical") else {}
     model = build_model(name, n_classes=3, seed=1, **small)
-    assert step(model, model, True) is True  # in earnest
-    step(model, model, "auto")
+    assert step(model, model, "auto") is True  # XLA in earnest, as where it is asked for
     twin = accelerate(build_model(name, n_classes=3, seed=1, **small))
-    step(twin.network, twin.network, "auto")
-    if name == "sb_cnn":  # all kernels of its twin have an XLA form
-        assert step(twin.network, twin.network, True) is True
-    else:
+    # All kernels of this twin have an XLA form.
+    assert step(twin.network, twin.network, "auto") is (name == "sb_cnn")
+    if name != "sb_cnn":
         assert not all(layer.supports_jit for layer in twin.network._flatten_layers())
 """
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_xla_trains_every_network(name):
+def test_xla_trains_every_network():
     """In a process of its own: where operations are deterministic, as in this one, Keras does without XLA."""
-    subprocess.run([sys.executable, "-c", XLA, name], check=True)
+    python(XLA, *NETWORKS)

@@ -1,11 +1,9 @@
 """The prototypical classifier: distances, prototypes and parameters, against NumPy and the published counts."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
+from conftest import python
 
 from loglearn_tf import LearnableLog, build_model
 from loglearn_tf.layers import Prototypes
@@ -112,5 +110,5 @@ def test_a_saved_model_loads_in_a_fresh_process(tmp_path, imports):
 {imports}, numpy
 numpy.save("logits.npy", keras.models.load_model("model.keras")(numpy.load("mel.npy")))
 """
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path, capture_output=True)
+    python(program, cwd=tmp_path)
     np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), model(mel), rtol=1e-6)

@@ -1,13 +1,13 @@
 """Compressions by name: those of the package, of installed packages, and of any module."""
 
 import re
-import subprocess
 import sys
 import types
 
 import keras
 import numpy as np
 import pytest
+from conftest import python
 
 from loglearn_tf.errors import ConfigError
 from loglearn_tf.layers import (
@@ -24,9 +24,7 @@ MEL = (10 ** np.random.default_rng(0).uniform(-8, 2, (2, 7, 5))).astype("float32
 
 
 def run(program, *arguments):
-    done = subprocess.run([sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+    return python(program, *arguments).split()
 
 
 class TestTheList:

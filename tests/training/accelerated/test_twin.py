@@ -4,13 +4,12 @@ import copy
 import logging
 import pickle
 import re
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import python
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -310,7 +309,7 @@ found = accelerate(model)
 assert found.network is model
 assert found.kept == {"net": "Keras runs on jax, not on TensorFlow"}, found
 """
-    subprocess.run([sys.executable, "-c", program], check=True)
+    python(program)
 
 
 # ---- Random graphs ------------------------------------------------------------------------------------------------
