@@ -108,6 +108,11 @@ FOUND = {
     "duplicate": ["a1.wav", "a2.wav"],
     "other duration": ["longer.wav"],
     "shorter than a patch": ["short.wav", "tiny.wav"],
+    "hidden": ["audio/fold2/.DS_Store"],
+    # Of class-named folders: see `test_folders_of_classes_are_accounted_for`.
+    "left out": [],
+    "linked again": [],
+    "beside": [],
 }
 
 
