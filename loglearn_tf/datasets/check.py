@@ -202,7 +202,7 @@ def _no_clips(corpus: Corpus, dataset: DataSet, root: Path) -> Iterator[CheckedC
 
 
 def _finding(entry: Entry, *, by_class: bool, beside: bool) -> str:
-    if entry.kind in ("hidden", "linked again"):
+    if entry.kind == "hidden" or (entry.kind == "linked again" and not (by_class and beside)):
         return entry.kind
     if by_class and entry.kind != "other":
         return "left out"
@@ -288,7 +288,7 @@ _MEANING = {
     "not finite": "they hold samples that are no numbers, or far beyond any audio",
     "duplicate across folds": "the same sound trains and tests",
     "duplicate across classes": "the same sound has two labels",
-    "left out": "they are or may be sounds, and have no class, or are no files; a study refuses them",
+    "left out": "they are or may be sounds, or a class, and are not read as they are; a study refuses them",
     "stray": "files that are no clips of the data set; nothing reads them",
     "too short": f"less than {1000 * _SHORTEST_S:.0f} ms",
     "odd file": "they are read whole, but their headers or pages are not what they should be",
@@ -308,7 +308,9 @@ def _describe(clip: CheckedClip, finding: str) -> str:
     if finding in ("unreadable", "not finite"):
         return printable(clip.message)
     if finding in {"missing", *_NO_CLIPS}:
-        return f"{name}: {printable(clip.message)}" if clip.message else name
+        return printable(
+            clip.message if clip.name in clip.message else f"{clip.name}: {clip.message}".removesuffix(": ")
+        )
     if finding.startswith("duplicate"):
         others = ", ".join(first_few(clip.same_sound_as, show=printable))
         return f"{name} ({clip.label}, fold {clip.fold}): the same as {others}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from loglearn_tf._util.text import first_few, printable, shown
-from loglearn_tf.audio.faults import not_found
+from loglearn_tf.audio.faults import file_name, not_found
 from loglearn_tf.errors import ConfigError, DataError, MissingDataError
 
 # The generator leaves this file in the data sets it makes, so that every table made from them says so.
@@ -165,7 +165,7 @@ def check_clips(dataset: DataSet, *, metadata: Path, allow_missing: bool) -> Dat
             renamed += [path] if path != clip.path else []
     paths = Counter(clip.path for clip in found) if renamed else {}
     if twice := [path for path in renamed if paths[path] > 1]:
-        raise DataError(f"File {printable(str(twice[0]))} is listed twice in {metadata}, in two forms. {restore}.")
+        raise DataError(f"File {file_name(twice[0])} is listed twice in {metadata}, in two forms. {restore}.")
     if missing and (not allow_missing or not found):
         where = f"in {metadata}" if metadata == dataset.root else f"listed in {metadata}"
         reason = f" {why_missing[min(why_missing)]}" if why_missing else ""
@@ -297,7 +297,7 @@ class _Disk:
 
     def __init__(self) -> None:
         self._files: dict[Path, dict[str, int]] = {}
-        self._forms: dict[Path, dict[str, list[str]]] = {}  # NFC -> names there
+        self._forms: dict[Path, dict[str, list[str]]] = {}  # composed, small letters -> names there
 
     def files(self, folder: Path) -> dict[str, int]:
         """Names of the files in a folder, with their sizes; none of one that is not there, or whose name cannot be."""
@@ -309,24 +309,30 @@ class _Disk:
         """Where a file is, which may be under another form of its name; why it is not, where that can be said."""
         if path.name in self.files(path.parent):
             return path, ""
-        whole = str(path)
-        if os.path.islink(path):
-            return None, str(not_found(path)) if not os.path.exists(path) else f"{printable(whole)} is no file."
-        if whole.isascii() or len(whole) > _LONGEST_PATH or os.path.lexists(path):
-            return None, f"{printable(whole)} is no file." if os.path.lexists(path) else ""
-        at = path
+        if os.path.islink(path) and not os.path.exists(path):
+            return None, str(not_found(path))
+        if os.path.lexists(path):
+            return None, f"{file_name(path)} is no file."
+        if len(str(path)) > _LONGEST_PATH:
+            return None, ""
+        at = path.parent
         while not os.path.isdir(at) and at != at.parent:
             at = at.parent
         for name in path.parts[len(at.parts) :]:
-            self.files(at)
-            names = self._forms[at].get(unicodedata.normalize("NFC", name), [])
-            if name not in names and len(names) != 1:
+            near = self._near(at, name)
+            same = [other for other in near if _nfc(other) == _nfc(name)]
+            if name not in near and len(same) != 1:
+                differ = "form of Unicode" if same else "capitals"
                 several = (
-                    f"{printable(str(at))} holds {len(names)} names that differ from it in the form of Unicode alone"
+                    f"{file_name(at / name)} is not there, but {', '.join(map(ascii, near))}, which differ in {differ}."
                 )
-                return None, f"{several}: {ascii(name)}." if names else ""
-            at /= name if name in names else names[0]
+                return None, several if near else ""
+            at /= name if name in near else same[0]
         return (at, "") if at.name in self.files(at.parent) else (None, "")
+
+    def _near(self, folder: Path, name: str) -> list[str]:
+        self.files(folder)
+        return self._forms[folder].get(_nfc(name).casefold(), [])
 
     def _list(self, folder: Path) -> None:
         files: dict[str, int] = {}
@@ -337,12 +343,16 @@ class _Disk:
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    forms.setdefault(unicodedata.normalize("NFC", entry.name), []).append(entry.name)
+                    forms.setdefault(_nfc(entry.name).casefold(), []).append(entry.name)
                     # Of a link to itself the entry raises.
                     if os.path.isfile(entry.path) if entry.is_symlink() else entry.is_file(follow_symlinks=False):
                         files[entry.name] = entry.stat().st_size
         except OSError as error:
             raise DataError(f"Folder {folder} cannot be listed: {error.strerror}. Check its permissions.") from error
+
+
+def _nfc(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _ranges(numbers: "Sequence[int] | dict[int, tuple[int, ...]]") -> str:

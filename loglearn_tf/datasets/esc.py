@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loglearn_tf._util.text import first_few, printable, shown
+from loglearn_tf.audio.faults import file_name
 from loglearn_tf.datasets.clips import read_rows
 from loglearn_tf.datasets.layouts import ESC50_LIST, find_files
 from loglearn_tf.errors import DataError
@@ -40,7 +41,7 @@ def read_esc50(root: Path) -> Esc50 | None:
         return None
     if len(lists) > 1:
         raise DataError(
-            f"{root} holds several lists: {', '.join(map(str, lists))}. Name the folder of one: `data.root=`."
+            f"{root} holds several lists: {', '.join(map(file_name, lists))}. Name the folder of one: `data.root=`."
         )
     metadata = lists[0]
     restore = "Restore the published file."

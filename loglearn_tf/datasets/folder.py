@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loglearn_tf._util.text import printable, shown
+from loglearn_tf.audio.faults import file_name
 from loglearn_tf.datasets.clips import (
     LAST_FOLD,
     N_FOLDS,
@@ -134,8 +135,11 @@ def _read_folders(root: Path, n_folds: int, allow_stray: bool) -> Iterator[_Foun
             [entry for entry in entries if entry.path.parent != root or entry.kind != "other"], root
         ):
             _log.info(line)
+    no_classes = {entry.path for entry in entries if entry.kind == "linked again"}
     names: dict[str, list[str]] = {
-        path.name: [] for path in sorted(root.iterdir()) if path.is_dir() and not is_hidden(path.name)
+        path.name: []
+        for path in sorted(root.iterdir())
+        if path.is_dir() and not is_hidden(path.name) and path not in no_classes
     }
     for entry in entries:
         if entry.kind == "sound" and entry.path.parent != root:
@@ -146,12 +150,11 @@ def _read_folders(root: Path, n_folds: int, allow_stray: bool) -> Iterator[_Foun
                     "machine."
                 )
             names[name.partition("/")[0]].append(name)
-    again = {entry.path.name: entry.remark for entry in entries if entry.kind == "linked again"}
     for label, its_names in names.items():
-        if not its_names and label in again:
-            raise DataError(f"{root / label} is {again[label]}, as of another class. Remove the link.")
         if not its_names:
-            raise DataError(f"{root / label} holds no sound files. Remove it, or put the class's recordings there.")
+            raise DataError(
+                f"{file_name(root / label)} holds no sound files. Remove it, or put the class's recordings there."
+            )
     every_name = [name for its_names in names.values() for name in its_names]
     published = folds_by_name(root, every_name)
     if published is not None:
@@ -168,16 +171,18 @@ def _check_entries(root: Path, entries: Sequence[Entry]) -> None:
     elsewhere = "or list the recordings in a CSV file."
     faults = []
     for entry in entries:
-        path = entry.path
+        path, name = entry.path, file_name(entry.path)
         if path.parent == root and entry.kind in ("sound", "odd name"):
-            faults.append(f"{path} must lie in the folder of its class, as all sound files. Move it, {elsewhere}")
+            faults.append(f"{name} must lie in the folder of its class, as all sound files. Move it, {elsewhere}")
         elif entry.kind == "broken link":
             faults.append(entry.remark)
+        elif path.parent == root and entry.kind == "linked again":
+            faults.append(f"{name} is {entry.remark}; a class has a folder of its own. Remove the link.")
         elif entry.kind == "odd name":
-            faults.append(f"{path} {entry.remark} ({SOME_SUFFIXES}). Rename it, or move it elsewhere.")
+            faults.append(f"{name} {entry.remark} ({SOME_SUFFIXES}). Rename it, or move it elsewhere.")
         elif entry.kind == "other" and path.parent != root:
             faults.append(
-                f"{path} must be a sound file ({SOME_SUFFIXES}), as everything in a class's folder. Move it elsewhere, "
+                f"{name} must be a sound file ({SOME_SUFFIXES}), as everything in a class's folder. Move it elsewhere, "
                 f"{elsewhere}"
             )
     if faults:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from loglearn_tf._util.text import first_few, printable
+from loglearn_tf.audio.faults import file_name
 from loglearn_tf.datasets.search import is_hidden, is_named_as_sound
 from loglearn_tf.errors import DataError
 
@@ -67,19 +68,19 @@ def scenes_of(root: Path) -> str:
             continue
         if what == "TUT Acoustic Scenes 2017":
             return (
-                f"{folder} is one part of TUT Acoustic Scenes 2017, which `data.name=tut` reads (`loglearn run tut`). "
-                f"Name the folder that holds both parts: `data.root={folder.absolute().parent}`."
+                f"{file_name(folder)} is one part of TUT Acoustic Scenes 2017, which `data.name=tut` reads "
+                f"(`loglearn run tut`). Name the folder that holds both parts: `data.root={folder.absolute().parent}`."
             )
         listed = "meta.csv" if "meta.csv" in files else "meta.txt"
         unlabelled = not files & {"meta.txt", "meta.csv"} or not _has_scene_labels(folder)
         if unlabelled and "evaluation" in folder.name.lower():
             return (
-                f"{folder} is {what}, for evaluation: its lists have no labels, so that nothing can be tested on it. "
-                "Use the development set."
+                f"{file_name(folder)} is {what}, for evaluation: its lists have no labels, so that nothing can "
+                "be tested on it. Use the development set."
             )
         return (
-            f"{folder} is {what}, of which no loader knows the roles of its folds. List its recordings in {_CSV}: "
-            f"paths and labels are in its {listed}, folds in its evaluation_setup."
+            f"{file_name(folder)} is {what}, of which no loader knows the roles of its folds. List its recordings in "
+            f"{_CSV}: paths and labels are in its {listed}, folds in its evaluation_setup."
         )
     return ""
 
@@ -88,8 +89,8 @@ def _known(root: Path) -> str:
     lists = find_files(root, US8K_LIST)
     if lists:
         return (
-            f"{root} holds UrbanSound8K, by its list {lists[0]}; its folders are no classes. Set `data.name=us8k` "
-            "(`loglearn run us8k`), which reads it with its ten folds."
+            f"{root} holds UrbanSound8K, by its list {file_name(lists[0])}; its folders are no classes. Set "
+            "`data.name=us8k` (`loglearn run us8k`), which reads it with its ten folds."
         )
     return scenes_of(root)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from loglearn_tf._util.text import first_few, printable
-from loglearn_tf.audio.faults import not_found
+from loglearn_tf.audio.faults import file_name, not_found
 from loglearn_tf.audio.formats import PYAV_SUFFIXES, SOUNDFILE_SUFFIXES
 from loglearn_tf.audio.recognise import begins_as_sound
 from loglearn_tf.errors import MissingDataError
@@ -64,7 +64,8 @@ def check_listed(entries: Iterable[Entry]) -> None:
     for entry in entries:
         if entry.kind == "cannot be listed":
             raise MissingDataError(
-                f"Folder {entry.path} cannot be listed: {entry.remark}. Check its permissions, or name other folders."
+                f"Folder {file_name(entry.path)} cannot be listed: {entry.remark}. Check its permissions, or name "
+                "other folders."
             )
 
 
@@ -108,9 +109,9 @@ class _Walk:
             link = heapq.heappop(self._links)
             real, around = os.path.realpath(link), os.path.realpath(link.parent)
             if real in self._read:
-                self._add(link, "linked again", f"a link to {self._read[real]}, which is read already")
+                self._add(link, "linked again", f"a link to {file_name(self._read[real])}, which is read already")
             elif os.path.join(around, "").startswith(os.path.join(real, "")):
-                self._add(link, "linked again", f"a link to {real}, which holds it")
+                self._add(link, "linked again", f"a link to {file_name(real)}, which holds it")
             else:
                 self.go_through(link)
 
@@ -121,7 +122,9 @@ class _Walk:
             folder, hidden = waiting.pop()
             real = os.path.realpath(folder)
             if real in self._read:
-                self._add(folder, "linked again", f"the same folder as {self._read[real]}, which is read already")
+                self._add(
+                    folder, "linked again", f"the same folder as {file_name(self._read[real])}, which is read already"
+                )
                 continue
             self._read[real] = folder
             try:

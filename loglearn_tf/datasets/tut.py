@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from loglearn_tf._util.text import printable, shown
+from loglearn_tf.audio.faults import file_name
 from loglearn_tf.datasets.clips import Clip, DataSet, check_clips, is_synthetic, read_lines
 from loglearn_tf.datasets.layouts import find_folders, scenes_of
 from loglearn_tf.datasets.registry import Corpus
@@ -82,7 +83,8 @@ def _folder(root: Path, part: str) -> Path:
     found = [folder for folder in find_folders(root, name) if any((folder / inside).exists() for inside in _INSIDE)]
     if len(found) > 1:
         raise DataError(
-            f"{root} holds several folders {name}: {', '.join(map(str, found))}. Name the folder of one: `data.root=`."
+            f"{root} holds several folders {name}: {', '.join(map(file_name, found))}. Name the folder of "
+            "one: `data.root=`."
         )
     return found[0] if found else official
 

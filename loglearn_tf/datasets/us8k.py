@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loglearn_tf._util.text import first_few, shown
+from loglearn_tf.audio.faults import file_name
 from loglearn_tf.datasets.clips import VALIDATION_FOLD, Clip, DataSet, check_clips, is_synthetic, read_rows, train_folds
 from loglearn_tf.datasets.layouts import US8K_LIST, find_files, fold_of, scenes_of
 from loglearn_tf.datasets.registry import Corpus
@@ -87,8 +88,8 @@ def _find(root: Path) -> _Layout:
         )
     if not all(filecmp.cmp(lists[0], path, shallow=False) for path in lists[1:]):
         raise DataError(
-            f"{root} holds several lists of UrbanSound8K, which differ: {', '.join(map(str, lists))}. Name the folder "
-            "of one: `data.root=`."
+            f"{root} holds several lists of UrbanSound8K, which differ: {', '.join(map(file_name, lists))}. Name the "
+            "folder of one: `data.root=`."
         )
     return _Layout(root, lists[0], False)
 
@@ -114,8 +115,8 @@ def _where_it_lies(clip: Clip, paths: list[Path]) -> Clip:
     fitting = [path for path in paths if folds[path] == clip.fold] or [path for path in paths if folds[path] is None]
     if len(fitting) > 1:
         raise DataError(
-            f"Clip {clip.clip_id} is there {len(fitting)} times: {', '.join(map(str, first_few(fitting)))}. Remove all "
-            "but one, or name a folder that holds one: `data.root=`."
+            f"Clip {clip.clip_id} is there {len(fitting)} times: {', '.join(first_few(fitting, show=file_name))}. "
+            "Remove all but one, or name a folder that holds one: `data.root=`."
         )
     return replace(clip, path=fitting[0]) if fitting else clip
 
