@@ -8,7 +8,7 @@ from pathlib import Path
 
 from loglearn_tf._util.text import first_few, printable
 from loglearn_tf.audio.faults import file_name
-from loglearn_tf.datasets.search import is_hidden, is_named_as_sound
+from loglearn_tf.datasets.search import is_around, is_hidden, is_named_as_sound
 from loglearn_tf.errors import DataError
 
 US8K_LIST, ESC50_LIST = "UrbanSound8K.csv", "esc50.csv"
@@ -178,11 +178,13 @@ def _has_scene_labels(folder: Path) -> bool:
 def _folders(root: Path) -> Iterator[Path]:
     """A folder and those below, level by level, without hidden ones; each once."""
     level, seen = [root], set()
+    top = os.path.realpath(root)
     for _ in range(_DEEPEST + 1):
         below = []
         for folder in level:
             real = os.path.realpath(folder)
-            if real not in seen and folder.is_dir():
+            # Not what a link to a folder around it would bring in.
+            if real not in seen and (folder == root or not is_around(real, top)) and folder.is_dir():
                 seen.add(real)
                 yield folder
                 below += [folder / name for name in _names(folder)[0]]

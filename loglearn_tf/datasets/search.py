@@ -96,6 +96,11 @@ def is_named_as_sound(name: str) -> bool:
     return name.lower().endswith(SOUND_SUFFIXES)
 
 
+def is_around(folder: str, inner: str) -> bool:
+    """Whether a folder is another, or holds it, by their real paths."""
+    return os.path.join(inner, "").startswith(os.path.join(folder, ""))
+
+
 class _Walk:
     def __init__(self, deep: bool) -> None:
         self.found: list[Entry] = []
@@ -110,7 +115,7 @@ class _Walk:
             real, around = os.path.realpath(link), os.path.realpath(link.parent)
             if real in self._read:
                 self._add(link, "linked again", f"a link to {file_name(self._read[real])}, which is read already")
-            elif os.path.join(around, "").startswith(os.path.join(real, "")):
+            elif is_around(real, around):
                 self._add(link, "linked again", f"a link to {file_name(real)}, which holds it")
             else:
                 self.go_through(link)

@@ -77,7 +77,7 @@ def _find(root: Path) -> _Layout:
     if (root / "UrbanSound8K" / "metadata").is_dir():
         root = root / "UrbanSound8K"
     metadata = root / _METADATA
-    if metadata.is_file() and (root / "audio").is_dir():
+    if metadata.is_file() and any((root / "audio" / f"fold{fold}").is_dir() for fold in FOLDS):
         return _Layout(root, metadata, True)
     lists = find_files(root, US8K_LIST)
     if not lists:

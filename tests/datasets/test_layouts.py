@@ -108,6 +108,15 @@ def test_classes_one_folder_deeper(tmp_path):
     refuse(tmp_path / "recordings of 2024")
 
 
+@pytest.mark.parametrize("target", ["..", "/", "."])
+def test_links_to_folders_around_are_not_gone_into(tmp_path, target):
+    """A list that lies beside the root, or anywhere on the disk, is not the root's."""
+    root = folders(tmp_path / "set", "dog", "rain")
+    put(tmp_path, "UrbanSound8K.csv")
+    (root / "dog" / "link").symlink_to(target)
+    refuse(root)
+
+
 class TestUrbanSound8K:
     @pytest.mark.parametrize("fold", ["fold{}", "fold_{}", "{}", "fold{}/deep"])
     def test_its_list_lies_beside(self, tmp_path, fold):
