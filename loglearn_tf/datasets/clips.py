@@ -12,8 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TextIO
 
-from loglearn_tf._util.text import first_few, printable, shown
-from loglearn_tf.audio.faults import file_name, not_found
+from loglearn_tf._util.text import file_name, first_few, printable, shown
 from loglearn_tf.errors import ConfigError, DataError, MissingDataError
 
 # The generator leaves this file in the data sets it makes, so that every table made from them says so.
@@ -307,6 +306,8 @@ class _Disk:
 
     def find(self, path: Path) -> tuple[Path | None, str]:
         """Where a file is, which may be under another form of its name; why it is not, where that can be said."""
+        from loglearn_tf.audio.faults import not_found  # soundfile comes with it
+
         if path.name in self.files(path.parent):
             return path, ""
         if os.path.islink(path) and not os.path.exists(path):

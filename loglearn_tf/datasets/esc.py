@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loglearn_tf._util.text import first_few, printable, shown
-from loglearn_tf.audio.faults import file_name
+from loglearn_tf._util.text import file_name, first_few, printable, shown
 from loglearn_tf.datasets.clips import read_rows
 from loglearn_tf.datasets.layouts import ESC50_LIST, find_files
 from loglearn_tf.errors import DataError

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loglearn_tf._util.text import printable, shown
-from loglearn_tf.audio.faults import file_name
+from loglearn_tf._util.text import file_name, printable, shown
 from loglearn_tf.datasets.clips import (
     LAST_FOLD,
     N_FOLDS,

@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from loglearn_tf._util.text import first_few, printable
-from loglearn_tf.audio.faults import file_name
+from loglearn_tf._util.text import file_name, first_few, printable
 from loglearn_tf.datasets.search import is_around, is_hidden, is_named_as_sound
 from loglearn_tf.errors import DataError
 

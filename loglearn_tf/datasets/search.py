@@ -7,13 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from loglearn_tf._util.text import first_few, printable
-from loglearn_tf.audio.faults import file_name, not_found
-from loglearn_tf.audio.formats import PYAV_SUFFIXES, SOUNDFILE_SUFFIXES
-from loglearn_tf.audio.recognise import begins_as_sound
+from loglearn_tf._util.text import file_name, first_few, printable
 from loglearn_tf.errors import MissingDataError
 
-SOUND_SUFFIXES = SOUNDFILE_SUFFIXES + PYAV_SUFFIXES
 SOME_SUFFIXES = ".wav, .flac, .mp3, .ogg, .m4a ..."  # for messages
 # What systems and tools leave beside the user's files, besides names that begin with a dot.
 _LEFT_BY_SYSTEMS = {
@@ -93,7 +89,10 @@ def is_hidden(name: str) -> bool:
 
 def is_named_as_sound(name: str) -> bool:
     """Whether a name ends as that of a sound file, in capitals or not."""
-    return name.lower().endswith(SOUND_SUFFIXES)
+    # Here and below: soundfile comes with these, and `loglearn plan` does without.
+    from loglearn_tf.audio.formats import PYAV_SUFFIXES, SOUNDFILE_SUFFIXES
+
+    return name.lower().endswith(SOUNDFILE_SUFFIXES + PYAV_SUFFIXES)
 
 
 def is_around(folder: str, inner: str) -> bool:
@@ -159,6 +158,9 @@ class _Walk:
 
 
 def _kind_of_file(path: Path, is_link: bool) -> tuple[Kind, str]:
+    from loglearn_tf.audio.faults import not_found
+    from loglearn_tf.audio.recognise import begins_as_sound
+
     if is_named_as_sound(path.name):
         return "sound", ""
     if is_link and not os.path.exists(path):

@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from loglearn_tf._util.text import printable, shown
-from loglearn_tf.audio.faults import file_name
+from loglearn_tf._util.text import file_name, printable, shown
 from loglearn_tf.datasets.clips import Clip, DataSet, check_clips, is_synthetic, read_lines
 from loglearn_tf.datasets.layouts import find_folders, scenes_of
 from loglearn_tf.datasets.registry import Corpus
@@ -114,7 +113,7 @@ def _read_labels(folder: Path) -> dict[str, int]:
     in_meta = lists[0].name == "meta.txt"
     for path in lists:
         lines = list(read_lines(path))
-        if lines and all(re.fullmatch(r"\s*audio/[^\t]+", line) for _, line in lines):
+        if lines and all(re.fullmatch(r"audio/\S+", line.strip()) for _, line in lines):
             raise _without_labels(folder)
         for where, line in lines:
             name, label = _read_line(line, where)

@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from loglearn_tf._util.text import first_few, shown
-from loglearn_tf.audio.faults import file_name
+from loglearn_tf._util.text import file_name, first_few, shown
 from loglearn_tf.datasets.clips import VALIDATION_FOLD, Clip, DataSet, check_clips, is_synthetic, read_rows, train_folds
 from loglearn_tf.datasets.layouts import US8K_LIST, find_files, fold_of, scenes_of
 from loglearn_tf.datasets.registry import Corpus
