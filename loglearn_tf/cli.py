@@ -87,6 +87,8 @@ def _messages_on_stderr() -> Iterator[None]:
 
 def _plan(options: argparse.Namespace) -> int:
     for at, settings in enumerate(load_studies(options.settings, options.overrides)):
+        if (corpus := DATASETS.own(settings.data.name)) is not None:
+            corpus.check_root(Path(settings.data.root))
         state = survey(settings, settings.study_dir, workers=settings.workers or available_cores())
         part = f", part {settings.part}" if settings.part else ""
         gap = "\n" if at else ""

@@ -1,8 +1,11 @@
 """Text for people: what was received, as errors show it, and tables."""
 
-from collections.abc import Sequence
-from typing import Any
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
+Item = TypeVar("Item")
+_LONGEST_PATH = 4096  # that Linux opens
 _LONGEST_SHOWN = 300  # characters of what was received, in a message
 
 
@@ -15,6 +18,25 @@ def printable(text: str, *, longest: int = _LONGEST_SHOWN) -> str:
     """Cut where it is long; line breaks and escape sequences, which terminals obey, escaped."""
     text = text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
     return text if len(text) <= longest else f"{text[:longest]}... ({len(text):,} characters)"
+
+
+def file_name(path: "str | os.PathLike[str]") -> str:
+    """A path, whole."""
+    return printable(os.fspath(path), longest=_LONGEST_PATH)
+
+
+def first_few(items: Sequence[Item], *, show: Callable[[Item], str] = str, most: int = 5, noun: str = "") -> list[str]:
+    """The first of a list that may be long, and how many follow: `["a.wav", "b.wav", "and 1,200 more"]`.
+
+    Args:
+        items: All of them.
+        show: Makes text of one; called for those that are shown.
+        most: How many are.
+        noun: What the others are, where it must be said.
+    """
+    left = len(items) - most
+    more = [f"and {left:,} more {noun}".rstrip()] if left > 0 else []
+    return [*map(show, items[:most]), *more]
 
 
 def align(lines: Sequence[Sequence[str]], *, n_names: int = 1) -> str:

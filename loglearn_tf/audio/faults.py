@@ -3,6 +3,7 @@
 import os
 from typing import Union
 
+from loglearn_tf._util.text import file_name as file_name
 from loglearn_tf._util.text import printable
 from loglearn_tf.errors import AudioError
 
@@ -11,7 +12,6 @@ FilePath = Union[str, "os.PathLike[str]"]
 COPY_AGAIN = "Download or copy it again."
 CONVERT = "Convert it to 16-bit PCM WAV or FLAC, or download it again."
 CHECK_PATH = "Check the path."
-_LONGEST_PATH = 4096  # that Linux opens
 _SHOWN_TEXT = 60  # characters of a file that is text
 
 # What is often found in place of a sound: how it starts, what it is, what to do.
@@ -22,11 +22,6 @@ _LOOKALIKES = (
     (b"<html", "it is a web page, not a sound: the server sent an error or a login", COPY_AGAIN),
     (b"<?xml", "it is an XML document, not a sound: the server may have sent an error", COPY_AGAIN),
 )
-
-
-def file_name(path: FilePath) -> str:
-    """A path for people."""
-    return printable(os.fspath(path), longest=_LONGEST_PATH)
 
 
 def cannot_read(path: FilePath, reason: str, remedy: str, *, kind: type[AudioError] = AudioError) -> AudioError:

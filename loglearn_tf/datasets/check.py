@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,23 @@ import numpy as np
 from loglearn_tf._util.csv import csv_bytes
 from loglearn_tf._util.files import write_bytes
 from loglearn_tf._util.progress import OnProgress, Progress
-from loglearn_tf._util.text import printable
+from loglearn_tf._util.text import first_few, printable
 from loglearn_tf.audio import Decoded, Origin, decode
 from loglearn_tf.audio.wav import A_LAW, FLOAT, GSM, IMA_ADPCM, MS_ADPCM, MU_LAW, PCM
-from loglearn_tf.datasets.clips import SUFFIXES, Clip, DataSet
+from loglearn_tf.datasets.clips import Clip, DataSet
 from loglearn_tf.datasets.registry import DATASETS, Corpus
+from loglearn_tf.datasets.search import Entry, check_listed, search
 from loglearn_tf.errors import AudioError, MissingDataError, NonFiniteSamplesError
 
-ERRORS = ("missing", "unreadable", "not finite", "duplicate across folds", "duplicate across classes")
+ERRORS = ("missing", "unreadable", "not finite", "left out", "duplicate across folds", "duplicate across classes")
 WARNINGS = ("stray", "odd file", "too short", "silent", "clipped", "duplicate", "other duration")
-NOTES = ("shorter than a patch",)
+NOTES = ("shorter than a patch", "linked again", "hidden", "beside")
+_NO_CLIPS = {"left out", "stray", "linked again", "hidden", "beside"}
 
 _PATCH_SAMPLES = 127 * 1024  # at 44.1 kHz; centred, that makes 128 frames
 _SHORTEST_S = 0.05  # UrbanSound8K's shortest clip has 0.0545 s
 _CLIPPED_SHARE = 0.01
 _DURATION_TOLERANCE_S = 0.05
-_SHOWN = 5
 # Decoded ahead of the report: an interrupt waits for these at most.
 _AHEAD = 64
 _TAGS = {PCM: "PCM", FLOAT: "float", A_LAW: "A-law", MU_LAW: "mu-law", GSM: "GSM"}
@@ -62,9 +64,9 @@ class CheckedClip:
     """One clip, or a file that is none.
 
     Attributes:
-        name: The clip's id; of a stray file its path in the data set.
+        name: The clip's id; of a file that is no clip its path in the data set.
         file: Its path in the data set, where there is one.
-        label: Class; empty for what is missing or stray.
+        label: Class; empty for what is missing or no clip.
         fold: Of the clip.
         listed_s: Seconds that the metadata gives it.
         origin: What the file was; None where it cannot be read.
@@ -73,7 +75,7 @@ class CheckedClip:
         full_scale_share: Of its samples, how many are at full scale or beyond.
         findings: Of `ERRORS`, `WARNINGS` and `NOTES`.
         same_sound_as: Names of the clips with the same samples.
-        message: Why it cannot be read.
+        message: Why it cannot be read, is missing or no clip, where there is more to say than the finding.
     """
 
     name: str
@@ -97,7 +99,7 @@ class CheckedClip:
 
 @dataclass(frozen=True)
 class DataReport:
-    """What `check_data` found: every clip of the data set, then every stray file."""
+    """What `check_data` found: every clip of the data set, then every other file in its folders."""
 
     dataset: DataSet
     clips: tuple[CheckedClip, ...]
@@ -114,12 +116,12 @@ class DataReport:
 
     @property
     def n_errors(self) -> int:
-        """Clips with an error."""
+        """Clips and other files with an error."""
         return sum(not set(ERRORS).isdisjoint(clip.findings) for clip in self.clips)
 
     @property
     def n_warnings(self) -> int:
-        """Clips and stray files with a warning."""
+        """Clips and other files with a warning."""
         return sum(not set(WARNINGS).isdisjoint(clip.findings) for clip in self.clips)
 
 
@@ -138,8 +140,8 @@ def check_data(
         on_progress: Told of every clip.
 
     Raises:
-        MissingDataError: If there is no such folder, no metadata, or none of the clips.
-        DataError: If the metadata is not in the official form.
+        MissingDataError: If there is no such folder, no metadata, none of the clips, or a folder cannot be listed.
+        DataError: If the metadata is not in the official form, or the folders are plainly no classes.
     """
     root = Path(root)
     if not root.exists():
@@ -166,9 +168,9 @@ def check_data(
             for clip in pool.map(check, batch):
                 checked.append(clip)
                 progress.advance(failed=clip.origin is None)
-    missing = [CheckedClip(clip_id, findings=("missing",)) for clip_id in dataset.missing]
-    strays = [CheckedClip(file, file, findings=("stray",)) for file in _strays(corpus, dataset, root)]
-    return DataReport(dataset, (*_with_duplicates(checked), *missing, *strays))
+    why = dataset.why_missing
+    missing = [CheckedClip(name, findings=("missing",), message=why.get(name, "")) for name in dataset.missing]
+    return DataReport(dataset, (*_with_duplicates(checked), *missing, *_no_clips(corpus, dataset, root)))
 
 
 def detect_layout(root: Path) -> str:
@@ -180,21 +182,31 @@ def detect_layout(root: Path) -> str:
     return "folder"
 
 
-def _strays(corpus: Corpus, dataset: DataSet, root: Path) -> Iterator[str]:
-    """Files where only clips should be, that are none; hidden ones, which systems leave everywhere, do not count.
-
-    Where clips may lie among other files, sounds beside them are worth a look.
-    """
+def _no_clips(corpus: Corpus, dataset: DataSet, root: Path) -> Iterator[CheckedClip]:
+    """What lies in the folders of clips and is none."""
     folders = corpus.clip_folders(dataset, root)
-    beside = folders is None
-    clips = {clip.path for clip in dataset.clips}
-    for folder in sorted({path.parent for path in clips}) if folders is None else folders:
-        for path in sorted(folder.iterdir() if beside else folder.rglob("*")):
-            hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-            if beside and not path.name.lower().endswith(SUFFIXES):
-                continue
-            if not hidden and path not in clips and path.is_file():
-                yield _relative(path, dataset.root)
+    among_others = folders is None  # where sounds alone are worth a look
+    if folders is None:
+        folders = sorted({clip.path.parent for clip in dataset.clips})
+    entries = search([folder for folder in folders if folder.is_dir()], deep=not among_others)
+    check_listed(entries)
+    # Class-named folders, where what is not read is lost: no list says what should be.
+    by_class = dataset.name == "folder" and dataset.root in folders
+    accounted = {clip.path for clip in dataset.clips} | set(dataset.missing_paths)
+    for entry in entries:
+        if entry.path in accounted or (among_others and entry.kind not in ("sound", "odd name")):
+            continue
+        finding = _finding(entry, by_class=by_class, beside=entry.path.parent == dataset.root)
+        file = _relative(entry.path, dataset.root)
+        yield CheckedClip(file, file, findings=(finding,), message=entry.remark)
+
+
+def _finding(entry: Entry, *, by_class: bool, beside: bool) -> str:
+    if entry.kind == "hidden" or (entry.kind == "linked again" and not (by_class and beside)):
+        return entry.kind
+    if by_class and entry.kind != "other":
+        return "left out"
+    return "beside" if by_class and beside else "stray"
 
 
 def _relative(path: Path, root: Path) -> str:
@@ -264,20 +276,19 @@ def summary(report: DataReport) -> str:
             clips = report.found(finding)
             if clips:
                 lines.append(f"\n{title}: {len(clips):,} {finding}: {_MEANING[finding]}")
-                lines += [f"  {_describe(clip, finding)}" for clip in clips[:_SHOWN]]
-                if len(clips) > _SHOWN:
-                    lines.append(f"  and {len(clips) - _SHOWN:,} more")
+                lines += [f"  {line}" for line in first_few(clips, show=partial(_describe, finding=finding))]
     verdict = "Nothing is wrong." if not (report.n_errors or report.n_warnings) else ""
     lines.append("\n" + (verdict or f"{report.n_errors:,} files with errors, {report.n_warnings:,} with warnings."))
     return "\n".join(lines)
 
 
 _MEANING = {
-    "missing": "the metadata lists them, the disk lacks them",
+    "missing": "they are listed, or linked to, and the disk lacks them",
     "unreadable": "they cannot be decoded",
     "not finite": "they hold samples that are no numbers, or far beyond any audio",
     "duplicate across folds": "the same sound trains and tests",
     "duplicate across classes": "the same sound has two labels",
+    "left out": "they are or may be sounds, or a class, and are not read as they are; a study refuses them",
     "stray": "files that are no clips of the data set; nothing reads them",
     "too short": f"less than {1000 * _SHORTEST_S:.0f} ms",
     "odd file": "they are read whole, but their headers or pages are not what they should be",
@@ -286,6 +297,9 @@ _MEANING = {
     "duplicate": "the same sound twice in a class and fold",
     "other duration": f"it differs from the metadata's by more than {1000 * _DURATION_TOLERANCE_S:.0f} ms",
     "shorter than a patch": f"less than 128 frames ({_PATCH_SAMPLES / 44_100:.2f} s); they are repeated",
+    "linked again": "links to folders that are read already, or that hold the link; they are not followed",
+    "hidden": "hidden, or left by a system or a tool; nothing reads them",
+    "beside": "files beside the folders of classes; nothing reads them",
 }
 
 
@@ -293,8 +307,12 @@ def _describe(clip: CheckedClip, finding: str) -> str:
     name = printable(clip.name)
     if finding in ("unreadable", "not finite"):
         return printable(clip.message)
+    if finding in {"missing", *_NO_CLIPS}:
+        return printable(
+            clip.message if clip.name in clip.message else f"{clip.name}: {clip.message}".removesuffix(": ")
+        )
     if finding.startswith("duplicate"):
-        others = ", ".join(map(printable, clip.same_sound_as[:_SHOWN]))
+        others = ", ".join(first_few(clip.same_sound_as, show=printable))
         return f"{name} ({clip.label}, fold {clip.fold}): the same as {others}"
     details: dict[str, Callable[[], str]] = {
         "odd file": lambda: "" if clip.origin is None else clip.origin.remark,
@@ -327,7 +345,7 @@ def _format(origin: Origin) -> str:
 
 
 def write_csv(report: DataReport, path: Path, *, spreadsheet_safe: bool = False) -> None:
-    """One row for each clip, then one for each stray file, under `CSV_COLUMNS`.
+    """One row for each clip, then one for each other file, under `CSV_COLUMNS`.
 
     Args:
         report: Of `check_data`.
@@ -342,7 +360,7 @@ def write_csv(report: DataReport, path: Path, *, spreadsheet_safe: bool = False)
 
 def _csv_row(clip: CheckedClip) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "clip": "" if "stray" in clip.findings else clip.name,
+        "clip": "" if _NO_CLIPS.intersection(clip.findings) else clip.name,
         "file": clip.file,
         "class": clip.label,
         "fold": clip.fold,

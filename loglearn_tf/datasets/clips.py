@@ -3,22 +3,20 @@
 import csv
 import hashlib
 import os
+import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TextIO
 
-from loglearn_tf._util.text import printable, shown
+from loglearn_tf._util.text import file_name, first_few, printable, shown
 from loglearn_tf.errors import ConfigError, DataError, MissingDataError
 
-# What the names of sound files end in.
-SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64")
 # The generator leaves this file in the data sets it makes, so that every table made from them says so.
 SYNTHETIC_MARKER = "SYNTHETIC.txt"
-_SHOWN = 5
 # A metadata file with more rows than this is not read to its end: a hundred times the largest data set here.
 MOST_CLIPS = 1_000_000
 LAST_FOLD = 999_999_999  # of those that a CSV file names
@@ -28,6 +26,7 @@ N_FOLDS = 5
 # Nor one with a longer row, in characters, with the empty lines before it: it may be one line without end.
 _LONGEST_ROW = 100_000
 _CHECKED_BYTES = 4096
+_LONGEST_PATH = 4096  # that Linux opens
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,8 @@ class DataSet:
         clips: Every clip there is, ordered by `clip_id`.
         train_folds: Test fold -> the folds that train for it.
         missing: Ids of the clips that the metadata lists and the disk lacks (empty unless allowed).
+        missing_paths: Where these should be.
+        why_missing: Of those of which more can be said: id -> a sentence.
         synthetic: Whether the sounds are made, not recorded.
         official: Whether its name settles its classes, and its metadata has an official form.
     """
@@ -78,6 +79,8 @@ class DataSet:
     clips: tuple[Clip, ...]
     train_folds: dict[int, tuple[int, ...]]
     missing: tuple[str, ...] = ()
+    missing_paths: tuple[Path, ...] = ()
+    why_missing: dict[str, str] = field(default_factory=dict)
     synthetic: bool = False
     official: bool = False
 
@@ -94,10 +97,11 @@ class DataSet:
         clips = tuple(clip for clip in self.clips if clip.fold == fold)
         if not clips:
             present = sorted({clip.fold for clip in self.clips} & set(self.train_folds))
-            raise ConfigError(
-                f"Fold {fold} has no clips in {self.root}, which holds folds {_ranges(present)}. "
-                f"Name those, as in `folds=[{present[0] if present else ''}]`."
+            holds = (
+                f"which holds folds {_ranges(present)}. Name those, as in `folds=[{present[0]}]`." if present else ""
             )
+            holds = holds or "nor has any other test fold. Restore them."
+            raise ConfigError(f"Fold {fold} has no clips in {self.root}, {holds}")
         return clips
 
     def train_clips(self, fold: int) -> tuple[Clip, ...]:
@@ -133,39 +137,53 @@ def train_folds(folds: Sequence[int], validation_fold: str) -> dict[int, tuple[i
 def check_clips(dataset: DataSet, *, metadata: Path, allow_missing: bool) -> DataSet:
     """Orders the clips, and settles what the metadata lists twice or the disk lacks.
 
+    Names that differ in nothing but the form of Unicode are the same: macOS takes letters apart (é is e and an accent).
+
     Raises:
-        DataError: If a clip is listed twice, or there is none.
+        DataError: If a clip is listed twice, there is none, or a folder cannot be listed.
         MissingDataError: If files are missing and `allow_missing` is off, or all are.
     """
     if not dataset.clips:
         remedy = "Restore the official file" if dataset.official else "List some"
         raise DataError(f"No clips are listed in {metadata}. {remedy}.")
+    restore = "Restore the official file" if dataset.official else "List it once"
     clip_id, count = Counter(clip.clip_id for clip in dataset.clips).most_common(1)[0]
     if count > 1:
-        restore = "Restore the official file" if dataset.official else "List it once"
         raise DataError(f"Clip {printable(clip_id)} is listed {count} times in {metadata}. {restore}.")
-    clips = tuple(sorted(dataset.clips, key=lambda clip: clip.clip_id))
-    listings = {folder: _listing(folder) for folder in {clip.path.parent for clip in clips}}
-    missing = tuple(clip.clip_id for clip in clips if clip.path.name not in listings[clip.path.parent])
-    if missing and (not allow_missing or len(missing) == len(clips)):
+    disk = _Disk()
+    found, missing, missing_paths, why_missing, renamed = [], [], [], {}, []
+    for clip in sorted(dataset.clips, key=lambda clip: clip.clip_id):
+        path, why = disk.find(clip.path)
+        if path is None:
+            missing.append(clip.clip_id)
+            missing_paths.append(clip.path)
+            if why:
+                why_missing[clip.clip_id] = why
+        else:
+            found.append(replace(clip, path=path))
+            renamed += [path] if path != clip.path else []
+    paths = Counter(clip.path for clip in found) if renamed else {}
+    if twice := [path for path in renamed if paths[path] > 1]:
+        raise DataError(f"File {file_name(twice[0])} is listed twice in {metadata}, in two forms. {restore}.")
+    if missing and (not allow_missing or not found):
+        where = f"in {metadata}" if metadata == dataset.root else f"listed in {metadata}"
+        reason = f" {why_missing[min(why_missing)]}" if why_missing else ""
         raise MissingDataError(
-            f"{len(missing):,} of the {len(clips):,} clips listed in {metadata} are missing under {dataset.root}: "
-            f"{_some(missing)}. Restore them"
-            + (
-                "."
-                if len(missing) == len(clips)
-                else ", or set `data.allow_missing=true` to leave them out (the report will say how many)."
-            )
+            f"{len(missing):,} of the {len(dataset.clips):,} clips {where} are missing under {dataset.root}: "
+            f"{', '.join(first_few(missing, show=printable))}.{reason} Restore them"
+            + (", or set `data.allow_missing=true` to leave them out (the report will say how many)." if found else ".")
         )
 
     def identified(clip: Clip) -> Clip:
-        n_bytes = listings[clip.path.parent][clip.path.name]
+        n_bytes = disk.files(clip.path.parent)[clip.path.name]
         return replace(clip, n_bytes=n_bytes, checksum=_checksum(clip.path, n_bytes))
 
-    found = [clip for clip in clips if clip.path.name in listings[clip.path.parent]]
     # Waiting for disks, not computing: many threads at once.
     with ThreadPoolExecutor(16) as pool:
-        return replace(dataset, clips=tuple(pool.map(identified, found)), missing=missing)
+        clips = tuple(pool.map(identified, found))
+    return replace(
+        dataset, clips=clips, missing=tuple(missing), missing_paths=tuple(missing_paths), why_missing=why_missing
+    )
 
 
 def read_rows(path: Path, columns: Sequence[str], *, lacking: str, remedy: str) -> Iterator[tuple[str, dict[str, str]]]:
@@ -273,17 +291,69 @@ def is_synthetic(root: Path) -> bool:
     return (root / SYNTHETIC_MARKER).is_file()
 
 
-def _listing(folder: Path) -> dict[str, int]:
-    """Names of the files in a folder, with their sizes; none of one that is not there, or whose name cannot be."""
-    if not os.path.isdir(folder):
-        return {}
-    with os.scandir(folder) as entries:
-        return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+class _Disk:
+    """What folders hold; each is listed once."""
+
+    def __init__(self) -> None:
+        self._files: dict[Path, dict[str, int]] = {}
+        self._forms: dict[Path, dict[str, list[str]]] = {}  # composed, small letters -> names there
+
+    def files(self, folder: Path) -> dict[str, int]:
+        """Names of the files in a folder, with their sizes; none of one that is not there, or whose name cannot be."""
+        if folder not in self._files:
+            self._list(folder)
+        return self._files[folder]
+
+    def find(self, path: Path) -> tuple[Path | None, str]:
+        """Where a file is, which may be under another form of its name; why it is not, where that can be said."""
+        from loglearn_tf.audio.faults import not_found  # soundfile comes with it
+
+        if path.name in self.files(path.parent):
+            return path, ""
+        if os.path.islink(path) and not os.path.exists(path):
+            return None, str(not_found(path))
+        if os.path.lexists(path):
+            return None, f"{file_name(path)} is no file."
+        if len(str(path)) > _LONGEST_PATH:
+            return None, ""
+        at = path.parent
+        while not os.path.isdir(at) and at != at.parent:
+            at = at.parent
+        for name in path.parts[len(at.parts) :]:
+            near = self._near(at, name)
+            same = [other for other in near if _nfc(other) == _nfc(name)]
+            if name not in near and len(same) != 1:
+                differ = "form of Unicode" if same else "capitals"
+                several = (
+                    f"{file_name(at / name)} is not there, but {', '.join(map(ascii, near))}, which differ in {differ}."
+                )
+                return None, several if near else ""
+            at /= name if name in near else same[0]
+        return (at, "") if at.name in self.files(at.parent) else (None, "")
+
+    def _near(self, folder: Path, name: str) -> list[str]:
+        self.files(folder)
+        return self._forms[folder].get(_nfc(name).casefold(), [])
+
+    def _list(self, folder: Path) -> None:
+        files: dict[str, int] = {}
+        forms: dict[str, list[str]] = {}
+        self._files[folder], self._forms[folder] = files, forms
+        if not os.path.isdir(folder):
+            return
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    forms.setdefault(_nfc(entry.name).casefold(), []).append(entry.name)
+                    # Of a link to itself the entry raises.
+                    if os.path.isfile(entry.path) if entry.is_symlink() else entry.is_file(follow_symlinks=False):
+                        files[entry.name] = entry.stat().st_size
+        except OSError as error:
+            raise DataError(f"Folder {folder} cannot be listed: {error.strerror}. Check its permissions.") from error
 
 
-def _some(names: Sequence[str]) -> str:
-    some = ", ".join(map(printable, names[:_SHOWN]))
-    return some if len(names) <= _SHOWN else f"{some}, and {len(names) - _SHOWN:,} more"
+def _nfc(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _ranges(numbers: "Sequence[int] | dict[int, tuple[int, ...]]") -> str:

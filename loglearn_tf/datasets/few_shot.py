@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from loglearn_tf._util.seeds import derive_seed
+from loglearn_tf._util.text import printable
 from loglearn_tf.datasets.clips import Clip, DataSet
 from loglearn_tf.errors import ConfigError
 
@@ -49,6 +50,12 @@ def _by_class(dataset: DataSet, fold: int, n_shot: int) -> list[Sequence[Clip]]:
     for clip in sorted(dataset.train_clips(fold), key=lambda clip: clip.clip_id):
         classes[clip.label].append(clip)
     smallest = min(range(len(classes)), key=lambda label: len(classes[label]))
+    if not classes[smallest]:
+        label = printable(dataset.classes[smallest])
+        raise ConfigError(
+            f"No `n_shot` can work with fold {fold} as the test fold: {label} has 0 training clips in {dataset.root}. "
+            f"Received: n_shot={n_shot}. Name other `folds`, or put recordings of {label} into the folds that train."
+        )
     if len(classes[smallest]) < n_shot:
         raise ConfigError(
             f"`n_shot` is larger than the smallest class: with fold {fold} as the test fold, "

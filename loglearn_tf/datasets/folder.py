@@ -1,15 +1,18 @@
 """Recordings of one's own: a folder for each class, or a CSV file with paths, labels and folds."""
 
 import hashlib
+import logging
 import posixpath
+import unicodedata
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from loglearn_tf._util.text import printable, shown
+from loglearn_tf._util.text import file_name, printable, shown
 from loglearn_tf.datasets.clips import (
     LAST_FOLD,
     N_FOLDS,
-    SUFFIXES,
     VALIDATION_FOLD,
     Clip,
     DataSet,
@@ -18,10 +21,23 @@ from loglearn_tf.datasets.clips import (
     read_rows,
     train_folds,
 )
+from loglearn_tf.datasets.esc import folds_by_name, read_esc50
+from loglearn_tf.datasets.layouts import refuse
 from loglearn_tf.datasets.registry import Corpus
+from loglearn_tf.datasets.search import SOME_SUFFIXES, Entry, check_listed, is_hidden, passed_over, search
 from loglearn_tf.errors import DataError, MissingDataError
 
 _COLUMNS = ("path", "label", "fold")
+_log = logging.getLogger("loglearn_tf")
+
+
+class _Found(NamedTuple):
+    """A recording, before it is looked for."""
+
+    name: str  # unique
+    path: Path
+    label: str
+    fold: int
 
 
 def load_folder(
@@ -40,7 +56,7 @@ def load_folder(
             machine. A new file deals them anew: that is another data set, and another study. Or a CSV file with the
             columns path (beginning at its own folder), label and fold (1 to 999,999,999): for recordings that belong
             together, as of one place or one day, give the folds there, since clips of one recording must not lie in
-            two folds.
+            two folds. Or ESC-50 or ESC-10 as published, whose five folds are their authors'.
         n_folds: Folds that class-named folders are dealt into.
         validation_fold: `"next"` leaves the fold after the test fold (the first for the last) out of training, `"none"`
             trains on all others; with two folds, only `"none"` leaves any.
@@ -48,31 +64,47 @@ def load_folder(
         allow_stray: Leave out files in a class's folder that are no sound files instead of raising.
 
     Returns:
-        A data set whose classes are in alphabetical order.
+        A data set whose classes are in alphabetical order. Hidden files and folders are left out, as are links to
+        folders that are read already; the log says so. Other links are followed, and one to nothing is a missing clip.
 
     Raises:
-        MissingDataError: If there is no such folder or file, or a clip is missing.
+        MissingDataError: If there is no such folder or file, or a clip is missing, or a folder cannot be listed.
         DataError: If there are fewer than two classes, or two folds, or a fold is left with none to train on; if a
-            class's folder holds a file that is no sound file; if a line of a CSV file is not as above.
+            class's folder holds a file that is no sound file; if a line of a CSV file is not as above; if the folders
+            are plainly no classes: those of UrbanSound8K or acoustic scenes, folds, parts to train and test.
     """
     train_folds((), validation_fold)  # a wrong one is said before anything is read
     root = Path(root)
+    base, metadata = (root.parent if root.is_file() else root), root
     if root.is_file():
-        found, base = list(_read_csv(root)), root.parent
+        found = list(_read_csv(root))
     elif root.is_dir():
-        found, base = list(_read_folders(root, n_folds, allow_stray)), root
+        if (esc50 := read_esc50(root)) is not None:
+            metadata = esc50.metadata
+            found = [_Found(name, esc50.audio / name, label, fold) for name, label, fold in esc50.rows]
+        else:
+            refuse(root)
+            found = list(_read_folders(root, n_folds, allow_stray))
     else:
         raise MissingDataError(
             f"{root} is not there. `data.root` must be a folder that holds a folder for each class, or a CSV file with "
             f"the columns {', '.join(_COLUMNS)}."
         )
-    classes = tuple(sorted({label for _, label, _ in found}))
+    classes = tuple(sorted({one.label for one in found}))
     if len(classes) < 2:
         raise DataError(
             f"{root} must hold at least two classes. Received: {', '.join(map(printable, classes)) or 'none'}. "
             + ("Make a folder for each." if root.is_dir() else "Its column `label` names them.")
         )
-    folds = sorted({fold for _, _, fold in found})
+    forms = defaultdict(list)
+    for label in classes:
+        forms[unicodedata.normalize("NFC", label)].append(label)
+    if two := next((labels for labels in forms.values() if len(labels) > 1), None):
+        raise DataError(
+            f"{root} must not hold classes that differ in the form of Unicode alone. Received: "
+            f"{' and '.join(map(ascii, two))}. Give them one name."
+        )
+    folds = sorted({one.fold for one in found})
     roles = train_folds(folds, validation_fold)
     for test_fold, others in roles.items():
         if not others:
@@ -85,43 +117,76 @@ def load_folder(
         root=base,
         classes=classes,
         clips=tuple(
-            Clip(clip_id=name, path=base / name, label=classes.index(label), fold=fold) for name, label, fold in found
+            Clip(clip_id=one.name, path=one.path, label=classes.index(one.label), fold=one.fold) for one in found
         ),
         train_folds=roles,
         synthetic=is_synthetic(base),
     )
-    return check_clips(dataset, metadata=root, allow_missing=allow_missing)
+    return check_clips(dataset, metadata=metadata, allow_missing=allow_missing)
 
 
-def _read_folders(root: Path, n_folds: int, allow_stray: bool) -> Iterator[tuple[str, str, int]]:
-    stray = sorted(path.name for path in root.iterdir() if path.is_file() and path.name.lower().endswith(SUFFIXES))
-    if stray and not allow_stray:
-        raise DataError(
-            f"{root / stray[0]} must lie in the folder of its class, as all sound files. Move it, or list the "
-            "recordings in a CSV file."
-        )
-    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        names = [
-            path.relative_to(root).as_posix()
-            for path in sorted(folder.rglob("*"))
-            if path.is_file() and not path.name.startswith(".")
-        ]
-        if allow_stray:
-            names = [name for name in names if name.lower().endswith(SUFFIXES)]
-        for name in names:
+def _read_folders(root: Path, n_folds: int, allow_stray: bool) -> Iterator[_Found]:
+    entries = search([root])
+    check_listed(entries)
+    if not allow_stray:
+        _check_entries(root, entries)
+        for line in passed_over(
+            [entry for entry in entries if entry.path.parent != root or entry.kind != "other"], root
+        ):
+            _log.info(line)
+    no_classes = {entry.path for entry in entries if entry.kind == "linked again"}
+    names: dict[str, list[str]] = {
+        path.name: []
+        for path in sorted(root.iterdir())
+        if path.is_dir() and not is_hidden(path.name) and path not in no_classes
+    }
+    for entry in entries:
+        if entry.kind == "sound" and entry.path.parent != root:
+            name = entry.path.relative_to(root).as_posix()
             if any("\udc80" <= letter <= "\udcff" for letter in name):  # bytes that Python could not decode
                 raise DataError(
-                    f"{ascii(str(root / name))[1:-1]} is no name in UTF-8. Rename it; ids of clips are text on every "
+                    f"{ascii(str(entry.path))[1:-1]} is no name in UTF-8. Rename it; ids of clips are text on every "
                     "machine."
                 )
-            if not name.lower().endswith(SUFFIXES):
-                raise DataError(
-                    f"{root / name} must be a sound file ({', '.join(SUFFIXES)}), as everything in a class's folder. "
-                    "Move it elsewhere, or list the recordings in a CSV file."
-                )
-        if not names:
-            raise DataError(f"{folder} holds no sound files. Remove it, or put the class's recordings there.")
-        yield from ((name, folder.name, fold) for name, fold in _deal(names, n_folds))
+            names[name.partition("/")[0]].append(name)
+    for label, its_names in names.items():
+        if not its_names:
+            raise DataError(
+                f"{file_name(root / label)} holds no sound files. Remove it, or put the class's recordings there."
+            )
+    every_name = [name for its_names in names.values() for name in its_names]
+    published = folds_by_name(root, every_name)
+    if published is not None:
+        _log.info("Folds of %s are those that begin its file names, as of ESC-50 and ESC-10.", root)
+        dealt = dict(zip(every_name, published, strict=True))
+    else:
+        dealt = dict(pair for its_names in names.values() for pair in _deal(its_names, n_folds))
+    for label, its_names in names.items():
+        yield from (_Found(name, root / name, label, dealt[name]) for name in its_names)
+
+
+def _check_entries(root: Path, entries: Sequence[Entry]) -> None:
+    """Raises for what lies in the folders of classes, or is a sound beside them, and can be no clip."""
+    elsewhere = "or list the recordings in a CSV file."
+    faults = []
+    for entry in entries:
+        path, name = entry.path, file_name(entry.path)
+        if path.parent == root and entry.kind in ("sound", "odd name"):
+            faults.append(f"{name} must lie in the folder of its class, as all sound files. Move it, {elsewhere}")
+        elif entry.kind == "broken link":
+            faults.append(entry.remark)
+        elif path.parent == root and entry.kind == "linked again":
+            faults.append(f"{name} is {entry.remark}; a class has a folder of its own. Remove the link.")
+        elif entry.kind == "odd name":
+            faults.append(f"{name} {entry.remark} ({SOME_SUFFIXES}). Rename it, or move it elsewhere.")
+        elif entry.kind == "other" and path.parent != root:
+            faults.append(
+                f"{name} must be a sound file ({SOME_SUFFIXES}), as everything in a class's folder. Move it elsewhere, "
+                f"{elsewhere}"
+            )
+    if faults:
+        more = f" `loglearn data check` names all {len(faults):,} such files." if len(faults) > 1 else ""
+        raise DataError(faults[0] + more)
 
 
 def _deal(names: Sequence[str], n_folds: int) -> Iterator[tuple[str, int]]:
@@ -130,7 +195,7 @@ def _deal(names: Sequence[str], n_folds: int) -> Iterator[tuple[str, int]]:
     return ((name, at % n_folds + 1) for at, name in enumerate(shuffled))
 
 
-def _read_csv(path: Path) -> Iterator[tuple[str, str, int]]:
+def _read_csv(path: Path) -> Iterator[_Found]:
     lacking = f"Its first line must name {', '.join(_COLUMNS)}."
     for where, row in read_rows(path, _COLUMNS, lacking=lacking, remedy="Save it as such."):
         name, label, fold = (row[column] for column in _COLUMNS)
@@ -146,16 +211,27 @@ def _read_csv(path: Path) -> Iterator[tuple[str, str, int]]:
                 f"{where}: `path` must begin at the CSV file's folder, so that it means the same on every "
                 f"machine. Received: {shown(name)}. Put the file above the recordings."
             )
-        yield name, label, int(fold)
+        yield _Found(name, path.parent / name, label, int(fold))
+
+
+def _check_root(root: Path) -> None:
+    if root.is_dir() and read_esc50(root) is None:
+        refuse(root)
 
 
 def _clip_folders(dataset: DataSet, root: Path) -> list[Path] | None:
-    """The classes' folders; a CSV file may list a few recordings of many, among other files."""
+    """The folder of the classes' folders, or of ESC-50's clips; a CSV file may list a few recordings of many."""
     if root.is_file():
         return None
-    return sorted({dataset.root / Path(clip.clip_id).parts[0] for clip in dataset.clips})
+    esc50 = read_esc50(root)
+    return [esc50.audio if esc50 else dataset.root]
 
 
 FOLDER = Corpus(
-    name="folder", title="Own recordings", short="Own recordings", load=load_folder, clip_folders=_clip_folders
+    name="folder",
+    title="Own recordings",
+    short="Own recordings",
+    load=load_folder,
+    check_root=_check_root,
+    clip_folders=_clip_folders,
 )

@@ -27,6 +27,8 @@ class Corpus:
         test_folds: All folds that may be test folds; empty where the root decides.
         tables: Numbers of its tables in the source, of accuracies and of differences; `None` where it has none there.
         is_at: Whether a folder has its layout, for `loglearn data check`.
+        check_root: Raises a `DataError` where a root is plainly something else, by its folders and names alone, so that
+            `loglearn plan` says so, too; nothing need be there.
         listed_seconds: Clip -> how long it lasts, as the metadata has it.
         clip_folders: Given the data set and the root it was loaded from, the folders in which every file should be a
             clip; `None` where clips may lie among other files.
@@ -47,6 +49,7 @@ class Corpus:
     test_folds: tuple[int, ...] = ()
     tables: tuple[int, int] | None = None
     is_at: Callable[[Path], bool] = lambda root: False
+    check_root: Callable[[Path], None] = lambda root: None
     listed_seconds: Callable[[DataSet], dict[str, float]] = lambda dataset: {}
     clip_folders: Callable[[DataSet, Path], list[Path] | None] = lambda dataset, root: None
     synthetic: str = ""

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from loglearn_tf._util.text import printable, shown
+from loglearn_tf._util.text import file_name, printable, shown
 from loglearn_tf.datasets.clips import Clip, DataSet, check_clips, is_synthetic, read_lines
+from loglearn_tf.datasets.layouts import find_folders, scenes_of
 from loglearn_tf.datasets.registry import Corpus
 from loglearn_tf.errors import DataError, MissingDataError
 
@@ -28,6 +29,8 @@ CLASSES = (
 )
 # The one split has the number of a fold, so that every table and folder has the same form.
 DEVELOPMENT, EVALUATION = 0, 1
+_PREFIX = "TUT-acoustic-scenes-2017-"
+_INSIDE = ("meta.txt", "evaluation_setup", "audio")  # of a part
 _PARTS = {"development": DEVELOPMENT, "evaluation": EVALUATION}
 
 
@@ -71,7 +74,18 @@ def check_part(root: str | Path, part: str) -> None:
 
 
 def _folder(root: Path, part: str) -> Path:
-    return root / f"TUT-acoustic-scenes-2017-{part}"
+    """The folder of a part; some tools unpack an archive into another of its name, or the two parts elsewhere."""
+    name = f"{_PREFIX}{part}"
+    official = root / name
+    if (official / "audio").is_dir() or (official / "meta.txt").is_file():
+        return official
+    found = [folder for folder in find_folders(root, name) if any((folder / inside).exists() for inside in _INSIDE)]
+    if len(found) > 1:
+        raise DataError(
+            f"{root} holds several folders {name}: {', '.join(map(file_name, found))}. Name the folder of "
+            "one: `data.root=`."
+        )
+    return found[0] if found else official
 
 
 def _read_clips(root: Path, part: str) -> Iterator[Clip]:
@@ -87,22 +101,35 @@ def _read_labels(folder: Path) -> dict[str, int]:
         setup = folder / "evaluation_setup"
         lists = sorted(setup.glob("fold*_train.txt")) + sorted(setup.glob("fold*_evaluate.txt"))
         lists += sorted(setup.glob("evaluate.txt"))
+    if not lists and any((folder / "evaluation_setup").glob("*test.txt")):
+        raise _without_labels(folder)
     if not lists:
         raise MissingDataError(
             f"ASC-TUT metadata not found: {folder / 'meta.txt'}. Put the data set there, or name the folder that holds "
             "TUT-acoustic-scenes-2017-development: `data.root=/path` (`make tut DATA=/path`). "
-            "`loglearn data get tut` gets it (data/README.md)."
+            f"`loglearn data get tut` gets it (data/README.md). {scenes_of(folder.parent)}".rstrip()
         )
     labels: dict[str, int] = {}
     in_meta = lists[0].name == "meta.txt"
     for path in lists:
-        for where, line in read_lines(path):
+        lines = list(read_lines(path))
+        if lines and all(re.fullmatch(r"audio/\S+", line.strip()) for _, line in lines):
+            raise _without_labels(folder)
+        for where, line in lines:
             name, label = _read_line(line, where)
             # The lists of the four development folds overlap; meta.txt names every file once.
             if name in labels and (in_meta or labels[name] != label):
                 raise DataError(f"{where}: {printable(name)} is listed twice. Restore the official file.")
             labels[name] = label
     return labels
+
+
+def _without_labels(folder: Path) -> MissingDataError:
+    """As the evaluation set was published during the challenge."""
+    return MissingDataError(
+        f"{folder} has no labels: its lists name files alone. Unpack {folder.name}.meta.zip there, which has them in "
+        "meta.txt; `loglearn data get tut` gets it (data/README.md)."
+    )
 
 
 def _read_line(line: str, where: str) -> tuple[str, int]:
@@ -131,9 +158,9 @@ TUT = Corpus(
     classes=CLASSES,
     test_folds=(EVALUATION,),
     tables=(3, 4),
-    is_at=lambda root: any(root.glob("TUT-acoustic-scenes-2017-*")),
+    is_at=lambda root: any(_folder(root, part).is_dir() for part in _PARTS),
     listed_seconds=_listed_seconds,
-    clip_folders=lambda dataset, root: sorted(dataset.root.glob("TUT-acoustic-scenes-2017-*/audio")),
+    clip_folders=lambda dataset, root: [_folder(dataset.root, part) / "audio" for part in _PARTS],
     synthetic="loglearn_tf.datasets.synthetic:make_tut",
     n_counts=2,  # development and evaluation
     download="loglearn_tf.datasets.download.official:PARTS",

@@ -1,10 +1,16 @@
 """UrbanSound8K (US8K) in its official layout: ten predefined folds, never reshuffled."""
 
+import filecmp
+from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
-from loglearn_tf._util.text import shown
+from loglearn_tf._util.text import file_name, first_few, shown
 from loglearn_tf.datasets.clips import VALIDATION_FOLD, Clip, DataSet, check_clips, is_synthetic, read_rows, train_folds
+from loglearn_tf.datasets.layouts import US8K_LIST, find_files, fold_of, scenes_of
 from loglearn_tf.datasets.registry import Corpus
+from loglearn_tf.datasets.search import check_listed, search
 from loglearn_tf.errors import DataError, MissingDataError
 
 CLASSES = (
@@ -20,12 +26,15 @@ CLASSES = (
     "street_music",
 )
 FOLDS = tuple(range(1, 11))
-_METADATA = Path("metadata", "UrbanSound8K.csv")
+_METADATA = Path("metadata", US8K_LIST)
 _COLUMNS = ("slice_file_name", "fold", "classID", "class")
 
 
 def load_us8k(root: str | Path, *, validation_fold: str = VALIDATION_FOLD, allow_missing: bool = False) -> DataSet:
     """Reads US8K from `audio/fold1..fold10/*.wav` and `metadata/UrbanSound8K.csv`.
+
+    Mirrors lay it out in other ways: the list beside the folds, or beside `audio/`; everything one folder deeper; all
+    clips in one folder. They make the same data set, as long as there is one list and each clip is there once.
 
     Args:
         root: The folder `UrbanSound8K`, or the one that holds it.
@@ -43,32 +52,72 @@ def load_us8k(root: str | Path, *, validation_fold: str = VALIDATION_FOLD, allow
     """
     # As in the reference's index files: fold 10 validates on fold 1.
     roles = train_folds(FOLDS, validation_fold)
-    root = Path(root)
+    layout = _find(Path(root))
+    dataset = DataSet(
+        name="us8k",
+        root=layout.root,
+        classes=CLASSES,
+        clips=tuple(_read_metadata(layout)),
+        train_folds=roles,
+        synthetic=is_synthetic(layout.root),
+        official=True,
+    )
+    return check_clips(dataset, metadata=layout.metadata, allow_missing=allow_missing)
+
+
+class _Layout(NamedTuple):
+    root: Path
+    metadata: Path
+    is_official: bool
+
+
+def _find(root: Path) -> _Layout:
+    """The official layout, or that of a mirror: the list is there, and the clips lie in folders of folds, or in one."""
     if (root / "UrbanSound8K" / "metadata").is_dir():
         root = root / "UrbanSound8K"
     metadata = root / _METADATA
-    if not metadata.is_file():
+    if metadata.is_file() and any((root / "audio" / f"fold{fold}").is_dir() for fold in FOLDS):
+        return _Layout(root, metadata, True)
+    lists = find_files(root, US8K_LIST)
+    if not lists:
         raise MissingDataError(
             f"US8K metadata not found: {metadata}. Put UrbanSound8K there, or name its folder: "
             "`data.root=/path/UrbanSound8K` (`make us8k DATA=/path/UrbanSound8K`). `loglearn data get us8k` gets it "
-            "(data/README.md)."
+            f"(data/README.md). {scenes_of(root)}".rstrip()
         )
-    dataset = DataSet(
-        name="us8k",
-        root=root,
-        classes=CLASSES,
-        clips=tuple(_read_metadata(metadata, root / "audio")),
-        train_folds=roles,
-        synthetic=is_synthetic(root),
-        official=True,
-    )
-    return check_clips(dataset, metadata=metadata, allow_missing=allow_missing)
+    if not all(filecmp.cmp(lists[0], path, shallow=False) for path in lists[1:]):
+        raise DataError(
+            f"{root} holds several lists of UrbanSound8K, which differ: {', '.join(map(file_name, lists))}. Name the "
+            "folder of one: `data.root=`."
+        )
+    return _Layout(root, lists[0], False)
 
 
-def _read_metadata(metadata: Path, audio: Path) -> list[Clip]:
+def _read_metadata(layout: _Layout) -> list[Clip]:
     restore = "Restore the official file."
-    rows = read_rows(metadata, _COLUMNS, lacking=restore, remedy=restore)
-    return [_read_row(row, where, audio) for where, row in rows]
+    rows = read_rows(layout.metadata, _COLUMNS, lacking=restore, remedy=restore)
+    clips = [_read_row(row, where, layout.root / "audio") for where, row in rows]
+    if layout.is_official:
+        return clips
+    # Names of clips are unique, so that each can be looked for, but never in the folder of another fold.
+    by_name = defaultdict(list)
+    entries = search([layout.root])
+    check_listed(entries)
+    for entry in entries:
+        if entry.kind == "sound":
+            by_name[entry.path.name].append(entry.path)
+    return [_where_it_lies(clip, by_name[clip.clip_id]) for clip in clips]
+
+
+def _where_it_lies(clip: Clip, paths: list[Path]) -> Clip:
+    folds = {path: fold_of(path.parent.name) for path in paths}
+    fitting = [path for path in paths if folds[path] == clip.fold] or [path for path in paths if folds[path] is None]
+    if len(fitting) > 1:
+        raise DataError(
+            f"Clip {clip.clip_id} is there {len(fitting)} times: {', '.join(first_few(fitting, show=file_name))}. "
+            "Remove all but one, or name a folder that holds one: `data.root=`."
+        )
+    return replace(clip, path=fitting[0]) if fitting else clip
 
 
 def _read_row(row: dict[str, str], where: str, audio: Path) -> Clip:
@@ -86,17 +135,27 @@ def _read_row(row: dict[str, str], where: str, audio: Path) -> Clip:
 
 
 def _is_at(root: Path) -> bool:
-    return any((base / _METADATA).is_file() for base in (root, root / "UrbanSound8K"))
+    return any((base / _METADATA).is_file() for base in (root, root / "UrbanSound8K")) or bool(
+        find_files(root, US8K_LIST)
+    )
 
 
 def _listed_seconds(dataset: DataSet) -> dict[str, float]:
     found = {}
-    for _, row in read_rows(dataset.root / _METADATA, (), lacking="", remedy="Restore the official file."):
+    for _, row in read_rows(_find(dataset.root).metadata, (), lacking="", remedy="Restore the official file."):
         try:
             found[row["slice_file_name"]] = float(row["end"]) - float(row["start"])
         except (KeyError, TypeError, ValueError):
             pass  # columns that nothing else needs
     return found
+
+
+def _clip_folders(dataset: DataSet, root: Path) -> list[Path] | None:
+    if _find(dataset.root).is_official:
+        return [dataset.root / "audio"]
+    folders = sorted({clip.path.parent for clip in dataset.clips})
+    # All clips in one folder may lie there with other files.
+    return folders if all(fold_of(folder.name) is not None for folder in folders) else None
 
 
 US8K = Corpus(
@@ -109,7 +168,7 @@ US8K = Corpus(
     tables=(1, 2),
     is_at=_is_at,
     listed_seconds=_listed_seconds,
-    clip_folders=lambda dataset, root: [dataset.root / "audio"],
+    clip_folders=_clip_folders,
     synthetic="loglearn_tf.datasets.synthetic:make_us8k",
     download="loglearn_tf.datasets.download.official:PARTS",
     download_root="data",

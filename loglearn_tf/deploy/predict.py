@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,9 +17,11 @@ import numpy.typing as npt
 
 from loglearn_tf._util.csv import row_writer
 from loglearn_tf.audio import load_waveform
-from loglearn_tf.datasets.clips import SUFFIXES
+from loglearn_tf.datasets.search import SOME_SUFFIXES, check_listed, passed_over, search
 from loglearn_tf.deploy.saved_models import front_end_of
 from loglearn_tf.errors import AudioError, MissingDataError
+
+_log = logging.getLogger("loglearn_tf")
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,10 @@ class Prediction:
 
 
 def find_sounds(paths: Iterable[str | Path]) -> list[Path]:
-    """The files among `paths`, and of folders all sound files in them, at any depth, by name; links to folders are not
-    followed.
+    """The files among `paths`, and of folders all sound files in them, at any depth, by name.
+
+    Links to folders are followed, each folder once. What is passed over is logged: hidden files, and those that are no
+    sounds. What is named as a sound and cannot be read is among the files; reading says why.
 
     Raises:
         MissingDataError: If a path is not there, a folder cannot be listed, or holds no sound file.
@@ -46,28 +51,21 @@ def find_sounds(paths: Iterable[str | Path]) -> list[Path]:
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            inside = [
-                Path(folder, name)
-                for folder, _, names in os.walk(path, onerror=_cannot_be_listed)
-                for name in names
-                if name.lower().endswith(SUFFIXES)
-            ]
+            entries = search([path])
+            check_listed(entries)
+            inside = [entry.path for entry in entries if entry.kind in ("sound", "odd name", "broken link")]
             if not inside:
                 raise MissingDataError(
-                    f"Folder {path} holds no sound files ({', '.join(SUFFIXES)}). Name the files, or another folder."
+                    f"Folder {path} holds no sound files ({SOME_SUFFIXES}). Name the files, or another folder."
                 )
-            found += sorted(inside)
-        elif path.exists():
+            for line in passed_over(entries, path):
+                _log.info(line)
+            found += inside
+        elif os.path.lexists(path):
             found.append(path)
         else:
             raise MissingDataError(f"There is no file or folder {path}. Check the path.")
     return found
-
-
-def _cannot_be_listed(error: OSError) -> None:
-    raise MissingDataError(
-        f"Folder {error.filename} cannot be listed: {error.strerror}. Check its permissions, or name other folders."
-    ) from error
 
 
 def predict(

@@ -15,6 +15,7 @@ from loglearn_tf._util.files import remove_scratch, storage, write_json
 from loglearn_tf._util.process import call
 from loglearn_tf._util.progress import OnProgress, Progress
 from loglearn_tf._util.tensorflow_runtime import available_cores, is_repeatable, tensorflow
+from loglearn_tf._util.text import first_few
 from loglearn_tf.audio import Origin, Samples, load_with_origin
 from loglearn_tf.datasets.clips import Clip
 from loglearn_tf.errors import AudioError, DataError
@@ -28,7 +29,6 @@ _SHARD_CLIPS = 128
 # still fits a core's cache. Of long clips only so many samples are held.
 _CLIPS_AT_ONCE = 4
 _SAMPLES_AT_ONCE = 1 << 20
-_SHOWN = 10
 
 _log = logging.getLogger(__name__)
 
@@ -164,11 +164,9 @@ def _compute(
             if len(whole) == len(shard):
                 write_shard(folder, number, [clip.clip_id for clip in shard], whole)
     if failures:
-        shown = "\n  ".join(sorted(failures)[:_SHOWN])
-        more = f"\n  and {len(failures) - _SHOWN:,} more" if len(failures) > _SHOWN else ""
+        shown = "\n  ".join(first_few(sorted(failures), most=10))
         raise DataError(
-            f"{len(failures):,} of {n_clips:,} clips cannot be read:\n  {shown}{more}\n"
-            "Replace these files and run again."
+            f"{len(failures):,} of {n_clips:,} clips cannot be read:\n  {shown}\nReplace these files and run again."
         )
 
 

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from loglearn_tf._util.files import storage, write_text
 from loglearn_tf._util.progress import format_seconds
-from loglearn_tf._util.text import align
+from loglearn_tf._util.text import align, first_few
 from loglearn_tf.errors import ConfigError
 from loglearn_tf.study.grid import RunSpec, identity_differences, plan_runs, saved_identity
 from loglearn_tf.study.run_folder import read_result, result_files
@@ -23,7 +23,6 @@ from loglearn_tf.study.settings import Settings, load_settings
 _SETTINGS, _LOCK = "study.yaml", ".lock"
 # `is_worked_on` holds it for a moment, too.
 _LOCK_S = 1.0
-_SHOWN = 10
 
 Kind = tuple[str, str, int]
 
@@ -188,13 +187,13 @@ def format_failures(state: Survey) -> str:
     """Why runs failed, the most frequent reason first, each with an example; empty where none did."""
     failed = {spec: result for spec, result in state.results.items() if result and result["status"] == "failed"}
     reasons = Counter(last_line(result["error"]) for result in failed.values())
-    lines = []
-    for reason, n in reasons.most_common(_SHOWN):
+
+    def show(reason_and_n: tuple[str, int]) -> str:
+        reason, n = reason_and_n
         example = next(spec for spec, result in failed.items() if last_line(result["error"]) == reason)
-        lines.append(f"  {n:,} x {reason}")
-        lines.append(f"      as {state.study_dir / example.folder / 'result.json'}")
-    if len(reasons) > _SHOWN:
-        lines.append(f"  and {len(reasons) - _SHOWN:,} more reasons")
+        return f"{n:,} x {reason}\n      as {state.study_dir / example.folder / 'result.json'}"
+
+    lines = [f"  {line}" for line in first_few(reasons.most_common(), show=show, most=10, noun="reasons")]
     return "\n".join(["Failed:", *lines]) if lines else ""
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from loglearn_tf.audio import pyav
 from loglearn_tf.cli import main
 from loglearn_tf.datasets import check as data_check
 from loglearn_tf.datasets.check import check_data, detect_layout
@@ -108,6 +109,11 @@ FOUND = {
     "duplicate": ["a1.wav", "a2.wav"],
     "other duration": ["longer.wav"],
     "shorter than a patch": ["short.wav", "tiny.wav"],
+    "hidden": ["audio/fold2/.DS_Store"],
+    # Of class-named folders: see `test_folders_of_classes_are_accounted_for`.
+    "left out": [],
+    "linked again": [],
+    "beside": [],
 }
 
 
@@ -236,6 +242,61 @@ def test_folders_of_classes(tmp_path):
     assert report.dataset.name == "folder"
     assert [clip.name for clip in report.found("stray")] == ["cat/list.txt"]
     assert [clip.name for clip in report.found("duplicate across classes")] == ["cat/0.wav", "dog/0.wav"]
+
+
+def test_folders_of_classes_are_accounted_for(tmp_path, capsys):
+    root = tmp_path / "set"
+    for seed in range(6):
+        write(root / ("cat", "dog")[seed // 3] / f"{seed % 3}.wav", noise(seed))
+    write(tmp_path / "elsewhere" / "3.WAV", noise(7), format="WAV")
+    (root / "dog" / "more").symlink_to("../../elsewhere")
+    (root / "dog" / "again").symlink_to("../cat")
+    (root / "hound").symlink_to("dog")
+    (root / "cat" / "annexed.wav").symlink_to("../.git/annex/objects/x")
+    (root / "cat" / "lost").symlink_to("nowhere")
+    (root / "cat" / "._0.wav").write_bytes(b"\0\5\x16\7")
+    write(root / "cat" / ".ipynb_checkpoints" / "0.wav", noise(0))
+    write(root / "beside.wav", noise(8))
+    write(root / "cat" / "0.wav.bak", noise(9), format="WAV")
+    (root / "cat" / "phone.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(100))
+    (root / "README.md").write_text("about these")
+    report = check_data(root)
+    assert {name: [clip.name for clip in report.found(name)] for name in FOUND if report.found(name)} == {
+        "missing": ["cat/annexed.wav"],
+        "unreadable": ["cat/phone.m4a"],
+        "left out": ["beside.wav", "cat/0.wav.bak", "cat/lost", "hound"],
+        "hidden": ["cat/._0.wav", "cat/.ipynb_checkpoints/0.wav"],
+        "linked again": ["dog/again"],
+        "beside": ["README.md"],
+    }
+    assert "dog/more/3.WAV" in [clip.clip_id for clip in report.dataset.clips]
+    assert main(["data", "check", str(root)]) == 1
+    said = capsys.readouterr().out
+    assert f"{root}/cat/annexed.wav: git-annex has not fetched it. Run `git annex get` on it.\n" in said
+    assert "  hound: a link to " in said and "Nothing is wrong" not in said
+    assert "6 files with errors, 0 with warnings." in said
+
+
+def test_a_csv_file_lists_all_formats(tmp_path):
+    """What a phone records is no fault of the list."""
+    (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(100))
+    write(tmp_path / "b.wav", noise(1))
+    listed = tmp_path / "clips.csv"
+    listed.write_text("path,label,fold\na.m4a,cat,1\nb.wav,dog,2\n")
+    report = check_data(listed)
+    assert [clip.name for clip in report.found("unreadable")] == ["a.m4a"]
+    if pyav.load() is None:
+        assert "Install the extra `loglearn_tf[av]`, which reads it" in report.found("unreadable")[0].message
+
+
+def test_of_many_findings_five_are_shown(us8k, capsys):
+    for at in range(9):
+        write(us8k.add(f"same{at}.wav", 1, 0), noise(3))
+        us8k.add(f"gone{at}.wav", 1, 0)
+    assert main(["data", "check", str(us8k.root)]) == 1
+    said = capsys.readouterr().out
+    assert "error: 9 missing: " in said and "  gone4.wav\n  and 4 more\n" in said
+    assert ": the same as same1.wav, same2.wav, same3.wav, same4.wav, same5.wav, and 3 more\n" in said
 
 
 def test_a_csv_file_of_recordings(tmp_path):

@@ -1,5 +1,6 @@
 """The list of clips: ordered, whole, the same on every machine; a test fold never trains for itself."""
 
+import os
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -123,6 +124,106 @@ def test_no_clips_listed(tmp_path):
         check_clips(data_set(tmp_path), metadata=METADATA, allow_missing=True)
 
 
+# ---- Names -----------------------------------------------------------------------------------------------------
+
+COMPOSED, APART = "caf\u00e9", "cafe\u0301"  # é, and e with an accent of its own, as macOS writes it
+
+
+@pytest.fixture
+def csv_of(tmp_path):
+    """Writes a list of these paths, in two classes and folds."""
+
+    def write(*names: str) -> Path:
+        path = tmp_path / "clips.csv"
+        rows = [f"{name},{'ab'[at % 2]},{at % 2 + 1}" for at, name in enumerate(names)]
+        path.write_text("\n".join(["path,label,fold", *rows]), encoding="utf-8")
+        return path
+
+    return write
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    if not {name.split("/")[0] for name in names} <= set(os.listdir(root)):
+        pytest.skip("this file system has one form of Unicode")
+
+
+@pytest.mark.parametrize(("listed", "there"), [(COMPOSED, APART), (APART, COMPOSED)], ids=["macOS", "the other way"])
+def test_names_may_have_another_form_of_unicode(tmp_path, csv_of, listed, there):
+    touch(tmp_path, f"{there}/{there}.wav", "b.wav")
+    dataset = load_dataset("folder", csv_of(f"{listed}/{listed}.wav", "b.wav"), validation_fold="none")
+    assert set(ids(dataset.clips)) == {f"{listed}/{listed}.wav", "b.wav"}, "ids are as listed"
+    paths = {clip.clip_id: clip.path for clip in dataset.clips}
+    assert paths[f"{listed}/{listed}.wav"] == tmp_path / there / f"{there}.wav"
+    assert dataset.clips[-1].n_bytes and dataset.clips[-1].checksum
+
+
+def test_the_form_that_is_listed_comes_first(tmp_path, csv_of):
+    touch(tmp_path, f"{APART}.wav", f"{COMPOSED}.wav", "b.wav")
+    dataset = load_dataset("folder", csv_of(f"{COMPOSED}.wav", f"{APART}.wav", "b.wav"), validation_fold="none")
+    assert {clip.clip_id: clip.path.name for clip in dataset.clips} == {
+        name: name for name in (f"{COMPOSED}.wav", f"{APART}.wav", "b.wav")
+    }
+
+
+def test_two_forms_that_are_listed_and_one_that_is_there(tmp_path, csv_of):
+    touch(tmp_path, f"{APART}.wav", "b.wav")
+    with pytest.raises(DataError, match=r"\.wav is listed twice in .*clips.csv, in two forms. List it once"):
+        load_dataset("folder", csv_of(f"{COMPOSED}.wav", f"{APART}.wav", "b.wav"), validation_fold="none")
+
+
+def test_forms_of_which_none_is_the_one_listed(tmp_path, csv_of):
+    """Of two accents, either can stand in the letter."""
+    half = ["\u1e69", "s\u0323\u0307", "\u1e63\u0307"]  # ṩ, three ways
+    touch(tmp_path, f"{half[1]}.wav", f"{half[2]}.wav", "b.wav")
+    with pytest.raises(MissingDataError, match=r"is not there, but .* which differ in form of Unicode"):
+        load_dataset("folder", csv_of(f"{half[0]}.wav", "b.wav"), validation_fold="none")
+
+
+def test_names_that_differ_in_capitals_are_said(tmp_path, csv_of):
+    touch(tmp_path, "Dog.WAV", "b.wav")
+    if (tmp_path / "dog.wav").exists():
+        pytest.skip("this file system does not tell capitals apart")
+    with pytest.raises(MissingDataError, match=r"dog.wav is not there, but 'Dog.WAV', which differ in capitals"):
+        load_dataset("folder", csv_of("dog.wav", "b.wav"), validation_fold="none")
+
+
+def test_classes_that_differ_in_the_form_of_unicode(tmp_path):
+    touch(tmp_path, f"{APART}/1.wav", f"{COMPOSED}/1.wav", "b/1.wav")
+    with pytest.raises(
+        DataError, match=r"must not hold classes that differ in the form of Unicode alone. Received: 'cafe"
+    ):
+        load_dataset("folder", tmp_path, n_folds=2, validation_fold="none")
+
+
+@pytest.mark.parametrize("target", ["a.wav", "nowhere", ".git/annex/objects/x"])
+def test_links_to_nothing_are_missing_and_say_why(tmp_path, csv_of, target):
+    touch(tmp_path, "b.wav")
+    (tmp_path / "a.wav").symlink_to(target)
+    why = "git-annex has not fetched it. Run `git annex get`" if "annex" in target else f"it is a link to {target}"
+    with pytest.raises(MissingDataError, match=f"a.wav: {why}"):
+        load_dataset("folder", csv_of("a.wav", "b.wav"), validation_fold="none")
+    (tmp_path / "c.wav").mkdir()
+    with pytest.raises(MissingDataError, match=r"c.wav is no file\. Restore"):
+        load_dataset("folder", csv_of("b.wav", "c.wav"), validation_fold="none")
+
+
+def test_a_folder_of_clips_that_cannot_be_listed(tmp_path, csv_of, monkeypatch):
+    touch(tmp_path, "b.wav", "a.wav")
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(
+        DataError, match=f"Folder {tmp_path} cannot be listed: Permission denied. Check its permissions"
+    ):
+        load_dataset("folder", csv_of("a.wav", "b.wav"), validation_fold="none")
+
+
 # ---- Roles of the folds ---------------------------------------------------------------------------------------
 
 
@@ -157,6 +258,14 @@ def test_a_fold_without_clips_names_those_with_some(three_folds, method):
     message = r"^Fold 1 has no clips in root, which holds folds 2, 3\. Name those, as in `folds=\[2\]`\.$"
     with pytest.raises(ConfigError, match=message):
         method(part, 1)
+
+
+def test_where_no_fold_has_clips_none_is_named(three_folds):
+    trains = replace(three_folds, train_folds={1: (3,)}, clips=three_folds.clips[-1:])
+    with pytest.raises(
+        ConfigError, match=r"^Fold 1 has no clips in root, nor has any other test fold\. Restore them\.$"
+    ):
+        trains.test_clips(1)
 
 
 # ---- Fingerprint ----------------------------------------------------------------------------------------------

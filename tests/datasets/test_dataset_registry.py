@@ -36,7 +36,11 @@ def test_the_papers_data_sets_have_its_tables():
 def test_what_a_record_says_is_what_is_loaded(name, tmp_path):
     corpus = DATASETS[name]
     made = make_synthetic(name, tmp_path / name, clips_per_class=[1], duration_s=0.5)
-    assert corpus.is_at(made) and not corpus.is_at(tmp_path)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert corpus.is_at(made) and corpus.is_at(tmp_path) and not corpus.is_at(empty)  # or one folder deeper
+    others = [DATASETS[other] for other in DATASETS if other != name]
+    assert not any(other.is_at(made) for other in others)
     dataset = load_dataset(name, made)
     assert dataset.classes == corpus.classes and dataset.official and dataset.synthetic
     assert tuple(sorted(dataset.train_folds)) == corpus.test_folds

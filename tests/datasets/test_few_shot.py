@@ -141,8 +141,12 @@ def test_too_large_an_n_names_fold_class_and_count(check):
 
 
 def test_a_class_without_training_clips():
-    with pytest.raises(ConfigError, match="siren has 0 training clips"):
+    with pytest.raises(ConfigError, match="siren has 0 training clips") as caught:
         check_n_shot(data_set({1: [1, 1, 1], 2: [1, 1, 0]}), fold=1, n_shot=1)
+    assert str(caught.value) == (
+        "No `n_shot` can work with fold 1 as the test fold: siren has 0 training clips in data. Received: n_shot=1. "
+        "Name other `folds`, or put recordings of siren into the folds that train."
+    )
 
 
 def test_a_fitting_n_passes():

@@ -1,11 +1,13 @@
 """ASC-TUT: the development set trains, the evaluation set tests; labels are those of the official lists."""
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from loglearn_tf.datasets import load_dataset
+from loglearn_tf.datasets.check import detect_layout
 from loglearn_tf.datasets.few_shot import check_n_shot
 from loglearn_tf.datasets.tut import load_tut
 from loglearn_tf.errors import ConfigError, DataError, MissingDataError
@@ -191,6 +193,47 @@ def test_lists_that_contradict_each_other(without_meta):
         load_tut(without_meta)
     assert any(str(caught.value).startswith(f"{path}, line ") for path in lists)
     assert "audio/b092_0_10.wav is listed twice" in str(caught.value)
+
+
+@pytest.mark.parametrize("meta", [None, "audio/1245.wav\naudio/1.wav\n"], ids=["no meta.txt", "in meta.txt"])
+@pytest.mark.parametrize("name", ["test.txt", "evaluate.txt"])
+def test_an_evaluation_set_without_labels(without_meta, name, meta):
+    """As it was published during the challenge."""
+    setup = without_meta / EVALUATION / "evaluation_setup"
+    (setup / "evaluate.txt").unlink()
+    (setup / name).write_text("audio/1245.wav\naudio/1.wav\n")
+    if meta:
+        write(without_meta, EVALUATION, "meta.txt", meta)
+    with pytest.raises(MissingDataError) as caught:
+        load_tut(without_meta)
+    assert str(caught.value) == (
+        f"{without_meta / EVALUATION} has no labels: its lists name files alone. Unpack {EVALUATION}.meta.zip "
+        "there, which has them in meta.txt; `loglearn data get tut` gets it (data/README.md)."
+    )
+
+
+# ---- Mirrors ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("above", ["deeper", "a/b", EVALUATION, "each in its own"])
+def test_the_parts_may_lie_deeper(root, tmp_path_factory, above):
+    mirror = tmp_path_factory.mktemp("mirror")
+    for part in (DEVELOPMENT, EVALUATION):
+        folder = mirror / (part if above == "each in its own" else above)
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(root / part, folder / part)
+    found = load_tut(mirror)
+    assert labels(found) == LABELS and found.fingerprint == load_tut(root).fingerprint
+    assert detect_layout(mirror) == "tut"
+
+
+def test_a_part_that_is_there_twice(root):
+    for name in ("a", "b"):
+        shutil.copytree(root / EVALUATION, root / name / EVALUATION)
+    assert labels(load_tut(root)) == LABELS  # the official place comes first
+    shutil.rmtree(root / EVALUATION)
+    with pytest.raises(DataError, match=rf"holds several folders {EVALUATION}: .*a.*, .*b.*. Name the folder of one"):
+        load_tut(root)
 
 
 # ---- Errors: the line, the rule, the value --------------------------------------------------------------------

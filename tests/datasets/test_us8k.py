@@ -2,13 +2,15 @@
 
 import csv
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from loglearn_tf.datasets import load_dataset
+from loglearn_tf.datasets.check import check_data, detect_layout
 from loglearn_tf.datasets.few_shot import check_n_shot
-from loglearn_tf.datasets.us8k import load_us8k
+from loglearn_tf.datasets.us8k import US8K, load_us8k
 from loglearn_tf.errors import ConfigError, DataError, MissingDataError
 
 HEADER = "slice_file_name,fsID,start,end,salience,fold,classID,class"
@@ -123,6 +125,107 @@ def test_a_changed_label_changes_the_fingerprint(root):
     expected = load_us8k(root).fingerprint
     write_metadata(root, "\n".join([HEADER, *ROWS]).replace("1,1,3,dog_bark", "1,1,8,siren"))
     assert load_us8k(root).fingerprint != expected
+
+
+# ---- Mirrors ----------------------------------------------------------------------------------------------------
+
+# Where the list lies, and each clip: `{}` is its fold.
+MIRRORS = {
+    "side by side": ("UrbanSound8K.csv", "fold{}"),
+    "beside audio": ("UrbanSound8K.csv", "audio/fold{}"),
+    "one folder deeper": ("urbansound8k/metadata/UrbanSound8K.csv", "urbansound8k/audio/fold{}"),
+    "two folders deeper": ("a/b/UrbanSound8K.csv", "a/b/fold{}"),
+    "the list elsewhere": ("lists/UrbanSound8K.csv", "sounds/fold{}"),
+    "small letters": ("urbansound8k.csv", "fold{}"),
+    "folds by another name": ("UrbanSound8K.csv", "audio/fold_{}"),
+    "numbers": ("UrbanSound8K.csv", "{}"),
+    "one folder": ("metadata/UrbanSound8K.csv", "clips"),
+    "all in one": ("UrbanSound8K.csv", ""),
+    "audio in audio": ("metadata/UrbanSound8K.csv", "audio/audio/fold{}"),
+    "folds beside metadata": ("metadata/UrbanSound8K.csv", "fold{}"),
+}
+
+
+@pytest.fixture(params=MIRRORS)
+def mirror(request, tmp_path):
+    listed, clips = MIRRORS[request.param]
+    root = tmp_path / "mirror"
+    for file in FILES:
+        fold, name = file.split("/")
+        path = root / clips.format(fold.removeprefix("fold")) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (root / listed).parent.mkdir(parents=True, exist_ok=True)
+    (root / listed).write_text("\n".join([HEADER, *ROWS]) + "\n")
+    return root
+
+
+def test_mirrors_make_the_same_data_set(mirror, root):
+    found, official = load_us8k(mirror), load_us8k(root)
+    assert found.fingerprint == official.fingerprint
+    assert [replace(clip, path=Path()) for clip in found.clips] == [
+        replace(clip, path=Path()) for clip in official.clips
+    ]
+    assert all(clip.path.is_file() for clip in found.clips)
+    assert detect_layout(mirror) == "us8k"
+    listed_s = US8K.listed_seconds(found)
+    assert len(listed_s) == 4 and listed_s["100032-3-0-0.wav"] == 0.317551
+
+
+def test_a_clip_that_a_mirror_lacks(mirror):
+    next(mirror.rglob("100263-2-0-117.wav")).unlink()
+    with pytest.raises(
+        MissingDataError, match=r"1 of the 4 clips listed in .*csv are missing under .*: 100263-2-0-117.wav"
+    ):
+        load_us8k(mirror)
+
+
+def test_a_mirrors_clip_in_another_fold_is_missing(tmp_path):
+    (tmp_path / "UrbanSound8K.csv").write_text("\n".join([HEADER, *ROWS]))
+    for fold in (1, 5):
+        (tmp_path / f"fold{fold}").mkdir()
+    for file in FILES:
+        (tmp_path / "fold1" / file.split("/")[1]).touch()
+    assert [clip.clip_id for clip in load_us8k(tmp_path, allow_missing=True).clips] == ["101415-3-0-2.wav"]
+
+
+def test_a_mirrors_clip_in_two_places(tmp_path):
+    (tmp_path / "UrbanSound8K.csv").write_text("\n".join([HEADER, *ROWS]))
+    for file in FILES:
+        for part in ("a", "b"):
+            (tmp_path / part).mkdir(exist_ok=True)
+            (tmp_path / part / file.split("/")[1]).touch()
+    with pytest.raises(DataError, match=r"Clip 100263-2-0-117.wav is there 2 times: .*a/.*, .*b/.* Remove all but one"):
+        load_us8k(tmp_path)
+
+
+def test_lists_that_differ(root):
+    (root.parent / "older").mkdir()
+    (root.parent / "older" / "UrbanSound8K.csv").write_text("\n".join([HEADER, *ROWS[1:]]))
+    assert len(load_us8k(root).clips) == 4 and len(load_us8k(root.parent).clips) == 4  # the official place comes first
+    root.rename(root.parent / "renamed")
+    with pytest.raises(DataError, match=r"holds several lists of UrbanSound8K, which differ: .*Name the folder of one"):
+        load_us8k(root.parent)
+
+
+def test_a_mirrors_strays(tmp_path):
+    (tmp_path / "UrbanSound8K.csv").write_text("\n".join([HEADER, *ROWS]))
+    for file in [*FILES, "fold5/copy.wav", "fold5/.hidden.wav"]:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    report = check_data(tmp_path)
+    assert [clip.name for clip in report.found("stray")] == ["fold5/copy.wav"]
+    assert [clip.name for clip in report.found("hidden")] == ["fold5/.hidden.wav"]
+
+
+def test_clips_that_git_annex_has_not_fetched(root):
+    path = root / "audio" / FILES[0]
+    path.unlink()
+    path.symlink_to("../../.git/annex/objects/x")
+    with pytest.raises(
+        MissingDataError, match=r"100263-2-0-117.wav: git-annex has not fetched it. Run `git annex get`"
+    ):
+        load_us8k(root)
 
 
 # ---- Roles of the folds ---------------------------------------------------------------------------------------

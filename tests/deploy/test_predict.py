@@ -54,6 +54,33 @@ class TestFindSounds:
     def test_a_file_may_have_any_name(self, sounds):
         assert find_sounds([sounds / "a" / "notes.txt"]) == [sounds / "a" / "notes.txt"]
 
+    def test_everything_is_read_or_said(self, sounds, caplog, tmp_path_factory):
+        """What can be no sound is read all the same: it says why not, and the exit code is 1."""
+        folder = sounds / "a"
+        others = ["b.m4a", "e.aifc", "f.snd", "g.mp2", "h.amr", "i.WEBM", "link.wav"]
+        for name in others[:-1]:
+            (folder / name).write_bytes(b"x")
+        (folder / "link.wav").symlink_to("nowhere")
+        (folder / "lost").symlink_to("nowhere")
+        (folder / "without suffix").write_bytes((sounds / "b.wav").read_bytes())
+        elsewhere = tmp_path_factory.mktemp("elsewhere")
+        (elsewhere / "z.wav").write_bytes(b"x")
+        (folder / "more").symlink_to(elsewhere)
+        (folder / "loop").symlink_to("..")
+        (folder / "._c.flac").write_bytes(b"\0\5\x16\7")
+        caplog.set_level("INFO", logger="loglearn_tf")
+        found = [str(path.relative_to(folder)) for path in find_sounds([folder])]
+        assert found == sorted([*others, "bad.wav", "c.flac", "d.WAV", "lost", "more/z.wav", "without suffix"])
+        assert caplog.messages == [
+            f"In {folder} 1 passed over, hidden, or left by a system or a tool: ._c.flac.",
+            f"In {folder} 1 passed over, links to folders that are read already, or that hold the link: loop.",
+            f"In {folder} 1 passed over, no sound files: notes.txt.",
+        ]
+
+    def test_a_link_to_nothing_says_so_when_read(self, sounds):
+        (sounds / "link.wav").symlink_to("nowhere")
+        assert find_sounds([sounds / "link.wav"]) == [sounds / "link.wav"]
+
     def test_an_empty_folder(self, tmp_path):
         (tmp_path / "empty").mkdir()
         with pytest.raises(MissingDataError, match="empty holds no sound files"):
@@ -147,6 +174,7 @@ class TestCommandLine:
         lines = [json.loads(line) for line in out.splitlines()]
         assert [line["file"] for line in lines] == [str(sounds / name) for name in ("a/c.flac", "a/d.WAV", "b.wav")]
         assert all(len(line["classes"]) == 1 for line in lines)
+        assert "1 passed over, no sound files: a/notes.txt." in err
         assert "bad.wav" in err and "1 of 4 files cannot be read" in err and "Files 4/4, 1 failed" in err
 
     def test_a_single_file(self, saved, sounds, capsys):

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from loglearn_tf._util.progress import format_seconds
+from loglearn_tf._util.text import first_few
 from loglearn_tf.analysis.names import (
     compression_name,
     compressions_in_order,
@@ -37,7 +38,7 @@ from loglearn_tf.study.grid import plan_runs
 from loglearn_tf.study.run_folder import Row, folder_of, key_of
 from loglearn_tf.study.status import last_line, remembered_settings
 
-_SHOWN = 10
+_MOST_REASONS = 10
 
 
 def summary(rows: Sequence[Row], verdicts: Sequence[Verdict], synthetic: Iterable[str]) -> list[Block]:
@@ -373,11 +374,11 @@ def _failures(rows: Iterable[Row]) -> tuple[tuple[str, ...], ...]:
         if row["status"] == "failed":
             failed.setdefault(last_line(row.get("error") or "unknown"), []).append(row)
     reasons = sorted(failed.items(), key=lambda item: -len(item[1]))
-    shown = [(reason, f"{folder_of(group[0])}", f"{len(group):,}") for reason, group in reasons[:_SHOWN]]
-    if len(reasons) > _SHOWN:
-        others = reasons[_SHOWN:]
-        shown.append((f"{len(others):,} more reasons", "", f"{sum(len(group) for _, group in others):,}"))
-    return tuple(shown)
+    names = first_few([reason for reason, _ in reasons], most=_MOST_REASONS, noun="reasons")
+    shown, others = reasons[:_MOST_REASONS], reasons[_MOST_REASONS:]
+    examples = [*(f"{folder_of(group[0])}" for _, group in shown), ""]
+    counts = [*(len(group) for _, group in shown), sum(len(group) for _, group in others)]
+    return tuple((name, example, f"{n:,}") for name, example, n in zip(names, examples, counts, strict=False))
 
 
 def _count(n: int, noun: str) -> str:

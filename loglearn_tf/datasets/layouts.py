@@ -1,0 +1,206 @@
+"""What a folder of recordings is known to be by its layout, so that it is not taken for classes."""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from loglearn_tf._util.text import file_name, first_few, printable
+from loglearn_tf.datasets.search import is_around, is_hidden, is_named_as_sound
+from loglearn_tf.errors import DataError
+
+US8K_LIST, ESC50_LIST = "UrbanSound8K.csv", "esc50.csv"
+# `fsID-classID-occurrence-slice.wav`.
+_US8K_SOUND = re.compile(r"\d+-\d-\d+-\d+\.wav", re.IGNORECASE)
+_ESC50_SOUND = re.compile(r"[1-5]-\d+-[A-Z]-\d+\.(wav|ogg)", re.IGNORECASE)
+_FOLD = re.compile(r"(?:fold|split|part|cv|set)[ _-]?(\d+)", re.IGNORECASE)
+_ROLES = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluate", "evaluation"), "test"),
+    **dict.fromkeys(("val", "valid", "validate", "validation", "dev", "devel", "development"), "validation"),
+}
+_CONTAINERS = {
+    *("audio", "audios", "wav", "wavs", "clips", "recordings", "sounds", "data", "dataset"),
+    *("meta", "metadata", "annotation", "annotations", "labels", "csv", "lists", "splits"),
+    *("evaluation", "setup", "doc", "docs", "features", "spectrograms", "set", "files"),
+}
+_SCENES = re.compile(r"(TUT|TAU)-(urban-)?acoustic-scenes-(\d{4}).*", re.IGNORECASE)
+_DEEPEST = 3  # folders below a root in which the lists of mirrors lie
+_CSV = "a CSV file with the columns path, label and fold (`data.root=clips.csv`)"
+
+
+def find_files(root: Path, name: str) -> list[Path]:
+    """Files of a name, in capitals or not, in a folder or not far below; the nearest first."""
+    return [folder / file for folder in _folders(root) for file in _names(folder)[1] if file.lower() == name.lower()]
+
+
+def find_folders(root: Path, name: str) -> list[Path]:
+    """Folders of a name in a folder or not far below; the nearest first."""
+    return [folder for folder in _folders(root) if folder != root and folder.name == name]
+
+
+def fold_of(name: str) -> int | None:
+    """The number in the name of a fold's folder, as `fold10`, `fold_10`, `split 2`; None of any other."""
+    match = _FOLD.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def refuse(root: Path) -> None:
+    """Raises a `DataError` with the remedy where folders in `root` are plainly no classes: a known data set that
+    another loader reads, or that none does, folds, or parts to train and test. Says nothing of what is not there."""
+    if root.is_dir() and (said := _known(root) or _no_classes(root)):
+        raise DataError(said)
+
+
+def scenes_of(root: Path) -> str:
+    """A sentence on a folder that is, or holds, the acoustic scenes of another year than 2017, or one part of
+    2017's; empty for any other."""
+    for folder in (root, *(root / name for name in _names(root)[0])):
+        parts, files = map(set, _names(folder))
+        has_lists = "evaluation_setup" in parts and bool(files & {"meta.txt", "meta.csv"})
+        what, year = "acoustic scenes", ""
+        if match := _SCENES.fullmatch(folder.name):
+            year = match[3]
+            what = f"{match[1].upper()} {'Urban ' if match[2] else ''}Acoustic Scenes {year}"
+        elif not (has_lists or _has_scene_labels(folder)):
+            continue
+        if what == "TUT Acoustic Scenes 2017":
+            return (
+                f"{file_name(folder)} is one part of TUT Acoustic Scenes 2017, which `data.name=tut` reads "
+                f"(`loglearn run tut`). Name the folder that holds both parts: `data.root={folder.absolute().parent}`."
+            )
+        listed = "meta.csv" if "meta.csv" in files else "meta.txt"
+        unlabelled = not files & {"meta.txt", "meta.csv"} or not _has_scene_labels(folder)
+        if unlabelled and "evaluation" in folder.name.lower():
+            return (
+                f"{file_name(folder)} is {what}, for evaluation: its lists have no labels, so that nothing can "
+                "be tested on it. Use the development set."
+            )
+        return (
+            f"{file_name(folder)} is {what}, of which no loader knows the roles of its folds. List its recordings in "
+            f"{_CSV}: paths and labels are in its {listed}, folds in its evaluation_setup."
+        )
+    return ""
+
+
+def _known(root: Path) -> str:
+    lists = find_files(root, US8K_LIST)
+    if lists:
+        return (
+            f"{root} holds UrbanSound8K, by its list {file_name(lists[0])}; its folders are no classes. Set "
+            "`data.name=us8k` (`loglearn run us8k`), which reads it with its ten folds."
+        )
+    return scenes_of(root)
+
+
+def _no_classes(root: Path) -> str:
+    folders, files = _names(root)
+    inside = {name: _names(root / name) for name in folders}
+    beside = [name for name in files if is_named_as_sound(name)]
+    sounds = [*beside, *(name for _, below in inside.values() for name in below if is_named_as_sound(name))]
+    # Where folders may be classes, names of files prove nothing.
+    lie_as_published = beside or all(
+        fold_of(name) is not None or name.isdecimal() or _is_part(name) for name in folders
+    )
+    if lie_as_published and _most(_US8K_SOUND, sounds):
+        above = root.absolute().parent
+        there = (above / US8K_LIST).is_file() or (above / "metadata" / US8K_LIST).is_file()
+        where = f"Name the folder that holds both: `data.root={above}`" if there else f"Put {US8K_LIST} beside them"
+        return (
+            f"{root} holds clips of UrbanSound8K without its list, {US8K_LIST}, which has their classes and folds. "
+            f"{where}, and set `data.name=us8k`."
+        )
+    if lie_as_published and _most(_ESC50_SOUND, sounds):
+        return (
+            f"{root} holds clips of ESC-50 without its list, {ESC50_LIST}, which has their classes. Put it beside "
+            "them, or name the folder that holds both."
+        )
+    if not folders:
+        return ""
+    received = ", ".join(first_few(folders, show=printable))
+    insist = f"If they are your classes all the same, list the recordings in {_CSV}"
+    if len(folders) > 1 and all(fold_of(name) is not None for name in folders):
+        return (
+            f"{root} must hold a folder for each class. Received folds: {received}. {insist}, which also takes folds."
+        )
+    roles: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for name in folders:
+        roles[_rest(name)] |= {_ROLES[word] for word in _words(name) if word in _ROLES}
+    if any(len(found) > 1 for found in roles.values()):
+        return (
+            f"{root} must hold a folder for each class. Received parts to train and test: {received}. {insist}, where "
+            "a part can be a fold."
+        )
+    holding = [name for name in folders if inside[name][0]]
+    if all(_is_part(name) for name in folders) and (len(folders) > 1 or holding):
+        return f"{root} must hold a folder for each class. Received: {received}. Name the one that does. {insist}."
+    if len(folders) == 1 and len(inside[folders[0]][0]) > 1 and not sounds:
+        return (
+            f"{root} must hold a folder for each class. Received one, {printable(folders[0])}, which holds "
+            f"{len(inside[folders[0]][0]):,} more. Name it: `data.root={root / folders[0]}`."
+        )
+    return ""
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in re.split(r"[\W\d_]+", name.lower()) if word]
+
+
+def _rest(name: str) -> tuple[str, ...]:
+    """What a folder's name says besides "train", "test", "audio" and the like."""
+    return tuple(word for word in _words(name) if word not in _ROLES and word not in _CONTAINERS)
+
+
+def _is_part(name: str) -> bool:
+    return bool(_words(name)) and not _rest(name)
+
+
+def _most(pattern: re.Pattern[str], names: Sequence[str]) -> bool:
+    """Whether names have a form, but for some strays."""
+    return sum(pattern.fullmatch(name) is not None for name in names) > len(names) / 2
+
+
+def _has_scene_labels(folder: Path) -> bool:
+    """Whether there is a list as of acoustic scenes: `audio/x.wav`, a tab, and a label."""
+    for name in ("meta.txt", "meta.csv"):
+        try:
+            with (folder / name).open(encoding="utf-8-sig", errors="replace") as file:
+                start = file.read(1000).splitlines()
+        except OSError:
+            continue
+        if any(re.match(r"filename\tscene_label|audio/[^\t]+\t\S", line) for line in start):
+            return True
+    return False
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    """A folder and those below, level by level, without hidden ones; each once."""
+    level, seen = [root], set()
+    top = os.path.realpath(root)
+    for _ in range(_DEEPEST + 1):
+        below = []
+        for folder in level:
+            real = os.path.realpath(folder)
+            # Not what a link to a folder around it would bring in.
+            if real not in seen and (folder == root or not is_around(real, top)) and folder.is_dir():
+                seen.add(real)
+                yield folder
+                below += [folder / name for name in _names(folder)[0]]
+        level = below
+
+
+def _names(folder: Path) -> tuple[list[str], list[str]]:
+    """Names of the folders and of the files in a folder, without hidden ones; none of one that cannot be listed, as
+    who reads it will say."""
+    folders: list[str] = []
+    files: list[str] = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if not is_hidden(entry.name):
+                    is_folder = os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir(follow_symlinks=False)
+                    (folders if is_folder else files).append(entry.name)
+    except OSError:
+        pass
+    return folders, files
