@@ -7,11 +7,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from loglearn_tf.layers.keras_2 import Keras3Only
+
 MEANS = ("arithmetic", "geometric")
 
 
 @keras.saving.register_keras_serializable(package="loglearn_tf")
-class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
+class MeanOverPatches(Keras3Only, keras.layers.Layer):  # type: ignore[misc]
     """Class probabilities of a clip: the mean over its patches of the softmax of a network's logits.
 
     Patches of the network's length begin every `patch_hop` frames; a clip shorter than one is repeated to its length.
@@ -89,18 +91,18 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
     def call(self, mel: Any) -> Any:
         patch_frames, n_mels = self.network.input_shape[1:]
         n_frames = ops.shape(mel)[1]
-        # A clip shorter than a patch begins again at its end.
-        frames = ops.arange(ops.maximum(n_frames, patch_frames)) % n_frames
+        # A clip shorter than a patch begins again at its end. Keras' own choice of integers follows `floatx`.
+        frames = ops.arange(ops.maximum(n_frames, patch_frames), dtype="int32") % n_frames
         n_patches = 1 + (ops.shape(frames)[0] - patch_frames) // self.patch_hop
         per_step = self.patches_at_once
         n_steps = (n_patches + per_step - 1) // per_step
 
         def add_next(step: Any, total: Any) -> Any:
-            numbers = step * per_step + ops.arange(per_step)
+            numbers = step * per_step + ops.arange(per_step, dtype="int32")
             # The last step may reach beyond the last patch; what it scores there counts nothing.
             counts = ops.cast(numbers < n_patches, "float32")
             starts = ops.minimum(numbers, n_patches - 1) * self.patch_hop
-            rows = ops.take(frames, starts[:, None] + ops.arange(patch_frames)[None, :], axis=0)
+            rows = ops.take(frames, starts[:, None] + ops.arange(patch_frames, dtype="int32")[None, :], axis=0)
             patches = ops.reshape(ops.take(mel, rows, axis=1), (-1, patch_frames, n_mels))
             logits = ops.cast(self.network(patches, training=False), "float32")
             scores = ops.log_softmax(logits) if self.mean == "geometric" else ops.softmax(logits)

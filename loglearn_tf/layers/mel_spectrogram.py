@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from loglearn_tf.layers.keras_2 import Keras3Only
+
 _PAD_MODES = ("reflect", "constant")
 _MEL_SCALES = ("slaney", "htk")
 _NORMS = ("slaney", None)
@@ -16,7 +18,7 @@ _WINDOWS = {"hann": (0.5, 0.5), "hamming": (0.54, 0.46), "blackman": (0.42, 0.5,
 
 
 @keras.saving.register_keras_serializable(package="loglearn_tf")
-class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
+class MelSpectrogram(Keras3Only, keras.layers.Layer):  # type: ignore[misc]
     """Mel spectrogram: mel-weighted power as librosa computes it, before any logarithm.
 
     Centred STFT with a periodic window (`tf.signal`), squared magnitude, librosa's filter bank.

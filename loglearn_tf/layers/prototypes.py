@@ -5,11 +5,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from loglearn_tf.layers.keras_2 import Keras3Only
+
 DISTANCES = ("mean_squared", "squared_euclidean")
 
 
 @keras.saving.register_keras_serializable(package="loglearn_tf")
-class Prototypes(keras.layers.Layer):  # type: ignore[misc]
+class Prototypes(Keras3Only, keras.layers.Layer):  # type: ignore[misc]
     """Logits of embeddings: their negative distance to every class's prototype.
 
     The prototypes are a weight that no gradient moves: training leaves them in the model, so that a saved one
