@@ -118,6 +118,13 @@ def head_of(model: keras.Model, where: str | Path = "the model") -> MeanOverPatc
     return head
 
 
+def has_known_graph(model: keras.Model) -> bool:
+    """Whether a model is functional, or sequential and built: Keras can then go through its layers, and copy them."""
+    # Both raise an AttributeError where a sequential model is not built.
+    is_graph = isinstance(model, keras.Sequential) or hasattr(model, "operations")
+    return is_graph and bool(getattr(model, "inputs", None))
+
+
 def is_clip_classifier(model: keras.Model) -> bool:
     """Whether a model goes from waveform to probabilities, as `clip_classifier` makes it."""
     layers = list(model.layers)

@@ -1,13 +1,16 @@
-"""Whole clips to class probabilities: a network applied to every patch of a clip, and the mean of its softmax."""
+"""Whole clips to class probabilities: a network applied to every patch of a clip, and the mean of its softmax; and the
+model that goes there from a waveform."""
 
 import numbers
 from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from loglearn_tf.layers.keras_2 import Keras3Only
+from loglearn_tf.layers.waveform import check_waveform
 
 MEANS = ("arithmetic", "geometric")
 
@@ -132,6 +135,30 @@ class MeanOverPatches(Keras3Only, keras.layers.Layer):  # type: ignore[misc]
         # `hop` in files of version 0.1.0.
         renamed = {"patch_hop" if name == "hop" else name: value for name, value in config.items()}
         return cls(**{**renamed, "network": network})
+
+
+@keras.saving.register_keras_serializable(package="loglearn_tf")
+class ClipClassifier(keras.Model):  # type: ignore[misc]
+    """Functional model from waveform to class probabilities, which refuses waveforms that are not floating-point.
+
+    Keras' own functional model would cast integers to float as they are. `clip_classifier` makes one.
+
+    Raises:
+        ValueError: When called, or in `predict`, with anything but floating-point samples.
+
+    Warns:
+        UserWarning: With a NumPy array of samples far beyond [-1, 1].
+    """
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        for waveform in keras.tree.flatten(inputs):  # a list or a dictionary of one is taken, too
+            check_waveform(waveform)
+        return super().__call__(inputs, *args, **kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(x, np.ndarray):
+            check_waveform(x)
+        return super().predict(x, *args, **kwargs)
 
 
 def _without_training(config: Any) -> Any:
