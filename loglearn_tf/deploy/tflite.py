@@ -17,6 +17,7 @@ from loglearn_tf.layers import MelSpectrogram
 
 # A knee from here on hides the rounding floor of a float32 FFT, some 1e-14 of a frame's power. Log-EPS has none.
 _HIDING_KNEE = 1e-6
+_LARGEST_MATRIX = 8192  # 128 MiB
 
 
 def write(model: keras.Model, path: Path) -> str:
@@ -33,7 +34,7 @@ def write(model: keras.Model, path: Path) -> str:
     (github.com/google-ai-edge/LiteRT/issues/6458).
 
     TFLite's FFT takes powers of two alone: with another `n_fft`, a front end in float32 multiplies by the matrix of the
-    transform instead, `n_fft ** 2` bytes of the file.
+    transform instead, which adds `2 * n_fft ** 2` bytes to the file.
     """
     import tensorflow as tf
 
@@ -45,8 +46,14 @@ def write(model: keras.Model, path: Path) -> str:
         config = layer.get_config()
         if in_float32:
             config["fft_dtype"] = "float32"
-        has_fft = config["fft_dtype"] == "float64" or layer.n_fft & (layer.n_fft - 1) == 0
-        return (MelSpectrogram if has_fft else _ByMatrix)(**config)
+        if config["fft_dtype"] == "float64" or layer.n_fft & (layer.n_fft - 1) == 0:
+            return MelSpectrogram(**config)
+        if layer.n_fft > _LARGEST_MATRIX:
+            raise ModelError(
+                f"For TFLite, `n_fft` must be a power of two, or at most {_LARGEST_MATRIX:,}. Received: n_fft="
+                f"{layer.n_fft:,}. Train with a power of two and `win_length={layer.n_fft}`, or export --to savedmodel."
+            )
+        return _ByMatrix(**config)
 
     with tempfile.TemporaryDirectory() as scratch:
         # By way of a SavedModel: from Keras' functions the converter ends the process at variables inside loops.

@@ -9,14 +9,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from loglearn_tf.layers.keras_2 import Keras3Only
+from loglearn_tf.layers.keras_2 import refuse_keras_2
 from loglearn_tf.layers.waveform import check_waveform
 
 MEANS = ("arithmetic", "geometric")
 
 
 @keras.saving.register_keras_serializable(package="loglearn_tf")
-class MeanOverPatches(Keras3Only, keras.layers.Layer):  # type: ignore[misc]
+class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
     """Class probabilities of a clip: the mean over its patches of the softmax of a network's logits.
 
     Patches of the network's length begin every `patch_hop` frames; a clip shorter than one is repeated to its length.
@@ -90,6 +90,10 @@ class MeanOverPatches(Keras3Only, keras.layers.Layer):  # type: ignore[misc]
                 f"The input must have the shape (batch, frames, {n_mels}), as the network's. Received: {input_shape}."
             )
         self.built = True
+
+    def __call__(self, mel: Any, *args: Any, **kwargs: Any) -> Any:
+        refuse_keras_2(self, mel)
+        return super().__call__(mel, *args, **kwargs)
 
     def call(self, mel: Any) -> Any:
         patch_frames, n_mels = self.network.input_shape[1:]

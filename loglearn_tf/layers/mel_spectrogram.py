@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from loglearn_tf.layers.keras_2 import Keras3Only
+from loglearn_tf.layers.keras_2 import refuse_keras_2
 from loglearn_tf.layers.waveform import check_waveform
 
 _PAD_MODES = ("reflect", "constant")
@@ -19,7 +19,7 @@ _WINDOWS = {"hann": (0.5, 0.5), "hamming": (0.54, 0.46), "blackman": (0.42, 0.5,
 
 
 @keras.saving.register_keras_serializable(package="loglearn_tf")
-class MelSpectrogram(Keras3Only, keras.layers.Layer):  # type: ignore[misc]
+class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
     """Mel spectrogram: mel-weighted power as librosa computes it, before any logarithm.
 
     Centred STFT with a periodic window (`tf.signal`), squared magnitude, librosa's filter bank.
@@ -163,6 +163,7 @@ class MelSpectrogram(Keras3Only, keras.layers.Layer):  # type: ignore[misc]
         self.built = True
 
     def __call__(self, waveform: Any, *args: Any, **kwargs: Any) -> Any:
+        refuse_keras_2(self, waveform)
         check_waveform(waveform)  # as given: Keras makes a tensor of it, of a type of its own choice
         return super().__call__(waveform, *args, **kwargs)
 

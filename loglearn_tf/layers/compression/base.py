@@ -12,12 +12,12 @@ import numpy.typing as npt
 from keras import ops
 
 from loglearn_tf.layers.compression.power_counts import PowerCounts
-from loglearn_tf.layers.keras_2 import Keras3Only
+from loglearn_tf.layers.keras_2 import refuse_keras_2
 
 _log = logging.getLogger(__name__)
 
 
-class Compression(Keras3Only, keras.layers.Layer):  # type: ignore[misc]
+class Compression(keras.layers.Layer):  # type: ignore[misc]
     """Base of all compressions: mel power in, a tensor of the same shape out.
 
     A subclass implements `compress` and registers itself with Keras; a line in the list `COMPRESSIONS`, or the form
@@ -54,6 +54,10 @@ class Compression(Keras3Only, keras.layers.Layer):  # type: ignore[misc]
         self.axis = -1
         self.n_bands: int | None = None
         self._warned = False
+
+    def __call__(self, mel: Any, *args: Any, **kwargs: Any) -> Any:
+        refuse_keras_2(self, mel)
+        return super().__call__(mel, *args, **kwargs)
 
     def call(self, mel: Any) -> Any:
         if keras.backend.standardize_dtype(mel.dtype) == "float16":
