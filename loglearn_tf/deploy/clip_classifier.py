@@ -33,7 +33,8 @@ def clip_classifier(
 
     Returns:
         Functional model, `(batch, samples)` float32 waveforms in [-1, 1], of any length, to
-        `(batch, n_classes)` probabilities. Integers, which Keras would cast as they are, are refused. Clips of a batch have one length; two together give what each gives alone.
+        `(batch, n_classes)` probabilities. Integers, which Keras would cast as they are, are refused. Clips of a batch
+        have one length; two together give what each gives alone.
 
     Raises:
         ValueError: If the class names or the front end's bands do not match the network's, or both `patch_hop` and

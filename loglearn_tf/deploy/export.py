@@ -128,8 +128,8 @@ def _runs(model: "keras.Model", into: ExportFormat, path: Path) -> bool:
         found = [np.asarray(x) for x in run(inputs)]
     except Exception as error:  # of whatever runs it
         raise ModelError(
-            f"`{model.name}` was converted to a {into.title}, which does not run: {str(error).strip()[:300]}. Nothing was "
-            "written. Export it to another format, or use `model.export`, Keras' own."
+            f"`{model.name}` was converted to a {into.title}, which does not run: {str(error).strip()[:300]}. Nothing "
+            "was written. Export it to another format, or use `model.export`, Keras' own."
         ) from error
     if [x.shape for x in found] != [x.shape for x in expected]:
         raise ModelError(
@@ -142,8 +142,8 @@ def _runs(model: "keras.Model", into: ExportFormat, path: Path) -> bool:
         if not np.allclose(theirs, ours, rtol=1e-3, atol=1e-3 * largest, equal_nan=True):
             raise ModelError(
                 f"`{model.name}` was converted to a {into.title} that gives other numbers: by up to "
-                f"{np.max(np.abs(theirs - ours)):.3g}, with numbers up to {largest:.3g}. Nothing was written. Export it "
-                "to another format."
+                f"{np.max(np.abs(theirs - ours)):.3g}, with numbers up to {largest:.3g}. Nothing was written. Export "
+                "it to another format."
             )
     return True
 

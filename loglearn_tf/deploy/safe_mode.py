@@ -1,7 +1,7 @@
 """What is known of Keras' safe mode: the versions in which a `.keras` file can get around it.
 
-Safe mode is what keeps a model's file from running code of whoever wrote it. The package works with these versions; what
-it does not do with them is load a file that nobody vouches for.
+Safe mode is what keeps a model's file from running code of whoever wrote it. The package works with these versions;
+what it does not do with them is load a file that nobody vouches for.
 """
 
 from dataclasses import dataclass
@@ -27,9 +27,9 @@ class WayAround:
         return not same_line and version < max(self.fixed)
 
 
-# The advisories: github.com/keras-team/keras/security and github.com/advisories; the last, which has no number, is from a
-# comparison of the releases. What `saved_models` refuses by itself (code in a file, packed parts) is listed, too: it is a
-# second lock, not the first. CVE-2025-9905 is left out: it is of HDF5 files, which are not loaded.
+# The advisories: github.com/keras-team/keras/security and github.com/advisories; the last, which has no number, is from
+# a comparison of the releases. What `saved_models` refuses by itself (code in a file, packed parts) is listed, too: it
+# is a second lock, not the first. CVE-2025-9905 is left out: it is of HDF5 files, which are not loaded.
 WAYS_AROUND = (
     WayAround("CVE-2025-1550", "call any function", ((3, 9, 0),)),
     WayAround("CVE-2025-8747", "run code by Keras' own functions", ((3, 11, 0),)),

@@ -59,8 +59,8 @@ def load_model(path: str | Path, *, trust: bool = False) -> keras.Model:
     if not trust and (ways := ways_around(keras.__version__)):
         raise ModelError(
             f"{file} is not loaded: Keras {keras.__version__} has known ways around its safe mode, by which a file can "
-            f"{ways[-1].what} ({', '.join(way.name for way in ways)}). If you know who made it, say `--trust`, in Python "
-            f"`load_model(path, trust=True)`; otherwise install {REMEDY}."
+            f"{ways[-1].what} ({', '.join(way.name for way in ways)}). If you know who made it, say `--trust`, in "
+            f"Python `load_model(path, trust=True)`; otherwise install {REMEDY}."
         )
     try:
         return _refusing_integers(keras.models.load_model(file, compile=False, safe_mode=True))

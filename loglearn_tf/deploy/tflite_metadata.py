@@ -1,7 +1,7 @@
 """TFLite Metadata: what a file takes and returns, in the form that TFLite's and MediaPipe's tools read.
 
-The schema, of which these are the numbers of fields, is public and frozen: `metadata_schema.fbs` of tflite-support, whose
-own package is large and not kept up. TensorFlow has that of the model around it.
+The schema, of which these are the numbers of fields, is public and frozen: `metadata_schema.fbs` of tflite-support,
+whose own package is large and not kept up. TensorFlow has that of the model around it.
 """
 
 import io

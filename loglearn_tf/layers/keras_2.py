@@ -15,8 +15,9 @@ def refuse_keras_2(layer: Any, *inputs: Any) -> None:
     if _PACKAGE in sys.modules and (any(map(_is_of_keras_2, inputs)) or _keras_2_is_calling()):
         raise TypeError(
             f"Layer `{layer.name}` is a layer of Keras 3 and must be part of a Keras 3 model. Received: a call from a "
-            f"Keras 2 model (`{_PACKAGE}`, which is `tf.keras` where TF_USE_LEGACY_KERAS=1 is set); the layer would not "
-            "be trained. Build the model with `import keras`, or unset TF_USE_LEGACY_KERAS before TensorFlow is imported."
+            f"Keras 2 model (`{_PACKAGE}`, which is `tf.keras` where TF_USE_LEGACY_KERAS=1 is set); the layer would "
+            "not be trained. Build the model with `import keras`, or unset TF_USE_LEGACY_KERAS before TensorFlow is "
+            "imported."
         )
 
 

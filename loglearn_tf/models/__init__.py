@@ -70,15 +70,15 @@ def _check_types(model: Any) -> None:
     decayed = {w.dtype for w in model.trainable_weights if getattr(w, "regularizer", None) is not None} - {floatx}
     if decayed:
         raise ValueError(
-            "Keras' dtype policy and `floatx` must agree: Keras does not add the weight decay of weights in one type to "
-            f"a loss in another. Received: weights in {decayed.pop()}, floatx={floatx!r}. Call "
-            f"`keras.config.set_floatx({keras.config.dtype_policy().variable_dtype!r})` first, or, for no weight decay, "
-            "give `l2=0`."
+            "Keras' dtype policy and `floatx` must agree: Keras does not add the weight decay of weights in one type "
+            f"to a loss in another. Received: weights in {decayed.pop()}, floatx={floatx!r}. Call "
+            f"`keras.config.set_floatx({keras.config.dtype_policy().variable_dtype!r})` first, or give `l2=0`, for no "
+            "weight decay."
         )
     if floatx == "float16":
         _log.warning(
-            "`keras.config.floatx()` is float16: `fit` and `predict` cast NumPy arrays to it, and mel power above 65,504 "
-            "becomes infinite, below 6e-8 zero. Give them a tf.data.Dataset of float32, or set floatx to float32."
+            "`keras.config.floatx()` is float16: `fit` and `predict` cast NumPy arrays to it, and mel power above "
+            "65,504 becomes infinite, below 6e-8 zero. Give them a tf.data.Dataset of float32, or set floatx to float32."
         )
 
 

@@ -22,8 +22,6 @@ def compressed_input(
     Returns:
         The input, `(batch, patch_frames, n_mels)` mel power, and `(batch, patch_frames, n_mels, 1)`.
     """
-    import keras
-
     mel = mel_input(patch_frames=patch_frames, n_mels=n_mels)
     return mel, normalised_input(compression(mel), axis=-1)
 

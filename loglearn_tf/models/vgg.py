@@ -2,7 +2,17 @@
 
 from typing import TYPE_CHECKING, Any
 
-from loglearn_tf.models.base import L2, N_MELS, PATCH_FRAMES, compressed_input, conv, dense, dropout, flatten, max_pooling
+from loglearn_tf.models.base import (
+    L2,
+    N_MELS,
+    PATCH_FRAMES,
+    compressed_input,
+    conv,
+    dense,
+    dropout,
+    flatten,
+    max_pooling,
+)
 from loglearn_tf.models.registry import Network
 
 if TYPE_CHECKING:

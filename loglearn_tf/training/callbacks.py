@@ -151,15 +151,16 @@ def _warn_of_weight_decay(model: keras.Model, layers: Iterable[keras.layers.Laye
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of one that scales the loss
     # Not public, but what every optimiser of Keras 3 asks itself.
     decays = getattr(optimizer, "_use_weight_decay", None)
-    if decays is None or not getattr(optimizer, "weight_decay", None):
+    rate = getattr(optimizer, "weight_decay", None)
+    if decays is None or not rate:
         return
     decayed = [weight.path for layer in layers for weight in layer.trainable_weights if decays(weight)]
     if decayed:
         _log.warning(
-            "The optimiser's weight decay (%s, %g) pulls %s to zero, whatever the loss: the knee moves by itself. Before "
-            "training begins: `optimizer.exclude_from_weight_decay(var_list=layer.trainable_weights)`.",
+            "The optimiser's weight decay (%s, %g) pulls %s to zero, whatever the loss: the knee moves by itself. "
+            "Before training begins: `optimizer.exclude_from_weight_decay(var_list=layer.trainable_weights)`.",
             type(optimizer).__name__,
-            float(optimizer.weight_decay),
+            float(rate),
             " and ".join(decayed),
         )
 

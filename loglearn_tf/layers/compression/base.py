@@ -73,7 +73,7 @@ class Compression(keras.layers.Layer):  # type: ignore[misc]
         if not self._warned:
             self._warned = True
             _log.warning(
-                "Layer `%s` receives mel power as float16, in which more than 65,504 is infinite and less than 6e-8 is 0. "
+                "Layer `%s` receives mel power as float16, in which more than 65,504 is infinite, less than 6e-8 is 0. "
                 "Give it float32: `keras.Input(shape, dtype='float32')`; `fit` and `predict` cast NumPy arrays to "
                 "`keras.config.floatx()`, here %s.",
                 self.name,
@@ -117,7 +117,7 @@ def add_number(
     regularizer: keras.regularizers.Regularizer | None = None,
     constraint: keras.constraints.Constraint | None = None,
 ) -> Any:
-    """Adds a weight of shape `()`, or `(n_bands,)` where the layer's `per_band` is set, of the policy's type for weights.
+    """Adds a weight of shape `()`, or `(n_bands,)` where the layer's `per_band` is set, of its policy's type for weights.
 
     Raises:
         ValueError: With `per_band`, if `axis` is no axis of the input, or has no fixed size.

@@ -146,8 +146,8 @@ class TestContract:
         dense = keras.layers.Dense(1, dtype=policy, kernel_initializer=keras.initializers.Constant(4e-3))
         model = keras.Model(mel, dense(x))
         before = [np.array(weight) for weight in layer.trainable_weights]
-        # Steps are a tenth, by the sign of the gradient: large enough for numbers of 8 bits. The loss is small enough for
-        # Keras' sum of the squares of all gradients to be a float16.
+        # Steps are a tenth, by the sign of the gradient: large enough for numbers of 8 bits. The loss is small enough
+        # for Keras' sum of the squares of all gradients to be a float16.
         optimizer = keras.optimizers.Lion(0.1, global_clipnorm=1.0)
         model.compile(optimizer, "mse", loss_weights=[0.01], run_eagerly=True)
         model.fit(np.minimum(MEL, 1), np.full((2, 1), 9.0), batch_size=2, verbose=0)
