@@ -78,7 +78,7 @@ def _check_types(model: Any) -> None:
     if floatx == "float16":
         _log.warning(
             "`keras.config.floatx()` is float16: `fit` and `predict` cast NumPy arrays to it, and mel power above "
-            "65,504 becomes infinite, below 6e-8 zero. Give them a tf.data.Dataset of float32, or set floatx to float32."
+            "65,504 becomes infinite, below 6e-8 zero. Give them a tf.data.Dataset of float32, or set floatx to it."
         )
 
 

@@ -117,7 +117,7 @@ def add_number(
     regularizer: keras.regularizers.Regularizer | None = None,
     constraint: keras.constraints.Constraint | None = None,
 ) -> Any:
-    """Adds a weight of shape `()`, or `(n_bands,)` where the layer's `per_band` is set, of its policy's type for weights.
+    """Adds a weight of shape `()`, or `(n_bands,)` where the layer's `per_band` is set, of the policy's own type.
 
     Raises:
         ValueError: With `per_band`, if `axis` is no axis of the input, or has no fixed size.
