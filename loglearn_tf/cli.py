@@ -220,7 +220,7 @@ def _predict(options: argparse.Namespace) -> int:
 
     if options.top < 1:
         raise ConfigError(f"`--top` must be at least 1. Received: {options.top}.")
-    model = saved_models.load_model(options.model)
+    model = saved_models.load_model(options.model, trust=options.trust)
     names = saved_models.head_of(model, options.model).class_names
     sounds = predict.find_sounds(options.sounds)
     write = predict.writer(
@@ -249,7 +249,7 @@ def _export(options: argparse.Namespace) -> int:
     EXPORT_FORMATS.check(options.to, setting="--to")
     from loglearn_tf.deploy import saved_models
 
-    model = saved_models.load_model(options.model)
+    model = saved_models.load_model(options.model, trust=options.trust)
     beside = options.model if options.model.is_dir() else options.model.parent
     output = options.output or beside / EXPORT_FORMATS[options.to].default_output
     print(export_model(model, output, to=options.to))
@@ -259,7 +259,7 @@ def _export(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     from loglearn_tf.deploy import saved_models
 
-    print(saved_models.describe(saved_models.load_model(options.model)))
+    print(saved_models.describe(saved_models.load_model(options.model, trust=options.trust)))
     return DONE
 
 
@@ -379,6 +379,12 @@ def _parser() -> argparse.ArgumentParser:
     exported.add_argument("--output", type=Path, help="default: beside the model")
     shown = add("show", _show, [common], "describe a saved model: front end, classes, alpha, beta, knee and curve")
     shown.add_argument("model", type=Path, help="run folder with model.keras, or a .keras file")
+    for reader in (predicted, exported, shown):
+        reader.add_argument(
+            "--trust",
+            action="store_true",
+            help="you know who made the model; asked for where the installed Keras has known ways around its safe mode",
+        )
     data = commands.add_parser("data", help="get or make data sets")
     corpora = [DATASETS[name] for name in DATASETS if DATASETS.own(name)]
     data_commands = data.add_subparsers(title="commands", required=True, metavar="COMMAND")

@@ -29,7 +29,7 @@ def available_cores() -> int:
 
 
 def tensorflow(*, threads: int = 1, parallel_calls: int = 1, gpu: int | None = 0) -> Any:
-    """Imports TensorFlow with few threads per operation and deterministic operations.
+    """Imports TensorFlow with few threads per operation and deterministic operations, and Keras with its defaults.
 
     The same settings and seed then give the same result, whatever the number of cores: sums of
     floats depend on how many threads share them. Cores are used by doing several things at once.
@@ -40,7 +40,10 @@ def tensorflow(*, threads: int = 1, parallel_calls: int = 1, gpu: int | None = 0
         gpu: Where TensorFlow sees GPUs, the number of the one to use; counts round when there are fewer, so that
             numbered workers spread evenly; `None` for none.
     """
+    # What the user has set for other work, by the environment or ~/.keras/keras.json, would change numbers, or fail.
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     tf = _import_tensorflow()
+    _set_keras()
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(parallel_calls)
@@ -73,6 +76,16 @@ def _import_tensorflow() -> Any:
     finally:
         for name in hidden:
             del sys.modules[name]
+
+
+def _set_keras() -> None:
+    """Keras' defaults, which results are computed with."""
+    import keras
+
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
 
 
 def is_repeatable() -> bool:

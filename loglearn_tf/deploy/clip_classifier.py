@@ -1,11 +1,12 @@
 """The model to deploy: waveform in, class probabilities out, everything in one file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 
-from loglearn_tf.layers import MeanOverPatches, MelSpectrogram, build_compression
+from loglearn_tf.deploy.saved_models import has_known_graph
+from loglearn_tf.layers import ClipClassifier, MeanOverPatches, MelSpectrogram, build_compression
 
 
 def clip_classifier(
@@ -32,7 +33,8 @@ def clip_classifier(
 
     Returns:
         Functional model, `(batch, samples)` float32 waveforms in [-1, 1], of any length, to
-        `(batch, n_classes)` probabilities. Clips of a batch have one length; two together give what each gives alone.
+        `(batch, n_classes)` probabilities. Integers, which Keras would cast as they are, are refused. Clips of a batch
+        have one length; two together give what each gives alone.
 
     Raises:
         ValueError: If the class names or the front end's bands do not match the network's, or both `patch_hop` and
@@ -56,19 +58,23 @@ def clip_classifier(
                 f"Received: patch_hop={patch_hop!r}, hop={hop!r}."
             )
         patch_hop = hop
-    waveform = keras.Input((None,), name="waveform")
+    waveform = keras.Input((None,), name="waveform", dtype="float32")  # whatever Keras' `floatx`
     mel = MelSpectrogram(**(front_end or {}), name="front_end")(waveform)
     if features_compression != "none":
         mel = build_compression(features_compression)(mel)
     head = MeanOverPatches(network, class_names=class_names, patch_hop=patch_hop, mean=mean, name="clip")
-    return keras.Model(waveform, head(mel), name="clip_classifier")
+    return ClipClassifier(waveform, head(mel), name="clip_classifier")
 
 
-def fold_compressions(model: keras.Model) -> keras.Model:
+def fold_compressions(
+    model: keras.Model, *, replace: Callable[[keras.layers.Layer], keras.layers.Layer | None] = lambda layer: None
+) -> keras.Model:
     """A copy of a model, for inference, whose learned compressions are constants: no gates, no weights of theirs.
 
     Args:
-        model: Functional or sequential, with compressions as `LearnableLog` at any depth.
+        model: Functional or sequential, with compressions as `LearnableLog` at any depth. Nested models of a class of
+            someone's own are part of the new model as they are, gates included.
+        replace: Given a layer, what stands for it in the copy; `None` for a copy of it.
 
     Returns:
         A new model with the same outputs; other weights are copied.
@@ -77,12 +83,16 @@ def fold_compressions(model: keras.Model) -> keras.Model:
     copies: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
 
     def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
+        other = replace(layer)
+        if other is not None:
+            return other
         if hasattr(layer, "folded"):
             return layer.folded()
         if isinstance(layer, MeanOverPatches):
-            return MeanOverPatches(**{**layer.get_config(), "network": fold_compressions(layer.network)})
+            network = fold_compressions(layer.network, replace=replace)
+            return MeanOverPatches(**{**layer.get_config(), "network": network})
         if isinstance(layer, keras.Model):
-            return fold_compressions(layer)
+            return fold_compressions(layer, replace=replace) if has_known_graph(layer) else layer
         copies.append((layer, type(layer).from_config(layer.get_config())))
         return copies[-1][1]
 

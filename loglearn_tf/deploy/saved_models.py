@@ -10,8 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from loglearn_tf.deploy.safe_mode import REMEDY, ways_around
 from loglearn_tf.errors import ModelError
-from loglearn_tf.layers import MeanOverPatches, MelSpectrogram
+from loglearn_tf.layers import ClipClassifier, MeanOverPatches, MelSpectrogram
 
 _SAVE = "A run keeps its model with `save_models=true`; `clip_classifier` makes one of your own network."
 # A description of a thousand layers is about a megabyte.
@@ -25,12 +26,18 @@ _LOADED = "Layers of Keras, of this package and those that the program has regis
 _SHOWN_POWER = 10.0 ** np.arange(-10, 5)
 
 
-def load_model(path: str | Path) -> keras.Model:
+def load_model(path: str | Path, *, trust: bool = False) -> keras.Model:
     """Loads a `.keras` file, or that of a run's folder, with Keras' safe mode on.
+
+    Args:
+        path: Of the file or the folder.
+        trust: Whether you know who made the file. Asked for where the installed Keras has known ways around its safe
+            mode (`safe_mode.WAYS_AROUND`); all checks are made in either case.
 
     Raises:
         ModelError: If there is no such file, it is no Keras model, its parts are compressed, it holds code (a lambda, a
-            pickled object) or layers that are neither Keras' nor registered.
+            pickled object) or layers that are neither Keras' nor registered; or the installed Keras has ways around
+            its safe mode and the file is not trusted.
     """
     file = Path(path) / "model.keras" if Path(path).is_dir() else Path(path)
     if not file.is_file():
@@ -49,14 +56,27 @@ def load_model(path: str | Path) -> keras.Model:
     except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, OSError, RuntimeError) as error:
         raise ModelError(f"{file} is no model saved by Keras 3: {error}. {_SAVE}") from error
     _check_has_no_code(file, config)
+    if not trust and (ways := ways_around(keras.__version__)):
+        raise ModelError(
+            f"{file} is not loaded: Keras {keras.__version__} has known ways around its safe mode, by which a file can "
+            f"{ways[-1].what} ({', '.join(way.name for way in ways)}). If you know who made it, say `--trust`, in "
+            f"Python `load_model(path, trust=True)`; otherwise install {REMEDY}."
+        )
     try:
-        return keras.models.load_model(file, compile=False, safe_mode=True)
+        return _refusing_integers(keras.models.load_model(file, compile=False, safe_mode=True))
     except Exception as error:  # Keras raises TypeError, ValueError, KeyError, ... of its own and of the layers
         # The first of the chain says what is wrong; the others only in which layers.
         while error.__context__ is not None:
             error = error.__context__  # type: ignore[assignment]
         reason = str(error).strip().split("\n")[0][:300]
         raise ModelError(f"{file} cannot be loaded: {reason} {_LOADED}") from error
+
+
+def _refusing_integers(model: keras.Model) -> keras.Model:
+    """Clip classifiers of version 0.1 were functional models of Keras' own class."""
+    if is_clip_classifier(model) and has_known_graph(model) and not isinstance(model, ClipClassifier):
+        return ClipClassifier(model.input, model.output, name=model.name)
+    return model
 
 
 def _check_sizes(file: Path, archive: zipfile.ZipFile) -> None:
@@ -118,11 +138,18 @@ def head_of(model: keras.Model, where: str | Path = "the model") -> MeanOverPatc
     return head
 
 
+def has_known_graph(model: keras.Model) -> bool:
+    """Whether a model is functional, or sequential and built: Keras can then go through its layers, and copy them."""
+    # Both raise an AttributeError where a sequential model is not built.
+    is_graph = isinstance(model, keras.Sequential) or hasattr(model, "operations")
+    return is_graph and bool(getattr(model, "inputs", None))
+
+
 def is_clip_classifier(model: keras.Model) -> bool:
     """Whether a model goes from waveform to probabilities, as `clip_classifier` makes it."""
     layers = list(model.layers)
     has_front_end = any(isinstance(layer, MelSpectrogram) for layer in layers)
-    return has_front_end and isinstance(layers[-1], MeanOverPatches)
+    return has_front_end and isinstance(layers[-1], MeanOverPatches) and has_known_graph(model)
 
 
 def _check_is_classifier(model: keras.Model, where: str | Path) -> None:
@@ -159,7 +186,10 @@ def describe(model: keras.Model) -> str:
 
 
 def _shapes(model: keras.Model) -> str:
-    return f"{model.input_shape} to {model.output_shape}" if model.built and model.inputs else "not built"
+    if has_known_graph(model):
+        return f"{model.input_shape} to {model.output_shape}"
+    # Of a class of someone's own, Keras knows what it was built for, not what it returns.
+    return f"{type(model).__name__}, shapes not known" if model.built else "not built"
 
 
 def _describe_compression(layer: Any) -> list[str]:

@@ -1,18 +1,22 @@
 """SavedModel: served by TensorFlow alone."""
 
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from loglearn_tf.deploy.clip_classifier import fold_compressions
-from loglearn_tf.deploy.export import ExportFormat
+from loglearn_tf.deploy.export import ExportFormat, Run
 from loglearn_tf.deploy.saved_models import front_end_of, head_of, is_clip_classifier
-from loglearn_tf.errors import ModelError
 
 
 def write(model: keras.Model, path: Path) -> str:
     """A folder with the function `serve`, inputs to outputs; a clip classifier's also has `class_names` and
-    `sample_rate`."""
+    `sample_rate`.
+
+    Its signature, and TensorFlow's servers, take float32 alone. Python's `loaded.serve` casts NumPy arrays, integers
+    too, before the model can see what they were: divide 16-bit samples by 32768 first.
+    """
     export(fold_compressions(model), path)
     return "SavedModel; serves with TensorFlow alone."
 
@@ -20,11 +24,6 @@ def write(model: keras.Model, path: Path) -> str:
 def export(model: keras.Model, folder: Path) -> None:
     import tensorflow as tf
 
-    if len(model.inputs) != 1:
-        raise ModelError(
-            f"Only models with one input can be exported. Received: `{model.name}` with {len(model.inputs)} inputs. "
-            "Use `model.export`, Keras' own."
-        )
     archive = keras.export.ExportArchive()
     archive.track(model)
     (tensor,) = model.inputs
@@ -43,10 +42,22 @@ def export(model: keras.Model, folder: Path) -> None:
     archive.write_out(str(folder), verbose=False)
 
 
+def load(path: Path) -> Run:
+    import tensorflow as tf
+
+    served = tf.saved_model.load(str(path))
+
+    def run(inputs: Any) -> list[Any]:
+        return keras.tree.flatten(served.serve(tf.constant(inputs)))  # type: ignore[no-any-return]
+
+    return run
+
+
 SAVEDMODEL = ExportFormat(
     title="SavedModel",
     default_output="savedmodel",
     write=write,
+    load=load,
     is_folder=True,
     recognises=lambda path: (path / "saved_model.pb").is_file(),
 )

@@ -1,38 +1,63 @@
 """TFLite: one file for small devices."""
 
 import tempfile
-import zipfile
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from loglearn_tf.deploy import savedmodel
 from loglearn_tf.deploy.clip_classifier import fold_compressions
-from loglearn_tf.deploy.export import ExportFormat
-from loglearn_tf.deploy.saved_models import all_layers, head_of, is_clip_classifier
+from loglearn_tf.deploy.export import ExportFormat, Run
+from loglearn_tf.deploy.saved_models import all_layers, front_end_of, head_of, is_clip_classifier
+from loglearn_tf.deploy.tflite_metadata import with_metadata
 from loglearn_tf.errors import ModelError
 from loglearn_tf.layers import MelSpectrogram
 
 # A knee from here on hides the rounding floor of a float32 FFT, some 1e-14 of a frame's power. Log-EPS has none.
 _HIDING_KNEE = 1e-6
+_LARGEST_MATRIX = 8192  # 128 MiB
 
 
 def write(model: keras.Model, path: Path) -> str:
-    """A file that a clip classifier's class names make a ZIP archive, too: `labels.txt`, as TFLite's tools expect it.
+    """A file with the signature `serve`, whose input bears the name of the model's (`waveform` of a clip classifier).
+
+    Sizes that the model leaves open stay so: TFLite's signature runners take clips of any length, one length after
+    another; other ways in resize the input tensor first. A clip classifier's file has TFLite Metadata, with the sample
+    rate, and is a ZIP archive, too, with the names of the classes: `labels.txt`, as TFLite's tools expect it.
 
     TFLite's own operators have no float64. Where every compression has a knee above 1e-6, the front end is converted
     in float32, which needs nothing but the plain runtime and moves probabilities by some 1e-6. Otherwise, for instance
     with log-EPS, whose quiet bands would show the rounding, it stays as it was trained, and the file needs a runtime
     with TensorFlow's select operators: TensorFlow's own interpreter has them up to 2.18, that of 2.20 has not
     (github.com/google-ai-edge/LiteRT/issues/6458).
+
+    TFLite's FFT takes powers of two alone: with another `n_fft`, a front end in float32 multiplies by the matrix of the
+    transform instead, which adds `2 * n_fft ** 2` bytes to the file.
     """
     import tensorflow as tf
 
-    in_float32 = _in_float32(model)
+    in_float32 = _may_be_float32(model)
+
+    def replace(layer: keras.layers.Layer) -> keras.layers.Layer | None:
+        if not isinstance(layer, MelSpectrogram):
+            return None
+        config = layer.get_config()
+        if in_float32:
+            config["fft_dtype"] = "float32"
+        if config["fft_dtype"] == "float64" or layer.n_fft & (layer.n_fft - 1) == 0:
+            return MelSpectrogram(**config)
+        if layer.n_fft > _LARGEST_MATRIX:
+            raise ModelError(
+                f"For TFLite, `n_fft` must be a power of two, or at most {_LARGEST_MATRIX:,}. Received: n_fft="
+                f"{layer.n_fft:,}. Train with a power of two and `win_length={layer.n_fft}`, or export --to savedmodel."
+            )
+        return _ByMatrix(**config)
+
     with tempfile.TemporaryDirectory() as scratch:
         # By way of a SavedModel: from Keras' functions the converter ends the process at variables inside loops.
-        savedmodel.export(fold_compressions(in_float32 or model), Path(scratch))
+        savedmodel.export(fold_compressions(model, replace=replace), Path(scratch))
         converter = tf.lite.TFLiteConverter.from_saved_model(scratch, signature_keys=["serve"])
         try:
             runtime = "runs on the plain TFLite runtime"
@@ -46,27 +71,59 @@ def write(model: keras.Model, path: Path) -> str:
                 raise ModelError(
                     f"TFLite has no form of this model: {str(error)[:300]}. Export it --to savedmodel."
                 ) from error
-    path.write_bytes(content)
     if is_clip_classifier(model):
-        with zipfile.ZipFile(path, "a") as archive:
-            archive.writestr("labels.txt", "".join(f"{name}\n" for name in head_of(model).class_names))
+        content = with_metadata(
+            content, class_names=head_of(model).class_names, sample_rate=front_end_of(model).sample_rate
+        )
+    path.write_bytes(content)
     return f"TFLite{', its front end in float32' if in_float32 else ''}; {runtime}."
 
 
-def _in_float32(model: keras.Model) -> keras.Model | None:
-    """The model with its front end in float32; `None` where that is so already, or would change its results."""
-    compressions = [layer for layer in all_layers(model) if hasattr(layer, "compress")]
+def load(path: Path) -> Run | None:
+    import tensorflow as tf
+
+    interpreter = tf.lite.Interpreter(str(path))
+    if any(one["op_name"].startswith("Flex") for one in interpreter._get_ops_details()):
+        try:
+            interpreter.allocate_tensors()
+        except RuntimeError as error:
+            # TensorFlow's after 2.18, whose interpreter has no select operators.
+            if "Select TensorFlow op" in str(error):
+                return None
+            raise
+    runner = interpreter.get_signature_runner("serve")
+    (name,) = runner.get_input_details()
+
+    def run(inputs: Any) -> list[Any]:
+        return [value for _, value in sorted(runner(**{name: inputs}).items())]
+
+    return run
+
+
+def _may_be_float32(model: keras.Model) -> bool:
+    """Whether there are front ends in float64 whose results would stay, to some 1e-6, in float32."""
+    layers = list(all_layers(model))
+    compressions = [layer for layer in layers if hasattr(layer, "compress")]
     knees = [np.min(keras.ops.convert_to_numpy(layer.knee)) if hasattr(layer, "knee") else 0 for layer in compressions]
-    front_ends = [layer for layer in model.layers if isinstance(layer, MelSpectrogram)]
-    if not knees or min(knees) < _HIDING_KNEE or all(layer.fft_dtype == "float32" for layer in front_ends):
-        return None
+    in_float64 = any(isinstance(layer, MelSpectrogram) and layer.fft_dtype == "float64" for layer in layers)
+    return in_float64 and bool(knees) and min(knees) >= _HIDING_KNEE
 
-    def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if isinstance(layer, MelSpectrogram):
-            return MelSpectrogram(**{**layer.get_config(), "fft_dtype": "float32"})
-        return layer
 
-    return keras.models.clone_model(model, clone_function=copy)
+class _ByMatrix(MelSpectrogram):
+    """The front end without an FFT."""
+
+    def power(self, frames: Any) -> Any:
+        import tensorflow as tf
+
+        # Samples as far from the middle are added and subtracted first: cosines and sines are even and odd about it.
+        # Half the matrix, and half the work.
+        half = self.n_fft // 2
+        before, after = frames[..., 1:half], frames[..., :half:-1]
+        even = tf.concat([frames[..., :1], before + after, frames[..., half : half + 1]], axis=-1)
+        turns = np.outer(np.arange(half + 1), np.arange(half + 1)) % self.n_fft / self.n_fft
+        real = tf.matmul(even, tf.constant(np.cos(2 * np.pi * turns), frames.dtype))
+        imaginary = tf.matmul(before - after, tf.constant(np.sin(2 * np.pi * turns[1:half]), frames.dtype))
+        return real**2 + imaginary**2
 
 
 def _is_tflite(path: Path) -> bool:
@@ -78,5 +135,6 @@ TFLITE = ExportFormat(
     title="TFLite file",
     default_output="model.tflite",
     write=write,
+    load=load,
     recognises=_is_tflite,
 )

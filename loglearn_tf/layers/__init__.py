@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from loglearn_tf.layers.compression import COMPRESSIONS, CompressionRecord, build_compression
 
 if TYPE_CHECKING:
-    from loglearn_tf.layers.clip_head import MeanOverPatches
+    from loglearn_tf.layers.clip_head import ClipClassifier, MeanOverPatches
     from loglearn_tf.layers.compression.base import Compression
     from loglearn_tf.layers.compression.identity import NoCompression
     from loglearn_tf.layers.compression.learnable_knee import LearnableKnee
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COMPRESSIONS",
     "PCEN",
+    "ClipClassifier",
     "Compression",
     "CompressionRecord",
     "LearnableKnee",
@@ -52,6 +53,7 @@ _HOMES = {
     "NoCompression": "loglearn_tf.layers.compression.identity",
     "PCEN": "loglearn_tf.layers.compression.pcen",
     "Power": "loglearn_tf.layers.compression.power",
+    "ClipClassifier": "loglearn_tf.layers.clip_head",
     "MeanOverPatches": "loglearn_tf.layers.clip_head",
     "MelSpectrogram": "loglearn_tf.layers.mel_spectrogram",
     "Prototypes": "loglearn_tf.layers.prototypes",

@@ -1,11 +1,16 @@
-"""Whole clips to class probabilities: a network applied to every patch of a clip, and the mean of its softmax."""
+"""Whole clips to class probabilities: a network applied to every patch of a clip, and the mean of its softmax; and the
+model that goes there from a waveform."""
 
 import numbers
 from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
+
+from loglearn_tf.layers.keras_2 import refuse_keras_2
+from loglearn_tf.layers.waveform import check_waveform
 
 MEANS = ("arithmetic", "geometric")
 
@@ -86,21 +91,25 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
             )
         self.built = True
 
+    def __call__(self, mel: Any, *args: Any, **kwargs: Any) -> Any:
+        refuse_keras_2(self, mel)
+        return super().__call__(mel, *args, **kwargs)
+
     def call(self, mel: Any) -> Any:
         patch_frames, n_mels = self.network.input_shape[1:]
         n_frames = ops.shape(mel)[1]
-        # A clip shorter than a patch begins again at its end.
-        frames = ops.arange(ops.maximum(n_frames, patch_frames)) % n_frames
+        # A clip shorter than a patch begins again at its end. Keras' own choice of integers follows `floatx`.
+        frames = ops.arange(ops.maximum(n_frames, patch_frames), dtype="int32") % n_frames
         n_patches = 1 + (ops.shape(frames)[0] - patch_frames) // self.patch_hop
         per_step = self.patches_at_once
         n_steps = (n_patches + per_step - 1) // per_step
 
         def add_next(step: Any, total: Any) -> Any:
-            numbers = step * per_step + ops.arange(per_step)
+            numbers = step * per_step + ops.arange(per_step, dtype="int32")
             # The last step may reach beyond the last patch; what it scores there counts nothing.
             counts = ops.cast(numbers < n_patches, "float32")
             starts = ops.minimum(numbers, n_patches - 1) * self.patch_hop
-            rows = ops.take(frames, starts[:, None] + ops.arange(patch_frames)[None, :], axis=0)
+            rows = ops.take(frames, starts[:, None] + ops.arange(patch_frames, dtype="int32")[None, :], axis=0)
             patches = ops.reshape(ops.take(mel, rows, axis=1), (-1, patch_frames, n_mels))
             logits = ops.cast(self.network(patches, training=False), "float32")
             scores = ops.log_softmax(logits) if self.mean == "geometric" else ops.softmax(logits)
@@ -130,6 +139,30 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
         # `hop` in files of version 0.1.0.
         renamed = {"patch_hop" if name == "hop" else name: value for name, value in config.items()}
         return cls(**{**renamed, "network": network})
+
+
+@keras.saving.register_keras_serializable(package="loglearn_tf")
+class ClipClassifier(keras.Model):  # type: ignore[misc]
+    """Functional model from waveform to class probabilities, which refuses waveforms that are not floating-point.
+
+    Keras' own functional model would cast integers to float as they are. `clip_classifier` makes one.
+
+    Raises:
+        ValueError: When called, or in `predict`, with anything but floating-point samples.
+
+    Warns:
+        UserWarning: With a NumPy array of samples far beyond [-1, 1].
+    """
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        for waveform in keras.tree.flatten(inputs):  # a list or a dictionary of one is taken, too
+            check_waveform(waveform)
+        return super().__call__(inputs, *args, **kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(x, np.ndarray):
+            check_waveform(x)
+        return super().predict(x, *args, **kwargs)
 
 
 def _without_training(config: Any) -> Any:

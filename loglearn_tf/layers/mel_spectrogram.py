@@ -8,6 +8,9 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from loglearn_tf.layers.keras_2 import refuse_keras_2
+from loglearn_tf.layers.waveform import check_waveform
+
 _PAD_MODES = ("reflect", "constant")
 _MEL_SCALES = ("slaney", "htk")
 _NORMS = ("slaney", None)
@@ -47,20 +50,24 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
         **kwargs: `name`, `dtype`, `trainable`, for the base layer.
 
     Input shape:
-        `(batch, samples)` or `(samples,)`, float, in [-1, 1]. At least one sample. Louder waveforms do no
-        harm: power grows with the square of a gain, and is finite up to samples of 1e15. What lies below 1e-38 becomes
-        0, as silence is.
+        `(batch, samples)` or `(samples,)`, float, in [-1, 1]. At least one sample. Integers are refused: 16-bit samples
+        as they are would be a billion times as powerful. Not so inside a functional model, which casts what it
+        is given to the type of its `keras.Input` before any layer sees it; `clip_classifier` refuses them itself.
+        Louder waveforms do no harm: power grows with the square of a gain, and is finite up to samples of 1e15. What
+        lies below 1e-38 becomes 0, as silence is. NaN stays NaN, infinity becomes infinity or NaN, in the frames that
+        hold it.
 
     Output shape:
         `(batch, frames, n_mels)`, or `(frames, n_mels)` for one waveform; float32, mel power, >= 0,
         with `frames = 1 + samples // hop_length`.
 
     Raises:
-        ValueError: If an argument is out of its range, or the input has another shape.
+        ValueError: If an argument is out of its range, or the input has another shape or is not floating-point.
         ImportError: If TensorFlow is not installed.
 
     Warns:
-        UserWarning: When built, if a band covers no FFT bin and so stays zero for every sound.
+        UserWarning: When built, if a band covers no FFT bin and so stays zero for every sound; when called with a NumPy
+            array of samples far beyond [-1, 1], as integers that were cast and not scaled are.
 
     Reference:
         Reference code, `src/preprocess.py` (librosa 0.6.2 `melspectrogram`), at most 1e-4 of a clip's maximum
@@ -155,6 +162,11 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
         self._banks = _without_zeros(bank)
         self.built = True
 
+    def __call__(self, waveform: Any, *args: Any, **kwargs: Any) -> Any:
+        refuse_keras_2(self, waveform)
+        check_waveform(waveform)  # as given: Keras makes a tensor of it, of a type of its own choice
+        return super().__call__(waveform, *args, **kwargs)
+
     def call(self, waveform: Any) -> Any:
         # Here, not at the top: the compressions beside this layer also serve Keras on JAX and
         # PyTorch, where TensorFlow may be missing.
@@ -167,13 +179,19 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
         waveform = _pad(tf, waveform, self.n_fft // 2, self.hop_length, self.pad_mode)
         frames = tf.cast(_frames(tf, waveform, self.n_fft, self.hop_length), dtype)
         frames *= _window(tf, self.window, self.win_length or self.n_fft, self.n_fft, dtype)
-        spectrum = tf.signal.rfft(frames)  # (batch, frames, bins)
-        # Not tf.abs(...) ** 2: its guarded square root costs more than the transform.
-        power = tf.cast(tf.math.real(spectrum) ** 2 + tf.math.imag(spectrum) ** 2, tf.float32)
+        power = tf.cast(self.power(frames), tf.float32)  # (batch, frames, bins)
         n_frames = tf.shape(power)[1]
         power = tf.reshape(power, [-1, self.n_fft // 2 + 1])
         mel = [tf.matmul(power[:, first:last], tf.constant(bank)) for first, last, bank in self._banks]
         return tf.reshape(tf.concat(mel, axis=1), [-1, n_frames, self.n_mels])
+
+    def power(self, frames: Any) -> Any:
+        """Squared magnitude of the Fourier transform: `(..., n_fft)` windowed frames to `(..., n_fft // 2 + 1)`."""
+        import tensorflow as tf
+
+        spectrum = tf.signal.rfft(frames)
+        # Not tf.abs(...) ** 2: its guarded square root costs more than the transform.
+        return tf.math.real(spectrum) ** 2 + tf.math.imag(spectrum) ** 2
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         *batch, samples = input_shape

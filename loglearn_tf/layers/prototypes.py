@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from loglearn_tf.layers.keras_2 import refuse_keras_2
+
 DISTANCES = ("mean_squared", "squared_euclidean")
 
 
@@ -49,6 +51,10 @@ class Prototypes(keras.layers.Layer):  # type: ignore[misc]
             name="prototypes", shape=(self.n_classes, input_shape[-1]), initializer="zeros", trainable=False
         )
         self.built = True
+
+    def __call__(self, embedding: Any, *args: Any, **kwargs: Any) -> Any:
+        refuse_keras_2(self, embedding)
+        return super().__call__(embedding, *args, **kwargs)
 
     def call(self, embedding: Any) -> Any:
         return negative_distance(embedding, self.prototypes, self.distance)

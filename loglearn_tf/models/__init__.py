@@ -1,5 +1,6 @@
 """The networks: mel power patches in, logits out, the compression inside."""
 
+import logging
 import numbers
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
     import keras
 
 __all__ = ["MODELS", "Network", "build_model"]
+_log = logging.getLogger(__name__)
 
 
 def build_model(
@@ -38,8 +40,8 @@ def build_model(
         Functional model, `(batch, 128, 128)` mel power to `(batch, n_classes)` logits.
 
     Raises:
-        ValueError: If there is no such network or compression, `n_classes` is below 2, or a builder of your own
-            returns something else.
+        ValueError: If there is no such network or compression, `n_classes` is below 2, a builder of your own
+            returns something else, or weights with weight decay would not have the type `keras.config.floatx()`.
 
     Reference:
         The paper, section 2; parameter counts: docs/fidelity.md, "Networks".
@@ -56,7 +58,28 @@ def build_model(
         raise ValueError(f"`n_classes` must be an integer of at least 2. Received: n_classes={n_classes!r}.")
     model = MODELS[name](n_classes=int(n_classes), compression=build_compression(compression), seed=seed, **kwargs)
     _check(model, name, n_classes=int(n_classes), **kwargs)
+    _check_types(model)
     return model
+
+
+def _check_types(model: Any) -> None:
+    """Raises a `ValueError` where Keras' settings would fail in `fit`, and warns where `fit` would lose numbers."""
+    import keras
+
+    floatx = keras.config.floatx()
+    decayed = {w.dtype for w in model.trainable_weights if getattr(w, "regularizer", None) is not None} - {floatx}
+    if decayed:
+        raise ValueError(
+            "Keras' dtype policy and `floatx` must agree: Keras does not add the weight decay of weights in one type "
+            f"to a loss in another. Received: weights in {decayed.pop()}, floatx={floatx!r}. Call "
+            f"`keras.config.set_floatx({keras.config.dtype_policy().variable_dtype!r})` first, or give `l2=0`, for no "
+            "weight decay."
+        )
+    if floatx == "float16":
+        _log.warning(
+            "`keras.config.floatx()` is float16: `fit` and `predict` cast NumPy arrays to it, and mel power above "
+            "65,504 becomes infinite, below 6e-8 zero. Give them a tf.data.Dataset of float32, or set floatx to it."
+        )
 
 
 def _check(

@@ -10,6 +10,8 @@ PATCH_FRAMES = 128  # 2.972 s at hop 1024 and 44.1 kHz
 N_MELS = 128
 # The reference adds 0.001 * sum(w ** 2 / 2) over conv and dense kernels; Keras' L2 has no half.
 L2 = 5e-4
+# Whatever ~/.keras/keras.json says: the networks are made of (batch, frames, bands, channels).
+DATA_FORMAT = "channels_last"
 
 
 def compressed_input(
@@ -20,10 +22,15 @@ def compressed_input(
     Returns:
         The input, `(batch, patch_frames, n_mels)` mel power, and `(batch, patch_frames, n_mels, 1)`.
     """
+    mel = mel_input(patch_frames=patch_frames, n_mels=n_mels)
+    return mel, normalised_input(compression(mel), axis=-1)
+
+
+def mel_input(*, patch_frames: int, n_mels: int, name: str = "mel") -> "keras.KerasTensor":
+    """`(batch, patch_frames, n_mels)`; float32 whatever Keras' `floatx`: float16 holds no mel power."""
     import keras
 
-    mel = keras.Input((patch_frames, n_mels), name="mel")
-    return mel, normalised_input(compression(mel), axis=-1)
+    return keras.Input((patch_frames, n_mels), name=name, dtype="float32")
 
 
 def normalised_input(log_mel: "keras.KerasTensor", *, axis: int) -> "keras.KerasTensor":
@@ -38,7 +45,22 @@ def conv(x: Any, filters: int, kernel: tuple[int, int], *, name: str, seed: int,
     """Convolution over (time, mel) with the experiment's initialiser and weight decay."""
     import keras
 
-    return keras.layers.Conv2D(filters, kernel, name=name, **_kernel(name, seed, l2), **kwargs)(x)
+    kwargs |= _kernel(name, seed, l2)
+    return keras.layers.Conv2D(filters, kernel, name=name, data_format=DATA_FORMAT, **kwargs)(x)
+
+
+def max_pooling(x: Any, size: tuple[int, int], *, name: str) -> Any:
+    """Maximum over (time, mel)."""
+    import keras
+
+    return keras.layers.MaxPooling2D(size, name=name, data_format=DATA_FORMAT)(x)
+
+
+def flatten(x: Any) -> Any:
+    """`(batch, frames, bands, channels)` to `(batch, features)`, channels fastest."""
+    import keras
+
+    return keras.layers.Flatten(name="flatten", data_format=DATA_FORMAT)(x)
 
 
 def dense(x: Any, units: int, *, name: str, seed: int, l2: float, **kwargs: Any) -> Any:

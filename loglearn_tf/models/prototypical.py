@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from loglearn_tf.models.base import N_MELS, PATCH_FRAMES, dense, dropout, normalised_input
+from loglearn_tf.models.base import N_MELS, PATCH_FRAMES, dense, dropout, flatten, mel_input, normalised_input
 from loglearn_tf.models.registry import Network
 from loglearn_tf.models.vgg import vgg_blocks
 
@@ -44,14 +44,12 @@ def build_prototypical(
     if protocol not in ("pons2018", "clean"):
         raise ValueError(f"`protocol` must be 'pons2018' or 'clean'. Received: protocol={protocol!r}.")
     pons2018 = protocol == "pons2018"
-    log_mel = keras.Input((patch_frames, n_mels), name="log_mel")
+    log_mel = mel_input(patch_frames=patch_frames, n_mels=n_mels, name="log_mel")
     x = normalised_input(log_mel, axis=1 if pons2018 else -1)
-    x = dropout(
-        keras.layers.Flatten(name="flatten")(vgg_blocks(x, n_filters, seed=seed, l2=l2)), name="dropout", seed=seed
-    )
+    x = dropout(flatten(vgg_blocks(x, n_filters, seed=seed, l2=l2)), name="dropout", seed=seed)
     encoder = keras.Model(log_mel, dense(x, EMBEDDING_SIZE, name="embedding", seed=seed, l2=l2), name="encoder")
 
-    mel = keras.Input((patch_frames, n_mels), name="mel")
+    mel = mel_input(patch_frames=patch_frames, n_mels=n_mels)
     distance = "mean_squared" if pons2018 else "squared_euclidean"
     logits = Prototypes(n_classes=n_classes, distance=distance, name="prototypes")(encoder(compression(mel)))
     return keras.Model(mel, logits, name="prototypical")

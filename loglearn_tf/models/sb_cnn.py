@@ -2,7 +2,17 @@
 
 from typing import TYPE_CHECKING
 
-from loglearn_tf.models.base import L2, N_MELS, PATCH_FRAMES, compressed_input, conv, dense, dropout
+from loglearn_tf.models.base import (
+    L2,
+    N_MELS,
+    PATCH_FRAMES,
+    compressed_input,
+    conv,
+    dense,
+    dropout,
+    flatten,
+    max_pooling,
+)
 from loglearn_tf.models.registry import Network
 
 if TYPE_CHECKING:
@@ -29,11 +39,11 @@ def build_sb_cnn(
 
     mel, x = compressed_input(compression, patch_frames=patch_frames, n_mels=n_mels)
     x = conv(x, 24, (5, 5), activation="relu", name="conv_1", seed=seed, l2=l2)
-    x = keras.layers.MaxPooling2D((4, 2), name="pool_1")(x)
+    x = max_pooling(x, (4, 2), name="pool_1")
     x = conv(x, 48, (5, 5), activation="relu", name="conv_2", seed=seed, l2=l2)
-    x = keras.layers.MaxPooling2D((4, 2), name="pool_2")(x)
+    x = max_pooling(x, (4, 2), name="pool_2")
     x = conv(x, 48, (5, 5), activation="relu", name="conv_3", seed=seed, l2=l2)
-    x = keras.layers.Flatten(name="flatten")(x)
+    x = flatten(x)
     x = dropout(x, name="dropout_1", seed=seed)
     x = dense(x, 64, activation="relu", name="dense_1", seed=seed, l2=l2)
     x = dropout(x, name="dropout_2", seed=seed)

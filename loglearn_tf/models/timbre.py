@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from loglearn_tf.models.base import L2, N_MELS, PATCH_FRAMES, compressed_input, conv
+from loglearn_tf.models.base import DATA_FORMAT, L2, N_MELS, PATCH_FRAMES, compressed_input, conv
 from loglearn_tf.models.registry import Network
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def build_timbre(
 
     mel, x = compressed_input(compression, patch_frames=patch_frames, n_mels=n_mels)
     x = conv(x, n_classes, (7, _BANDS), name="conv", seed=seed, l2=l2)
-    return keras.Model(mel, keras.layers.GlobalMaxPooling2D(name="logits")(x), name="timbre")
+    logits = keras.layers.GlobalMaxPooling2D(name="logits", data_format=DATA_FORMAT)(x)
+    return keras.Model(mel, logits, name="timbre")
 
 
 TIMBRE = Network(

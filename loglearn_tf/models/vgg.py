@@ -2,7 +2,17 @@
 
 from typing import TYPE_CHECKING, Any
 
-from loglearn_tf.models.base import L2, N_MELS, PATCH_FRAMES, compressed_input, conv, dense, dropout
+from loglearn_tf.models.base import (
+    L2,
+    N_MELS,
+    PATCH_FRAMES,
+    compressed_input,
+    conv,
+    dense,
+    dropout,
+    flatten,
+    max_pooling,
+)
 from loglearn_tf.models.registry import Network
 
 if TYPE_CHECKING:
@@ -29,7 +39,7 @@ def build_vgg(
     import keras
 
     mel, x = compressed_input(compression, patch_frames=patch_frames, n_mels=n_mels)
-    x = keras.layers.Flatten(name="flatten")(vgg_blocks(x, n_filters, seed=seed, l2=l2))
+    x = flatten(vgg_blocks(x, n_filters, seed=seed, l2=l2))
     x = dropout(x, name="dropout", seed=seed)
     return keras.Model(mel, dense(x, n_classes, name="logits", seed=seed, l2=l2), name="vgg")
 
@@ -41,7 +51,7 @@ def vgg_blocks(x: Any, n_filters: int, *, seed: int, l2: float) -> Any:
     for block in range(1, 6):
         x = conv(x, n_filters, (3, 3), padding="same", activation="elu", name=f"conv_{block}", seed=seed, l2=l2)
         x = keras.layers.BatchNormalization(name=f"norm_{block}")(x)
-        x = keras.layers.MaxPooling2D((2, 2), name=f"pool_{block}")(x)
+        x = max_pooling(x, (2, 2), name=f"pool_{block}")
     return x
 
 

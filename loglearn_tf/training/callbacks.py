@@ -1,5 +1,6 @@
 """Keras callbacks: trajectories of the compression, and the end of a run that went wrong."""
 
+import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
+
+_log = logging.getLogger(__name__)
 
 
 class NonFiniteError(ArithmeticError):
@@ -20,6 +23,8 @@ class CompressionTrajectory(keras.callbacks.Callback):  # type: ignore[misc]
     For any `model.fit`, with TensorBoard or without. The event files hold the scalars `compression/alpha`,
     `compression/beta` and `compression/knee`, what `fit` logs as `training/loss` and so on, and before and after
     training the curve of the compression and, of a sample, the histogram of its output.
+
+    Where the optimiser's weight decay includes what the compression learns, the log says so; see `LearnableLog`.
 
     One callback serves several calls of `fit`. A call that begins at epoch 0 begins `rows` anew, also with another
     model; one with `initial_epoch` goes on after the rows of the epochs before, in the same folder of TensorBoard.
@@ -75,6 +80,7 @@ class CompressionTrajectory(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._watched = _layers_with_knee(self.model) if self.layers is None else self.layers
         self._started = False
+        _warn_of_weight_decay(self.model, self._watched.values())
         if self.log_dir is not None:
             import tensorflow as tf
 
@@ -137,6 +143,26 @@ class CompressionTrajectory(keras.callbacks.Callback):  # type: ignore[misc]
             for kind, values in summaries.items():
                 for name, value in values.items():
                     getattr(tf.summary, kind)(name, value, step=epoch)
+
+
+def _warn_of_weight_decay(model: keras.Model, layers: Iterable[keras.layers.Layer]) -> None:
+    """Says so in the log where an optimiser decays what compressions learn."""
+    optimizer = getattr(model, "optimizer", None)
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of one that scales the loss
+    # Not public, but what every optimiser of Keras 3 asks itself.
+    decays = getattr(optimizer, "_use_weight_decay", None)
+    rate = getattr(optimizer, "weight_decay", None)
+    if decays is None or not rate:
+        return
+    decayed = [weight.path for layer in layers for weight in layer.trainable_weights if decays(weight)]
+    if decayed:
+        _log.warning(
+            "The optimiser's weight decay (%s, %g) pulls %s to zero, whatever the loss: the knee moves by itself. "
+            "Before training begins: `optimizer.exclude_from_weight_decay(var_list=layer.trainable_weights)`.",
+            type(optimizer).__name__,
+            float(rate),
+            " and ".join(decayed),
+        )
 
 
 class StopOnNonFinite(keras.callbacks.Callback):  # type: ignore[misc]

@@ -5,13 +5,14 @@ import subprocess
 import sys
 
 import keras
+import numpy as np
 import pytest
 from small_classifier import make
 
 from loglearn_tf import LearnableLog
 from loglearn_tf.cli import main
 from loglearn_tf.deploy.export import EXPORT_FORMATS, ExportFormat, export_model
-from loglearn_tf.deploy.saved_models import head_of
+from loglearn_tf.deploy.saved_models import describe, head_of
 from loglearn_tf.errors import ConfigError, ModelError, StorageError
 
 
@@ -39,13 +40,105 @@ class TestPlaces:
         assert (tmp_path / "holiday.jpg").read_bytes() == b"not to be lost"
 
 
+class TestWhatWasWrittenIsRun:
+    @pytest.fixture
+    def model(self):
+        return keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+
+    def written(self, monkeypatch, run):
+        odd = ExportFormat(
+            title="oddity",
+            default_output="odd",
+            write=lambda model, path: path.write_text("odd") and "Odd.",
+            load=lambda path: run,
+        )
+        monkeypatch.setitem(EXPORT_FORMATS._found, "savedmodel", odd)
+
+    @pytest.mark.parametrize(
+        ("run", "told"),
+        [
+            (
+                lambda x: [np.zeros((1, 1), "float32")],
+                r"oddity that gives other numbers: by up to .*Nothing was written",
+            ),
+            (lambda x: [np.zeros((1, 2), "float32")], r"gives other shapes: \[\(1, 2\)\] for \[\(1, 1\)\]"),
+            (lambda x: [], "gives other shapes"),
+            (lambda x: [np.full((1, 1), np.nan, "float32")], "gives other numbers"),
+            (lambda x: 1 // 0, "which does not run: .*zero"),
+        ],
+    )
+    def test_something_else_is_not_left_there(self, model, monkeypatch, tmp_path, run, told):
+        self.written(monkeypatch, run)
+        with pytest.raises(ModelError, match=told):
+            export_model(model, tmp_path / "x", to="savedmodel")
+        assert not list(tmp_path.iterdir())
+
+    def test_the_same_is(self, model, monkeypatch, tmp_path):
+        self.written(monkeypatch, lambda x: [model(x)])
+        assert export_model(model, tmp_path / "x", to="savedmodel").endswith("Odd.")
+
+    def test_what_cannot_be_run_here_is_told(self, model, monkeypatch, tmp_path):
+        self.written(monkeypatch, None)
+        assert export_model(model, tmp_path / "x", to="savedmodel").endswith("Odd. Not run: this TensorFlow cannot.")
+
+    def test_several_outputs(self, tmp_path):
+        x = keras.Input((2,))
+        model = keras.Model(x, {"b": keras.layers.Dense(1)(x), "a": LearnableLog()(x)})
+        assert "TensorFlow alone" in export_model(model, tmp_path / "served", to="savedmodel")
+
+
+@keras.saving.register_keras_serializable(package="test_export")
+class OfOnesOwn(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.compression, self.dense = LearnableLog(), keras.layers.Dense(2)
+
+    def call(self, mel):
+        return self.dense(self.compression(mel))
+
+
+class TestModelsThatAreNoGraph:
+    @pytest.fixture(params=["subclass", "built subclass", "sequential"])
+    def model(self, request):
+        if request.param == "sequential":
+            return keras.Sequential([LearnableLog(), keras.layers.Dense(1)])
+        model = OfOnesOwn()
+        if request.param == "built subclass":
+            model(np.ones((1, 4)))
+        return model
+
+    @pytest.mark.parametrize("to", ["savedmodel", "tflite"])
+    def test_are_refused_in_a_sentence(self, model, tmp_path, to):
+        with pytest.raises(ModelError, match=r"Only functional models and built sequential .*Build one around it"):
+            export_model(model, tmp_path / "x", to=to)
+        assert not list(tmp_path.iterdir())
+
+    def test_are_described(self, model):
+        assert "compression: learnable_log" in describe(model)
+
+    def test_the_commands(self, tmp_path, capsys):
+        model = OfOnesOwn(name="mine")
+        model(np.ones((1, 4)))
+        model.save(tmp_path / "mine.keras")
+        assert main(["show", str(tmp_path / "mine.keras")]) == 0
+        assert "mine: OfOnesOwn, shapes not known, 12 parameters" in capsys.readouterr().out
+        assert main(["export", str(tmp_path / "mine.keras"), "--to", "tflite"]) == 2
+        assert "Received: `mine`, OfOnesOwn, whose input is not known" in capsys.readouterr().err
+        assert main(["predict", str(tmp_path / "mine.keras"), str(tmp_path)]) == 2
+        assert "is no clip classifier" in capsys.readouterr().err
+
+    def test_inside_a_graph_they_are_exported(self, tmp_path):
+        x = keras.Input((4,))
+        assert "TensorFlow alone" in export_model(keras.Model(x, OfOnesOwn()(x)), tmp_path / "x", to="savedmodel")
+
+
 class TestFromOutside:
     """A format of a user's own: JSON with the classes and the number of parameters."""
 
     CODE = """
 import json
 from loglearn_tf.deploy.export import ExportFormat
-from loglearn_tf.deploy.saved_models import head_of
+from loglearn_tf.deploy.saved_models import describe, head_of
 
 def to_json(model, path):
     if path.exists() or path.suffix != ".json":

@@ -6,6 +6,7 @@ import pytest
 from conftest import read_scalars
 
 from loglearn_tf import LearnableLog, LogEps
+from loglearn_tf.layers import LearnableKnee, Log1p
 from loglearn_tf.training.callbacks import (
     CompressionTrajectory,
     NonFiniteError,
@@ -252,3 +253,52 @@ class TestPerBand:
     def test_one_value_is_itself(self):
         layer = LearnableLog()
         assert compression_values(layer)["alpha"] == float(layer.alpha)
+
+
+class TestWeightDecay:
+    """Of the optimiser: it moves the knee on a loss that does not depend on the layer."""
+
+    @staticmethod
+    def fit(optimizer, layer, *, exclude=None):
+        keras.utils.set_random_seed(1)
+        if exclude == "by name, before it is built":
+            optimizer.exclude_from_weight_decay(var_names=["pre_gate"])
+        mel = keras.Input((8, 4))
+        model = keras.Model(mel, layer(mel) * 0)
+        if exclude == "by weight, once it is built":
+            optimizer.exclude_from_weight_decay(var_list=layer.trainable_weights)
+        model.compile(optimizer, "mse")
+        before = float(layer.knee)
+        model.fit(POWER, POWER * 0, epochs=2, batch_size=1, verbose=0, callbacks=[CompressionTrajectory()])
+        return float(layer.knee) / before
+
+    @pytest.mark.parametrize("kind", [LearnableLog, LearnableKnee, Log1p])
+    def test_is_told(self, kind, caplog):
+        layer = kind()
+        moved = self.fit(keras.optimizers.AdamW(0.01, weight_decay=0.1), layer)
+        assert abs(np.log(moved)) > 0.05
+        assert "AdamW, 0.1) pulls" in caplog.text and layer.trainable_weights[0].path in caplog.text
+        assert "exclude_from_weight_decay(var_list=layer.trainable_weights)" in caplog.text
+
+    @pytest.mark.parametrize("exclude", ["by name, before it is built", "by weight, once it is built"])
+    def test_the_line_in_the_docstring_leaves_the_layer_alone(self, exclude, caplog):
+        assert self.fit(keras.optimizers.AdamW(0.01, weight_decay=0.1), LearnableLog(), exclude=exclude) == 1
+        assert "weight decay" not in caplog.text
+        assert 'exclude_from_weight_decay(var_names=["pre_gate"])' in LearnableLog.__doc__
+        assert "var_list=layer.trainable_weights" in LearnableLog.__doc__
+
+    def test_is_told_of_other_optimisers(self, caplog):
+        self.fit(keras.optimizers.SGD(0.01, weight_decay=0.2), LearnableLog())
+        assert "SGD, 0.2) pulls" in caplog.text
+        self.fit(keras.optimizers.LossScaleOptimizer(keras.optimizers.AdamW(0.01)), LearnableLog())
+        assert "AdamW, 0.004) pulls" in caplog.text
+
+    @pytest.mark.parametrize("layer", [LearnableLog(trainable=False), LogEps()])
+    def test_is_not_told_where_nothing_is_learned_or_decayed(self, layer, caplog):
+        mel = keras.Input((8, 4))
+        model = keras.Model(mel, keras.layers.Dense(1)(layer(mel)))
+        model.compile(keras.optimizers.AdamW(0.01), "mse")
+        model.fit(POWER, POWER[..., :1], verbose=0, callbacks=[CompressionTrajectory({"": layer})], shuffle=False)
+        learned = LearnableLog()
+        self.fit(keras.optimizers.Adam(0.01), learned)
+        assert "weight decay" not in caplog.text

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import keras
 import pytest
 import tensorflow as tf
 
@@ -25,6 +26,18 @@ def test_a_process_without_a_gpu(monkeypatch):
     monkeypatch.setattr(tf.config, "set_visible_devices", lambda device, kind: calls.append((device, kind)))
     tensorflow_runtime.tensorflow(gpu=None)
     assert calls == [([], "GPU")]
+
+
+def test_keras_has_its_defaults_whatever_the_user_has_set():
+    """As in ~/.keras/keras.json, which Keras reads when it is imported."""
+    keras.config.set_floatx("float16")
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    keras.config.set_epsilon(1e-3)
+    keras.config.set_image_data_format("channels_first")
+    tensorflow_runtime.tensorflow()
+    found = [keras.config.floatx(), keras.config.dtype_policy().name, keras.config.epsilon()]
+    assert found == ["float32", "float32", 1e-7] and keras.config.image_data_format() == "channels_last"
+    assert keras.config.backend() == "tensorflow"
 
 
 @pytest.mark.parametrize(("threads", "repeatable"), [(1, True), (0, False), (2, False)])

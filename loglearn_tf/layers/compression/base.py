@@ -1,5 +1,6 @@
 """What compressions share: their base class, and the functions that those with trained numbers are made of."""
 
+import logging
 import math
 import numbers
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,9 @@ import numpy.typing as npt
 from keras import ops
 
 from loglearn_tf.layers.compression.power_counts import PowerCounts
+from loglearn_tf.layers.keras_2 import refuse_keras_2
+
+_log = logging.getLogger(__name__)
 
 
 class Compression(keras.layers.Layer):  # type: ignore[misc]
@@ -21,7 +25,9 @@ class Compression(keras.layers.Layer):  # type: ignore[misc]
 
     Computes in float32, input and output included, whatever the dtype policy. Mel power spans many orders of
     magnitude: float16 holds nothing above 65,504 and flushes everything below 6e-8 to zero, so the input is not
-    autocast. Under a mixed policy the next layer casts the output.
+    autocast. Under a mixed policy the next layer casts the output. Learned numbers are float32 under the default policy
+    and mixed ones; pure float64, float16 and bfloat16 are asked for by a policy of that name, and give these numbers
+    that type, as all other weights, so that an optimiser can clip the gradients of all to one norm.
 
     Args:
         check_input: For debugging: names the first value that is negative or not finite. Costs a pass over the input.
@@ -47,14 +53,32 @@ class Compression(keras.layers.Layer):  # type: ignore[misc]
         self.supports_masking = True
         self.axis = -1
         self.n_bands: int | None = None
+        self._warned = False
+
+    def __call__(self, mel: Any, *args: Any, **kwargs: Any) -> Any:
+        refuse_keras_2(self, mel)
+        return super().__call__(mel, *args, **kwargs)
 
     def call(self, mel: Any) -> Any:
+        if keras.backend.standardize_dtype(mel.dtype) == "float16":
+            self._warn_of_float16_input()
         mel = ops.cast(mel, "float32")
         return self.compress(_checked(mel, self.name) if self.check_input else mel)
 
     def compress(self, mel: Any) -> Any:
         """Float32 mel power to compressed mel power."""
         raise NotImplementedError
+
+    def _warn_of_float16_input(self) -> None:
+        if not self._warned:
+            self._warned = True
+            _log.warning(
+                "Layer `%s` receives mel power as float16, in which more than 65,504 is infinite, less than 6e-8 is 0. "
+                "Give it float32: `keras.Input(shape, dtype='float32')`; `fit` and `predict` cast NumPy arrays to "
+                "`keras.config.floatx()`, here %s.",
+                self.name,
+                keras.config.floatx(),
+            )
 
     def curve(self, power: Any) -> npt.NDArray[np.float32]:
         """The output for steady sounds of these powers, equal in all bands and at all times; the median over bands.
@@ -93,20 +117,32 @@ def add_number(
     regularizer: keras.regularizers.Regularizer | None = None,
     constraint: keras.constraints.Constraint | None = None,
 ) -> Any:
-    """Adds a weight of shape `()`, or `(n_bands,)` where the layer's `per_band` is set; float32 whatever the policy.
+    """Adds a weight of shape `()`, or `(n_bands,)` where the layer's `per_band` is set, of the policy's own type.
 
     Raises:
         ValueError: With `per_band`, if `axis` is no axis of the input, or has no fixed size.
     """
     if layer.per_band:
         layer.n_bands = _count_bands(input_shape, layer.axis)
+    # What other layers' weights are: Keras adds up the squares of all gradients where it clips to a global norm, and
+    # cannot where their types differ. Mixed policies keep weights in float32.
+    dtype = layer.variable_dtype
+    if layer.trainable and dtype in ("float16", "bfloat16") and not layer.weights:
+        _log.warning(
+            "Layer `%s` keeps what it learns in %s, as its dtype policy asks: steps of less than a %s of a number are "
+            "lost, and so it may learn nothing. Use the policy mixed_%s, which keeps weights in float32.",
+            layer.name,
+            dtype,
+            "thousandth" if dtype == "float16" else "hundredth",
+            dtype,
+        )
     return layer.add_weight(
         name=name,
         shape=(layer.n_bands,) if layer.per_band else (),
         initializer=keras.initializers.Constant(initial),
         regularizer=regularizer,
         constraint=constraint,
-        dtype="float32",
+        dtype=dtype,
         autocast=False,  # stays float32 under mixed precision
     )
 
