@@ -73,6 +73,12 @@ def _main(arguments: Sequence[str] | None) -> int:
     except LoglearnError as error:
         print(f"loglearn: {error}{_hint_about_names(str(error))}", file=sys.stderr)
         return WRONG_INPUT
+    except OSError as error:
+        if error.filename is not None or "temporary directory" not in str(error):
+            raise
+        # Of TensorFlow or matplotlib, when they are imported.
+        print(f"loglearn: {error.strerror or error}. Set TMPDIR to a folder that can be written.", file=sys.stderr)
+        return WRONG_INPUT
     except KeyboardInterrupt:
         goes_on = options.command in (_run, _features, _explain, _get)
         kept = " What was finished is kept; the same command goes on from here." if goes_on else ""
