@@ -36,7 +36,6 @@ from loglearn_tf.study.yaml_file import experiment_names
 DONE, SOME_RUNS_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 READER_LEFT = 141  # what a shell says of programs that SIGPIPE ends
 PROBLEMS_FOUND = SOME_RUNS_FAILED
-_OTHER_CODES = "2 wrong input or output that cannot be written, 130 stopped, 141 the reader of the output left."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -349,8 +348,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="loglearn",
         description="Learning the logarithmic compression of mel spectrograms: the experiment and its comparison.",
-        epilog=f"Exit codes: 0 done, 1 some runs or files failed or data have faults, {_OTHER_CODES} Output to "
-        "files and pipes is UTF-8; what a terminal cannot show is escaped by a backslash.",
+        epilog="Exit codes: 0 done, 1 some runs or files failed or data have faults, 2 wrong input, 130 stopped. "
+        "Output is UTF-8 in files and pipes, and what a terminal cannot show is escaped by a backslash; if it cannot be "
+        "written, the exit code is 2, or 141 if its reader has left.",
     )
     parser.add_argument("--version", action="version", version=f"loglearn_tf {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -459,7 +459,7 @@ def _parser() -> argparse.ArgumentParser:
         parents=[common],
         help="go through a data set: missing, unreadable, silent, clipped and doubled clips",
         description="Goes through a whole data set and says what is wrong with it; changes nothing.",
-        epilog=f"Exit codes: 0 nothing wrong, 1 errors (with --strict also warnings), {_OTHER_CODES}",
+        epilog="Exit codes: 0 nothing wrong, 1 errors (with --strict also warnings), 2 wrong input, 130 stopped.",
     )
     checked.set_defaults(command=_check_data)
     checked.add_argument("root", type=Path, help="the data set's folder, or the CSV file of one's own recordings")

@@ -22,9 +22,7 @@ class OutputError(Exception):
 
     def __init__(self, error: OSError | None = None) -> None:
         reason = "it is closed" if error is None else error.strerror or str(error)
-        super().__init__(
-            f"Cannot write standard output: {reason}. Redirect it to a file with room, or to {os.devnull}."
-        )
+        super().__init__(f"Cannot write standard output: {reason}. Send it to a file with room, or {os.devnull}.")
         self.reader_has_left = isinstance(error, BrokenPipeError)
 
 

@@ -31,7 +31,11 @@ def path_text(path: "str | os.PathLike[str]") -> str:
 
 def file_name(path: "str | os.PathLike[str]") -> str:
     """A path, whole."""
-    return printable(path_text(path), longest=_LONGEST_PATH)
+    try:
+        text = os.fsencode(path).decode("utf-8")
+    except UnicodeError:  # bytes are escaped as Python holds them
+        text = os.fspath(path)
+    return printable(text, longest=_LONGEST_PATH)
 
 
 def first_few(items: Sequence[Item], *, show: Callable[[Item], str] = str, most: int = 5, noun: str = "") -> list[str]:
