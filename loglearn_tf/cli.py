@@ -13,7 +13,8 @@ from typing import Any
 
 from loglearn_tf import __version__
 from loglearn_tf._util.files import write_text
-from loglearn_tf._util.progress import Progress, ProgressDisplay
+from loglearn_tf._util.progress import ProgressDisplay
+from loglearn_tf._util.streams import OutputError, silent_libraries, standard_streams
 from loglearn_tf._util.tensorflow_runtime import available_cores, be_quiet
 from loglearn_tf._util.text import align
 from loglearn_tf.analysis.summary import format_tables
@@ -33,11 +34,28 @@ from loglearn_tf.study.status import (
 from loglearn_tf.study.yaml_file import experiment_names
 
 DONE, SOME_RUNS_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+READER_LEFT = 141  # what a shell says of programs that SIGPIPE ends
 PROBLEMS_FOUND = SOME_RUNS_FAILED
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns 0 done, 1 some runs or files failed or data have faults, 2 wrong input, 130 stopped."""
+    """Runs one command.
+
+    Returns:
+        0 done, 1 some runs or files failed or data have faults, 2 wrong input, or output that cannot be written, 130
+        stopped, 141 whoever read the output has left.
+    """
+    try:
+        with standard_streams():
+            return _main(arguments)
+    except OutputError as error:
+        if error.reader_has_left:  # as in `loglearn results ... | head`
+            return READER_LEFT
+        print(f"loglearn: {error}", file=sys.stderr)
+        return WRONG_INPUT
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     if options.verbose:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0")  # workers are quiet without
@@ -46,22 +64,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A user's own code, `my_lab.nets:build`, is found in the current folder; nothing else is hidden by what lies there.
     if "" not in sys.path:
         sys.path.append("")
+    decodes_here = options.command in (_predict, _check_data)
     try:
-        with _messages_on_stderr():
+        with silent_libraries() if decodes_here and not options.verbose else nullcontext(), _messages_on_stderr():
             code: int = options.command(options)
         return code
     except LoglearnError as error:
-        print(f"loglearn: {error}", file=sys.stderr)
+        print(f"loglearn: {error}{_hint_about_names(str(error))}", file=sys.stderr)
+        return WRONG_INPUT
+    except OSError as error:
+        if error.filename is not None or "temporary directory" not in str(error):
+            raise
+        # Of TensorFlow or matplotlib, when they are imported.
+        print(f"loglearn: {error.strerror or error}. Set TMPDIR to a folder that can be written.", file=sys.stderr)
         return WRONG_INPUT
     except KeyboardInterrupt:
         goes_on = options.command in (_run, _features, _explain, _get)
         kept = " What was finished is kept; the same command goes on from here." if goes_on else ""
         print(f"\nStopped.{kept}", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        # As in `loglearn results ... | head`; keeps Python from complaining again when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+
+
+def _hint_about_names(message: str) -> str:
+    encoding = sys.getfilesystemencoding()
+    if encoding == "utf-8" or (message.isascii() and "\\udc" not in message):
+        return ""
+    return f" Names of files are taken for {encoding} here; where they are UTF-8, set PYTHONUTF8=1."
 
 
 class _Stderr(logging.Handler):
@@ -224,20 +252,25 @@ def _predict(options: argparse.Namespace) -> int:
     names = saved_models.head_of(model, options.model).class_names
     sounds = predict.find_sounds(options.sounds)
     write = predict.writer(
-        options.format, names, top=options.top, out=sys.stdout, spreadsheet_safe=options.spreadsheet_safe
+        options.format,
+        names,
+        top=options.top,
+        out=sys.stdout,
+        spreadsheet_safe=options.spreadsheet_safe,
+        parts=options.every is not None,
     )
     n_unreadable = 0
     # On a terminal the table is the progress.
     silent = sys.stdout.isatty() or len(sounds) == 1
     with nullcontext() if silent else ProgressDisplay() as show:
-        progress = Progress(show, "Files", len(sounds))
-        for prediction in predict.predict(model, sounds, workers=available_cores(), where=options.model):
+        for prediction in predict.predict(
+            model, sounds, workers=available_cores(), where=options.model, every=options.every, on_progress=show
+        ):
             if prediction.probabilities is None:
                 n_unreadable += 1
                 print(f"loglearn: {prediction.error}", file=sys.stderr)
             else:
                 write(prediction)
-            progress.advance(failed=prediction.probabilities is None)
     if n_unreadable:
         print(f"loglearn: {n_unreadable:,} of {len(sounds):,} files cannot be read.", file=sys.stderr)
     return SOME_RUNS_FAILED if n_unreadable else DONE
@@ -303,7 +336,7 @@ def _check_data(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--verbose", action="store_true", help="show TensorFlow's own messages")
+    common.add_argument("--verbose", action="store_true", help="show messages of TensorFlow and of decoders")
     with_settings = argparse.ArgumentParser(add_help=False, parents=[common])
     with_settings.add_argument(
         "settings", help="YAML file, or an experiment of the package: " + ", ".join(experiment_names())
@@ -315,7 +348,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="loglearn",
         description="Learning the logarithmic compression of mel spectrograms: the experiment and its comparison.",
-        epilog="Exit codes: 0 done, 1 some runs or files failed or data have faults, 2 wrong input, 130 stopped.",
+        epilog="Exit codes: 0 done, 1 some runs or files failed or data have faults, 2 wrong input, 130 stopped. "
+        "Output is UTF-8 in files and pipes, and what a terminal cannot show is escaped by a backslash; if it cannot be "
+        "written, the exit code is 2, or 141 if its reader has left.",
     )
     parser.add_argument("--version", action="version", version=f"loglearn_tf {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -367,6 +402,12 @@ def _parser() -> argparse.ArgumentParser:
     predicted.add_argument("model", type=Path, help="model.keras of a run, its run folder, or any clip classifier")
     predicted.add_argument("sounds", type=Path, nargs="+", help="sound files, or folders to search for them")
     predicted.add_argument("--top", type=int, default=3, metavar="K", help="most probable classes to name (default: 3)")
+    predicted.add_argument(
+        "--every",
+        type=float,
+        metavar="SECONDS",
+        help="classify each part of this length by itself, with its start and end in seconds; the last is what is left",
+    )
     predicted.add_argument("--format", choices=("table", "csv", "jsonl"), default="table")
     add_spreadsheet_safe(predicted)
     exported = add(

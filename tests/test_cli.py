@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -279,3 +280,64 @@ def test_a_wrong_argument_of_a_variant_is_told_before_anything_is_run(capsys, pa
     message = fails(capsys, "run", str(parts), "variants.conv={layer: log}", "compressions=[conv]")
     assert "`variants.conv`:" in message
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+@pytest.mark.parametrize(
+    ("redirected", "code", "says"),
+    [
+        ("--help > /dev/full", 2, "loglearn: Cannot write standard output: No space left on device. Send it to"),
+        ("plan us8k > /dev/full", 2, "loglearn: Cannot write standard output: No space left on device. Send it to"),
+        ("plan us8k >&-", 2, "loglearn: Cannot write standard output: it is closed."),
+        ("plan us8k 2>&-", 0, ""),
+        ("plan us8k >&- 2>&-", 2, ""),
+        ("plan nowhere.yaml 2> /dev/full", 2, ""),
+    ],
+)
+def test_output_that_goes_nowhere(tmp_path, redirected, code, says):
+    command = f"{sys.executable} -m loglearn_tf {redirected}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == code
+    assert done.stderr.startswith(says) and done.stderr.count("\n") == bool(says)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipe of a shell")
+def test_a_reader_that_has_left(tmp_path):
+    """As after `| head`; what the shell says of programs in C."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "loglearn_tf", "plan", "us8k"], stdout=writer, stderr=subprocess.PIPE, cwd=tmp_path
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems know no such locale")
+def test_a_locale_that_is_not_utf8(tmp_path):
+    (tmp_path / "clips.csv").write_text("path,label,fold\n犬.wav,犬,1\nb.wav,b,2\n", encoding="utf-8")
+    (tmp_path / "犬.wav").write_bytes(b"")
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "loglearn_tf", "data", "check", "clips.csv"],
+        capture_output=True,
+        cwd=tmp_path,
+        env=environment,
+    )
+    said = done.stderr.decode("utf-8")
+    assert done.returncode == 2 and "犬.wav" in said
+    assert said.endswith("Names of files are taken for ascii here; where they are UTF-8, set PYTHONUTF8=1.\n")
+
+
+def test_no_folder_for_temporary_files(capsys, monkeypatch):
+    """As in a container that is read-only altogether: TensorFlow cannot be imported."""
+    import tempfile
+
+    def none(settings, overrides):
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/dev/null/nowhere"])
+        tempfile.gettempdir()
+
+    monkeypatch.setattr("loglearn_tf.cli.load_studies", none)
+    message = fails(capsys, "plan", US8K)
+    assert "No usable temporary directory found" in message and "Set TMPDIR to a folder that can be written." in message

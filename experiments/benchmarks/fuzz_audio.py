@@ -116,9 +116,10 @@ def _piped_flac() -> bytes:
     return bytes(content)
 
 
-def _unfinished_caf() -> bytes:
-    content = written("CAF", "PCM_16")
-    return _patched(content, content.index(b"data") + 4, ">Q", 2**64 - 1)
+def _open(container: str, name: bytes, offset: int, field: str, size: int, endian: str | None = None) -> bytes:
+    """Its writer could not go back to write the size of the audio, which is so many bytes behind this name."""
+    content = written(container, "PCM_16", endian=endian)
+    return _patched(content, content.index(name) + offset, field, size)
 
 
 def _ogg_pages(content: bytes | bytearray, *, serial: int | None = None) -> bytearray:
@@ -192,7 +193,11 @@ FORMATS: dict[str, Callable[[], bytes]] = {
     "WAV of 2 GB": lambda: wav(size=0x7FFFFFFF),
     "WAV, 16 bytes too many": lambda: wav(size=4016),
     "AU never finished": lambda: _patched(written("AU", "PCM_16", 2), 8, ">I", 0),
-    "CAF open": _unfinished_caf,
+    "CAF open": lambda: _open("CAF", b"data", 4, ">Q", 2**64 - 1),
+    "W64 never finished": lambda: _open("W64", b"data\xf3\xac", 16, "<Q", 0),
+    "W64 from a pipe": lambda: _open("W64", b"data\xf3\xac", 16, "<Q", 2**64 - 1),
+    "AIFF from a pipe": lambda: _open("AIFF", b"SSND", 4, ">I", 0),
+    "RIFX never finished": lambda: _open("WAV", b"data", 4, ">I", 0, "BIG"),
     "RF64 never finished": lambda: _patched(written("RF64", "PCM_16", 2), 28, "<Q", 0),
     "FLAC from a pipe": _piped_flac,
     "OGG Vorbis, chained": lambda: 2 * written("OGG", "VORBIS", 2),
@@ -224,9 +229,11 @@ _TELLING = {
 }
 _TELLING -= {"WAV with chunks", "WAV streamed", "MP3 bare", "MP3 bare, VBR", "WAV never finished", "WAV of 2 GB"}
 _TELLING -= {"AU never finished", "RF64 never finished", "OGG Vorbis, chained"}
+_TELLING -= {"W64 never finished", "W64 from a pipe", "AIFF from a pipe", "RIFX never finished"}
 # Frames of whole files whose headers do not tell.
 _WHOLE = {name: 1500 for name in ("AU never finished", "CAF open", "RF64 never finished", "FLAC from a pipe")}
 _WHOLE |= {name: 2000 for name in ("WAV streamed", "WAV never finished", "WAV of 2 GB", "WAV, 16 bytes too many")}
+_WHOLE |= {name: 1500 for name in ("W64 never finished", "W64 from a pipe", "AIFF from a pipe", "RIFX never finished")}
 _WHOLE |= {"OGG Vorbis, chained": 3000}
 
 

@@ -5,6 +5,7 @@ imported, or called from somebody else's program, never does.
 """
 
 import importlib
+import logging
 import os
 import sys
 from typing import Any
@@ -19,6 +20,8 @@ def be_quiet() -> None:
     imported. Errors of TensorFlow still arrive as exceptions.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Where it cannot write its folder of settings, it notes at length that it goes on in a temporary one.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def available_cores() -> int:

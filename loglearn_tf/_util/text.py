@@ -20,9 +20,22 @@ def printable(text: str, *, longest: int = _LONGEST_SHOWN) -> str:
     return text if len(text) <= longest else f"{text[:longest]}... ({len(text):,} characters)"
 
 
+def path_text(path: "str | os.PathLike[str]") -> str:
+    """A path, or part of one, as text, whatever the locale: the bytes of names are mostly UTF-8, and escaped where they
+    are not, as `\\xe9`."""
+    try:
+        return os.fsencode(path).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # it is no name of a file here
+        return os.fspath(path)
+
+
 def file_name(path: "str | os.PathLike[str]") -> str:
     """A path, whole."""
-    return printable(os.fspath(path), longest=_LONGEST_PATH)
+    try:
+        text = os.fsencode(path).decode("utf-8")
+    except UnicodeError:  # bytes are escaped as Python holds them
+        text = os.fspath(path)
+    return printable(text, longest=_LONGEST_PATH)
 
 
 def first_few(items: Sequence[Item], *, show: Callable[[Item], str] = str, most: int = 5, noun: str = "") -> list[str]:

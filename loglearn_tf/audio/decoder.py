@@ -30,7 +30,8 @@ _SAMPLE_RATES = range(1_000, 1_000_001)  # Hz; beyond, the header is damaged
 _LOUDEST = 2.0**32
 # Hardly any coder packs more, except silence: a header that declares more is not believed before the audio is there.
 _FRAMES_A_BYTE = 16
-_BLOCK_FRAMES = 1 << 20
+# At a time: so many frames, or fewer of so many channels that there would be more samples.
+_BLOCK_FRAMES, _BLOCK_SAMPLES = 1 << 20, 1 << 21
 # What is held in memory at once: 1 GiB of float32, 100 minutes of one channel at 44.1 kHz. A few MB of FLAC can hold
 # days of silence.
 _MOST_SAMPLES = 1 << 28
@@ -138,7 +139,8 @@ def open_sound(path: FilePath, *, whole: bool = False) -> Iterator[Sound]:
             raise cannot_read(path, f"its header declares a sample rate of {origin.sample_rate} Hz", COPY_AGAIN)
         n_frames = origin.frames if 0 < origin.frames <= _FRAMES_A_BYTE * n_bytes else None
         sound = Sound(replace(origin, frames=0), n_frames, iter(()))
-        blocks = source.read(n_frames if whole and n_frames else _BLOCK_FRAMES)
+        at_a_time = max(1, min(_BLOCK_FRAMES, _BLOCK_SAMPLES // origin.channels))
+        blocks = source.read(n_frames if whole and n_frames else at_a_time)
         sound.blocks = _counted(sound, _checked(path, blocks))
         yield sound
 

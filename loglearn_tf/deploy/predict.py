@@ -1,4 +1,4 @@
-"""A saved clip classifier applied to sound files, one after another."""
+"""A saved clip classifier applied to sound files of any length, one after another."""
 
 import itertools
 import json
@@ -9,34 +9,44 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
 from loglearn_tf._util.csv import row_writer
-from loglearn_tf.audio import load_waveform
+from loglearn_tf._util.progress import OnProgress, Progress
+from loglearn_tf._util.text import path_text
+from loglearn_tf.audio import Samples, waveform_blocks
+from loglearn_tf.audio.faults import cannot_read
 from loglearn_tf.datasets.search import SOME_SUFFIXES, check_listed, passed_over, search
+from loglearn_tf.deploy.recording import Classifier, Recording, TooLong
 from loglearn_tf.deploy.saved_models import front_end_of
-from loglearn_tf.errors import AudioError, MissingDataError
+from loglearn_tf.errors import AudioError, ConfigError, MissingDataError
+
+# Of recordings that wait for their turn, the first block of each: 64 MiB of float32, whatever the number of cores.
+_SAMPLES_AHEAD = 1 << 24
 
 _log = logging.getLogger("loglearn_tf")
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a classifier says of a file.
+    """What a classifier says of a file, or of a part of it.
 
     Attributes:
         path: As it was given, or found.
         probabilities: `(n_classes,)` float32; `None` where the file cannot be read.
         error: Why, and what to do; empty where it can be read.
+        start_s, end_s: Of the part, in seconds from the start of the file; `None` for a whole file.
     """
 
     path: Path
     probabilities: npt.NDArray[np.float32] | None
     error: str = ""
+    start_s: float | None = None
+    end_s: float | None = None
 
 
 def find_sounds(paths: Iterable[str | Path]) -> list[Path]:
@@ -69,89 +79,148 @@ def find_sounds(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def predict(
-    model: keras.Model, paths: Sequence[str | Path], *, workers: int = 1, where: str | Path = "the model"
+    model: keras.Model,
+    paths: Sequence[str | Path],
+    *,
+    workers: int = 1,
+    where: str | Path = "the model",
+    every: float | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Iterator[Prediction]:
-    """Class probabilities of files, in their order; memory does not grow with their number.
+    """Class probabilities of files, in their order; memory grows with neither their number nor their length.
+
+    A long recording is read and scored in blocks, as `recording.Classifier` says, which also names the models that need
+    more memory. The probabilities are those of `model` for the whole waveform, to about 1e-7.
 
     Args:
         model: Clip classifier.
         paths: Sound files, of any sample rate and number of channels.
         workers: Threads that decode ahead.
         where: The model's file, for messages.
+        every: Seconds; at least one hop of the front end. Instead of a whole file its parts are classified, one after
+            another, each as if it were a file of its own: nothing of its neighbours is in it, at its edges it is padded
+            as a file is, and if it is shorter than a patch it is repeated to the length of one. The last part is what
+            is left, however short.
+        on_progress: Told of every file.
 
     Yields:
-        One `Prediction` for each path; a file that cannot be read has its error and stops nothing.
+        One `Prediction` for each path; with `every`, one for each part, once the whole file has been read. A file that
+        cannot be read has its error, once, and stops nothing.
 
     Raises:
         ModelError: If the model is no clip classifier.
+        ConfigError: If `every` is shorter than a hop, or not finite.
     """
-    sample_rate = front_end_of(model, where).sample_rate
-    probabilities_of = _compiled(model)
+    front_end = front_end_of(model, where)
+    sample_rate, hop_s = front_end.sample_rate, front_end.hop_length / front_end.sample_rate
+    if every is not None and not hop_s <= every < float("inf"):
+        raise ConfigError(f"`every` must be at least {hop_s:.4g} s, a hop of the model's. Received: every={every!r}.")
+    classifier = Classifier(model)
 
-    def read(path: Path) -> npt.NDArray[np.float32] | AudioError:
+    def read_first(path: Path) -> Iterator[Samples] | AudioError:
+        blocks = waveform_blocks(path, sample_rate=sample_rate, seconds=classifier.block / sample_rate)
         try:
-            return load_waveform(path, sample_rate=sample_rate)
+            return itertools.chain([next(blocks)], blocks)
         except AudioError as error:
             return error
 
+    def predicted(path: Path, blocks: Iterator[Samples] | AudioError) -> list[Prediction]:
+        if isinstance(blocks, AudioError):
+            return [Prediction(path, None, str(blocks))]
+        try:
+            return list(_classify(classifier, path, blocks, sample_rate, every))
+        except TooLong as reason:
+            blocks = cannot_read(path, str(reason), "Cut it into shorter ones, or ask for its parts with `every`.")
+        except AudioError as error:
+            blocks = error
+        return [Prediction(path, None, str(blocks))]
+
     def predictions() -> Iterator[Prediction]:
+        progress = Progress(on_progress, "Files", len(paths))
         left = iter(map(Path, paths))
-        with ThreadPoolExecutor(workers) as pool:
-            # Read ahead by a few files only: waveforms of thousands would fill the memory.
-            ahead = deque((path, pool.submit(read, path)) for path in itertools.islice(left, 2 * workers))
+        # A few blocks ahead only: those of thousands of files, or for dozens of cores, would fill the memory.
+        n_ahead = max(1, min(2 * workers, _SAMPLES_AHEAD // classifier.block))
+        with ThreadPoolExecutor(min(workers, n_ahead)) as pool:
+            ahead = deque((path, pool.submit(read_first, path)) for path in itertools.islice(left, n_ahead))
             while ahead:
                 path, future = ahead.popleft()
-                waveform = future.result()
-                ahead.extend((following, pool.submit(read, following)) for following in itertools.islice(left, 1))
-                if isinstance(waveform, AudioError):
-                    yield Prediction(path, None, str(waveform))
-                else:
-                    yield Prediction(path, probabilities_of(waveform))
+                blocks = future.result()
+                ahead.extend((following, pool.submit(read_first, following)) for following in itertools.islice(left, 1))
+                found = predicted(path, blocks)
+                yield from found
+                progress.advance(failed=found[0].probabilities is None)
 
     return predictions()
 
 
-def _compiled(model: keras.Model) -> Callable[[Any], npt.NDArray[np.float32]]:
-    """One waveform to its probabilities; compiled once for all lengths."""
-    import tensorflow as tf
+def _classify(
+    classifier: Classifier, path: Path, blocks: Iterable[Samples], sample_rate: int, every: float | None
+) -> Iterator[Prediction]:
+    """One prediction for the recording, or one for each part of it."""
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.float32)])  # type: ignore[untyped-decorator]
-    def call(waveforms: Any) -> Any:
-        return model(waveforms, training=False)
+    def end_of(part: int) -> float:
+        return float("inf") if every is None else round((part + 1) * every * sample_rate)
 
-    return lambda waveform: np.asarray(call(waveform[np.newaxis]))[0]
+    part, start, at, recording = 0, 0, 0, Recording(classifier)
+
+    def prediction() -> Prediction:
+        seconds = () if every is None else (start / sample_rate, at / sample_rate)
+        return Prediction(path, recording.finish(), "", *seconds)
+
+    for block in blocks:
+        while len(block):
+            taken = block[: int(min(end_of(part) - at, len(block)))]
+            recording.add(taken)
+            at, block = at + len(taken), block[len(taken) :]
+            if at == end_of(part):
+                yield prediction()
+                part, start, recording = part + 1, at, Recording(classifier)
+    if at > start:
+        yield prediction()
 
 
 def writer(
-    kind: str, class_names: Sequence[str], *, top: int, out: TextIO, spreadsheet_safe: bool = False
+    kind: str,
+    class_names: Sequence[str],
+    *,
+    top: int,
+    out: TextIO,
+    spreadsheet_safe: bool = False,
+    parts: bool = False,
 ) -> Callable[[Prediction], None]:
     """Writes predictions one by one, each at once, so that a long list can be read while it grows.
 
     Args:
-        kind: `"table"`; `"csv"`, with the columns file, class_1, p_1, class_2 ...; `"jsonl"`, one object a line.
+        kind: `"table"`; `"csv"`, with the columns file, class_1, p_1, class_2 ...; `"jsonl"`, one object a line. Of
+            parts of files, all give start_s and end_s after the file.
         class_names: Of the model.
         top: How many of the most probable classes to name.
         out: Where to.
         spreadsheet_safe: Whether file and class names of a CSV that a spreadsheet would run get an apostrophe.
+        parts: Whether predictions are of parts of files.
     """
     top = min(top, len(class_names))
     write_row = row_writer(out, spreadsheet_safe=spreadsheet_safe)
     if kind == "csv":
-        write_row(["file", *(f"{name}_{rank}" for rank in range(1, top + 1) for name in ("class", "p"))])
+        times = ("start_s", "end_s") if parts else ()
+        write_row(["file", *times, *(f"{name}_{rank}" for rank in range(1, top + 1) for name in ("class", "p"))])
 
     def write(prediction: Prediction) -> None:
         scores = prediction.probabilities
         assert scores is not None
         # Among equals the first class comes first, like in the evaluation.
         ranked = [(class_names[at], float(scores[at])) for at in np.argsort(-scores, kind="stable")[:top]]
-        # Names that are not UTF-8 are shown with their bytes escaped.
-        path = os.fsencode(prediction.path).decode("utf-8", "backslashreplace")
+        path = path_text(prediction.path)
+        part = {"start_s": prediction.start_s, "end_s": prediction.end_s} if parts else {}
+        shown = [f"{seconds:.3f}" for seconds in part.values()]
         if kind == "csv":
-            write_row([path, *(cell for name, p in ranked for cell in (name, f"{p:.6f}"))])
+            write_row([path, *shown, *(cell for name, p in ranked for cell in (name, f"{p:.6f}"))])
         elif kind == "jsonl":
-            out.write(json.dumps({"file": path, "classes": {name: round(p, 6) for name, p in ranked}}) + "\n")
+            classes = {name: round(p, 6) for name, p in ranked}
+            out.write(json.dumps({"file": path, **part, "classes": classes}) + "\n")
         else:
-            out.write(f"{path}  " + ", ".join(f"{name} {100 * p:.1f} %" for name, p in ranked) + "\n")
+            where = f"{path}  {'-'.join(shown)} s" if parts else path
+            out.write(f"{where}  " + ", ".join(f"{name} {100 * p:.1f} %" for name, p in ranked) + "\n")
         out.flush()
 
     return write

@@ -96,6 +96,19 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
         return super().__call__(mel, *args, **kwargs)
 
     def call(self, mel: Any) -> Any:
+        total, n_patches = self.sum_over_patches(mel)
+        return self.probabilities(total / ops.cast(n_patches, "float32"))
+
+    def sum_over_patches(self, mel: Any) -> tuple[Any, Any]:
+        """What the mean is made of, for recordings that come in parts.
+
+        Args:
+            mel: See above.
+
+        Returns:
+            `(batch, n_classes)` float32, the sum of the patches' probabilities or of their logarithms; and the number
+            of patches.
+        """
         patch_frames, n_mels = self.network.input_shape[1:]
         n_frames = ops.shape(mel)[1]
         # A clip shorter than a patch begins again at its end. Keras' own choice of integers follows `floatx`.
@@ -117,7 +130,10 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
             return total + ops.sum(scores * counts[None, :, None], axis=1)
 
         nothing = ops.zeros((ops.shape(mel)[0], len(self.class_names)), "float32")
-        mean = _loop(n_steps, add_next, nothing) / ops.cast(n_patches, "float32")
+        return _loop(n_steps, add_next, nothing), n_patches
+
+    def probabilities(self, mean: Any) -> Any:
+        """The answer by the mean over all patches of what `sum_over_patches` sums."""
         return ops.softmax(mean) if self.mean == "geometric" else mean
 
     def compute_output_spec(self, mel: Any) -> keras.KerasTensor:

@@ -10,9 +10,12 @@ import pytest
 import soundfile
 
 from loglearn_tf import LearnableLog, clip_classifier
+from loglearn_tf.audio import load_waveform
 from loglearn_tf.cli import main
+from loglearn_tf.deploy import recording
 from loglearn_tf.deploy.predict import Prediction, find_sounds, predict, writer
-from loglearn_tf.errors import MissingDataError, ModelError
+from loglearn_tf.deploy.recording import Classifier
+from loglearn_tf.errors import ConfigError, MissingDataError, ModelError
 
 NAMES = ["air", "bell", "car"]
 
@@ -118,15 +121,94 @@ def test_predictions_come_in_order_and_a_bad_file_stops_nothing(classifier, soun
             np.testing.assert_allclose(prediction.probabilities, classifier(waveform[None])[0], atol=1e-6)
 
 
-def test_only_a_few_files_are_read_ahead(classifier, sounds, monkeypatch):
+@pytest.mark.parametrize("workers", [2, 64])
+def test_only_a_few_files_are_read_ahead_whatever_the_number_of_cores(classifier, sounds, monkeypatch, workers):
     from loglearn_tf.deploy import predict as module
 
     read = []
-    monkeypatch.setattr(module, "load_waveform", lambda path, sample_rate: read.append(path) or np.zeros(99, "float32"))
-    stream = predict(classifier, [sounds / "b.wav"] * 1000, workers=2)
+    monkeypatch.setattr(
+        module, "waveform_blocks", lambda path, **kwargs: read.append(path) or iter([np.zeros(99, "float32")])
+    )
+    monkeypatch.setattr(module, "_SAMPLES_AHEAD", 4 * Classifier(classifier).block)
+    stream = predict(classifier, [sounds / "b.wav"] * 1000, workers=workers)
     for n_seen in range(1, 20):
         next(stream)
         assert len(read) <= n_seen + 4
+
+
+def test_of_a_long_file_that_waits_one_block_is_read(classifier, sounds, monkeypatch):
+    """64 files of an hour fill no memory."""
+    from loglearn_tf.deploy import predict as module
+
+    read = []
+
+    def blocks(path, *, sample_rate, seconds):
+        for _ in range(3):
+            read.append(path)
+            yield np.zeros(round(sample_rate * seconds), "float32")
+
+    monkeypatch.setattr(recording, "_BLOCK_SAMPLES", 1 << 13)
+    monkeypatch.setattr(module, "waveform_blocks", blocks)
+    paths = [sounds / str(number) for number in range(4)]
+    next(predict(classifier, paths, workers=4))
+    assert [read.count(path) for path in paths] == [3, 1, 1, 1]
+
+
+@pytest.fixture
+def long_sound(tmp_path, monkeypatch):
+    """Of several blocks, at another rate and in stereo."""
+    monkeypatch.setattr(recording, "_BLOCK_SAMPLES", 1 << 13)
+    waveform = np.random.default_rng(0).normal(0, 0.1, (44_100, 2)) * np.linspace(0.01, 1, 44_100)[:, np.newaxis]
+    soundfile.write(tmp_path / "long.flac", waveform, 11_025)
+    return tmp_path / "long.flac"
+
+
+def test_a_long_file_is_heard_as_a_whole(classifier, long_sound):
+    (found,) = predict(classifier, [long_sound])
+    waveform = load_waveform(long_sound, sample_rate=8000)
+    assert (found.start_s, found.end_s) == (None, None) and len(waveform) == 32_000
+    np.testing.assert_allclose(found.probabilities, classifier(waveform[None])[0], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("every", [0.3, 1, 1.5, 4, 10])
+def test_parts_of_a_file_are_heard_each_by_itself(classifier, long_sound, every):
+    found = list(predict(classifier, [long_sound, long_sound], every=every))
+    waveform = load_waveform(long_sound, sample_rate=8000)
+    starts = np.arange(0, 4, every)
+    assert len(found) == 2 * len(starts)
+    for one, start in zip(found, [*starts, *starts], strict=True):
+        end = min(start + every, 4)
+        np.testing.assert_allclose((one.start_s, one.end_s), (start, end), rtol=0, atol=0.5 / 8000)
+        part = waveform[round(8000 * start) : round(8000 * end)]
+        np.testing.assert_allclose(one.probabilities, classifier(part[None])[0], rtol=0, atol=1e-6)
+
+
+def test_parts_do_not_drift_apart_from_seconds(classifier, long_sound):
+    """A part of no whole number of samples is rounded where it ends, not in its length."""
+    ends = [one.end_s for one in predict(classifier, [long_sound], every=0.10003)]
+    np.testing.assert_allclose(ends[:-1], 0.10003 * np.arange(1, len(ends)), rtol=0, atol=0.51 / 8000)
+
+
+def test_of_a_file_that_is_cut_no_parts_are_told(classifier, long_sound):
+    content = long_sound.read_bytes()
+    long_sound.write_bytes(content[: len(content) // 2])
+    (found,) = predict(classifier, [long_sound], every=1)
+    assert found.probabilities is None and "long.flac" in found.error and found.start_s is None
+
+
+@pytest.mark.parametrize("every", [0, 0.031, -1, float("nan"), float("inf")])
+def test_parts_are_no_shorter_than_a_hop(classifier, sounds, every):
+    with pytest.raises(ConfigError, match="`every` must be at least 0.032 s, a hop of the model's. Received: every="):
+        predict(classifier, [sounds / "b.wav"], every=every)
+
+
+def test_a_model_that_needs_all_at_once_has_a_limit(classifier, long_sound, monkeypatch):
+    monkeypatch.setattr(recording, "_MOST_VALUES", 9000)
+    waveform = keras.Input((None,))
+    model = keras.Model(waveform, classifier.layers[-1](classifier.layers[1](waveform * 2)))
+    (whole,) = predict(model, [long_sound])
+    assert "where this model needs them all at once; 9,000 are held in memory at most. Cut it" in whole.error
+    assert all(part.probabilities is not None for part in predict(model, [long_sound], every=1))
 
 
 def test_needs_a_clip_classifier(sounds):
@@ -161,6 +243,20 @@ class TestWriter:
             "classes": {"bell": 0.5, "car": 0.3, "air": 0.2},
         }
 
+    @pytest.mark.parametrize(
+        ("kind", "text"),
+        [
+            ("table", "a.wav  2.500-5.000 s  bell 50.0 %\n"),
+            ("csv", "file,start_s,end_s,class_1,p_1\na.wav,2.500,5.000,bell,0.500000\n"),
+            ("jsonl", '{"file": "a.wav", "start_s": 2.5, "end_s": 5.0, "classes": {"bell": 0.5}}\n'),
+        ],
+    )
+    def test_a_part_of_a_file(self, kind, text):
+        out = io.StringIO()
+        part = Prediction("a.wav", self.PREDICTION.probabilities, start_s=2.5, end_s=5.0)
+        writer(kind, NAMES, out=out, top=1, parts=True)(part)
+        assert out.getvalue() == text
+
     def test_of_equals_the_first_class_comes_first(self):
         out = io.StringIO()
         writer("table", NAMES, top=1, out=out)(Prediction("x", np.full(3, 1 / 3, "float32")))
@@ -182,9 +278,27 @@ class TestCommandLine:
         out, err = capsys.readouterr()
         assert out.startswith(f"{sounds / 'b.wav'}  ") and out.count("%") == 3 and err == ""
 
+    def test_parts_of_files(self, saved, sounds, capsys):
+        assert main(["predict", str(saved), str(sounds), "--every", "0.2", "--format", "csv", "--top", "1"]) == 1
+        out, err = capsys.readouterr()
+        rows = list(csv.DictReader(io.StringIO(out)))
+        # 4,000, 6,000 and 2,000 samples at 8 kHz.
+        assert [len([row for row in rows if row["file"].endswith(name)]) for name in ("c.flac", "d.WAV", "b.wav")] == [
+            3,
+            4,
+            2,
+        ]
+        assert [(row["start_s"], row["end_s"]) for row in rows[:3]] == [
+            ("0.000", "0.200"),
+            ("0.200", "0.400"),
+            ("0.400", "0.500"),
+        ]
+        assert "1 of 4 files cannot be read" in err and "Files 4/4, 1 failed" in err
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
+            (["MODEL", "b.wav", "--every", "0.01"], "`every` must be at least 0.032 s"),
             (["nothing.keras", "b.wav"], "There is no model"),
             (["MODEL", "nothing.wav"], "no file or folder nothing.wav"),
             (["MODEL", "b.wav", "--top", "0"], "`--top` must be at least 1. Received: 0."),

@@ -17,6 +17,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 from loglearn_tf.analysis.names import compression_name, compressions_in_order, model_name, models_in_order
+from loglearn_tf.analysis.report.fonts import OWN, make_readable, with_characters
 from loglearn_tf.analysis.report.run_files import Array, Kind, Scores, Trace, recall_differences
 from loglearn_tf.analysis.statistics import Accuracy, Ranking
 from loglearn_tf.features.histogram import share_below
@@ -38,7 +39,7 @@ _BESIDE_N = 1.35
 _MANY_POINTS = 20_000
 _STYLE: Any = {
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],
+    "font.sans-serif": [OWN, "Verdana", "Arial"],
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.spines.top": False,
@@ -359,7 +360,7 @@ def to_svg(figure: Figure) -> str:
     # A hundredth of a point is finer than any printer; the rest of the digits would be half of the file.
     paths = re.compile(r' d="[^"]*"')
     shorter = paths.sub(lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), text.getvalue())
-    return re.sub(r"[ \t]+$", "", shorter, flags=re.MULTILINE)
+    return with_characters(re.sub(r"[ \t]+$", "", shorter, flags=re.MULTILINE))
 
 
 def to_pdf(figure: Figure) -> bytes:
@@ -373,6 +374,7 @@ def to_pdf(figure: Figure) -> bytes:
 def _lay_out(figure: Figure) -> None:
     """Once for all formats: the constrained layout takes longer than the drawing."""
     if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+        make_readable(figure)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
 
