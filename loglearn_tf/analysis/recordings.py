@@ -46,38 +46,37 @@ class ClipDifferences:
     label: Sequence[Hashable] | npt.NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
-        columns = {"difference": self.difference, "fold": self.fold, "run": self.run, "recording": self.recording}
-        if self.label is not None:
-            columns["label"] = self.label
+        columns: dict[str, Any] = {
+            name: column for name, column in vars(self).items() if name != "label" or column is not None
+        }
         lengths = {name: len(column) for name, column in columns.items()}
-        if len(set(lengths.values())) > 1 or not len(self.difference):
+        if len(set(lengths.values())) > 1 or not lengths["difference"]:
             raise DataError(
                 "Differences by clip must have one fold, run, recording and class each, and be one or more. Received "
                 f"lengths: {lengths}."
             )
-        object.__setattr__(self, "difference", np.asarray(self.difference, np.float64))
-        wrong = self.difference[~(np.abs(self.difference) <= 1)]
+        difference = np.asarray(self.difference, np.float64)
+        wrong = difference[~(np.abs(difference) <= 1)]
         if len(wrong):
             raise DataError(f"The difference of a clip must be from -1 to 1. Received: {wrong[0]}.")
+        object.__setattr__(self, "difference", difference)
         for name in ("fold", "run"):
-            column = np.asarray(getattr(self, name))
-            if column.ndim != 1 or not np.issubdtype(column.dtype, np.integer):
+            numbers = np.asarray(columns[name])
+            if numbers.ndim != 1 or not np.issubdtype(numbers.dtype, np.integer):
                 raise DataError(
-                    f"`{name}` must be whole numbers, one an entry. Received: {column.dtype} {column.shape}."
+                    f"`{name}` must be whole numbers, one an entry. Received: {numbers.dtype} of shape {numbers.shape}."
                 )
-            object.__setattr__(self, name, column.astype(np.int64))
-        for name in ("recording", "label"):
-            if name not in columns:
-                continue
+            object.__setattr__(self, name, numbers.astype(np.int64))
+        for name in columns.keys() & {"recording", "label"}:
             column = columns[name]
             values = column.tolist() if isinstance(column, np.ndarray) else list(column)
-            object.__setattr__(self, name, values)
             if any(map(_is_gap, set(values))):
                 raise DataError(
                     f"Every clip must have a {'class' if name == 'label' else name}. Received: none for "
                     f"{sum(map(_is_gap, values))} of {len(values)} entries. A clip that comes from no other is a "
                     "recording of its own: give it its own name."
                 )
+            object.__setattr__(self, name, values)
 
     def of_class(self, label: Hashable) -> "ClipDifferences":
         """The clips of one class.

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from loglearn_tf.analysis import mixed
 from loglearn_tf.analysis.results import DECIMALS, FloatArray, Rows, Runs, independent
 from loglearn_tf.errors import ConfigError, DataError
 
@@ -187,31 +188,69 @@ def _compared(
     runs: Runs, compression: str, baseline: str, margin: float, confidence: float, seed: int
 ) -> list[Comparison]:
     """The cells of two compressions, without Holm's p and verdicts."""
-    found = []
-    for (dataset, model, n_shot), folds, differences in runs.pairs(compression, baseline):
-        mean = _Mean(independent(differences), seed)
-        low, high = mean.interval(confidence)
-        low_90, high_90 = mean.interval(1 - 2 * _ALPHA)
-        low_within, high_within = _interval_within(differences, confidence) if len(folds) > 1 else (low, high)
-        cell = Comparison(
-            *(dataset, model, n_shot, compression, baseline, sum(map(len, differences)), folds),
-            mean=mean.mean,
-            std=_std(differences),
-            low=low,
-            high=high,
-            low_90=low_90,
-            high_90=high_90,
-            low_within=low_within,
-            high_within=high_within,
-            p_value=_signed_rank_p(differences),
-            p_holm=None,
-            n_corrected=0,
-            p_equivalence=mean.p_within(margin),
-            margin=float(margin),
-            verdict="undecided",
-        )
-        found.append(cell)
-    return found
+    return [
+        _comparison((dataset, model, n_shot, compression, baseline), folds, differences, margin, confidence, seed)
+        for (dataset, model, n_shot), folds, differences in runs.pairs(compression, baseline)
+    ]
+
+
+def _comparison(
+    names: tuple[str, str, int, str, str],
+    folds: tuple[int, ...],
+    differences: Sequence[FloatArray],
+    margin: float,
+    confidence: float,
+    seed: int,
+) -> Comparison:
+    mean = _Mean(independent(differences), seed)
+    low, high = mean.interval(confidence)
+    low_90, high_90 = mean.interval(1 - 2 * _ALPHA)
+    low_within, high_within = _interval_within(differences, confidence) if len(folds) > 1 else (low, high)
+    return Comparison(
+        *names,
+        n_pairs=sum(map(len, differences)),
+        folds=folds,
+        mean=mean.mean,
+        std=_std(differences),
+        low=low,
+        high=high,
+        low_90=low_90,
+        high_90=high_90,
+        low_within=low_within,
+        high_within=high_within,
+        p_value=_signed_rank_p(differences),
+        p_holm=None,
+        n_corrected=0,
+        p_equivalence=mean.p_within(margin),
+        margin=float(margin),
+        verdict="undecided",
+    )
+
+
+def compare_differences(
+    differences: Sequence[FloatArray],
+    *,
+    margin: float = 0.02,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Comparison:
+    """Judges the paired differences of one cell, as `compare` does those that it finds in rows.
+
+    Args:
+        differences: By fold, those of its runs: fractions of accuracy.
+        margin, confidence, seed: See `compare`.
+
+    Returns:
+        A comparison without names, in a family of its own; `verdict_at` judges it in another.
+
+    Raises:
+        ConfigError: If an argument is out of range.
+        DataError: If there is no fold, one has no runs, or a difference is not a finite number.
+    """
+    _check(margin=margin, confidence=confidence)
+    (by_fold,) = mixed.checked([differences], fewest_folds=1)
+    found = _comparison(("", "", 0, "", ""), tuple(by_fold), list(by_fold.values()), margin, confidence, seed)
+    return in_one_family([found])[0]
 
 
 def accuracies(rows: Rows, *, confidence: float = 0.95, seed: int = 0) -> list[Accuracy]:
@@ -389,7 +428,7 @@ def in_one_family(tested: Iterable[_Tested]) -> list[_Tested]:
     n_corrected = sum(p is not None for p in corrected)
     return [
         # mypy knows of no protocol for dataclasses.
-        replace(one, p_holm=p, n_corrected=n_corrected, verdict=_verdict(one, p))  # type: ignore[type-var]
+        replace(one, p_holm=p, n_corrected=n_corrected, verdict=verdict_at(one, p))  # type: ignore[type-var]
         for one, p in zip(results, corrected, strict=True)
     ]
 
@@ -627,7 +666,8 @@ def _with_verdicts(cells: Sequence[Comparison]) -> list[Comparison]:
     return [one for _, table in groupby(cells, key=lambda cell: cell.dataset) for one in in_one_family(table)]
 
 
-def _verdict(tested: Tested, p_holm: float | None) -> str:
+def verdict_at(tested: Tested, p_holm: float | None) -> str:
+    """The verdict of a result, its p being corrected to `p_holm`; `compare` says by which rule."""
     if tested.low is None or tested.high is None or p_holm is None or tested.p_equivalence is None:
         return "undecided"
     if tested.p_equivalence < _ALPHA:
