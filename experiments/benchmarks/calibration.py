@@ -1,7 +1,7 @@
 """What intervals, tests, verdicts and predicted power are worth, on simulated studies whose truth is known.
 
 Run: python experiments/benchmarks/calibration.py
-Takes: 3 minutes on one core
+Takes: 3 minutes on one core, nothing else running
 Writes: experiments/benchmarks/DATE-calibration.md, with what is asked of each column
 
 A difference is a true one, plus a part of its fold, plus one of its run; all in points of accuracy.
@@ -20,7 +20,7 @@ from scipy import special
 
 from loglearn_tf.analysis import bayes, mixed, recordings
 from loglearn_tf.analysis.mixed import Estimate
-from loglearn_tf.analysis.power import Spread, power
+from loglearn_tf.analysis.power import Spread, power, verdict_power
 from loglearn_tf.analysis.statistics import Comparison, compare
 
 POINT = 0.01
@@ -79,19 +79,19 @@ class Estimates:
     def half_width(self, confidence: float) -> np.ndarray:
         return np.asarray(special.stdtrit(self.dof, (1 + confidence) / 2) * self.error)
 
-    def covers(self, confidence: float = 0.95) -> float:
-        return float(np.mean(np.abs(self.mean) <= self.half_width(confidence)))
+    def covers(self, confidence: float = 0.95) -> np.ndarray:
+        return np.asarray(np.abs(self.mean) <= self.half_width(confidence))
 
-    def better(self, effect: float, confidence: float = 0.95) -> float:
-        return float(np.mean(self.mean + effect > self.half_width(confidence)))
+    def better(self, effect: float, confidence: float = 0.95) -> np.ndarray:
+        return np.asarray(self.mean + effect > self.half_width(confidence))
 
-    def equivalent(self, effect: float) -> float:
-        return float(np.mean(np.abs(self.mean + effect) + self.half_width(0.9) < MARGIN))
+    def equivalent(self, effect: float) -> np.ndarray:
+        return np.asarray(np.abs(self.mean + effect) + self.half_width(0.9) < MARGIN)
 
     def columns(self) -> list[str]:
         return [
             judged(self.covers(), 93, 97),
-            judged(1 - self.covers(1 - 0.05 / FAMILY), 0, 1.5),
+            judged(~self.covers(1 - 0.05 / FAMILY), 0, 1),
             judged(self.equivalent(MARGIN), 0, 5),
             percent(self.equivalent(0)),
             percent(self.better(EFFECT)),
@@ -124,14 +124,19 @@ def comparisons(scenario: Scenario, grids: int, effect: float, rng: np.random.Ge
     return compare(rows_of(scenario.differences(grids, effect, rng)), margin=MARGIN)
 
 
-def percent(share: float) -> str:
-    return f"{100 * share:.1f}"
+def percent(hits: Any) -> str:
+    return f"{100 * np.mean(hits):.1f}"
 
 
-def judged(share: float, least: float, most: float, *, slack: float = 0.0) -> str:
-    """In percent, bold where it is beyond what is asked for, simulation error set aside."""
-    text = percent(share)
-    return text if least - slack <= 100 * share <= most + slack else f"**{text}**"
+def judged(hits: Any, least: float, most: float) -> str:
+    """Share in percent, bold where it is beyond what is asked for by more than simulation explains."""
+    share, n = 100 * float(np.mean(hits)), len(hits)
+
+    def off(bound: float) -> bool:
+        error = np.sqrt(bound * (100 - bound) / n)
+        return (bound == least and share < bound - 3 * error) or (bound == most and share > bound + 3 * error)
+
+    return f"**{share:.1f}**" if off(least) or off(most) else f"{share:.1f}"
 
 
 def covers(cell: Comparison, truth: float) -> bool:
@@ -178,39 +183,34 @@ def verdicts(grids: int, rng: np.random.Generator) -> Iterator[list[str]]:
         size = [f"{scenario.folds} x {scenario.runs}", f"{scenario.run_std}", f"{scenario.fold_std}", scenario.what]
         yield [
             *size,
-            judged(np.mean(covered), 93, 97),
-            judged(np.mean([cell.verdict in ("better", "worse") for cell in none]), 0, 5, slack=1),
-            judged(np.mean([cell.verdict == "equivalent" for cell in at_margin]), 0, 5, slack=1),
-            percent(np.mean([cell.verdict == "equivalent" for cell in none])),
-            percent(np.mean([cell.verdict == "better" for cell in real])),
+            judged(covered, 93, 97),
+            judged([cell.verdict in ("better", "worse") for cell in none], 0, 5),
+            judged([cell.verdict == "equivalent" for cell in at_margin], 0, 5),
+            percent([cell.verdict == "equivalent" for cell in none]),
+            percent([cell.verdict == "better" for cell in real]),
         ]
 
 
 def predictions(grids: int, rng: np.random.Generator) -> Iterator[list[str]]:
-    """Power as `power.power` predicts it, and as it is found."""
+    """Power as it is predicted, and as it is found by other simulated studies."""
     for scenario in SCENARIOS:
+        size = {"folds": scenario.folds, "runs": scenario.runs}
         found = Estimates(mixed.over_folds(study) for study in scenario.differences(grids, 0.0, rng))
-        predicted = power(scenario.spread, folds=scenario.folds, runs=scenario.runs, family=FAMILY, margin=MARGIN)
-        by_verdict = {
-            effect: np.mean([cell.verdict == "better" for cell in comparisons(scenario, grids // 10, effect, rng)])
-            for effect in (0.03, 0.05)
-        }
+        predicted = power(scenario.spread, **size, family=FAMILY, margin=MARGIN)
+        of_verdict = verdict_power(scenario.spread, **size, margin=MARGIN, effects=(0.03,), seed=1)
+        verdicts = [cell.verdict == "better" for cell in comparisons(scenario, grids // 8, 0.03, rng)]
         pairs = [
-            (100 * predicted.half_width, 100 * found.half_width(0.95).mean()),
-            (100 * predicted.equivalent_at_zero, 100 * found.equivalent(0)),
+            (predicted.half_width, found.half_width(0.95)),
+            (predicted.equivalent_at_zero, found.equivalent(0)),
+            *((share, found.better(effect)) for share, effect in zip(predicted.power, predicted.effects, strict=True)),
+            (predicted.power_in_family[-1], found.better(EFFECT, 1 - 0.05 / FAMILY)),
+            (of_verdict.power[0], verdicts),
         ]
-        for at, effect in enumerate(predicted.effects):
-            pairs.append((100 * predicted.power[at], 100 * found.better(effect)))
-            if effect in by_verdict:
-                pairs.append((100 * predicted.power[at], 100 * by_verdict[effect]))
-        pairs.append((100 * predicted.power_in_family[-1], 100 * found.better(EFFECT, 1 - 0.05 / FAMILY)))
+        texts = [(f"{100 * one:.1f} / {percent(other)}", abs(one - np.mean(other)) > 0.05) for one, other in pairs]
         yield [
             f"{scenario.folds} x {scenario.runs}",
             f"{scenario.fold_std}",
-            *(
-                f"{one:.1f} / {other:.1f}" if abs(one - other) <= 5 else f"**{one:.1f} / {other:.1f}**"
-                for one, other in pairs
-            ),
+            *(f"**{text}**" if off else text for text, off in texts),
         ]
 
 
@@ -225,7 +225,7 @@ def by_recording(grids: int, rng: np.random.Generator) -> Iterator[list[str]]:
                 methods["mixed, with recordings"] = Estimates(map(recordings.pooled, studies))
                 methods["t over folds"] = Estimates(mixed.over_folds(fold_means(study)) for study in studies)
             effective = np.mean([one.effective_recordings for one in of_class])
-            told = np.mean([one.too_few is None for one in of_class])
+            told = [one.too_few is None for one in of_class]
             for name, estimates in methods.items():
                 yield [
                     f"{folds} x {runs}",
@@ -268,9 +268,9 @@ def fold_means(clips: recordings.ClipDifferences) -> dict[int, list[float]]:
 
 
 def by_posterior(grids: int, rng: np.random.Generator) -> Iterator[list[str]]:
-    """Hierarchical model of two networks x three n, all true differences the same; each study is a chain."""
+    """Hierarchical model of two networks x three n; each study is a chain."""
     names = [(model, n) for model in ("a", "b") for n in (1, 10, 100)]
-    for folds, runs in GRIDS:
+    for folds, runs in ((3, 6), (4, 10), (10, 5)):
         design = bayes.design_of(names, [range(folds)] * len(names), [[runs] * folds] * len(names))
         for fold_std in FOLD_STDS:
             shared, own = (rng.normal(size=(grids, many, folds, 1)) for many in (1, len(names)))
@@ -278,24 +278,27 @@ def by_posterior(grids: int, rng: np.random.Generator) -> Iterator[list[str]]:
             values = POINT * (noise + fold_std * np.sqrt(0.5) * (shared + own))
             means = values.mean(axis=3)
             squares = ((values - means[..., np.newaxis]) ** 2).sum(axis=(2, 3)).reshape(grids, 2, 3).sum(axis=2)
-            found = []
-            for effect in (0.0, MARGIN, EFFECT):
-                flat = effect + means.reshape(grids, -1)
-                found.append(bayes.sample(design, flat, squares, rng, burn_in=150, kept=300)[0])
+            differing = 3 * POINT * rng.normal(size=(grids, len(names), 1))
+            none, at_margin, real, spread = (
+                bayes.sample(design, (true + means).reshape(grids, -1), squares, rng, burn_in=100, kept=200)[0]
+                - true_of
+                for true, true_of in ((0, 0), (MARGIN, 0), (EFFECT, 0), (differing, differing.transpose(0, 2, 1)))
+            )
             for name, of in (("a cell", lambda draws: draws[..., 0]), ("average", lambda draws: draws.mean(axis=2))):
-                none, at_margin, real = map(of, found)
-                low, high = np.quantile(none, [0.025, 0.975], axis=1)
-                inside = [(np.abs(draws) <= MARGIN).mean(axis=1) for draws in (none, at_margin)]
+                ends = [np.quantile(of(draws), [0.025, 0.975], axis=1) for draws in (none, spread)]
                 yield [
                     f"{folds} x {runs}",
                     f"{fold_std}",
                     name,
-                    judged(np.mean((low <= 0) & (high >= 0)), 93, 97),
-                    judged(np.mean(inside[1] > 0.95), 0, 5),
-                    percent(np.mean(inside[0] > 0.95)),
-                    judged(np.mean((none > MARGIN).mean(axis=1) > 0.95), 0, 2.5),
-                    percent(np.mean((real > MARGIN).mean(axis=1) > 0.95)),
-                    f"{100 * (high - low).mean() / 2:.1f}",
+                    *(
+                        judged((low <= 0) & (high >= 0), 93, most)
+                        for (low, high), most in zip(ends, (100, 97), strict=True)
+                    ),
+                    judged((np.abs(of(at_margin)) <= MARGIN).mean(axis=1) > 0.95, 0, 5),
+                    percent((np.abs(of(none)) <= MARGIN).mean(axis=1) > 0.95),
+                    judged((of(none) > MARGIN).mean(axis=1) > 0.95, 0, 2.5),
+                    percent((of(real) > MARGIN).mean(axis=1) > 0.95),
+                    f"{100 * np.diff(ends[0], axis=0).mean() / 2:.1f}",
                 ]
 
 
@@ -312,9 +315,9 @@ def tables(number: int, rng: np.random.Generator) -> Iterator[list[str]]:
         )
         yield [
             f"{folds} x {runs}",
-            judged(np.isin(wrong, ("better", "worse")).any(axis=1).mean(), 0, 5, slack=3),
-            percent((with_one[:, 0] == "better").mean()),
-            percent((with_all == "better").mean()),
+            judged(np.isin(wrong, ("better", "worse")).any(axis=1), 0, 5),
+            percent(with_one[:, 0] == "better"),
+            percent(with_all == "better"),
         ]
 
 
@@ -335,15 +338,15 @@ _METHOD = ["method", "coverage", "false at 1 %", "equivalent at margin", "at zer
 SECTIONS = [
     Section(
         "One cell",
-        "`false at 1 %`: a difference is found at the level that Holm's method asks of one test in five, where there is "
-        "none (at most 1.5 %).",
+        "`false at 1 %`: a difference is found at the level that Holm's method asks of the first of five tests, where "
+        "there is none.",
         [*_SIZE, *_METHOD],
         cells,
         1.0,
     ),
     Section(
         "Four n averaged",
-        'Half of the variance of folds is common to all n. "4 folds of 3 n": only the first n was run on all ten folds.',
+        'Half of the variance of folds is common to all n. "4 folds of 3 n": only the first n was run on all ten.',
         [*_SIZE, *_METHOD],
         contrasts,
         0.5,
@@ -353,7 +356,7 @@ SECTIONS = [
         "From rows of results to the verdict, a cell being a family of its own.",
         ["folds x runs", "run SD", "fold SD", "", "coverage", "false better, worse", *_METHOD[3:6]],
         verdicts,
-        0.15,
+        0.1,
     ),
     Section(
         "Tables of 28 cells",
@@ -364,11 +367,11 @@ SECTIONS = [
     ),
     Section(
         "Power",
-        "Predicted / simulated, in %, and the half-width in points; to differ by 5 at most. `verdict`: against the "
-        "verdicts of `compare`.",
+        "Predicted / simulated, in %, and the half-width in points; to differ by 5 at most. By `power` against "
+        "Student's t over folds; in the last column by `verdict_power` against the verdicts of `compare`.",
         [
-            *[*_SIZE, "half-width", "equivalent at zero", "1 point", "2", "3", "3, verdict", "5", "5, verdict"],
-            f"5, in a family of {FAMILY}",
+            *[*_SIZE, "half-width", "equivalent at zero", "1 point", "2", "3", "5"],
+            *[f"5, in a family of {FAMILY}", "3, verdict"],
         ],
         predictions,
         1.0,
@@ -377,28 +380,22 @@ SECTIONS = [
         "Recordings and runs",
         "Unequal recordings a fold, in brackets how many equal ones are worth as much, in all. SD of recordings 10 "
         'points, of runs 5. `told`: how often an interval is given, and not "too few recordings".',
-        [
-            *[
-                "folds x runs",
-                "recordings",
-                "fold SD",
-                "method",
-                "coverage",
-                "equivalent at margin",
-                "half-width",
-                "told",
-            ]
-        ],
+        ["folds x runs", "recordings", "fold SD", "method", "coverage", "equivalent at margin", "half-width", "told"],
         by_recording,
-        0.12,
+        0.06,
     ),
     Section(
         "Probabilities",
-        "Two networks x three n, all true differences the same. Called equivalent or better where the probability of it "
-        "is above 95 %: of better, that the difference is above the margin.",
-        [*[*_SIZE, "of", "coverage", "equivalent at margin", "at zero", "better at zero", "better at 5", "half-width"]],
+        "Two networks x three n, all true differences the same; in the second column of coverage they differ by an SD "
+        "of 3 points. What the priors expect, larger differences between cells and folds, widens intervals: more than "
+        "97 % is no fault. Called equivalent or better where the probability of it is above 95 %: of better, that the "
+        "difference is above the margin.",
+        [
+            *[*_SIZE, "of", "coverage, the same", "coverage, differing", "equivalent at margin", "at zero"],
+            *["better at zero", "better at 5", "half-width"],
+        ],
         by_posterior,
-        0.1,
+        0.05,
     ),
 ]
 
@@ -413,11 +410,14 @@ def main() -> None:
     options = parser.parse_args()
     parts = [
         "# Calibration of the statistics",
-        f"{date.today()}, {options.grids} simulated studies in the largest tables, seed {options.seed}, by "
-        "`python experiments/benchmarks/calibration.py`. SD of runs 5.5 points where nothing else is said. All shares in "
-        '%; bold is beyond what is asked for: coverage of 95 % intervals 93 to 97, "equivalent" at a true difference of '
-        "exactly the margin, 2 points, at most 5. `at zero`, `better at 5`: the same verdict where there is no "
-        'difference, and "better" at 5 points. Half-widths in points.',
+        f"{date.today()}, {options.grids} simulated studies in the largest tables, seed {options.seed}, by `python "
+        "experiments/benchmarks/calibration.py`. SD of runs 5.5 points where nothing else is said. All shares in %; "
+        "bold is beyond what is asked for, by more than simulation explains: coverage of 95 % intervals 93 to 97, "
+        '"equivalent" at a true difference of exactly the margin, 2 points, at most 5. `at zero`, `better at 5`: the '
+        'same verdict where there is no difference, and "better" at 5 points. Half-widths in points.',
+        "Verdicts rest on folds alone. The mixed model covers 92 to 97 % and has shorter intervals where folds do not "
+        "differ, but at the level of a corrected test it finds up to four times as many differences as it should. The "
+        "interval by recordings and runs holds where folds are mere partitions, and only there.",
     ]
     for at, section in enumerate(SECTIONS):
         start = time.perf_counter()

@@ -92,6 +92,7 @@ def contrasts(
     if compression == baseline:
         raise ConfigError(f"`compression` and `baseline` must differ. Received: {compression!r} for both.")
     mixed.check_margin(margin)
+    mixed.check_confidence(confidence)
     found = []
     for (dataset, model), cells in differences(rows, compression=compression, baseline=baseline).items():
         used = {n: cell for n, cell in cells.items() if len(cell) > 1}

@@ -151,8 +151,7 @@ def power(
     """
     _check(folds=folds, runs=runs, n_values=n_values, family=family)
     mixed.check_margin(margin)
-    if not 0 < confidence < 1:
-        raise ConfigError(f"`confidence` must be above 0 and below 1. Received: {confidence!r}. Write 0.95 for 95 %.")
+    mixed.check_confidence(confidence)
     for effect in effects:
         if not 0 < abs(effect) < 1:
             raise ConfigError(
