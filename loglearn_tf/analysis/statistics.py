@@ -118,6 +118,7 @@ def compare(
     - Equivalence: two one-sided tests (Schuirmann, *Journal of Pharmacokinetics and Biopharmaceutics* 15, 1987) by the
       interval's own distribution: p < .05 where the 90 % interval lies inside the margin. Not corrected over the
       table: what is guaranteed, is guaranteed for each cell.
+    - Holm's correction is over the cells of a data set; `in_one_family` makes a whole report one family.
     - Verdict, the first that holds. "equivalent": p of equivalence < .05, also where the difference is significant (it
       is real, and smaller than what the margin calls a difference). "better" or "worse": Holm's p < .05, and the
       interval excludes zero on that side. "undecided": anything else; "not significant" is never "equal". Without an
@@ -519,7 +520,7 @@ class _Mean:
 
     def _quantiles(self, tail: float) -> tuple[float, float]:
         if self._pivots is None:
-            t = float(_special().stdtrit(self._n - 1, tail))
+            t = float(mixed.distributions().stdtrit(self._n - 1, tail))
             return t, -t
         # The same rank from either end, so that mirrored values have the mirrored interval.
         rank = max(int((_RESAMPLES + 1) * tail + 1e-6), 1) - 1
@@ -531,7 +532,7 @@ class _Mean:
         if not self._error:
             return 2.0**-self._n if distance > _ROUNDING else 1.0
         if self._pivots is None:
-            return float(_special().stdtr(self._n - 1, -distance / self._error))
+            return float(mixed.distributions().stdtr(self._n - 1, -distance / self._error))
         return (1 + int(np.count_nonzero(side * self._pivots >= distance / self._error))) / (_RESAMPLES + 1)
 
 
@@ -549,7 +550,7 @@ def _interval_within(per_fold: Sequence[FloatArray], confidence: float) -> tuple
     if not variance:
         return None, None
     dof = variance**2 / float((variances**2 / (n_runs - 1)).sum())
-    half_width = -float(_special().stdtrit(dof, (1 - confidence) / 2)) * math.sqrt(variance)
+    half_width = -float(mixed.distributions().stdtrit(dof, (1 - confidence) / 2)) * math.sqrt(variance)
     mean = float(independent(per_fold).mean())
     return mean - half_width, mean + half_width
 
@@ -630,7 +631,7 @@ def _wilcoxon_p(scores: FloatArray) -> float:
     if not len(ranks):
         return 1.0
     if len(ranks) > _MOST_EXACT:
-        return float(2 * _special().ndtr(-abs(scores.sum()) / math.sqrt(float((ranks**2).sum()))))
+        return float(2 * mixed.distributions().ndtr(-abs(scores.sum()) / math.sqrt(float((ranks**2).sum()))))
     # Twice the ranks are whole numbers. probability[s]: of s as the sum of those with a plus.
     doubled = np.rint(2 * ranks).astype(int)
     probability = np.zeros(doubled.sum() + 1)
@@ -648,14 +649,7 @@ def _t_test_p(values: FloatArray) -> float:
     mean = float(values.mean())
     if not error:
         return min(1.0, 2.0 ** (1 - len(values))) if abs(mean) > _ROUNDING else 1.0
-    return float(2 * _special().stdtr(len(values) - 1, -abs(mean) / error))
-
-
-def _special() -> Any:
-    """scipy's distributions; imported when needed, so that the command line starts at once."""
-    from scipy import special
-
-    return special
+    return float(2 * mixed.distributions().stdtr(len(values) - 1, -abs(mean) / error))
 
 
 # ---- A table ----------------------------------------------------------------------------------------------------
