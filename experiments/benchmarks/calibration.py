@@ -206,7 +206,13 @@ def predictions(grids: int, rng: np.random.Generator) -> Iterator[list[str]]:
             (predicted.power_in_family[-1], found.better(EFFECT, 1 - 0.05 / FAMILY)),
             (of_verdict.power[0], verdicts),
         ]
-        texts = [(f"{100 * one:.1f} / {percent(other)}", abs(one - np.mean(other)) > 0.05) for one, other in pairs]
+        texts = [
+            (
+                f"{100 * one:.1f} / {percent(other)}",
+                abs(one - np.mean(other)) > 0.05 + 3 * np.std(other) / len(other) ** 0.5,
+            )
+            for one, other in pairs
+        ]
         yield [
             f"{scenario.folds} x {scenario.runs}",
             f"{scenario.fold_std}",

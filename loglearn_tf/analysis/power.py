@@ -177,12 +177,12 @@ def verdict_power(
     margin: float = 0.02,
     effects: Sequence[float] = _EFFECTS,
     confidence: float = 0.95,
-    studies: int = 300,
+    studies: int = 600,
     seed: int = 0,
 ) -> Power:
     """Simulates the verdicts that `statistics.compare` gives of a single cell: `power` for one n, as it is judged.
 
-    Takes seconds from 8 folds on. What is simulated is the difference to `power`, which is exact for t, so that 300
+    Takes seconds from 8 folds on. What is simulated is the difference to `power`, which is exact for t, so that 600
     studies are within 3 points.
 
     Args:
