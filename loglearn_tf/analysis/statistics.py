@@ -5,12 +5,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from loglearn_tf.analysis import mixed
 from loglearn_tf.analysis.results import DECIMALS, FloatArray, Rows, Runs, independent
-from loglearn_tf.errors import ConfigError
+from loglearn_tf.errors import ConfigError, DataError
 
 # Of both kinds of verdict.
 _ALPHA = 0.05
@@ -117,6 +118,7 @@ def compare(
     - Equivalence: two one-sided tests (Schuirmann, *Journal of Pharmacokinetics and Biopharmaceutics* 15, 1987) by the
       interval's own distribution: p < .05 where the 90 % interval lies inside the margin. Not corrected over the
       table: what is guaranteed, is guaranteed for each cell.
+    - Holm's correction is over the cells of a data set; `in_one_family` makes a whole report one family.
     - Verdict, the first that holds. "equivalent": p of equivalence < .05, also where the difference is significant (it
       is real, and smaller than what the margin calls a difference). "better" or "worse": Holm's p < .05, and the
       interval excludes zero on that side. "undecided": anything else; "not significant" is never "equal". Without an
@@ -187,31 +189,69 @@ def _compared(
     runs: Runs, compression: str, baseline: str, margin: float, confidence: float, seed: int
 ) -> list[Comparison]:
     """The cells of two compressions, without Holm's p and verdicts."""
-    found = []
-    for (dataset, model, n_shot), folds, differences in runs.pairs(compression, baseline):
-        mean = _Mean(independent(differences), seed)
-        low, high = mean.interval(confidence)
-        low_90, high_90 = mean.interval(1 - 2 * _ALPHA)
-        low_within, high_within = _interval_within(differences, confidence) if len(folds) > 1 else (low, high)
-        cell = Comparison(
-            *(dataset, model, n_shot, compression, baseline, sum(map(len, differences)), folds),
-            mean=mean.mean,
-            std=_std(differences),
-            low=low,
-            high=high,
-            low_90=low_90,
-            high_90=high_90,
-            low_within=low_within,
-            high_within=high_within,
-            p_value=_signed_rank_p(differences),
-            p_holm=None,
-            n_corrected=0,
-            p_equivalence=mean.p_within(margin),
-            margin=float(margin),
-            verdict="undecided",
-        )
-        found.append(cell)
-    return found
+    return [
+        _comparison((dataset, model, n_shot, compression, baseline), folds, differences, margin, confidence, seed)
+        for (dataset, model, n_shot), folds, differences in runs.pairs(compression, baseline)
+    ]
+
+
+def _comparison(
+    names: tuple[str, str, int, str, str],
+    folds: tuple[int, ...],
+    differences: Sequence[FloatArray],
+    margin: float,
+    confidence: float,
+    seed: int,
+) -> Comparison:
+    mean = _Mean(independent(differences), seed)
+    low, high = mean.interval(confidence)
+    low_90, high_90 = mean.interval(1 - 2 * _ALPHA)
+    low_within, high_within = _interval_within(differences, confidence) if len(folds) > 1 else (low, high)
+    return Comparison(
+        *names,
+        n_pairs=sum(map(len, differences)),
+        folds=folds,
+        mean=mean.mean,
+        std=_std(differences),
+        low=low,
+        high=high,
+        low_90=low_90,
+        high_90=high_90,
+        low_within=low_within,
+        high_within=high_within,
+        p_value=_signed_rank_p(differences),
+        p_holm=None,
+        n_corrected=0,
+        p_equivalence=mean.p_within(margin),
+        margin=float(margin),
+        verdict="undecided",
+    )
+
+
+def compare_differences(
+    differences: Sequence[FloatArray],
+    *,
+    margin: float = 0.02,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Comparison:
+    """Judges the paired differences of one cell, as `compare` does those that it finds in rows.
+
+    Args:
+        differences: By fold, those of its runs: fractions of accuracy.
+        margin, confidence, seed: See `compare`.
+
+    Returns:
+        A comparison without names, in a family of its own; `verdict_at` judges it in another.
+
+    Raises:
+        ConfigError: If an argument is out of range.
+        DataError: If there is no fold, one has no runs, or a difference is not a finite number.
+    """
+    _check(margin=margin, confidence=confidence)
+    (by_fold,) = mixed.checked([differences], fewest_folds=1)
+    found = _comparison(("", "", 0, "", ""), tuple(by_fold), list(by_fold.values()), margin, confidence, seed)
+    return in_one_family([found])[0]
 
 
 def accuracies(rows: Rows, *, confidence: float = 0.95, seed: int = 0) -> list[Accuracy]:
@@ -351,6 +391,78 @@ def _ranking(dataset: str, names: Sequence[str], accuracy: FloatArray, left_out:
     )
 
 
+class Tested(Protocol):
+    """What can be tested in one family with others: a `Comparison`, a `contrasts.Contrast`."""
+
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+    @property
+    def p_value(self) -> float | None: ...
+    @property
+    def p_equivalence(self) -> float | None: ...
+
+
+_Tested = TypeVar("_Tested", bound=Tested)
+
+
+def in_one_family(tested: Iterable[_Tested]) -> list[_Tested]:
+    """Judges results again, Holm's correction being over all of them.
+
+    `compare` and `compare_all` correct the cells of a data set that were compared together. A report that shows
+    several such tables, or contrasts beside cells, makes one family of everything that it calls better or worse: the
+    chance of one false claim in the whole report is then 5 %.
+
+    Args:
+        tested: Of `compare`, `compare_all` or `contrasts.contrasts`, together, in any order.
+
+    Returns:
+        The same, in the same order, with new `p_holm`, `n_corrected` and `verdict`.
+
+    Example:
+        >>> in_one_family([])
+        []
+    """
+    results = list(tested)
+    corrected = holm([one.p_value for one in results])
+    n_corrected = sum(p is not None for p in corrected)
+    return [
+        # mypy knows of no protocol for dataclasses.
+        replace(one, p_holm=p, n_corrected=n_corrected, verdict=verdict_at(one, p))  # type: ignore[type-var]
+        for one, p in zip(results, corrected, strict=True)
+    ]
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm's step-down correction (*Scandinavian Journal of Statistics* 6, 1979) over one family of tests.
+
+    Args:
+        p_values: Of the tests; `None` where there is none, which counts in no correction.
+
+    Returns:
+        As many corrected values, in the same order, none above 1.
+
+    Raises:
+        DataError: If one is not from 0 to 1.
+
+    Example:
+        >>> holm([0.01, 0.04, None, 0.03])
+        [0.03, 0.06, None, 0.06]
+    """
+    there = [at for at, p in enumerate(p_values) if p is not None]
+    p = np.array([p_values[at] for at in there], np.float64)
+    wrong = p[~((p >= 0) & (p <= 1))]
+    if len(wrong):
+        raise DataError(f"A p value must be from 0 to 1. Received: {wrong[0]}. Give `None` where there is no test.")
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    corrected: list[float | None] = [None] * len(p_values)
+    for at, value in zip(order, np.minimum(stepped, 1), strict=True):
+        corrected[there[at]] = float(value)
+    return corrected
+
+
 _REMEDIES = {"margin": "It is a fraction of accuracy: write 0.02 for 2 points.", "confidence": "Write 0.95 for 95 %."}
 
 
@@ -408,7 +520,7 @@ class _Mean:
 
     def _quantiles(self, tail: float) -> tuple[float, float]:
         if self._pivots is None:
-            t = float(_special().stdtrit(self._n - 1, tail))
+            t = float(mixed.distributions().stdtrit(self._n - 1, tail))
             return t, -t
         # The same rank from either end, so that mirrored values have the mirrored interval.
         rank = max(int((_RESAMPLES + 1) * tail + 1e-6), 1) - 1
@@ -420,7 +532,7 @@ class _Mean:
         if not self._error:
             return 2.0**-self._n if distance > _ROUNDING else 1.0
         if self._pivots is None:
-            return float(_special().stdtr(self._n - 1, -distance / self._error))
+            return float(mixed.distributions().stdtr(self._n - 1, -distance / self._error))
         return (1 + int(np.count_nonzero(side * self._pivots >= distance / self._error))) / (_RESAMPLES + 1)
 
 
@@ -438,7 +550,7 @@ def _interval_within(per_fold: Sequence[FloatArray], confidence: float) -> tuple
     if not variance:
         return None, None
     dof = variance**2 / float((variances**2 / (n_runs - 1)).sum())
-    half_width = -float(_special().stdtrit(dof, (1 - confidence) / 2)) * math.sqrt(variance)
+    half_width = -float(mixed.distributions().stdtrit(dof, (1 - confidence) / 2)) * math.sqrt(variance)
     mean = float(independent(per_fold).mean())
     return mean - half_width, mean + half_width
 
@@ -519,7 +631,7 @@ def _wilcoxon_p(scores: FloatArray) -> float:
     if not len(ranks):
         return 1.0
     if len(ranks) > _MOST_EXACT:
-        return float(2 * _special().ndtr(-abs(scores.sum()) / math.sqrt(float((ranks**2).sum()))))
+        return float(2 * mixed.distributions().ndtr(-abs(scores.sum()) / math.sqrt(float((ranks**2).sum()))))
     # Twice the ranks are whole numbers. probability[s]: of s as the sum of those with a plus.
     doubled = np.rint(2 * ranks).astype(int)
     probability = np.zeros(doubled.sum() + 1)
@@ -537,49 +649,25 @@ def _t_test_p(values: FloatArray) -> float:
     mean = float(values.mean())
     if not error:
         return min(1.0, 2.0 ** (1 - len(values))) if abs(mean) > _ROUNDING else 1.0
-    return float(2 * _special().stdtr(len(values) - 1, -abs(mean) / error))
-
-
-def _special() -> Any:
-    """scipy's distributions; imported when needed, so that the command line starts at once."""
-    from scipy import special
-
-    return special
+    return float(2 * mixed.distributions().stdtr(len(values) - 1, -abs(mean) / error))
 
 
 # ---- A table ----------------------------------------------------------------------------------------------------
 
 
 def _with_verdicts(cells: Sequence[Comparison]) -> list[Comparison]:
-    judged = []
     # The cells of a data set lie side by side.
-    for _, table in groupby(cells, key=lambda cell: cell.dataset):
-        of_table = list(table)
-        p_values = [cell.p_value for cell in of_table if cell.p_value is not None]
-        corrected = iter(_holm(p_values))
-        for cell in of_table:
-            p_holm = None if cell.p_value is None else next(corrected)
-            judged.append(replace(cell, p_holm=p_holm, n_corrected=len(p_values), verdict=_verdict(cell, p_holm)))
-    return judged
+    return [one for _, table in groupby(cells, key=lambda cell: cell.dataset) for one in in_one_family(table)]
 
 
-def _holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (*Scandinavian Journal of Statistics* 6, 1979)."""
-    p = np.array(p_values)
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    corrected = np.empty(len(p))
-    corrected[order] = np.minimum(stepped, 1)
-    return [float(value) for value in corrected]
-
-
-def _verdict(cell: Comparison, p_holm: float | None) -> str:
-    if cell.low is None or cell.high is None or p_holm is None or cell.p_equivalence is None:
+def verdict_at(tested: Tested, p_holm: float | None) -> str:
+    """The verdict of a result, its p being corrected to `p_holm`; `compare` says by which rule."""
+    if tested.low is None or tested.high is None or p_holm is None or tested.p_equivalence is None:
         return "undecided"
-    if cell.p_equivalence < _ALPHA:
+    if tested.p_equivalence < _ALPHA:
         return "equivalent"
-    if p_holm < _ALPHA and cell.low > 0:
+    if p_holm < _ALPHA and tested.low > 0:
         return "better"
-    if p_holm < _ALPHA and cell.high < 0:
+    if p_holm < _ALPHA and tested.high < 0:
         return "worse"
     return "undecided"
