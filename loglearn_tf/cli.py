@@ -349,8 +349,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="loglearn",
         description="Learning the logarithmic compression of mel spectrograms: the experiment and its comparison.",
         epilog="Exit codes: 0 done, 1 some runs or files failed or data have faults, 2 wrong input, 130 stopped. "
-        "Output is UTF-8 in files and pipes, and what a terminal cannot show is escaped by a backslash; if it cannot be "
-        "written, the exit code is 2, or 141 if its reader has left.",
+        "Output is UTF-8 in files and pipes, and what a terminal cannot show is escaped by a backslash; if it cannot "
+        "be written, the exit code is 2, or 141 if its reader has left.",
     )
     parser.add_argument("--version", action="version", version=f"loglearn_tf {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
