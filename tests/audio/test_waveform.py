@@ -127,6 +127,16 @@ def test_memory_that_a_waveform_needs(rate, channels, tmp_path, monkeypatch):
         assert peak_bytes(lambda: [len(block) for block in waveform_blocks(path, seconds=1)]) < one_block + 900_000
 
 
+def test_many_channels_are_read_fewer_frames_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoder, "_BLOCK_SAMPLES", 20_000)
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, (20_000, 100)), 44_100, subtype="FLOAT")
+    assert peak_bytes(lambda: [len(block) for block in waveform_blocks(path, seconds=0.01)]) < 500_000
+    np.testing.assert_array_equal(
+        np.concatenate(list(waveform_blocks(path, seconds=0.01))), load_waveform(path, sample_rate=44_100)
+    )
+
+
 def test_blocks_of_a_file_that_was_cut_end_in_an_error(tmp_path):
     path = tmp_path / "clip.flac"
     soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 300_000), RATE)

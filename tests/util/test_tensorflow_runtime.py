@@ -70,3 +70,18 @@ assert "keras" in sys.modules and not {"matplotlib", "pandas", "sklearn"} & set(
 import pandas, sklearn, matplotlib
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_matplotlib_does_not_say_where_it_keeps_its_settings():
+    """As it would at length where HOME cannot be written; and the report is written all the same."""
+    program = """
+import os, sys
+os.environ["HOME"] = "/dev/null/nowhere"
+for name in ("MPLCONFIGDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+    os.environ.pop(name, None)
+from loglearn_tf._util.tensorflow_runtime import be_quiet
+be_quiet()
+import matplotlib.figure
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout == done.stderr == ""
