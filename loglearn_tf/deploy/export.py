@@ -13,7 +13,8 @@ from loglearn_tf.errors import ConfigError, ModelError
 if TYPE_CHECKING:
     import keras
 
-Run = Callable[[Any], list[Any]]  # an array to the list of outputs
+# An array to the list of outputs; `None` where what runs it is not installed.
+Run = Callable[[Any], list[Any] | None]
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class ExportFormat:
         write: Given a model and a path where nothing is, writes it there; returns what was written and what it needs,
             in a sentence.
         load: Given that path, a function that runs what was written, from one array to the list of its outputs. They
-            must be the model's, or nothing is left at `path`. `None` where it cannot be run here.
+            must be the model's, or nothing is left at `path`.
         is_folder: Whether it writes a folder.
         recognises: Whether an existing file or folder is of this format; nothing else is replaced.
     """
@@ -34,7 +35,7 @@ class ExportFormat:
     title: str
     default_output: str
     write: "Callable[[keras.Model, Path], str | None]"
-    load: Callable[[Path], Run | None] | None = None
+    load: Callable[[Path], Run] | None = None
     is_folder: bool = False
     recognises: Callable[[Path], bool] = lambda path: False
 
@@ -122,10 +123,10 @@ def _runs(model: "keras.Model", into: ExportFormat, path: Path) -> bool:
     inputs = _example(model)
     expected = [np.asarray(keras.ops.convert_to_numpy(x)) for x in keras.tree.flatten(model(inputs, training=False))]
     try:
-        run = into.load(path)
-        if run is None:
+        outputs = into.load(path)(inputs)
+        if outputs is None:
             return False
-        found = [np.asarray(x) for x in run(inputs)]
+        found = [np.asarray(x) for x in outputs]
     except Exception as error:  # of whatever runs it
         raise ModelError(
             f"`{model.name}` was converted to a {into.title}, which does not run: {str(error).strip()[:300]}. Nothing "

@@ -47,7 +47,7 @@ def load(path: Path) -> Run:
 
     served = tf.saved_model.load(str(path))
 
-    def run(inputs: Any) -> list[Any]:
+    def run(inputs: Any) -> list[Any] | None:
         return keras.tree.flatten(served.serve(tf.constant(inputs)))  # type: ignore[no-any-return]
 
     return run

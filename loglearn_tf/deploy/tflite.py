@@ -79,23 +79,21 @@ def write(model: keras.Model, path: Path) -> str:
     return f"TFLite{', its front end in float32' if in_float32 else ''}; {runtime}."
 
 
-def load(path: Path) -> Run | None:
+def load(path: Path) -> Run:
     import tensorflow as tf
 
     interpreter = tf.lite.Interpreter(str(path))
-    if any(one["op_name"].startswith("Flex") for one in interpreter._get_ops_details()):
+    runner = interpreter.get_signature_runner("serve")
+    (name,) = runner.get_input_details()
+
+    def run(inputs: Any) -> list[Any] | None:
         try:
-            interpreter.allocate_tensors()
+            return [value for _, value in sorted(runner(**{name: inputs}).items())]
         except RuntimeError as error:
             # TensorFlow's after 2.18, whose interpreter has no select operators.
             if "Select TensorFlow op" in str(error):
                 return None
             raise
-    runner = interpreter.get_signature_runner("serve")
-    (name,) = runner.get_input_details()
-
-    def run(inputs: Any) -> list[Any]:
-        return [value for _, value in sorted(runner(**{name: inputs}).items())]
 
     return run
 

@@ -78,7 +78,7 @@ class TestWhatWasWrittenIsRun:
         assert export_model(model, tmp_path / "x", to="savedmodel").endswith("Odd.")
 
     def test_what_cannot_be_run_here_is_told(self, model, monkeypatch, tmp_path):
-        self.written(monkeypatch, None)
+        self.written(monkeypatch, lambda x: None)
         assert export_model(model, tmp_path / "x", to="savedmodel").endswith("Odd. Not run: this TensorFlow cannot.")
 
     def test_several_outputs(self, tmp_path):

@@ -94,7 +94,7 @@ class TestOnceSaved:
 
     def test_of_the_class_that_they_had_in_version_0_1(self, classifier, tmp_path):
         keras.Model(classifier.input, classifier.output, name="clip_classifier").save(tmp_path / "model.keras")
-        self.check(load_model(tmp_path / "model.keras"), classifier)
+        self.check(load_model(tmp_path / "model.keras", trust=True), classifier)
 
     def test_cloned(self, classifier):
         cloned = keras.models.clone_model(classifier)
