@@ -1,5 +1,6 @@
 """Sphinx: how the site is built. `make docs` runs it; what pages take from the code is in pages.py."""
 
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pages  # noqa: E402
 import pictures  # noqa: E402
 from docutils import nodes  # noqa: E402
 from sphinx.application import Sphinx  # noqa: E402
+from sphinx.util.inspect import stringify_signature  # noqa: E402
 
 import loglearn_tf  # noqa: E402
 from loglearn_tf._util.tensorflow_runtime import be_quiet  # noqa: E402
@@ -25,12 +27,11 @@ html_title = f"loglearn_tf {version}"
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_design",
 ]
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_generated"]
 
@@ -69,6 +70,14 @@ def _find_unqualified(app: Sphinx, env: Any, node: Any, contnode: nodes.TextElem
     return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", things[0], node, contnode)
 
 
+def _signature_of_init(app: Sphinx, what: str, name: str, thing: Any, *_: Any) -> tuple[str, str] | None:
+    """A layer's own arguments: `__new__` of Keras' layers takes anything."""
+    if what != "class" or "keras" not in {base.__module__.partition(".")[0] for base in thing.__mro__}:
+        return None
+    _self, *parameters = inspect.signature(thing.__init__).parameters.values()
+    return stringify_signature(inspect.Signature(parameters), show_annotation=False), ""
+
+
 def _draw(app: Sphinx) -> None:
     pictures.draw_all(DOCS / "_generated", architecture=(DOCS / "architecture.md").read_text(encoding="utf-8"))
 
@@ -76,5 +85,6 @@ def _draw(app: Sphinx) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("builder-inited", _draw)
     app.connect("source-read", _expand)
+    app.connect("autodoc-process-signature", _signature_of_init)
     app.connect("missing-reference", _find_unqualified)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -31,7 +31,8 @@ _DIAGRAM = re.compile(r"^```mermaid\n.*?^```$", re.MULTILINE | re.DOTALL)
 
 def sources() -> list[Path]:
     """The pages, relative to this folder."""
-    return sorted(path.relative_to(DOCS) for path in DOCS.rglob("*.md") if not path.relative_to(DOCS).parts[0][0] == "_")
+    found = [path.relative_to(DOCS) for path in DOCS.rglob("*.md")]
+    return sorted(path for path in found if not path.parts[0].startswith("_"))
 
 
 def expand(text: str, page: Path) -> str:
@@ -319,12 +320,13 @@ def _networks_text() -> str:
     entries = []
     for name, record in own(MODELS).items():
         fixed, learned = n_weights(name, "logeps", 10), n_weights(name, "loglearn", 10)
+        spacing = f"{record.patch_hop_in}.patch_hop"
         more = f", and {learned - fixed} more with loglearn"
         lines = {
             "Title": record.title,
             "Trainable parameters": f"{fixed:,} for 10 classes, {n_weights(name, 'logeps', 15):,} for 15{more}",
             "Mel bands": f"at least {record.min_n_mels}",
-            "Patches of a scored clip": f"{{confval}}`{record.patch_hop_in}.patch_hop` frames apart, {record.mean} mean",
+            "Patches of a scored clip": f"{{confval}}`{spacing}` frames apart, {record.mean} mean",
             "Trained by": f"`{record.trainer}`",
             "Source": record.citation,
         }
@@ -369,7 +371,10 @@ def _formats_text() -> str:
     entries = []
     for name, record in own(EXPORT_FORMATS).items():
         kind = "folder" if record.is_folder else "file"
-        lines = {"Title": record.title, "Writes": f"the {kind} `{record.default_output}`, unless `--output` names another"}
+        lines = {
+            "Title": record.title,
+            "Writes": f"the {kind} `{record.default_output}`, unless `--output` names another",
+        }
         entries.append(_entry(name, lines, inspect.getdoc(record.write) or ""))
     return "\n\n".join(entries)
 
@@ -402,10 +407,11 @@ _LISTS = {
 }
 
 
-def _versions_text() -> str:
-    import loglearn_tf
+def _suffixes_text() -> str:
+    from loglearn_tf.audio import PYAV_SUFFIXES, SOUNDFILE_SUFFIXES
 
-    return f"Version {loglearn_tf.__version__}."
+    always, extra = (", ".join(f"`{one}`" for one in sorted(group)) for group in (SOUNDFILE_SUFFIXES, PYAV_SUFFIXES))
+    return f"In every installation: {always}.\n\nWith the extra `av`: {extra}."
 
 
 GENERATORS: dict[str, Callable[..., str]] = {
@@ -418,5 +424,5 @@ GENERATORS: dict[str, Callable[..., str]] = {
     "formats": _formats_text,
     "experiments": _experiments_text,
     "public-names": _public_names_text,
-    "version": _versions_text,
+    "suffixes": _suffixes_text,
 }

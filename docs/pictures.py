@@ -78,8 +78,13 @@ def _panels(figure: Figure, mel: Array) -> None:
     for axes, (title, values) in zip(figure.subplots(2, 2, sharex=True, sharey=True).flat, panels.items(), strict=True):
         # From the first percentile on: a handful of empty bins would take half of the colours.
         axes.imshow(
-            values.T, origin="lower", aspect="auto", cmap="magma", vmin=float(np.percentile(values, 1)),
-            extent=(0, len(mel) * 1024 / _SAMPLE_RATE, 0, mel.shape[1]), interpolation="nearest",
+            values.T,
+            origin="lower",
+            aspect="auto",
+            cmap="magma",
+            vmin=float(np.percentile(values, 1)),
+            extent=(0, len(mel) * 1024 / _SAMPLE_RATE, 0, mel.shape[1]),
+            interpolation="nearest",
         )
         axes.set_title(title, fontsize=10)
     figure.supxlabel("seconds", fontsize=10)
@@ -139,7 +144,9 @@ def _diagram(figure: Figure, markdown: str) -> None:
     for one, other, label in edges(markdown):
         start, end = np.array(_PLACES[one]), np.array(_PLACES[other])
         axes.annotate(
-            "", end, start,
+            "",
+            end,
+            start,
             arrowprops={"arrowstyle": "-|>", "color": "#5a6472", "shrinkA": 20, "shrinkB": 20, "linewidth": 1.2},
         )
         if label:
@@ -149,8 +156,16 @@ def _diagram(figure: Figure, markdown: str) -> None:
     for name, place in _PLACES.items():
         is_folder = name not in titles
         axes.text(
-            *place, f"{name}/" if is_folder else titles[name], ha="center", va="center", zorder=3,
-            family="monospace" if is_folder else "sans-serif", fontsize=11 if is_folder else 9,
-            bbox={"boxstyle": "round,pad=0.5", "facecolor": "#e8f1fb" if is_folder else "#fff4e5",
-                  "edgecolor": "#5a6472"},
+            *place,
+            f"{name}/" if is_folder else titles[name],
+            ha="center",
+            va="center",
+            zorder=3,
+            family="monospace" if is_folder else "sans-serif",
+            fontsize=11 if is_folder else 9,
+            bbox={
+                "boxstyle": "round,pad=0.5",
+                "facecolor": "#e8f1fb" if is_folder else "#fff4e5",
+                "edgecolor": "#5a6472",
+            },
         )
