@@ -78,6 +78,10 @@ def _signature_of_init(app: Sphinx, what: str, name: str, thing: Any, *_: Any) -
     return stringify_signature(inspect.Signature(parameters), show_annotation=False), ""
 
 
+def _link_citations(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    lines[:] = [pages.CITED.sub(r":doc:`docs/\1.md </\1>`", line) for line in lines]
+
+
 def _draw(app: Sphinx) -> None:
     pictures.draw_all(DOCS / "_generated", architecture=(DOCS / "architecture.md").read_text(encoding="utf-8"))
 
@@ -85,6 +89,7 @@ def _draw(app: Sphinx) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("builder-inited", _draw)
     app.connect("source-read", _expand)
+    app.connect("autodoc-process-docstring", _link_citations)
     app.connect("autodoc-process-signature", _signature_of_init)
     app.connect("missing-reference", _find_unqualified)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -26,6 +26,8 @@ INCLUDED = {
 _MARKER = re.compile(r"^<!-- generated: ([\w-]+)(?: (\S+))? -->$", re.MULTILINE)
 _LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)((?:#[^)\s]*)?)(?=\))")
 _FENCED = re.compile(r"^(`{3,}).*?^\1`*$", re.MULTILINE | re.DOTALL)
+# As docstrings cite a page.
+CITED = re.compile(r"\bdocs/(fidelity|architecture)\.md\b")
 _DIAGRAM = re.compile(r"^```mermaid\n.*?^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -51,7 +53,7 @@ def expand(text: str, page: Path) -> str:
         if name == "include":
             path = ROOT / argument
             return linked(path.read_text(encoding="utf-8"), path.parent, page)
-        return GENERATORS[name](*([argument] if argument else []))
+        return CITED.sub(r"{doc}`docs/\1.md </\1>`", GENERATORS[name]())
 
     # Links first: those of an included text start from another folder.
     text = _MARKER.sub(generated, linked(text, (DOCS / page).parent, page))

@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,9 +116,11 @@ def _knee(figure: Figure, mel: Array, theme: str) -> None:
 # Where each box of the diagram stands: column, and row from the top.
 _PLACES = {
     "file": (0, 0), "audio": (0, 1), "datasets": (0, 2), "features": (0, 3),
-    "layers": (2.3, 1), "models": (1.6, 2), "study": (1, 3), "training": (1, 4.2),
+    "layers": (2.3, 1), "models": (1.75, 2), "study": (0.85, 3), "training": (1, 4.3),
     "analysis": (0, 5), "deploy": (2.3, 4.6), "experiment": (1, 6), "results": (1, 7), "elsewhere": (2.3, 7),
 }  # fmt: skip
+# Boxes whose arrows cross others further on.
+_LABELLED_EARLY = {"features", "models"}
 
 
 def edges(markdown: str) -> list[tuple[str, str, str]]:
@@ -150,8 +153,8 @@ def _diagram(figure: Figure, markdown: str) -> None:
             arrowprops={"arrowstyle": "-|>", "color": "#5a6472", "shrinkA": 20, "shrinkB": 20, "linewidth": 1.2},
         )
         if label:
-            at = start + 0.5 * (end - start)
-            words = label.replace(", ", ",\n")
+            at = start + (0.4 if one in _LABELLED_EARLY else 0.6) * (end - start)
+            words = textwrap.fill(label, 15)
             axes.text(*at, words, ha="center", va="center", fontsize=7.5, color="#3b4453", backgroundcolor="#ffffff")
     for name, place in _PLACES.items():
         is_folder = name not in titles
