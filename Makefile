@@ -39,7 +39,7 @@ PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-ch
 COMPILE = $(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo us8k tut tensorboard quick test coverage bench fuzz test-matrix lint clean
+.PHONY: help install demo us8k tut tensorboard quick test coverage bench fuzz test-matrix lint docs clean
 
 help:  ## this text
 	@echo "Learning the logarithmic compression of mel spectrograms: loglearn against log-EPS."
@@ -121,5 +121,13 @@ lint: $(VENV)/.installed-test  ## ruff, its formatter and mypy
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 
+$(VENV)/.installed-docs: setup.cfg setup.py pyproject.toml | $(VENV)/bin/python
+	@echo "Installing into $(VENV), with what the documentation needs ..."
+	@$(PIP_INSTALL) ".[$(TFIO)docs]"
+	@touch $(VENV)/.installed $@
+
+docs: $(VENV)/.installed-docs  ## the documentation, build/docs/index.html; needs no network once installed
+	$(VENV)/bin/python -m sphinx -W --keep-going -q -E -b html docs build/docs
+
 clean:  ## remove .venv, .matrix and caches; data, stores and runs stay
-	rm -rf $(VENV) .matrix build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .matrix build docs/_generated *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

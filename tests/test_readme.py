@@ -112,6 +112,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("fuzz", "python experiments/benchmarks/fuzz_audio.py"),
         ("test-matrix", "tests/matrix/run.py"),
         ("lint", "mypy"),
+        ("docs", "sphinx -W"),
     ],
 )
 def test_make_does_what_it_says(target, last):

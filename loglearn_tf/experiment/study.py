@@ -1,4 +1,4 @@
-"""Whole studies: settings in, finished runs and their comparison out.
+"""Whole studies: settings in, finished runs and their comparison out. For instance::
 
     from loglearn_tf import load_settings, run_study
 

@@ -287,8 +287,11 @@ class Settings(_Settings):
         part: Of a study in parts, the one that these settings are of; a folder inside the study's.
         protocol: `pons2018`, the reference experiment to the letter, or `clean`.
         seed: Every draw of the study derives from it.
-        models, compressions, n_shot, folds: The axes of the grid. `models` are names in `MODELS`, or places of
-            builders: `my_lab.nets:build_crnn`; `compressions` likewise of `COMPRESSIONS`, or names in `variants`.
+        models: An axis of the grid: names in `MODELS`, or places of builders: `my_lab.nets:build_crnn`.
+        compressions: An axis of the grid: names in `COMPRESSIONS`, places of layers: `my_lab.layers:MyLog`, or names
+            in `variants`.
+        n_shot: An axis of the grid: training clips per class.
+        folds: An axis of the grid: test folds.
         variants: Name -> a compression with other arguments.
         runs: Repetitions of every cell: one number, or one per n.
         runs_dir: Where results go.
