@@ -5,12 +5,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from loglearn_tf.analysis.results import DECIMALS, FloatArray, Rows, Runs, independent
-from loglearn_tf.errors import ConfigError
+from loglearn_tf.errors import ConfigError, DataError
 
 # Of both kinds of verdict.
 _ALPHA = 0.05
@@ -351,6 +351,78 @@ def _ranking(dataset: str, names: Sequence[str], accuracy: FloatArray, left_out:
     )
 
 
+class Tested(Protocol):
+    """What can be tested in one family with others: a `Comparison`, a `contrasts.Contrast`."""
+
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+    @property
+    def p_value(self) -> float | None: ...
+    @property
+    def p_equivalence(self) -> float | None: ...
+
+
+_Tested = TypeVar("_Tested", bound=Tested)
+
+
+def in_one_family(tested: Iterable[_Tested]) -> list[_Tested]:
+    """Judges results again, Holm's correction being over all of them.
+
+    `compare` and `compare_all` correct the cells of a data set that were compared together. A report that shows
+    several such tables, or contrasts beside cells, makes one family of everything that it calls better or worse: the
+    chance of one false claim in the whole report is then 5 %.
+
+    Args:
+        tested: Of `compare`, `compare_all` or `contrasts.contrasts`, together, in any order.
+
+    Returns:
+        The same, in the same order, with new `p_holm`, `n_corrected` and `verdict`.
+
+    Example:
+        >>> in_one_family([])
+        []
+    """
+    results = list(tested)
+    corrected = holm([one.p_value for one in results])
+    n_corrected = sum(p is not None for p in corrected)
+    return [
+        # mypy knows of no protocol for dataclasses.
+        replace(one, p_holm=p, n_corrected=n_corrected, verdict=_verdict(one, p))  # type: ignore[type-var]
+        for one, p in zip(results, corrected, strict=True)
+    ]
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm's step-down correction (*Scandinavian Journal of Statistics* 6, 1979) over one family of tests.
+
+    Args:
+        p_values: Of the tests; `None` where there is none, which counts in no correction.
+
+    Returns:
+        As many corrected values, in the same order, none above 1.
+
+    Raises:
+        DataError: If one is not from 0 to 1.
+
+    Example:
+        >>> holm([0.01, 0.04, None, 0.03])
+        [0.03, 0.06, None, 0.06]
+    """
+    there = [at for at, p in enumerate(p_values) if p is not None]
+    p = np.array([p_values[at] for at in there], np.float64)
+    wrong = p[~((p >= 0) & (p <= 1))]
+    if len(wrong):
+        raise DataError(f"A p value must be from 0 to 1. Received: {wrong[0]}. Give `None` where there is no test.")
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    corrected: list[float | None] = [None] * len(p_values)
+    for at, value in zip(order, np.minimum(stepped, 1), strict=True):
+        corrected[there[at]] = float(value)
+    return corrected
+
+
 _REMEDIES = {"margin": "It is a fraction of accuracy: write 0.02 for 2 points.", "confidence": "Write 0.95 for 95 %."}
 
 
@@ -551,35 +623,17 @@ def _special() -> Any:
 
 
 def _with_verdicts(cells: Sequence[Comparison]) -> list[Comparison]:
-    judged = []
     # The cells of a data set lie side by side.
-    for _, table in groupby(cells, key=lambda cell: cell.dataset):
-        of_table = list(table)
-        p_values = [cell.p_value for cell in of_table if cell.p_value is not None]
-        corrected = iter(_holm(p_values))
-        for cell in of_table:
-            p_holm = None if cell.p_value is None else next(corrected)
-            judged.append(replace(cell, p_holm=p_holm, n_corrected=len(p_values), verdict=_verdict(cell, p_holm)))
-    return judged
+    return [one for _, table in groupby(cells, key=lambda cell: cell.dataset) for one in in_one_family(table)]
 
 
-def _holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (*Scandinavian Journal of Statistics* 6, 1979)."""
-    p = np.array(p_values)
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    corrected = np.empty(len(p))
-    corrected[order] = np.minimum(stepped, 1)
-    return [float(value) for value in corrected]
-
-
-def _verdict(cell: Comparison, p_holm: float | None) -> str:
-    if cell.low is None or cell.high is None or p_holm is None or cell.p_equivalence is None:
+def _verdict(tested: Tested, p_holm: float | None) -> str:
+    if tested.low is None or tested.high is None or p_holm is None or tested.p_equivalence is None:
         return "undecided"
-    if cell.p_equivalence < _ALPHA:
+    if tested.p_equivalence < _ALPHA:
         return "equivalent"
-    if p_holm < _ALPHA and cell.low > 0:
+    if p_holm < _ALPHA and tested.low > 0:
         return "better"
-    if p_holm < _ALPHA and cell.high < 0:
+    if p_holm < _ALPHA and tested.high < 0:
         return "worse"
     return "undecided"

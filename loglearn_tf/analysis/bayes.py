@@ -1,0 +1,270 @@
+"""How probable it is that a compression is worse, equivalent or better: a hierarchical model of all n and networks."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from loglearn_tf.analysis import mixed
+from loglearn_tf.analysis.mixed import Differences
+from loglearn_tf.analysis.results import FloatArray, IntArray
+
+# ---- Priors: half-t with 4 degrees of freedom for standard deviations, normal for the mean; fractions of accuracy ----
+
+PRIOR_DOF = 4
+# Of the mean over all networks and n.
+PRIOR_MEAN_STD = 0.1
+# Scales: differences between networks, n, folds of 3 points are typical, of 10 possible; of runs twice these.
+PRIOR_SCALE = 0.03
+PRIOR_RUN_SCALE = 0.06
+
+_CHAINS, _BURN_IN, _KEPT = 4, 500, 2000
+
+
+@dataclass(frozen=True)
+class Probabilities:
+    """Of one true difference.
+
+    Attributes:
+        model, n_shot: Of a cell both; of a network's average over its n the model; of the average over networks none.
+        worse, equivalent, better: Probabilities that it is below minus the margin, within it, above it; their sum is 1.
+        mean: Its expectation: a fraction of accuracy.
+        low, high: Between them it is with a probability of 95 %.
+    """
+
+    model: str | None
+    n_shot: int | None
+    worse: float
+    equivalent: float
+    better: float
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What a study says, given the priors.
+
+    Attributes:
+        cells: Of every (network, n), in the order of the networks, then of n.
+        networks: Of every network, averaged over its n.
+        overall: Averaged over the networks.
+        margin: Of equivalence.
+        std: Name of a standard deviation -> its median; fractions of accuracy. `"network"`, `"n"`: of the true
+            differences; `"fold"`, `"network x fold"`, `"cell x fold"`: of the folds' parts; `"run MODEL"`: of the runs.
+        r_hat: The largest ratio of Gelman and Rubin over all true differences; 1.01 and less is good.
+    """
+
+    cells: tuple[Probabilities, ...]
+    networks: tuple[Probabilities, ...]
+    overall: Probabilities
+    margin: float
+    std: Mapping[str, float]
+    r_hat: float
+
+
+def probabilities(cells: Mapping[tuple[str, int], Differences], *, margin: float = 0.02, seed: int = 0) -> Posterior:
+    """Draws from the posterior distribution of the true differences, by Gibbs sampling.
+
+    `difference[g, n, fold, run] = mean + network[g] + cell[g, n] + fold part + run part`, all normal. The fold part is
+    the sum of one that all cells have in common, one that a network's cells have in common, and one of its own: test
+    clips are the same for all. Each has its own standard deviation, and the runs of each network theirs.
+
+    A test asks how the data would look if there were no difference; this asks where the difference is, and so can say
+    "equivalent" and "undecided" in one scale. Cells lend each other strength: an extreme one is drawn towards the
+    others, which takes the place of a correction for their number. In return the answer depends on priors, above all
+    with few folds: these say that folds differ by a few points, whatever three folds say.
+
+    Runs of different networks share their training clips; their noise is taken for independent, so `overall` is a
+    little too sure.
+
+    Args:
+        cells: (network, n) -> its paired differences.
+        margin: Of equivalence.
+        seed: Of the draws.
+
+    Raises:
+        ConfigError: If `margin` is out of range.
+        DataError: As `mixed.over_folds`.
+
+    Reference:
+        Corani and Benavoli, *Machine Learning* 100, 2015; Benavoli, Corani, Demsar and Zaffalon, *JMLR* 18, 2017, on
+        the region of practical equivalence and the hierarchical model; Gelman, *Bayesian Analysis* 1, 2006, and Wand
+        et al., *Bayesian Analysis* 6, 2011, on half-t priors and how to draw from them.
+    """
+    mixed.check_margin(margin)
+    names = sorted(cells)
+    folded = mixed.checked([cells[name] for name in names])
+    design = design_of(names, [list(cell) for cell in folded], [list(map(len, cell.values())) for cell in folded])
+    means = np.array([runs.mean() for cell in folded for runs in cell.values()])
+    about = np.array([((runs - runs.mean()) ** 2).sum() for cell in folded for runs in cell.values()])
+    squares = np.bincount(design.network, about)
+    rng = np.random.default_rng(seed)
+    true, std = sample(
+        design, np.tile(means, (_CHAINS, 1)), np.tile(squares, (_CHAINS, 1)), rng, burn_in=_BURN_IN, kept=_KEPT
+    )
+    models = [model for model, _ in names]
+    networks = list(dict.fromkeys(models))
+    of_network = np.stack(
+        [true[..., [at for at, one in enumerate(models) if one == model]].mean(axis=-1) for model in networks], axis=-1
+    )
+    everything = np.concatenate([true, of_network, of_network.mean(axis=-1, keepdims=True)], axis=-1)
+    keys = [*names, *((model, None) for model in networks), (None, None)]
+    found = [_probabilities(*key, everything[..., at], margin) for at, key in enumerate(keys)]
+    std_names = ["network", "n", "fold", "network x fold", "cell x fold", *(f"run {model}" for model in networks)]
+    return Posterior(
+        cells=tuple(found[: len(names)]),
+        networks=tuple(found[len(names) : -1]),
+        overall=found[-1],
+        margin=float(margin),
+        std={
+            name: float(np.median(std[..., at]))
+            for at, name in enumerate(std_names)
+            if len(networks) > 1 or "network" not in name
+        },
+        r_hat=max(_r_hat(everything[..., at]) for at in range(len(keys))),
+    )
+
+
+# ---- The sampler: any number of chains, each with data of its own --------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Design:
+    """Which means there are, and what they are made of.
+
+    Attributes:
+        network: `(means,)` number of the network of each (cell, fold).
+        n_runs: `(means,)` runs in each.
+        columns: `(means, 1 + parts)`: the mean, then an indicator for each network, cell, fold and (network, fold).
+        group: `(parts,)` which standard deviation a part is drawn with: 0 to 3.
+        cell_of: `(cells, 1 + parts)`: what adds up to the true difference of each cell.
+        run_dof: `(networks,)` degrees of freedom of the runs within their folds.
+    """
+
+    network: IntArray
+    n_runs: IntArray
+    columns: FloatArray
+    group: IntArray
+    cell_of: FloatArray
+    run_dof: IntArray
+
+
+def design_of(
+    cells: Sequence[tuple[str, int]], folds: Sequence[Sequence[int]], n_runs: Sequence[Sequence[int]]
+) -> Design:
+    """The design of a study: its cells, the folds of each, and the runs in each of these."""
+    networks = sorted({model for model, _ in cells})
+    means = [(at, fold) for at, of_cell in enumerate(folds) for fold in of_cell]
+    network = np.array([networks.index(cells[at][0]) for at, _ in means])
+    of_cell = np.array([networks.index(model) for model, _ in cells])
+    fold = np.unique([fold for _, fold in means], return_inverse=True)[1]
+    cell = np.array([at for at, _ in means])
+    runs = np.array([number for of in n_runs for number in of])
+    # Of one network there is none between networks, and nothing that its cells share beyond all cells.
+    several = len(networks) > 1
+    blocks = [
+        _indicators(network)[:, : len(networks) * several],
+        _indicators(cell),
+        _indicators(fold),
+        _indicators(network * (fold.max() + 1) + fold)[:, : None if several else 0],
+    ]
+    none = np.zeros((len(cells), sum(block.shape[1] for block in blocks[2:])))
+    one = np.ones((len(cells), 1))
+    return Design(
+        network=network,
+        n_runs=runs,
+        columns=np.concatenate([np.ones((len(means), 1)), *blocks], axis=1),
+        group=np.repeat(np.arange(4), [block.shape[1] for block in blocks]),
+        cell_of=np.concatenate([one, _indicators(of_cell)[:, : blocks[0].shape[1]], np.eye(len(cells)), none], axis=1),
+        run_dof=np.bincount(network, runs - 1).astype(np.int64),
+    )
+
+
+def sample(
+    design: Design, means: FloatArray, squares: FloatArray, rng: np.random.Generator, *, burn_in: int, kept: int
+) -> tuple[FloatArray, FloatArray]:
+    """Gibbs sampling. All means are drawn together, given the variances; then each variance, given the means.
+
+    Args:
+        design: See `Design`.
+        means: `(chains, means)` of the runs of every (cell, fold).
+        squares: `(chains, networks)`: of the runs about these means.
+        rng: Of the draws.
+        burn_in, kept: Draws that are thrown away, and that are returned.
+
+    Returns:
+        True differences `(chains, kept, cells)`; standard deviations `(chains, kept, 5 + networks)`: between networks,
+        between n, of folds, of (network, fold), of (cell, fold), then of the runs of each network.
+    """
+    n_chains, n_networks = squares.shape
+    columns, of_network = design.columns, _indicators(design.network)
+    n_levels = np.concatenate(
+        [np.bincount(design.group, minlength=4), [len(design.network)], design.run_dof + of_network.sum(axis=0)]
+    )
+    scale = np.repeat([PRIOR_SCALE, PRIOR_RUN_SCALE], [5, n_networks])
+    # A half-t is a mixture of inverse gammas.
+    variance = scale**2 * np.exp(rng.normal(size=(n_chains, 5 + n_networks)))
+    mixture = scale**2 * np.ones_like(variance)
+    true = np.empty((n_chains, kept, len(design.cell_of)))
+    std = np.empty((n_chains, kept, variance.shape[1]))
+    for at in range(-burn_in, kept):
+        of_runs = variance[:, 5:][:, design.network] / design.n_runs
+        noise = variance[:, 4:5] + of_runs
+        weighted = columns.T / noise[:, np.newaxis]
+        precision = weighted @ columns
+        diagonal = np.einsum("cii->ci", precision)
+        diagonal[:, 0] += PRIOR_MEAN_STD**-2
+        diagonal[:, 1:] += 1 / variance[:, design.group]
+        normal = rng.normal(size=(n_chains, columns.shape[1], 1))
+        right = weighted @ means[..., np.newaxis] + np.linalg.cholesky(precision) @ normal
+        parts = np.linalg.solve(precision, right)[..., 0]
+        residual = means - parts @ columns.T
+        own = residual * variance[:, 4:5] / noise
+        own += np.sqrt(variance[:, 4:5] * of_runs / noise) * rng.normal(size=own.shape)
+        sums = np.concatenate(
+            [
+                np.stack([(parts[:, 1:][:, design.group == group] ** 2).sum(axis=1) for group in range(4)], axis=1),
+                (own**2).sum(axis=1, keepdims=True),
+                squares + (design.n_runs * (residual - own) ** 2) @ of_network,
+            ],
+            axis=1,
+        )
+        variance = (PRIOR_DOF / mixture + sums / 2) / rng.standard_gamma((PRIOR_DOF + n_levels) / 2, variance.shape)
+        mixture = (PRIOR_DOF / variance + scale**-2) / rng.standard_gamma((PRIOR_DOF + 1) / 2, variance.shape)
+        if at >= 0:
+            true[:, at] = parts @ design.cell_of.T
+            std[:, at] = np.sqrt(variance)
+    return true, std
+
+
+def _indicators(codes: npt.NDArray[Any]) -> FloatArray:
+    """`(values, levels)`: 1 where the value has the level; levels that do not occur have no column."""
+    levels = np.unique(codes)
+    return np.asarray(codes[:, np.newaxis] == levels, np.float64)
+
+
+def _probabilities(model: str | None, n_shot: int | None, draws: FloatArray, margin: float) -> Probabilities:
+    low, high = np.quantile(draws, [0.025, 0.975])
+    worse, better = float((draws < -margin).mean()), float((draws > margin).mean())
+    return Probabilities(
+        *(model, n_shot),
+        worse=worse,
+        equivalent=max(1 - worse - better, 0.0),
+        better=better,
+        mean=float(draws.mean()),
+        low=float(low),
+        high=float(high),
+    )
+
+
+def _r_hat(draws: FloatArray) -> float:
+    """Of Gelman and Rubin, of chains that are cut in halves."""
+    halves = draws.reshape(2 * len(draws), -1)
+    within = halves.var(axis=1, ddof=1).mean()
+    between = halves.mean(axis=1).var(ddof=1)
+    return math.sqrt(1 - 1 / halves.shape[1] + between / within)

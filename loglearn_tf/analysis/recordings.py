@@ -1,0 +1,331 @@
+"""Mean of paired differences with source recordings and runs as the two things that were sampled."""
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from loglearn_tf._util.text import shown
+from loglearn_tf.analysis import mixed
+from loglearn_tf.analysis.mixed import Estimate
+from loglearn_tf.analysis.results import FloatArray, IntArray
+from loglearn_tf.errors import ConfigError, DataError
+
+Weights = Literal["folds", "clips"]
+# Right or wrong, by clip, of every (fold, run).
+Correct = Mapping[tuple[int, int], Mapping[str, bool]]
+
+# With fewer recordings the interval covers less often than it says, or is so wide as to say nothing.
+FEWEST_RECORDINGS = 10
+
+
+@dataclass(frozen=True)
+class ClipDifferences:
+    """Of every test clip in every paired run: right with one compression minus right with the other.
+
+    One entry for each clip of each run, in any order. Runs need not have the same clips.
+
+    Attributes:
+        difference: `(n,)`, from -1 to 1; of one clip in one run -1, 0 or 1.
+        fold, run: `(n,)` integers. A run is one of its fold: run 0 of fold 1 and run 0 of fold 2 are two runs.
+        recording: `(n,)` source recording of the clip. A recording may have clips in several folds.
+        label: `(n,)` class of the clip; `None` where classes are not asked for.
+
+    Raises:
+        DataError: If the arrays are not as long as each other, or empty; a difference is not from -1 to 1; or a clip
+            has no recording or no class.
+    """
+
+    difference: FloatArray
+    fold: IntArray
+    run: IntArray
+    recording: Sequence[Hashable] | npt.NDArray[Any]
+    label: Sequence[Hashable] | npt.NDArray[Any] | None = None
+
+    def __post_init__(self) -> None:
+        columns = {"difference": self.difference, "fold": self.fold, "run": self.run, "recording": self.recording}
+        if self.label is not None:
+            columns["label"] = self.label
+        lengths = {name: len(column) for name, column in columns.items()}
+        if len(set(lengths.values())) > 1 or not len(self.difference):
+            raise DataError(
+                "Differences by clip must have one fold, run, recording and class each, and be one or more. Received "
+                f"lengths: {lengths}."
+            )
+        object.__setattr__(self, "difference", np.asarray(self.difference, np.float64))
+        wrong = self.difference[~(np.abs(self.difference) <= 1)]
+        if len(wrong):
+            raise DataError(f"The difference of a clip must be from -1 to 1. Received: {wrong[0]}.")
+        for name in ("fold", "run"):
+            column = np.asarray(getattr(self, name))
+            if column.ndim != 1 or not np.issubdtype(column.dtype, np.integer):
+                raise DataError(
+                    f"`{name}` must be whole numbers, one an entry. Received: {column.dtype} {column.shape}."
+                )
+            object.__setattr__(self, name, column.astype(np.int64))
+        for name in ("recording", "label"):
+            if name not in columns:
+                continue
+            column = columns[name]
+            values = column.tolist() if isinstance(column, np.ndarray) else list(column)
+            object.__setattr__(self, name, values)
+            if any(map(_is_gap, set(values))):
+                raise DataError(
+                    f"Every clip must have a {'class' if name == 'label' else name}. Received: none for "
+                    f"{sum(map(_is_gap, values))} of {len(values)} entries. A clip that comes from no other is a "
+                    "recording of its own: give it its own name."
+                )
+
+    def of_class(self, label: Hashable) -> "ClipDifferences":
+        """The clips of one class.
+
+        Raises:
+            DataError: If there are no classes, or no clip is of this one.
+        """
+        if self.label is None:
+            raise DataError("These differences have no classes. Give `label`.")
+        own = np.array([one == label for one in self.label])
+        if not own.any():
+            raise DataError(f"No clip is of the class {shown(label)}. There are: {shown(_levels(self.label)[0])}.")
+        recording = [one for one, its in zip(self.recording, own, strict=True) if its]
+        return ClipDifferences(self.difference[own], self.fold[own], self.run[own], recording, [label] * len(recording))
+
+
+def clip_differences(
+    ours: Correct, theirs: Correct, recording_of: Mapping[str, Hashable], class_of: Mapping[str, Hashable] | None = None
+) -> ClipDifferences:
+    """Lines up which clips two compressions got right, over the runs that both have done.
+
+    Args:
+        ours, theirs: (fold, run) -> clip id -> whether the class predicted was the clip's.
+        recording_of: Clip id -> source recording: fsID for UrbanSound8K.
+        class_of: Clip id -> class; `None` where classes are not asked for.
+
+    Raises:
+        DataError: If there is no pair of runs, the two runs of a pair have not the same clips, or a clip has no
+            recording or no class.
+    """
+    pairs = sorted(ours.keys() & theirs.keys())
+    if not pairs:
+        raise DataError("No run of the one compression has a partner: both must have the same (fold, run).")
+    entries = []
+    for fold, run in pairs:
+        mine, other = ours[fold, run], theirs[fold, run]
+        if mine.keys() != other.keys():
+            odd = min(mine.keys() ^ other.keys())
+            raise DataError(
+                f"Both runs of a pair must have the same test clips. Received: {len(mine)} and {len(other)} for fold "
+                f"{fold}, run {run}; {odd} is in one only. Do these runs again."
+            )
+        entries += [(fold, run, clip, float(mine[clip]) - float(other[clip])) for clip in sorted(mine)]
+    for what, of in (("recording", recording_of), ("class", class_of)):
+        if of is not None:
+            without = sorted({clip for _, _, clip, _ in entries if _is_gap(of.get(clip))})
+            if without:
+                raise DataError(
+                    f"Every clip must have a {what}. Received: none for {len(without)} clips, such as {without[0]}."
+                )
+    return ClipDifferences(
+        difference=np.array([entry[3] for entry in entries]),
+        fold=np.array([entry[0] for entry in entries], np.int64),
+        run=np.array([entry[1] for entry in entries], np.int64),
+        recording=[recording_of[entry[2]] for entry in entries],
+        label=None if class_of is None else [class_of[entry[2]] for entry in entries],
+    )
+
+
+@dataclass(frozen=True)
+class TwoWay:
+    """A mean difference that other recordings and other runs would have moved.
+
+    Attributes:
+        estimate: Mean, standard error, degrees of freedom.
+        n_recordings, n_runs: What it rests on; runs of all folds together.
+        effective_recordings: As many recordings with the same weight each would leave as much to chance.
+        recording_std: Of the recordings' own means: fraction of accuracy; 0 where it cannot be told from noise.
+        recordings_per_fold: As many recordings with the same weight each leave as much to chance in the mean of a fold.
+        too_few: Why there is no interval; `None` where there is one.
+    """
+
+    estimate: Estimate
+    n_recordings: int
+    n_runs: int
+    effective_recordings: float
+    recording_std: float
+    recordings_per_fold: float
+    too_few: str | None
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float] | tuple[None, None]:
+        """As that of `estimate`; without ends where there are too few recordings."""
+        ends = self.estimate.interval(confidence)
+        return ends if self.too_few is None else (None, None)
+
+
+def two_way(clips: ClipDifferences, *, weights: Weights = "folds") -> TwoWay:
+    """The mean difference, with recordings and runs as two crossed samples.
+
+    Clips of one recording are right or wrong together, in every run; clips of one run are, in every recording. The
+    variance is that by recordings plus that by runs less that of their intersections, which both have counted (Cameron,
+    Gelbach and Miller), each with its factor G / (G - 1); never below the larger of the first two. Student's t with
+    Satterthwaite's degrees of freedom, of recordings and of runs their effective number less one.
+
+    The folds are taken for mere partitions of the recordings: what folds have in common beyond these, such as training
+    clips, is not in the variance. Where folds do differ, the interval is too narrow: it stands beside that of
+    `mixed.over_folds` and does not replace it.
+
+    Args:
+        clips: See `ClipDifferences`.
+        weights: `"folds"`: each fold the same, in it each run, in it each clip; the mean is that of the tables.
+            `"clips"`: each clip of each run the same.
+
+    Raises:
+        ConfigError: If `weights` is neither.
+        DataError: If there is one run in all, or one recording.
+
+    Reference:
+        Cameron, Gelbach and Miller, *Journal of Business & Economic Statistics* 29, 2011; Owen, *Annals of Applied
+        Statistics* 1, 2007, on crossed samples of unequal sizes.
+    """
+    return _two_way(clips, _weights(clips, weights))
+
+
+def pooled(clips: ClipDifferences) -> Estimate:
+    """The mixed model of `mixed.pooled` with recordings: folds, runs and recordings are random.
+
+    Where the means of folds vary less than recordings and runs within the folds imply, folds get no part of their own,
+    and the error is that of recordings and runs; else it is that over folds.
+
+    Args:
+        clips: Of one cell. Each fold has the same weight.
+
+    Raises:
+        DataError: If there is one fold, or in no fold a second run or recording.
+    """
+    weight = _weights(clips, "folds")
+    folds, fold = np.unique(clips.fold, return_inverse=True)
+    means = np.bincount(fold, weight * clips.difference) * len(folds)
+    over = mixed.over_folds({int(number): [mean] for number, mean in zip(folds, means, strict=True)})
+    # About the folds' own means: what is left is within them.
+    within = weight * (clips.difference - means[fold])
+    groups = _groups(clips)
+    noise, dof = _crossed(within, weight, groups, spent=len(folds))
+    return mixed.pool(over.mean, over.error**2, over.dof, noise, dof)
+
+
+def by_class(clips: ClipDifferences, *, weights: Weights = "folds") -> dict[Hashable, TwoWay | str]:
+    """`two_way` of every class: the difference of its recall.
+
+    Returns:
+        Class -> what `two_way` gives, with `too_few` where the interval is not worth the name; or, where there is
+        nothing to compute, the reason in words.
+
+    Raises:
+        DataError: If there are no classes.
+    """
+    if clips.label is None:
+        raise DataError("These differences have no classes. Give `label`.")
+    found: dict[Hashable, TwoWay | str] = {}
+    for label in _levels(clips.label)[0]:
+        own = clips.of_class(label)
+        n_recordings = len(_levels(own.recording)[0])
+        found[label] = two_way(own, weights=weights) if n_recordings > 1 else _too_few(1, 1.0) or ""
+    return found
+
+
+def _two_way(clips: ClipDifferences, weight: FloatArray) -> TwoWay:
+    mean = float(weight @ clips.difference)
+    residual = weight * (clips.difference - mean)
+    groups = _groups(clips)
+    variance, dof = _crossed(residual, weight, groups, spent=1)
+    of_recording = float((np.bincount(groups[0], weight) ** 2).sum())
+    beyond_noise = _variance(residual, groups[0], spent=1) - _variance(residual, groups[2], spent=1)
+    effective = _effective(weight, groups[0])
+    n_recordings = int(groups[0].max()) + 1
+    return TwoWay(
+        estimate=Estimate(mean, math.sqrt(variance), dof, "recordings and runs"),
+        n_recordings=n_recordings,
+        n_runs=int(groups[1].max()) + 1,
+        effective_recordings=effective,
+        recording_std=math.sqrt(max(beyond_noise, 0.0) / of_recording),
+        recordings_per_fold=1 / (len(np.unique(clips.fold)) * of_recording),
+        too_few=_too_few(n_recordings, effective),
+    )
+
+
+def _too_few(n_recordings: int, effective: float) -> str | None:
+    if effective >= FEWEST_RECORDINGS - 1e-9:
+        return None
+    like = "" if n_recordings - effective < 0.5 else f", as uneven as {effective:.1f}"
+    return f"{n_recordings} recording{'' if n_recordings == 1 else 's'}{like}: an interval needs {FEWEST_RECORDINGS}"
+
+
+def _weights(clips: ClipDifferences, weights: Weights) -> FloatArray:
+    """Of every entry; they add up to 1."""
+    if weights == "clips":
+        return np.full(len(clips.difference), 1 / len(clips.difference))
+    if weights != "folds":
+        raise ConfigError(f"`weights` must be 'folds' or 'clips'. Received: {shown(weights)}.")
+    runs, run = np.unique(np.stack([clips.fold, clips.run]), axis=1, return_inverse=True)
+    run = run.reshape(-1)
+    _, fold = np.unique(runs[0], return_inverse=True)
+    n_clips, n_runs = np.bincount(run), np.bincount(fold)
+    weight: FloatArray = 1 / (len(n_runs) * n_runs[fold[run]] * n_clips[run])
+    return weight
+
+
+def _groups(clips: ClipDifferences) -> tuple[IntArray, IntArray, IntArray]:
+    """Numbers of the recording, the run, and both together, of every entry."""
+    recordings, recording = _levels(clips.recording)
+    run = np.unique(np.stack([clips.fold, clips.run]), axis=1, return_inverse=True)[1].reshape(-1)
+    n_runs = int(run.max()) + 1
+    for what, number in (("recordings", len(recordings)), ("runs", n_runs)):
+        if number < 2:
+            raise DataError(
+                f"Differences must be of two {what} or more: how much {what} vary cannot be told from one. Received: "
+                f"{number}."
+            )
+    both = np.unique(recording * n_runs + run, return_inverse=True)[1]
+    return recording, run, both.reshape(-1)
+
+
+def _levels(values: Sequence[Hashable] | npt.NDArray[Any]) -> tuple[list[Hashable], IntArray]:
+    """Each value once, by first occurrence, and the number of every entry's. Names need not be of one type."""
+    number = {value: at for at, value in enumerate(dict.fromkeys(values))}
+    return list(number), np.fromiter(map(number.__getitem__, values), np.int64, len(values))
+
+
+def _crossed(
+    residual: FloatArray, weight: FloatArray, groups: tuple[IntArray, IntArray, IntArray], *, spent: int
+) -> tuple[float, float]:
+    """Variance of the sum of the residuals by recordings and runs, and its degrees of freedom."""
+    parts = [_variance(residual, group, spent=spent) for group in groups]
+    variance = max(parts[0] + parts[1] - parts[2], parts[0], parts[1])
+    dofs = [max(_effective(weight, group) - spent, 1.0) for group in groups[:2]]
+    if not variance:
+        return 0.0, min(dofs)
+    satterthwaite = variance**2 / (parts[0] ** 2 / dofs[0] + parts[1] ** 2 / dofs[1])
+    return variance, max(satterthwaite, min(dofs))
+
+
+def _variance(residual: FloatArray, group: IntArray, *, spent: int) -> float:
+    """Of the sum of the residuals, those of a group being dependent; `spent`: means that were taken from them."""
+    sums = np.bincount(group, residual)
+    if len(sums) <= spent:
+        raise DataError(
+            "At least one fold must have a second run, and one a second recording: how much they vary cannot be told "
+            f"from one. Received: {len(sums)} in {spent} folds."
+        )
+    return float((sums**2).sum()) * len(sums) / (len(sums) - spent)
+
+
+def _effective(weight: FloatArray, group: IntArray) -> float:
+    """Satterthwaite's: of a sum of squares whose terms vary as the squares of the groups' weights."""
+    squares = np.bincount(group, weight) ** 2
+    return float(squares.sum() ** 2 / (squares**2).sum())
+
+
+def _is_gap(value: object) -> bool:
+    return value is None or value == "" or value != value  # NaN is the one value that is not itself
