@@ -17,6 +17,7 @@ from loglearn_tf._util.progress import ProgressDisplay
 from loglearn_tf._util.streams import OutputError, silent_libraries, standard_streams
 from loglearn_tf._util.tensorflow_runtime import available_cores, be_quiet
 from loglearn_tf._util.text import align
+from loglearn_tf.analysis.results import SCORES
 from loglearn_tf.analysis.summary import format_tables
 from loglearn_tf.datasets.registry import DATASETS, make_synthetic
 from loglearn_tf.errors import ConfigError, LoglearnError
@@ -213,7 +214,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _results(options: argparse.Namespace) -> int:
     for study_dir in _study_dirs(options.study):
-        print(format_tables(write_results(study_dir)))
+        print(format_tables(write_results(study_dir), score=options.score))
         print(f"One row a run: {study_dir / 'results.csv'}")
     return DONE
 
@@ -382,6 +383,12 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("study", type=Path, help="the study's folder, as runs/us8k")
     results = add("results", _results, [common], "rebuild results.csv from the run folders and print the tables")
     results.add_argument("study", type=Path, help="the study's folder, as runs/us8k")
+    results.add_argument(
+        "--score",
+        choices=tuple(SCORES),
+        default="published",
+        help="settled: without what few updates leave of the beginning of batch normalisation (default: published)",
+    )
     report = add("report", _report, [common], "write report.html, report.md, tables and figures of a study")
     report.add_argument("study", type=Path, help="the study's folder, as runs/us8k")
     report.add_argument(

@@ -12,7 +12,7 @@ from loglearn_tf._util.csv import csv_bytes
 from loglearn_tf.analysis.statistics import Accuracy, Comparison
 from loglearn_tf.datasets.us8k import CLASSES
 from loglearn_tf.study.grid import RunSpec, plan_runs
-from loglearn_tf.study.run_folder import write_run
+from loglearn_tf.study.run_folder import LATER_COLUMNS, write_run
 from loglearn_tf.study.settings import load_settings
 from loglearn_tf.study.status import remember_settings
 
@@ -40,7 +40,7 @@ def run_row(accuracy: float | None, **cell: Any) -> dict[str, Any]:
         },
         **{"seed": 0, "accuracy": accuracy, "status": "failed" if accuracy is None else "done", "synthetic": False},
         **{"missing_clips": 0, "train_seconds": 100.0, "eval_seconds": 20.0, "versions": VERSIONS, "host": "node1"},
-        **{"alpha": 1100.0, "beta": 1.3, "knee": 1.3 / 1100, **cell},
+        **{"alpha": 1100.0, "beta": 1.3, "knee": 1.3 / 1100, **dict.fromkeys(LATER_COLUMNS), **cell},
     }
     if row["compression"] != "loglearn" or accuracy is None:
         row |= {"alpha": None, "beta": None, "knee": None}

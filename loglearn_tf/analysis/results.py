@@ -1,6 +1,7 @@
 """The results of runs as rows: read back from a study, checked, and grouped into cells and pairs."""
 
 import csv
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from loglearn_tf._util.text import shown
-from loglearn_tf.errors import DataError
-from loglearn_tf.study.run_folder import COLUMNS, Row, read_runs, result_files
+from loglearn_tf.errors import ConfigError, DataError
+from loglearn_tf.study.run_folder import COLUMNS, LATER_COLUMNS, Row, read_runs, result_files
+
+_log = logging.getLogger(__name__)
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -21,6 +24,8 @@ _TEXT = ("dataset", "model", "compression", "status")
 _WHOLE = ("n_shot", "fold", "run", "seed")
 # Accuracies are multiples of 1 / clips; differences below this are rounding.
 DECIMALS = 10
+# Of the same weights: with batch normalisation as it was trained, and settled (`training.settling`).
+SCORES = {"published": "accuracy", "settled": "accuracy_settled"}
 
 
 class Frame(Protocol):
@@ -32,20 +37,80 @@ class Frame(Protocol):
 Rows = Iterable[Mapping[str, Any]] | Frame
 
 
-def read_results(path: Path | str) -> list[Row]:
+def read_results(path: Path | str, *, score: str = "published") -> list[Row]:
     """Reads the results of a study.
 
     Args:
         path: A study's folder, or the `results.csv` of one.
+        score: Which accuracy the column `accuracy` shall hold; see `with_score`.
 
     Returns:
         One row a run, with the columns of `run_folder.COLUMNS`: `n_shot`, `fold`, `run` and `seed` are integers,
-        numbers are floats, and what is empty is `None`. Further columns of a CSV file stay text.
+        numbers are floats, and what is empty is `None`, as the settled score of runs of earlier versions. Further
+        columns of a CSV file stay text.
 
     Raises:
+        ConfigError: If there is no such score.
         DataError: If there are no results, or they are not in the form in which `loglearn run` writes them.
     """
-    path = Path(path)
+    check_score(score)
+    return with_score(_read_results(Path(path)), score)
+
+
+def check_score(score: str) -> None:
+    """Raises a `ConfigError` for a score that there is not."""
+    if score not in SCORES:
+        raise ConfigError(f"`score` must be {' or '.join(map(repr, SCORES))}. Received: score={score!r}.")
+
+
+def with_score(rows: Rows, score: str) -> list[Row]:
+    """Rows whose `accuracy` is one of the scores of their weights.
+
+    Runs that are done and lack it, as those of earlier versions lack the settled one, are left out, and a warning says
+    how many.
+
+    Args:
+        rows: See `Runs`.
+        score: `"published"`: with the moving averages of batch normalisation as training left them. `"settled"`:
+            without what is left of their beginning; see `training.settling`.
+
+    Raises:
+        ConfigError: If there is no such score.
+        DataError: If `rows` are none.
+    """
+    check_score(score)
+    found: list[Any] = list(_records(rows))
+    if score == "published":
+        return found
+    column = SCORES[score]
+    has = [row.get("status") != "done" or not _is_empty(row.get(column)) for row in found]
+    n_without = has.count(False)
+    if n_without:
+        n_done = sum(row.get("status") == "done" for row in found)
+        _log.warning(
+            "%d of %d finished runs have no %s score, as an earlier version did them: they are left out.",
+            n_without,
+            n_done,
+            score,
+        )
+    return [{**row, "accuracy": row.get(column)} for row, there in zip(found, has, strict=True) if there]
+
+
+def both_scores(rows: Rows) -> list[Row]:
+    """Every run twice, for contrasts of the two scores: `loglearn`, and `loglearn (settled)` with the settled score.
+
+    `compare(both_scores(rows), compression="loglearn", baseline="loglearn (settled)")` is published minus settled, of
+    the same weights; runs without a settled score are in no pair.
+
+    Args:
+        rows: See `Runs`.
+    """
+    published = with_score(rows, "published")
+    settled = with_score(published, "settled")
+    return published + [{**row, "compression": f"{row['compression']} (settled)"} for row in settled]
+
+
+def _read_results(path: Path) -> list[Row]:
     if path.is_dir():
         # The run folders are always current; results.csv may be all that was kept of them.
         if next(result_files(path), None) is not None:
@@ -55,10 +120,12 @@ def read_results(path: Path | str) -> list[Row]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file, strict=True)
-            lacking = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+            names = list(reader.fieldnames or ())
+            lacking = [column for column in COLUMNS if column not in (*names, *LATER_COLUMNS)]
             if lacking:
                 raise ValueError(f"it has no column {lacking[0]}")
-            return [_typed(row, reader.line_num) for row in reader]
+            later = dict.fromkeys(column for column in LATER_COLUMNS if column not in names)
+            return [{**_typed(row, reader.line_num), **later} for row in reader]
     except FileNotFoundError as error:
         raise DataError(f"No results at {path}. {remedy}") from error
     except (OSError, ValueError, csv.Error, DataError) as error:
@@ -71,19 +138,21 @@ class Runs:
     Args:
         rows: Of runs, done or not: mappings with the columns dataset, model, compression, n_shot, fold, run, status and
             accuracy, or a data frame. Numbers may be text, as `csv.DictReader` reads them.
+        score: Which accuracy counts; see `with_score`.
 
     Raises:
+        ConfigError: If there is no such score.
         DataError: If a column is missing, a value is not of its column's kind, a run that is done has no accuracy from
             0 to 1, or the rows have it twice.
     """
 
     _COLUMNS = ("dataset", "model", "n_shot", "compression", "fold", "run")
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Rows, *, score: str = "published") -> None:
         self.levels: dict[str, list[Any]] = {}
         self._codes: dict[str, IntArray] = {}
         try:
-            done = [row for row in _records(rows) if row["status"] == "done"]
+            done = [row for row in with_score(rows, score) if row["status"] == "done"]
             for name in self._COLUMNS:
                 column = [_value(name, row[name]) for row in done]
                 self.levels[name] = sorted(set(column))
@@ -198,6 +267,11 @@ def _value(column: str, value: Any) -> Any:
     if column in COLUMNS:
         return None if value in ("", None) else float(value)
     return value
+
+
+def _is_empty(value: Any) -> bool:
+    """As data frames and files of text have it, too."""
+    return value is None or value == "" or value != value
 
 
 def _float(value: Any) -> float:

@@ -104,6 +104,7 @@ def compare(
     margin: float = 0.02,
     confidence: float = 0.95,
     seed: int = 0,
+    score: str = "published",
 ) -> list[Comparison]:
     """Compares two compressions over the pairs of runs that differ in nothing else.
 
@@ -136,6 +137,8 @@ def compare(
         margin: Of equivalence, a fraction of accuracy: 0.02 is 2 points.
         confidence: Of the intervals.
         seed: Of the bootstrap. The same for every cell: no cell's numbers depend on which others there are.
+        score: Which accuracy of the runs: `"published"`, or `"settled"`; see `results.with_score`. Runs without a
+            settled one are left out, with a warning. For one minus the other see `results.both_scores`.
 
     Returns:
         One comparison per (data set, model, n) with at least one pair, in that order.
@@ -147,7 +150,7 @@ def compare(
     if compression == baseline:
         raise ConfigError(f"`compression` and `baseline` must differ. Received: {compression!r} for both.")
     _check(margin=margin, confidence=confidence)
-    return _with_verdicts(_compared(Runs(rows), compression, baseline, margin, confidence, seed))
+    return _with_verdicts(_compared(Runs(rows, score=score), compression, baseline, margin, confidence, seed))
 
 
 def compare_all(
@@ -157,13 +160,14 @@ def compare_all(
     margin: float = 0.02,
     confidence: float = 0.95,
     seed: int = 0,
+    score: str = "published",
 ) -> list[Comparison]:
     """Compares every other compression with the baseline, as `compare` does two.
 
     Holm's correction is over all of them: the cells of all compressions of a data set together.
 
     Args:
-        rows, margin, confidence, seed: See `compare`.
+        rows, margin, confidence, seed, score: See `compare`.
         baseline: Whose accuracy is subtracted; of several, the comparisons with each are corrected together.
 
     Returns:
@@ -173,7 +177,7 @@ def compare_all(
         ConfigError, DataError: As `compare`.
     """
     _check(margin=margin, confidence=confidence)
-    runs = Runs(rows)
+    runs = Runs(rows, score=score)
     found = [
         cell
         for one in ([baseline] if isinstance(baseline, str) else dict.fromkeys(baseline))
@@ -254,13 +258,14 @@ def compare_differences(
     return in_one_family([found])[0]
 
 
-def accuracies(rows: Rows, *, confidence: float = 0.95, seed: int = 0) -> list[Accuracy]:
+def accuracies(rows: Rows, *, confidence: float = 0.95, seed: int = 0, score: str = "published") -> list[Accuracy]:
     """Mean accuracy of every cell, with an interval that respects the folds.
 
     Args:
         rows: As for `compare`. Runs that are not done are left out.
         confidence: Of the intervals.
         seed: Of the bootstrap.
+        score: See `compare`.
 
     Returns:
         One per (data set, model, n, compression) with at least one run that is done, in that order.
@@ -271,7 +276,7 @@ def accuracies(rows: Rows, *, confidence: float = 0.95, seed: int = 0) -> list[A
     """
     _check(confidence=confidence)
     found = []
-    for (dataset, model, n_shot, compression), folds, values in Runs(rows).cells():
+    for (dataset, model, n_shot, compression), folds, values in Runs(rows, score=score).cells():
         mean = _Mean(independent(values), seed)
         low, high = mean.interval(confidence)
         found.append(
@@ -312,7 +317,7 @@ class Ranking:
     left_out: tuple[str, ...] = ()
 
 
-def rank(rows: Rows) -> list[Ranking]:
+def rank(rows: Rows, *, score: str = "published") -> list[Ranking]:
     """Ranks three or more compressions over the cells of a data set, as Demsar does classifiers over data sets.
 
     In a block, a network, n and fold, every compression has its mean accuracy over the runs that all of them have
@@ -323,7 +328,7 @@ def rank(rows: Rows) -> list[Ranking]:
     the others, in that order, as long as at least half of the blocks that these three share are left.
 
     Args:
-        rows: As for `compare`.
+        rows, score: As for `compare`.
 
     Returns:
         One per data set with three or more compressions that share two or more blocks.
@@ -335,7 +340,7 @@ def rank(rows: Rows) -> list[Ranking]:
         Demsar, *JMLR* 7, 2006; Iman and Davenport, *Communications in Statistics* 9, 1980.
     """
     accuracy: dict[str, dict[str, dict[tuple[Any, ...], float]]] = {}
-    for dataset, model, n_shot, compression, fold, run, value in Runs(rows):
+    for dataset, model, n_shot, compression, fold, run, value in Runs(rows, score=score):
         accuracy.setdefault(dataset, {}).setdefault(compression, {})[model, n_shot, fold, run] = value
     rankings = []
     for dataset, of in sorted(accuracy.items()):

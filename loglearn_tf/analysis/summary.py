@@ -5,22 +5,31 @@ from typing import Any
 
 from loglearn_tf._util.text import align
 from loglearn_tf.analysis.names import dataset_title, datasets_in_order, n_test_folds
-from loglearn_tf.analysis.results import Runs, independent
+from loglearn_tf.analysis.results import SCORES, Runs, check_score, independent, with_score
 from loglearn_tf.study.run_folder import Row
 
 
-def format_tables(rows: Sequence[Row]) -> str:
+def format_tables(rows: Sequence[Row], *, score: str = "published") -> str:
     """Per data set: mean accuracy, and every compression minus log-EPS over the pairs that both finished.
 
     Means over runs, then over folds, in percent; differences in points.
+
+    Args:
+        rows: Of a study.
+        score: Which accuracy; see `results.with_score`.
+
+    Raises:
+        ConfigError: If there is no such score.
     """
+    check_score(score)
     return "\n\n".join(
-        _format_table(name, [row for row in rows if row["dataset"] == name]) for name in datasets_in_order(rows)
+        _format_table(name, [row for row in rows if row["dataset"] == name], score) for name in datasets_in_order(rows)
     )
 
 
-def _format_table(dataset: str, rows: Sequence[Row]) -> str:
-    runs = Runs(rows)
+def _format_table(dataset: str, rows: Sequence[Row], score: str) -> str:
+    with_it = [row for row in rows if row["status"] != "done" or row.get(SCORES[score]) is not None]
+    runs = Runs(with_score(with_it, score))
     # By network, line and n.
     shown: dict[tuple[Any, ...], str] = {}
     for (_, model, n, compression), _, values in runs.cells():
@@ -38,7 +47,12 @@ def _format_table(dataset: str, rows: Sequence[Row]) -> str:
             cells = [shown.get((model, name, n), "") for n in shots]
             if name in compressions or any(cells):
                 lines.append([model, name, *cells])
-    return "\n".join([table_title(dataset, rows), align(lines, n_names=2), *remarks(rows)])
+    what = f"{'' if score == 'published' else f'{score} '}accuracy in %, mean over runs"
+    without = len(rows) - len(with_it)
+    remark = [f"{without:,} of {len(rows):,} runs have no {score} score, as an earlier version did them."] * bool(
+        without
+    )
+    return "\n".join([table_title(dataset, rows, what), align(lines, n_names=2), *remark, *remarks(rows)])
 
 
 def table_title(dataset: str, rows: Sequence[Row], what: str = "accuracy in %, mean over runs") -> str:

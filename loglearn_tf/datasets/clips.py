@@ -41,6 +41,8 @@ class Clip:
         n_bytes: Size of the file.
         checksum: CRC of some bytes from its beginning, middle and end; with the size it tells cheaply that a sound was
             replaced, or its header corrected.
+        group: The recording that it was cut from, as the data set names it; empty where that is not known. Says
+            nothing about the sound, and is no part of the data set's fingerprint.
     """
 
     clip_id: str
@@ -49,10 +51,16 @@ class Clip:
     fold: int
     n_bytes: int = 0
     checksum: int = 0
+    group: str = field(default="", compare=False)
+
+    @property
+    def recording(self) -> str:
+        """What clips of one recording share; a clip of which no more is known is a recording of its own."""
+        return self.group or self.clip_id
 
     @property
     def sound(self) -> str:
-        """Identifies the recording, wherever its file lies."""
+        """Identifies the sound, wherever its file lies."""
         return f"{self.clip_id}\t{self.n_bytes}\t{self.checksum}"
 
 
@@ -108,6 +116,11 @@ class DataSet:
         """The clips that may train a model tested on `fold`; never its own nor the validation fold's."""
         self.test_clips(fold)
         return tuple(clip for clip in self.clips if clip.fold in self.train_folds[fold])
+
+    @property
+    def recordings(self) -> dict[str, str]:
+        """Clip -> its recording, by id, as rows of `predictions.csv` name clips."""
+        return {clip.clip_id: clip.recording for clip in self.clips}
 
     @property
     def fingerprint(self) -> str:
@@ -186,12 +199,15 @@ def check_clips(dataset: DataSet, *, metadata: Path, allow_missing: bool) -> Dat
     )
 
 
-def read_rows(path: Path, columns: Sequence[str], *, lacking: str, remedy: str) -> Iterator[tuple[str, dict[str, str]]]:
+def read_rows(
+    path: Path, columns: Sequence[str], *, lacking: str, remedy: str, optional: Sequence[str] = ()
+) -> Iterator[tuple[str, dict[str, str]]]:
     """The rows of a CSV file, each with where it stands, as errors say it.
 
     Args:
         path: The file; its first line names the columns.
         columns: Those that it must have.
+        optional: Those that it may have, once.
         lacking: What to do where one is not there.
         remedy: What to do where it is no CSV file.
 
@@ -204,7 +220,7 @@ def read_rows(path: Path, columns: Sequence[str], *, lacking: str, remedy: str) 
             lines = _Lines(file, path)
             rows = csv.DictReader(lines)
             names = list(rows.fieldnames or ())
-            for column in columns:
+            for column in (*columns, *(name for name in optional if name in names)):
                 if names.count(column) != 1:
                     fault = f"names `{column}` twice" if column in names else f"lacks the column `{column}`"
                     raise DataError(f"{path} {fault}; its columns are {shown(rows.fieldnames)}. {lacking}")

@@ -1,6 +1,5 @@
 """Recordings of one's own: a folder for each class, or a CSV file with paths, labels and folds."""
 
-import hashlib
 import logging
 import posixpath
 import unicodedata
@@ -23,6 +22,7 @@ from loglearn_tf.datasets.clips import (
 )
 from loglearn_tf.datasets.esc import folds_by_name, read_esc50
 from loglearn_tf.datasets.layouts import refuse
+from loglearn_tf.datasets.recordings import deal, recording_of, torn
 from loglearn_tf.datasets.registry import Corpus
 from loglearn_tf.datasets.search import SOME_SUFFIXES, Entry, check_listed, is_hidden, passed_over, search
 from loglearn_tf.errors import DataError, MissingDataError
@@ -38,6 +38,7 @@ class _Found(NamedTuple):
     path: Path
     label: str
     fold: int
+    group: str  # the recording it was cut from; empty where that is not known
 
 
 def load_folder(
@@ -54,10 +55,12 @@ def load_folder(
         root: Either a folder that holds a folder for each class, named as it, with its sound files at any depth: their
             folds are dealt, class by class, in an order that follows from the file names alone, the same on every
             machine. A new file deals them anew: that is another data set, and another study. Or a CSV file with the
-            columns path (beginning at its own folder), label and fold (1 to 999,999,999): for recordings that belong
-            together, as of one place or one day, give the folds there, since clips of one recording must not lie in
-            two folds. Or ESC-50 or ESC-10 as published, whose five folds are their authors'.
-        n_folds: Folds that class-named folders are dealt into.
+            columns path (beginning at its own folder), label and fold (1 to 999,999,999), and perhaps group: what
+            clips of one recording, place or day have in common, since they must not lie in two folds. With a group,
+            fold may be left out: folds are dealt, and no group is torn apart. Nor are, in class-named folders, the
+            recordings that names tell in the form of UrbanSound8K (100032-3-0-0.wav) or ESC (1-17367-A.wav). Or ESC-50
+            or ESC-10 as published, whose five folds are their authors'.
+        n_folds: Folds that are dealt.
         validation_fold: `"next"` leaves the fold after the test fold (the first for the last) out of training, `"none"`
             trains on all others; with two folds, only `"none"` leaves any.
         allow_missing: Leave out clips that a CSV file lists and the disk lacks instead of raising.
@@ -70,18 +73,21 @@ def load_folder(
     Raises:
         MissingDataError: If there is no such folder or file, or a clip is missing, or a folder cannot be listed.
         DataError: If there are fewer than two classes, or two folds, or a fold is left with none to train on; if a
-            class's folder holds a file that is no sound file; if a line of a CSV file is not as above; if the folders
-            are plainly no classes: those of UrbanSound8K or acoustic scenes, folds, parts to train and test.
+            class's folder holds a file that is no sound file; if a line of a CSV file is not as above, or a group in it
+            lies in two folds; if the folders are plainly no classes: those of UrbanSound8K or acoustic scenes, folds,
+            parts to train and test.
     """
     train_folds((), validation_fold)  # a wrong one is said before anything is read
     root = Path(root)
     base, metadata = (root.parent if root.is_file() else root), root
     if root.is_file():
-        found = list(_read_csv(root))
+        found = _read_csv(root, n_folds)
     elif root.is_dir():
         if (esc50 := read_esc50(root)) is not None:
             metadata = esc50.metadata
-            found = [_Found(name, esc50.audio / name, label, fold) for name, label, fold in esc50.rows]
+            found = [
+                _Found(name, esc50.audio / name, label, fold, recording_of(name)) for name, label, fold in esc50.rows
+            ]
         else:
             refuse(root)
             found = list(_read_folders(root, n_folds, allow_stray))
@@ -106,6 +112,13 @@ def load_folder(
         )
     folds = sorted({one.fold for one in found})
     roles = train_folds(folds, validation_fold)
+    n_clips = len({one.name for one in found})
+    n_recordings = len({one.group or one.name for one in found})
+    if len(folds) < 2 and n_recordings < n_clips:
+        raise DataError(
+            f"{root} must hold clips of at least two recordings, in two folds. Received: {n_clips:,} clips of "
+            f"{n_recordings:,} in {len(folds)}. Add others: what was cut from one recording cannot train and test."
+        )
     for test_fold, others in roles.items():
         if not others:
             raise DataError(
@@ -117,7 +130,8 @@ def load_folder(
         root=base,
         classes=classes,
         clips=tuple(
-            Clip(clip_id=one.name, path=one.path, label=classes.index(one.label), fold=one.fold) for one in found
+            Clip(clip_id=one.name, path=one.path, label=classes.index(one.label), fold=one.fold, group=one.group)
+            for one in found
         ),
         train_folds=roles,
         synthetic=is_synthetic(base),
@@ -155,14 +169,15 @@ def _read_folders(root: Path, n_folds: int, allow_stray: bool) -> Iterator[_Foun
                 f"{file_name(root / label)} holds no sound files. Remove it, or put the class's recordings there."
             )
     every_name = [name for its_names in names.values() for name in its_names]
+    groups = {name: recording_of(name) for name in every_name}
     published = folds_by_name(root, every_name)
     if published is not None:
         _log.info("Folds of %s are those that begin its file names, as of ESC-50 and ESC-10.", root)
         dealt = dict(zip(every_name, published, strict=True))
     else:
-        dealt = dict(pair for its_names in names.values() for pair in _deal(its_names, n_folds))
+        dealt = deal({name: label for label, its_names in names.items() for name in its_names}, groups, n_folds)
     for label, its_names in names.items():
-        yield from (_Found(name, root / name, label, dealt[name]) for name in its_names)
+        yield from (_Found(name, root / name, label, dealt[name], groups[name]) for name in its_names)
 
 
 def _check_entries(root: Path, entries: Sequence[Entry]) -> None:
@@ -189,20 +204,45 @@ def _check_entries(root: Path, entries: Sequence[Entry]) -> None:
         raise DataError(faults[0] + more)
 
 
-def _deal(names: Sequence[str], n_folds: int) -> Iterator[tuple[str, int]]:
-    """Folds of one class's files, of equal size to one."""
-    shuffled = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
-    return ((name, at % n_folds + 1) for at, name in enumerate(shuffled))
+def _read_csv(path: Path, n_folds: int) -> list[_Found]:
+    """A recording for every line; folds are dealt where the file has none."""
+    found = list(_read_lines_of(path))
+    groups = {name: group or recording_of(name) for name, _, _, group in found}
+    given = {name: fold for name, _, fold, _ in found if fold is not None}
+    apart = torn(given, groups)
+    if apart:
+        recording, its_folds = next(iter(apart.items()))
+        where = f"{path}: recording {printable(recording)} lies in folds {', '.join(map(str, its_folds))}"
+        if found[0][3]:
+            raise DataError(
+                f"{where}; clips of one `group` must lie in one fold, as those that train and test alike would. Give "
+                "them one, or leave the column `fold` out: folds are then made that keep groups whole."
+            )
+        _log.warning("%s, by the names of its files: what was cut from one recording may train and test.", where)
+    dealt = {} if given else deal({name: label for name, label, _, _ in found}, groups, n_folds)
+    return [
+        _Found(name, path.parent / name, label, fold or dealt[name], groups[name]) for name, label, fold, _ in found
+    ]
 
 
-def _read_csv(path: Path) -> Iterator[_Found]:
+def _read_lines_of(path: Path) -> Iterator[tuple[str, str, int | None, str]]:
     lacking = f"Its first line must name {', '.join(_COLUMNS)}."
-    for where, row in read_rows(path, _COLUMNS, lacking=lacking, remedy="Save it as such."):
-        name, label, fold = (row[column] for column in _COLUMNS)
+    optional = ("fold", "group")
+    for where, row in read_rows(path, _COLUMNS[:2], optional=optional, lacking=lacking, remedy="Save it as such."):
+        if not row.keys() & {*optional}:
+            raise DataError(f"{path} lacks the column `fold`; its columns are {shown(list(row))}. {lacking}")
+        name, label = row["path"], row["label"]
+        group = (row.get("group") or "").strip()
         # "./a.wav" is "a.wav": one recording must not become two clips.
         name = posixpath.normpath(name) if name else name
         if not name or not label:
             raise DataError(f"{where}: `path` and `label` must not be empty. Received: {shown(name)}, {shown(label)}.")
+        if "group" in row and not group:
+            raise DataError(
+                f"{where}: `group` must not be empty where others have one. Received: {shown(row['group'])}. Name the "
+                "recording; a clip that is the only one of its recording may have its own path there."
+            )
+        fold = row.get("fold", "1")
         # Its length first: Python refuses to read numbers of thousands of digits.
         if not (fold or "").isdecimal() or len(fold) > len(str(LAST_FOLD)) or int(fold) < 1:
             raise DataError(f"{where}: `fold` must be an integer from 1 to {LAST_FOLD:,}. Received: {shown(fold)}.")
@@ -211,7 +251,7 @@ def _read_csv(path: Path) -> Iterator[_Found]:
                 f"{where}: `path` must begin at the CSV file's folder, so that it means the same on every "
                 f"machine. Received: {shown(name)}. Put the file above the recordings."
             )
-        yield _Found(name, path.parent / name, label, int(fold))
+        yield name, label, int(fold) if "fold" in row else None, group
 
 
 def _check_root(root: Path) -> None:

@@ -90,12 +90,14 @@ def _folder(root: Path, part: str) -> Path:
 
 def _read_clips(root: Path, part: str) -> Iterator[Clip]:
     folder = _folder(root, part)
-    for name, label in _read_labels(folder).items():
-        yield Clip(clip_id=f"{part}/{Path(name).name}", path=folder / name, label=label, fold=_PARTS[part])
+    for name, (label, location) in _read_labels(folder).items():
+        yield Clip(
+            clip_id=f"{part}/{Path(name).name}", path=folder / name, label=label, fold=_PARTS[part], group=location
+        )
 
 
-def _read_labels(folder: Path) -> dict[str, int]:
-    """File, as `audio/b020_90_100.wav`, to label."""
+def _read_labels(folder: Path) -> dict[str, tuple[int, str]]:
+    """File, as `audio/b020_90_100.wav`, to label and recording: the id of its location, `b020`."""
     lists = [folder / "meta.txt"]
     if not lists[0].is_file():
         setup = folder / "evaluation_setup"
@@ -109,18 +111,24 @@ def _read_labels(folder: Path) -> dict[str, int]:
             "TUT-acoustic-scenes-2017-development: `data.root=/path` (`make tut DATA=/path`). "
             f"`loglearn data get tut` gets it (data/README.md). {scenes_of(folder.parent)}".rstrip()
         )
-    labels: dict[str, int] = {}
+    labels: dict[str, tuple[int, str]] = {}
     in_meta = lists[0].name == "meta.txt"
     for path in lists:
         lines = list(read_lines(path))
         if lines and all(re.fullmatch(r"audio/\S+", line.strip()) for _, line in lines):
             raise _without_labels(folder)
         for where, line in lines:
-            name, label = _read_line(line, where)
+            name, label, location = _read_line(line, where)
             # The lists of the four development folds overlap; meta.txt names every file once.
-            if name in labels and (in_meta or labels[name] != label):
+            if name in labels and (in_meta or labels[name][0] != label):
                 raise DataError(f"{where}: {printable(name)} is listed twice. Restore the official file.")
-            labels[name] = label
+            labels[name] = label, location
+    without = [name for name, (_, location) in labels.items() if not location]
+    if in_meta and 0 < len(without) < len(labels):
+        raise DataError(
+            f"{lists[0]} must name the location of every file, in its third column, or of none. Received: none of "
+            f"{printable(without[0])}. Restore the official file."
+        )
     return labels
 
 
@@ -132,7 +140,7 @@ def _without_labels(folder: Path) -> MissingDataError:
     )
 
 
-def _read_line(line: str, where: str) -> tuple[str, int]:
+def _read_line(line: str, where: str) -> tuple[str, int, str]:
     fields = [field.strip() for field in line.split("\t")]
     if len(fields) < 2:
         raise DataError(f"{where}: a file and a scene, separated by a tab, are expected. Received: {shown(line)}.")
@@ -141,7 +149,10 @@ def _read_line(line: str, where: str) -> tuple[str, int]:
         raise DataError(f"{where}: the file must lie in audio/. Received: {shown(name)}.")
     if scene not in CLASSES:
         raise DataError(f"{where}: unknown class {shown(scene)}. ASC-TUT's scenes are {', '.join(CLASSES)}.")
-    return name, CLASSES.index(scene)
+    # In the third column; in lists without one, the names of the development set's files begin with it.
+    named = re.fullmatch(r"audio/([a-z]\d+)_\d+_\d+\.wav", name)
+    location = fields[2] if len(fields) > 2 else named[1] if named else ""
+    return name, CLASSES.index(scene), location
 
 
 def _listed_seconds(dataset: DataSet) -> dict[str, float]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from loglearn_tf._util.text import file_name, first_few, shown
 from loglearn_tf.datasets.clips import VALIDATION_FOLD, Clip, DataSet, check_clips, is_synthetic, read_rows, train_folds
 from loglearn_tf.datasets.layouts import US8K_LIST, find_files, fold_of, scenes_of
+from loglearn_tf.datasets.recordings import recording_of
 from loglearn_tf.datasets.registry import Corpus
 from loglearn_tf.datasets.search import check_listed, search
 from loglearn_tf.errors import DataError, MissingDataError
@@ -131,7 +132,13 @@ def _read_row(row: dict[str, str], where: str, audio: Path) -> Clip:
         raise DataError(f"{where}: `classID` of {row['class']} must be {label}. Received: {shown(row['classID'])}.")
     if row["fold"] not in map(str, FOLDS):
         raise DataError(f"{where}: `fold` must be an integer from 1 to 10. Received: {shown(row['fold'])}.")
-    return Clip(clip_id=name, path=audio / f"fold{row['fold']}" / name, label=label, fold=int(row["fold"]))
+    return Clip(
+        clip_id=name,
+        path=audio / f"fold{row['fold']}" / name,
+        label=label,
+        fold=int(row["fold"]),
+        group=row.get("fsID") or recording_of(name),
+    )
 
 
 def _is_at(root: Path) -> bool:

@@ -6,20 +6,24 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from loglearn_tf._util.csv import csv_bytes
 from loglearn_tf._util.registry import load
-from loglearn_tf.datasets.clips import DataSet
+from loglearn_tf.datasets.clips import Clip, DataSet
 from loglearn_tf.models.registry import MODELS
 from loglearn_tf.study.grid import RunSpec, identity_of, run_identity
 from loglearn_tf.study.run_folder import FORMAT
 from loglearn_tf.study.settings import Settings
+
+if TYPE_CHECKING:
+    from loglearn_tf.training.supervised import Settled
 
 try:
     import resource
@@ -102,20 +106,15 @@ class Worker:
                     for path in sorted(scratch.rglob("*"))
                     if path.is_file()
                 }
-            names = dataset.classes
-            predictions = [
-                {
-                    "clip_id": clip.clip_id,
-                    "class": names[clip.label],
-                    "predicted": names[row.argmax()],
-                    **{f"p_{name}": f"{p:.7f}" for name, p in zip(names, row, strict=True)},
-                }
-                for clip, row in zip(outcome.clips, outcome.probabilities, strict=True)
-            ]
             files |= {
                 "history.csv": csv_bytes(tuple(outcome.history[0]), outcome.history),
-                "predictions.csv": csv_bytes(tuple(predictions[0]), predictions),
+                "predictions.csv": _predictions(dataset, outcome.clips, outcome.probabilities),
             }
+            if outcome.settled is not None:
+                # The published table stays as it was; who looks up recordings finds them here.
+                recordings = {"recording": [clip.recording for clip in outcome.clips]}
+                settled = _predictions(dataset, outcome.clips, outcome.settled.probabilities, **recordings)
+                files["predictions_settled.csv"] = settled
         except Exception as error:
             if change := self._store.change():
                 return failure(spec, self.work, change)
@@ -130,6 +129,7 @@ class Worker:
             "status": "done",
             "accuracy": outcome.accuracy,
             **outcome.compression,
+            **_settled(outcome.settled),
             "train_seconds": round(outcome.train_seconds, 3),
             "eval_seconds": round(outcome.eval_seconds, 3),
             "peak_memory_mib": peak.mib(),
@@ -152,10 +152,37 @@ class Worker:
         )
 
 
+def _predictions(dataset: DataSet, clips: Sequence[Clip], probabilities: Any, **more: Sequence[str]) -> bytes:
+    """One row a clip; `more` holds further columns, which follow `clip_id`."""
+    names = dataset.classes
+    rows = [
+        {
+            "clip_id": clip.clip_id,
+            **{column: values[at] for column, values in more.items()},
+            "class": names[clip.label],
+            "predicted": names[row.argmax()],
+            **{f"p_{name}": f"{p:.7f}" for name, p in zip(names, row, strict=True)},
+        }
+        for at, (clip, row) in enumerate(zip(clips, probabilities, strict=True))
+    ]
+    return csv_bytes(tuple(rows[0]), rows)
+
+
+def _settled(settled: "Settled | None") -> dict[str, float | None]:
+    """The columns of the settled score, in `result.json`."""
+    norm = None if settled is None else settled.norm
+    return {
+        "accuracy_settled": None if settled is None else settled.accuracy,
+        "norm_residue": None if norm is None else norm.residue,
+        "norm_scale": None if norm is None else norm.scale,
+        "norm_shift": None if norm is None else norm.shift,
+    }
+
+
 def failure(spec: RunSpec, work: Work, error: str, *, final: bool = False) -> Record:
     """The record of a run that failed."""
     nothing = dict.fromkeys(("accuracy", "alpha", "beta", "knee", "train_seconds", "eval_seconds"))
-    result = {**_common(spec, work), **nothing, "status": "failed", "final": final, "error": error}
+    result = {**_common(spec, work), **nothing, **_settled(None), "status": "failed", "final": final, "error": error}
     # Whole, as it may be the network's record that cannot be had; of failed runs it is not compared.
     result["identity"] = run_identity(work.settings, work.dataset)
     return Record(result, _settings_file(work))

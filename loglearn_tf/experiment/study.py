@@ -46,6 +46,9 @@ class RunRow(TypedDict):
 
     `accuracy` is a fraction; it and what follows down to `eval_seconds` are `None` for a run that failed, `alpha`,
     `beta` and `knee` also for a compression without them. `status` is `"done"` or `"failed"`.
+
+    `accuracy_settled` is what the same weights score once batch normalisation has settled (`training.settling`), and
+    the three `norm_...` say what it did to the input before: `None` for runs of earlier versions.
     """
 
     dataset: str
@@ -62,6 +65,10 @@ class RunRow(TypedDict):
     train_seconds: float | None
     eval_seconds: float | None
     status: str
+    accuracy_settled: float | None
+    norm_residue: float | None
+    norm_scale: float | None
+    norm_shift: float | None
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,13 @@ COLUMNS = (
     "train_seconds",
     "eval_seconds",
     "status",
+    "accuracy_settled",
+    "norm_residue",
+    "norm_scale",
+    "norm_shift",
 )
+# What runs of earlier versions have no value of.
+LATER_COLUMNS = COLUMNS[14:]
 KEY, _SPEC = COLUMNS[:6], COLUMNS[:7]
 # Unfinished run folders; on the same file system, so that a rename makes them appear.
 _UNFINISHED = ".unfinished"
@@ -179,6 +185,7 @@ def _read_json(path: Path) -> Row:
             f"{path} is of another version of loglearn_tf: its `format` must be {FORMAT}. Received: {found!r}. "
             "Read it with that version, or give this study another name (`name=...`)."
         )
+    row = {**dict.fromkeys(LATER_COLUMNS), **row}
     try:
         folder = folder_of(row)
         lacking = [column for column in (*COLUMNS, "identity") if column not in row]

@@ -232,7 +232,7 @@ def compression_of(model: keras.Model) -> keras.layers.Layer:
 
 
 def _layers_with_knee(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    found = [layer for layer in _layers_inside(model, {id(model)}) if hasattr(layer, "knee")]
+    found = [layer for layer in layers_inside(model, {id(model)}) if hasattr(layer, "knee")]
     if not found:
         raise ValueError(
             f"Model {model.name!r} has no layer with a knee, such as LearnableLog. Received: layers=None. Name the "
@@ -247,7 +247,7 @@ def _layers_with_knee(model: keras.Model) -> dict[str, keras.layers.Layer]:
     return named
 
 
-def _layers_inside(holder: Any, seen: set[int]) -> Iterator[keras.layers.Layer]:
+def layers_inside(holder: Any, seen: set[int]) -> Iterator[keras.layers.Layer]:
     """All layers of a model, each once, at any depth: its own, those of nested models and wrappers, in attributes."""
     if isinstance(holder, keras.layers.Layer):
         # A model's layers first, for their order.
@@ -261,7 +261,7 @@ def _layers_inside(holder: Any, seen: set[int]) -> Iterator[keras.layers.Layer]:
             seen.add(id(one))
             if isinstance(one, keras.layers.Layer):
                 yield one
-            yield from _layers_inside(one, seen)
+            yield from layers_inside(one, seen)
 
 
 def curve_image(layer: keras.layers.Layer) -> npt.NDArray[np.uint8]:

@@ -1,6 +1,7 @@
 """One prototypical run: an encoder trained so that the prototypes of a fixed support classify queries."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from loglearn_tf.study.settings import Settings
 from loglearn_tf.training.accelerated import accelerate
 from loglearn_tf.training.callbacks import CompressionTrajectory, StopOnNonFinite, StopWithoutProgress, compression_of
 from loglearn_tf.training.patches import Episodes, episodes
+from loglearn_tf.training.settling import BATCHES, InputNorm, settle
 from loglearn_tf.training.supervised import CompiledModels, Outcome, compile_as_published, compression_for, scored
 
 # Training ends by `patience`, never by this.
@@ -127,6 +129,7 @@ def train_run(
         store,
         dataset.test_clips(spec.fold),
         started=started,
+        settle=lambda: settle_classifier(training, patches),
         hop=settings.patch_hop(MODELS[spec.model]),
         batch_size=settings.evaluation.batch_size,
         mean=MODELS[spec.model].mean,
@@ -190,3 +193,23 @@ def fit(
         trajectory.on_train_end()
     training.store_prototypes()
     return trajectory
+
+
+def settle_classifier(training: PrototypicalTraining, patches: Episodes) -> InputNorm | None:
+    """Settles the encoder of a trained classifier in place, and its prototypes with it; see `settling.settle`.
+
+    A training step calls the encoder twice, for queries and support, and both calls update its averages. Before the
+    first step there is nothing in them: then all are of the support, the only patches that the network has seen.
+    """
+
+    def seen() -> Iterator[Any]:
+        n_steps = BATCHES // 2 if patches.updates_per_epoch else 0  # without updates, queries never end nor begin
+        for query, _ in patches.queries.take(n_steps):
+            yield training.query_compression(query)
+            yield training.support_compression(patches.support)
+        if not n_steps:
+            yield training.support_compression(patches.support)
+
+    norm = settle(training.encoder, updates=2 * int(training.optimizer.iterations), patches=seen())
+    training.store_prototypes()
+    return norm

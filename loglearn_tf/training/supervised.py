@@ -1,7 +1,7 @@
 """One supervised run: drawn clips in, a trained network and its scored test clips out."""
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ from loglearn_tf.training.accelerated import accelerate
 from loglearn_tf.training.callbacks import CompressionTrajectory, StopOnNonFinite, compression_of, compression_values
 from loglearn_tf.training.evaluation import accuracy, clip_probabilities
 from loglearn_tf.training.patches import training_patches
+from loglearn_tf.training.settling import BATCHES, InputNorm, settle
 
 Trained = TypeVar("Trained", bound=keras.Model)
 
@@ -38,6 +39,7 @@ class Outcome:
         probabilities: `(n_clips, n_classes)`, of the test clips.
         accuracy: Share of test clips classified correctly.
         train_seconds, eval_seconds: Wall-clock time.
+        settled: The score of the same weights with settled batch normalisation; `None` where a trainer gives none.
     """
 
     model: keras.Model
@@ -47,11 +49,28 @@ class Outcome:
     accuracy: float
     train_seconds: float
     eval_seconds: float
+    settled: "Settled | None" = None
 
     @property
     def compression(self) -> dict[str, float | None]:
         """Alpha, beta and knee after training."""
         return compression_values(compression_of(self.model))
+
+
+@dataclass(frozen=True)
+class Settled:
+    """How a run's weights score without what is left of the beginning of the moving averages; see `settling`.
+
+    Attributes:
+        probabilities: `(n_clips, n_classes)`, of the same test clips.
+        accuracy: Share of them classified correctly.
+        norm: What the published weights do to the input; `None` of a network that has nothing to settle, whose two
+            scores are one.
+    """
+
+    probabilities: npt.NDArray[Any]
+    accuracy: float
+    norm: InputNorm | None
 
 
 class CompiledModels:
@@ -130,12 +149,18 @@ def train_run(
     # Trained is the twin, scored and handed out the plain network: their variables are the same.
     network, twin = (models or CompiledModels()).take((spec.model, spec.compression), new, compiled)
     trajectory = fit(twin, store, clips, settings=settings, seed=spec.seed_for("patches"), log_dir=log_dir)
+
+    def settle_network() -> InputNorm | None:
+        patches = seen_patches(store, clips, settings=settings, seed=spec.seed_for("patches"))
+        return settle(network, updates=int(twin.optimizer.iterations), patches=patches)
+
     return scored(
         network,
         trajectory,
         store,
         dataset.test_clips(spec.fold),
         started=started,
+        settle=settle_network,
         hop=settings.patch_hop(MODELS[spec.model]),
         batch_size=settings.evaluation.batch_size,
         mean=MODELS[spec.model].mean,
@@ -158,25 +183,52 @@ def scored(
     test_clips: tuple[Clip, ...],
     *,
     started: float,
+    settle: Callable[[], InputNorm | None] | None = None,
     **evaluation: Any,
 ) -> Outcome:
-    """The outcome of a run that is trained: scores its test clips.
+    """The outcome of a run that is trained: scores its test clips, as published and settled.
 
     Args:
         started: `time.monotonic()` when training began.
+        settle: Settles the model in place and returns what `settling.settle` does; afterwards the model has its
+            published weights again. `None` for no settled score.
         **evaluation: See `clip_probabilities`.
     """
     trained = time.monotonic()
+    labels = [clip.label for clip in test_clips]
     probabilities = clip_probabilities(model, store, test_clips, **evaluation)
+    settled = None
+    if settle is not None:
+        published = [(variable, np.array(variable)) for variable in model.variables]
+        try:
+            norm = settle()
+            # Scoring draws nothing: the same weights need not be scored again.
+            ours = probabilities if norm is None else clip_probabilities(model, store, test_clips, **evaluation)
+            settled = Settled(ours, accuracy(ours, labels), norm)
+        finally:
+            for variable, value in published:
+                variable.assign(value)
     return Outcome(
         model=model,
         history=trajectory.rows,
         clips=test_clips,
         probabilities=probabilities,
-        accuracy=accuracy(probabilities, [clip.label for clip in test_clips]),
+        accuracy=accuracy(probabilities, labels),
         train_seconds=trained - started,
         eval_seconds=time.monotonic() - trained,
+        settled=settled,
     )
+
+
+def seen_patches(
+    store: MelStore, clips: tuple[Clip, ...], *, settings: Settings, seed: int
+) -> Iterator[npt.NDArray[np.float32]]:
+    """The first batches that training was given."""
+    batch_size = settings.training.batch_size
+    n_epochs = min(settings.epochs, BATCHES)
+    patches = training_patches(store, clips, n_epochs=n_epochs, batch_size=batch_size, seed=seed)
+    for batch, _ in patches.take(max(BATCHES, -(-len(clips) // batch_size))):  # of every clip at least one
+        yield batch
 
 
 def compile_as_published(model: keras.Model, training: TrainingSettings) -> None:

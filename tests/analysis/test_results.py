@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from loglearn_tf._util.csv import csv_bytes
 from loglearn_tf.analysis.report.table import MARKS, points, verdict_interval
-from loglearn_tf.analysis.results import read_results
+from loglearn_tf.analysis.results import both_scores, read_results
 from loglearn_tf.analysis.statistics import accuracies, compare, compare_all, rank
-from loglearn_tf.errors import DataError
-from loglearn_tf.study.run_folder import COLUMNS, write_results
+from loglearn_tf.errors import ConfigError, DataError
+from loglearn_tf.study.run_folder import COLUMNS, LATER_COLUMNS, write_results
 
 STATISTICS = (compare, compare_all, accuracies, rank)
 # n of 2, 10 and 100: as text they would be sorted 10, 100, 2.
@@ -170,3 +170,66 @@ class TestWhatCannotBeRead:
     def test_a_csv_file_of_another_table(self):
         with pytest.raises(DataError, match="must have the column 'status'"):
             compare(csv.DictReader(io.StringIO("a,b\n1,2\n")))
+
+
+class TestScores:
+    @pytest.fixture
+    def mixed(self, tmp_path):
+        """Settled, loglearn loses its lead of 10 points; two runs are of an earlier version."""
+        for run in range(3):
+            both = pair(0.6, 0.5, run=run)
+            for row, settled in zip(both, (0.55, 0.56), strict=True):
+                if run < 2:
+                    row |= {"accuracy_settled": settled, "norm_residue": 0.135, "norm_scale": 0.9, "norm_shift": 0.1}
+                else:
+                    row = {key: value for key, value in row.items() if key not in LATER_COLUMNS}
+                write(tmp_path, row)
+        write_results(tmp_path)
+        return tmp_path
+
+    def test_either_is_read(self, mixed, caplog):
+        for path in (mixed, mixed / "results.csv"):
+            assert [row["accuracy"] for row in read_results(path)] == [0.5] * 3 + [0.6] * 3
+            assert not caplog.records
+            assert [row["accuracy"] for row in read_results(path, score="settled")] == [0.56] * 2 + [0.55] * 2
+            assert [record.getMessage() for record in caplog.records] == [
+                "2 of 6 finished runs have no settled score, as an earlier version did them: they are left out."
+            ]
+            caplog.clear()
+
+    def test_statistics_take_either(self, mixed):
+        rows = read_results(mixed)
+        (published,), (settled,) = compare(rows), compare(rows, score="settled")
+        assert (published.n_pairs, published.mean) == (3, pytest.approx(0.1))
+        assert (settled.n_pairs, settled.mean) == (2, pytest.approx(-0.01))
+        assert compare_all(rows, score="settled") == [settled]
+        assert [one.mean for one in accuracies(rows, score="settled")] == pytest.approx([0.56, 0.55])
+        assert rank(rows, score="settled") == []  # two compressions are not ranked
+
+    def test_published_minus_settled_in_pairs(self, mixed):
+        rows = both_scores(read_results(mixed))
+        (ours,) = compare(rows, compression="loglearn", baseline="loglearn (settled)")
+        (theirs,) = compare(rows, compression="logeps", baseline="logeps (settled)")
+        assert (ours.n_pairs, ours.mean) == (2, pytest.approx(0.05))
+        assert theirs.mean == pytest.approx(-0.06)
+
+    def test_a_table_of_an_earlier_version(self, mixed, caplog):
+        with (mixed / "results.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        columns = [column for column in COLUMNS if column not in LATER_COLUMNS]
+        (mixed / "old.csv").write_bytes(csv_bytes(columns, rows))
+        old = read_results(mixed / "old.csv")
+        assert {row["accuracy_settled"] for row in old} == {None} and tuple(old[0]) == COLUMNS
+        assert compare(old)[0].mean == pytest.approx(0.1)
+        assert compare(old, score="settled") == []
+        assert "6 of 6 finished runs have no settled score" in caplog.records[-1].getMessage()
+
+    @pytest.mark.parametrize("statistic", STATISTICS)
+    def test_there_are_two(self, rows, statistic):
+        with pytest.raises(ConfigError, match="`score` must be 'published' or 'settled'. Received: score='final'"):
+            statistic(rows, score="final")
+
+    def test_of_a_data_frame(self, mixed):
+        pandas = pytest.importorskip("pandas")
+        frame = pandas.read_csv(mixed / "results.csv")
+        assert compare(frame, score="settled")[0].mean == pytest.approx(-0.01)

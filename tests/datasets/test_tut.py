@@ -180,6 +180,36 @@ def test_rebuilt_labels_make_the_same_data_set(without_meta):
     assert load_tut(without_meta) == rebuilt
 
 
+def test_recordings_are_locations(without_meta):
+    """Where there are lists alone, names of the development set's files begin with them."""
+    development = {
+        "development/b020_90_100.wav": "b020",
+        "development/b020_110_120.wav": "b020",
+        "development/a001_0_10.wav": "a001",
+        "development/b092_0_10.wav": "b092",
+    }
+    clips = load_tut(without_meta).recordings
+    assert clips == {
+        **development,
+        "evaluation/1245.wav": "evaluation/1245.wav",
+        "evaluation/1.wav": "evaluation/1.wav",
+    }
+
+
+@pytest.mark.parametrize("third", ["", "\t"])
+def test_a_location_left_out(root, third):
+    write(root, EVALUATION, "meta.txt", EVALUATION_META.replace("\tb100", third))
+    with pytest.raises(
+        DataError, match=r"meta.txt must name the location of every file.* Received: none of audio/1.wav"
+    ):
+        load_tut(root)
+
+
+def test_locations_in_the_third_column(root):
+    assert load_tut(root).recordings["evaluation/1245.wav"] == "b174"
+    assert load_tut(root).recordings["development/b020_110_120.wav"] == "b020"
+
+
 def test_where_meta_txt_is_there_the_lists_are_not_read(without_meta):
     write(without_meta, DEVELOPMENT, "meta.txt", DEVELOPMENT_META)
     write(without_meta, DEVELOPMENT, "evaluation_setup/fold1_train.txt", "nonsense\n")

@@ -45,11 +45,23 @@ def test_a_record_tells_all_about_a_run(worker):
     assert result["host"] == platform.node()
     assert 100 < result["peak_memory_mib"] < 20_000
     assert {name.split("/")[0] for name in record.files} == {
-        "config.yaml", "history.csv", "predictions.csv", "tensorboard",
+        "config.yaml", "history.csv", "predictions.csv", "predictions_settled.csv", "tensorboard",
     }  # fmt: skip
     assert yaml.safe_load(record.files["config.yaml"])["training"]["epochs"] == 2
     predictions = list(csv.DictReader(io.StringIO(record.files["predictions.csv"].decode())))
     assert sum(row["class"] == row["predicted"] for row in predictions) / len(predictions) == result["accuracy"]
+    settled = list(csv.DictReader(io.StringIO(record.files["predictions_settled.csv"].decode())))
+    assert sum(row["class"] == row["predicted"] for row in settled) / len(settled) == result["accuracy_settled"]
+    # The published table has no column more than ever.
+    assert tuple(predictions[0])[:3] == ("clip_id", "class", "predicted")
+    assert {**predictions[0]}.keys() == settled[0].keys() - {"recording"}
+    recordings = worker.work.dataset.recordings
+    assert {row["clip_id"]: row["recording"] for row in settled} == {
+        clip.clip_id: recordings[clip.clip_id] for clip in worker.work.dataset.test_clips(1)
+    }
+    # Two updates; what training saw with a variance of 1 is scaled at test.
+    assert result["norm_residue"] == pytest.approx(0.99**2)
+    assert result["norm_scale"] != 1 and result["norm_shift"] != 0
 
 
 @pytest.mark.parametrize(

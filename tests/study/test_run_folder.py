@@ -13,6 +13,7 @@ from loglearn_tf.errors import ConfigError, DataError, StorageError
 from loglearn_tf.study.grid import RunSpec, identity_of
 from loglearn_tf.study.run_folder import (
     COLUMNS,
+    LATER_COLUMNS,
     read_result,
     read_runs,
     remove_unfinished,
@@ -44,6 +45,7 @@ def result(accuracy: float | None, **cell: object) -> dict[str, object]:
         "identity": IDENTITY,
         "synthetic": False,
         "missing_clips": 0,
+        **dict.fromkeys(LATER_COLUMNS),
         **cell,
     }
 
@@ -313,3 +315,41 @@ def test_a_result_must_be_a_number_or_nothing(tmp_path):
         write(tmp_path, result(float("nan")))
     assert not list(tmp_path.rglob("result.json"))
     json.dumps(result(0.5))
+
+
+def test_runs_of_earlier_versions_lack_columns_and_stay_done(tmp_path):
+    """Their `result.json` is as it was then; what is not known of them is empty, and they stand beside new ones."""
+    old = {key: value for key, value in result(0.4).items() if key not in LATER_COLUMNS}
+    assert len(result(0.4)) - len(old) == len(LATER_COLUMNS) == 4
+    new = result(0.5, run=1, accuracy_settled=0.6, norm_residue=0.135, norm_scale=0.3, norm_shift=-2.0)
+    for row in (old, new):
+        write(tmp_path, row)
+    first, second = write_results(tmp_path)
+    assert {first[name] for name in LATER_COLUMNS} == {None} and second["accuracy_settled"] == 0.6
+    with (tmp_path / "results.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [row["accuracy_settled"] for row in table] == ["", "0.6"]
+    # What earlier readers know comes first, in the same order.
+    assert tuple(table[0])[:14] == (
+        "dataset", "model", "compression", "n_shot", "fold", "run", "seed", "accuracy", "alpha", "beta", "knee",
+        "train_seconds", "eval_seconds", "status",
+    )  # fmt: skip
+
+
+def test_tables_of_either_score():
+    rows = [result(0.4, accuracy_settled=0.5), result(0.3, compression="logeps", accuracy_settled=0.45)]
+    lines = format_tables(rows, score="settled").splitlines()
+    assert "settled accuracy in %" in lines[0]
+    assert [line.split()[-1] for line in lines[2:]] == ["45.0", "50.0", "+5.0"]
+    assert format_tables(rows).splitlines()[2].split()[-1] == "30.0"
+
+
+def test_a_table_says_how_many_runs_have_no_settled_score():
+    rows = [result(0.4, accuracy_settled=0.5), result(0.3, run=1), result(None, run=2)]
+    assert format_tables(rows, score="settled").splitlines()[3:] == [
+        "1 of 3 runs have no settled score, as an earlier version did them.",
+        "1 of 3 runs failed and are in no mean; their result.json says why.",
+    ]
+    assert "1 of 1 runs have no settled score" in format_tables([result(0.3)], score="settled")
+    with pytest.raises(ConfigError, match="`score` must be 'published' or 'settled'. Received: score='best'"):
+        format_tables(rows, score="best")
