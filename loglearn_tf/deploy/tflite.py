@@ -56,7 +56,12 @@ def write(model: keras.Model, path: Path) -> str:
 def _in_float32(model: keras.Model) -> keras.Model | None:
     """The model with its front end in float32; `None` where that is so already, or would change its results."""
     compressions = [layer for layer in all_layers(model) if hasattr(layer, "compress")]
-    knees = [np.min(keras.ops.convert_to_numpy(layer.knee)) if hasattr(layer, "knee") else 0 for layer in compressions]
+    # One that is relative to the clip's level hides nothing of a quiet clip.
+    absolute = [hasattr(layer, "knee") and not getattr(layer, "relative", False) for layer in compressions]
+    knees = [
+        np.min(keras.ops.convert_to_numpy(layer.knee)) if is_absolute else 0
+        for layer, is_absolute in zip(compressions, absolute, strict=True)
+    ]
     front_ends = [layer for layer in model.layers if isinstance(layer, MelSpectrogram)]
     if not knees or min(knees) < _HIDING_KNEE or all(layer.fft_dtype == "float32" for layer in front_ends):
         return None

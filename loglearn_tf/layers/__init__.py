@@ -11,6 +11,7 @@ from loglearn_tf.layers.compression import COMPRESSIONS, CompressionRecord, buil
 
 if TYPE_CHECKING:
     from loglearn_tf.layers.clip_head import MeanOverPatches
+    from loglearn_tf.layers.clip_level import ClipLevel
     from loglearn_tf.layers.compression.base import Compression
     from loglearn_tf.layers.compression.identity import NoCompression
     from loglearn_tf.layers.compression.learnable_knee import LearnableKnee
@@ -20,12 +21,15 @@ if TYPE_CHECKING:
     from loglearn_tf.layers.compression.log_eps import LogEps
     from loglearn_tf.layers.compression.pcen import PCEN
     from loglearn_tf.layers.compression.power import Power
+    from loglearn_tf.layers.compression.relative_knee import RelativeKnee
+    from loglearn_tf.layers.compression.relative_log_eps import RelativeLogEps
     from loglearn_tf.layers.mel_spectrogram import MelSpectrogram
     from loglearn_tf.layers.prototypes import Prototypes, negative_distance
 
 __all__ = [
     "COMPRESSIONS",
     "PCEN",
+    "ClipLevel",
     "Compression",
     "CompressionRecord",
     "LearnableKnee",
@@ -38,11 +42,14 @@ __all__ = [
     "NoCompression",
     "Power",
     "Prototypes",
+    "RelativeKnee",
+    "RelativeLogEps",
     "build_compression",
     "negative_distance",
 ]
 
 _HOMES = {
+    "ClipLevel": "loglearn_tf.layers.clip_level",
     "Compression": "loglearn_tf.layers.compression.base",
     "LearnableKnee": "loglearn_tf.layers.compression.learnable_knee",
     "LearnableLog": "loglearn_tf.layers.compression.learnable_log",
@@ -52,6 +59,8 @@ _HOMES = {
     "NoCompression": "loglearn_tf.layers.compression.identity",
     "PCEN": "loglearn_tf.layers.compression.pcen",
     "Power": "loglearn_tf.layers.compression.power",
+    "RelativeKnee": "loglearn_tf.layers.compression.relative_knee",
+    "RelativeLogEps": "loglearn_tf.layers.compression.relative_log_eps",
     "MeanOverPatches": "loglearn_tf.layers.clip_head",
     "MelSpectrogram": "loglearn_tf.layers.mel_spectrogram",
     "Prototypes": "loglearn_tf.layers.prototypes",
