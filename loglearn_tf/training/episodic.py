@@ -11,13 +11,13 @@ from keras import ops
 
 from loglearn_tf.datasets.clips import Clip, DataSet
 from loglearn_tf.datasets.few_shot import draw_clips
+from loglearn_tf.features.store import MelSource
 from loglearn_tf.layers import negative_distance
 from loglearn_tf.models import MODELS, build_model
 from loglearn_tf.study.grid import RunSpec
 from loglearn_tf.study.settings import Settings
 from loglearn_tf.training.accelerated import accelerate
 from loglearn_tf.training.callbacks import CompressionTrajectory, StopOnNonFinite, StopWithoutProgress, compression_of
-from loglearn_tf.training.levels import MelSource
 from loglearn_tf.training.patches import Episodes, episodes
 from loglearn_tf.training.settling import BATCHES, InputNorm, settle
 from loglearn_tf.training.supervised import CompiledModels, Outcome, compile_as_published, compression_for, scored

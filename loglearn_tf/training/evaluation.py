@@ -11,9 +11,9 @@ import numpy.typing as npt
 import scipy.special
 
 from loglearn_tf.datasets.clips import Clip
+from loglearn_tf.features.store import MelSource
 from loglearn_tf.layers.clip_head import MEANS
 from loglearn_tf.models.base import PATCH_FRAMES
-from loglearn_tf.training.levels import MelSource
 from loglearn_tf.training.patches import evaluation_patches, tile
 from loglearn_tf.training.sliding import SlidingScorer, sliding_scorer
 

@@ -1,20 +1,14 @@
 """Mel power as compressions and studies ask for it: relative to the level of the clip."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
 from loglearn_tf.datasets.clips import Clip
-
-
-class MelSource(Protocol):
-    """What gives the mel power of clips: a `MelStore`, or what is made of one."""
-
-    def mel(self, clip: Clip) -> npt.NDArray[np.float32]:
-        """`(frames, n_mels)` float32."""
+from loglearn_tf.features.store import MelSource
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from loglearn_tf.datasets.clips import Clip
 from loglearn_tf.errors import ConfigError
+from loglearn_tf.features.store import MelSource
 from loglearn_tf.models.base import PATCH_FRAMES
-from loglearn_tf.training.levels import MelSource
 
 # Second words of the random keys of episodes: support and queries are independent draws.
 _SUPPORT, _QUERIES = 0, 1

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from loglearn_tf._util.registry import folder_name
 from loglearn_tf.datasets.clips import Clip, DataSet
 from loglearn_tf.datasets.few_shot import draw_clips
+from loglearn_tf.features.store import MelSource
 from loglearn_tf.layers import build_compression
 from loglearn_tf.models import MODELS, build_model
 from loglearn_tf.study.grid import RunSpec
@@ -20,7 +21,7 @@ from loglearn_tf.study.settings import Settings, TrainingSettings
 from loglearn_tf.training.accelerated import accelerate
 from loglearn_tf.training.callbacks import CompressionTrajectory, StopOnNonFinite, compression_of, compression_values
 from loglearn_tf.training.evaluation import accuracy, clip_probabilities
-from loglearn_tf.training.levels import Levelled, MelSource, at_gain, source_for
+from loglearn_tf.training.levels import Levelled, at_gain, source_for
 from loglearn_tf.training.patches import training_patches
 from loglearn_tf.training.settling import BATCHES, InputNorm, settle
 

@@ -51,8 +51,8 @@ class RelativeKnee(Compression):
 
     Example:
         >>> import numpy as np
-        >>> np.round(np.asarray(RelativeKnee()(np.float32([[[0.0, 1.0, 100.0]]]))), 3).tolist()
-        [[[-4.605, 0.01, 4.605]]]
+        >>> [round(float(x), 3) for x in np.ravel(RelativeKnee()(np.float32([[[0.0, 1.0, 100.0]]])))]
+        [-4.605, 0.01, 4.605]
     """
 
     pointwise = True
