@@ -6,7 +6,8 @@ from typing import Any
 import keras
 
 from loglearn_tf.deploy.saved_models import has_known_graph
-from loglearn_tf.layers import ClipClassifier, MeanOverPatches, MelSpectrogram, build_compression
+from loglearn_tf.layers import ClipClassifier, ClipLevel, MeanOverPatches, MelSpectrogram, build_compression
+from loglearn_tf.layers.clip_level import needs_clip_level
 
 
 def clip_classifier(
@@ -20,6 +21,8 @@ def clip_classifier(
     hop: int | None = None,
 ) -> keras.Model:
     """Joins the mel front end, patches, a trained network and the mean of its softmax into one model.
+
+    Where the network's compression is relative to the level of the clip, so is what its patches are cut from.
 
     Args:
         network: `(batch, patch_frames, n_mels)` mel power to `(batch, n_classes)` logits, such as `build_model`
@@ -62,6 +65,9 @@ def clip_classifier(
     mel = MelSpectrogram(**(front_end or {}), name="front_end")(waveform)
     if features_compression != "none":
         mel = build_compression(features_compression)(mel)
+    if needs_clip_level(network):
+        # Of the whole clip, as in training: its patches do not tell it.
+        mel = ClipLevel(name="clip_level")(mel)
     head = MeanOverPatches(network, class_names=class_names, patch_hop=patch_hop, mean=mean, name="clip")
     return ClipClassifier(waveform, head(mel), name="clip_classifier")
 

@@ -102,7 +102,12 @@ def _may_be_float32(model: keras.Model) -> bool:
     """Whether there are front ends in float64 whose results would stay, to some 1e-6, in float32."""
     layers = list(all_layers(model))
     compressions = [layer for layer in layers if hasattr(layer, "compress")]
-    knees = [np.min(keras.ops.convert_to_numpy(layer.knee)) if hasattr(layer, "knee") else 0 for layer in compressions]
+    # One that is relative to the clip's level hides nothing of a quiet clip.
+    absolute = [hasattr(layer, "knee") and not getattr(layer, "relative", False) for layer in compressions]
+    knees = [
+        np.min(keras.ops.convert_to_numpy(layer.knee)) if is_absolute else 0
+        for layer, is_absolute in zip(compressions, absolute, strict=True)
+    ]
     in_float64 = any(isinstance(layer, MelSpectrogram) and layer.fft_dtype == "float64" for layer in layers)
     return in_float64 and bool(knees) and min(knees) >= _HIDING_KNEE
 

@@ -19,7 +19,7 @@ from loglearn_tf._util.registry import load
 from loglearn_tf.datasets.clips import Clip, DataSet
 from loglearn_tf.models.registry import MODELS
 from loglearn_tf.study.grid import RunSpec, identity_of, run_identity
-from loglearn_tf.study.run_folder import FORMAT
+from loglearn_tf.study.run_folder import FORMAT, LEVEL_COLUMNS
 from loglearn_tf.study.settings import Settings
 
 if TYPE_CHECKING:
@@ -115,6 +115,8 @@ class Worker:
                 recordings = {"recording": [clip.recording for clip in outcome.clips]}
                 settled = _predictions(dataset, outcome.clips, outcome.settled.probabilities, **recordings)
                 files["predictions_settled.csv"] = settled
+            if outcome.levels:
+                files["levels.csv"] = csv_bytes(LEVEL_COLUMNS, outcome.levels)
         except Exception as error:
             if change := self._store.change():
                 return failure(spec, self.work, change)
@@ -130,6 +132,7 @@ class Worker:
             "accuracy": outcome.accuracy,
             **outcome.compression,
             **_settled(outcome.settled),
+            **({"levels": list(outcome.levels)} if outcome.levels else {}),
             "train_seconds": round(outcome.train_seconds, 3),
             "eval_seconds": round(outcome.eval_seconds, 3),
             "peak_memory_mib": peak.mib(),

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,13 @@ import numpy.typing as npt
 from loglearn_tf.datasets.clips import Clip
 from loglearn_tf.errors import DataError
 from loglearn_tf.features.shards import damaged, fault_in, shard_paths
+
+
+class MelSource(Protocol):
+    """What gives the mel power of clips: a `MelStore`, or what is made of one."""
+
+    def mel(self, clip: Clip) -> npt.NDArray[np.float32]:
+        """`(frames, n_mels)` float32."""
 
 
 class MelStore:

@@ -11,6 +11,7 @@ from loglearn_tf.layers.compression import COMPRESSIONS, CompressionRecord, buil
 
 if TYPE_CHECKING:
     from loglearn_tf.layers.clip_head import ClipClassifier, MeanOverPatches
+    from loglearn_tf.layers.clip_level import ClipLevel
     from loglearn_tf.layers.compression.base import Compression
     from loglearn_tf.layers.compression.identity import NoCompression
     from loglearn_tf.layers.compression.learnable_knee import LearnableKnee
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from loglearn_tf.layers.compression.log_eps import LogEps
     from loglearn_tf.layers.compression.pcen import PCEN
     from loglearn_tf.layers.compression.power import Power
+    from loglearn_tf.layers.compression.relative_knee import RelativeKnee
+    from loglearn_tf.layers.compression.relative_log_eps import RelativeLogEps
     from loglearn_tf.layers.mel_spectrogram import MelSpectrogram
     from loglearn_tf.layers.prototypes import Prototypes, negative_distance
 
@@ -27,6 +30,7 @@ __all__ = [
     "COMPRESSIONS",
     "PCEN",
     "ClipClassifier",
+    "ClipLevel",
     "Compression",
     "CompressionRecord",
     "LearnableKnee",
@@ -39,11 +43,14 @@ __all__ = [
     "NoCompression",
     "Power",
     "Prototypes",
+    "RelativeKnee",
+    "RelativeLogEps",
     "build_compression",
     "negative_distance",
 ]
 
 _HOMES = {
+    "ClipLevel": "loglearn_tf.layers.clip_level",
     "Compression": "loglearn_tf.layers.compression.base",
     "LearnableKnee": "loglearn_tf.layers.compression.learnable_knee",
     "LearnableLog": "loglearn_tf.layers.compression.learnable_log",
@@ -53,6 +60,8 @@ _HOMES = {
     "NoCompression": "loglearn_tf.layers.compression.identity",
     "PCEN": "loglearn_tf.layers.compression.pcen",
     "Power": "loglearn_tf.layers.compression.power",
+    "RelativeKnee": "loglearn_tf.layers.compression.relative_knee",
+    "RelativeLogEps": "loglearn_tf.layers.compression.relative_log_eps",
     "ClipClassifier": "loglearn_tf.layers.clip_head",
     "MeanOverPatches": "loglearn_tf.layers.clip_head",
     "MelSpectrogram": "loglearn_tf.layers.mel_spectrogram",

@@ -36,6 +36,8 @@ COLUMNS = (
 )
 # What runs of earlier versions have no value of.
 LATER_COLUMNS = COLUMNS[14:]
+# Of the accuracies at other levels, which `result.json` has under `levels`.
+LEVEL_COLUMNS = ("gain_db", "accuracy", "accuracy_settled")
 KEY, _SPEC = COLUMNS[:6], COLUMNS[:7]
 # Unfinished run folders; on the same file system, so that a rename makes them appear.
 _UNFINISHED = ".unfinished"
@@ -168,10 +170,30 @@ def _rows(study_dir: Path) -> Iterator[tuple[Path, Row]]:
 
 
 def write_results(study_dir: Path) -> list[Row]:
-    """Rebuilds `results.csv` from the run folders, one row a run; returns the rows."""
+    """Rebuilds `results.csv` from the run folders, one row a run; returns the rows.
+
+    Where runs were scored at other levels, so is `levels.csv`, one row a run and level.
+    """
     rows = read_runs(study_dir)
     write_bytes(study_dir / "results.csv", csv_bytes(COLUMNS, rows))
+    at_levels = level_rows(rows)
+    if at_levels:
+        columns = (*COLUMNS[:7], "status", *LEVEL_COLUMNS)
+        write_bytes(study_dir / "levels.csv", csv_bytes(columns, at_levels))
     return rows
+
+
+def level_rows(rows: Sequence[Row]) -> list[Row]:
+    """One row for each run and each level that it was scored at beside its own (`evaluation.gains_db`).
+
+    Args:
+        rows: As `read_runs` gives them.
+
+    Returns:
+        The same rows with a column `gain_db`, and the accuracies at that level. Those of one level can be compared as
+        any others: `compare([row for row in level_rows(read_runs(folder)) if row["gain_db"] == -40])`.
+    """
+    return [{**row, **level} for row in rows for level in row.get("levels", ())]
 
 
 def _read_json(path: Path) -> Row:

@@ -37,6 +37,7 @@ _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Name = Annotated[str, Field(pattern=_NAME, max_length=100)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, le=1 << 64)]
+Decibels = Annotated[float, Field(ge=-200, le=200)]
 
 
 def _as_folder(name: str) -> str:
@@ -157,7 +158,7 @@ class FeatureSettings(_Settings):
     pad_mode: Literal["reflect", "constant"] = "reflect"
     fft_dtype: Literal["float64", "float32"] = "float64"
     compression: Literal["none", "logeps"] = "none"
-    gain_db: Annotated[float, Field(ge=-200, le=200)] = 0.0
+    gain_db: Decibels = 0.0
 
     @model_validator(mode="after")
     def _bands_in_range(self) -> "FeatureSettings":
@@ -184,6 +185,9 @@ class TrainingSettings(_Settings):
         learning_rate: Of SGD without momentum.
         clip_norm: Global norm to which gradients are clipped.
         l2: `l2 * sum(w ** 2)` over conv and dense kernels is added to the loss.
+        gain_db: `[low, high]`: every training patch is made louder or quieter by a random number of decibels between
+            them, another one in every epoch, the same for all compressions; `null`, as in the paper, for none. A
+            compression that is relative to the level of the clip does not see it.
     """
 
     epochs: Count | None = None
@@ -191,6 +195,16 @@ class TrainingSettings(_Settings):
     learning_rate: Annotated[float, Field(gt=0)] = 0.1
     clip_norm: Annotated[float, Field(gt=0)] = 5.0
     l2: Annotated[float, Field(ge=0)] = 5e-4
+    gain_db: tuple[Decibels, Decibels] | None = None
+
+    @model_validator(mode="after")
+    def _low_before_high(self) -> "TrainingSettings":
+        if self.gain_db is not None and not self.gain_db[0] < self.gain_db[1]:
+            raise ValueError(
+                f"`training.gain_db` must be [low, high], low below high. Received: {list(self.gain_db)}. "
+                "Write [-20, 20] for gains between a tenth and ten times the amplitude"
+            )
+        return self
 
 
 class EpisodicSettings(_Settings):
@@ -217,10 +231,19 @@ class EvaluationSettings(_Settings):
         patch_hop: Frames between the patches of a clip.
         batch_size: Patches scored at once where they are cut; 16 hold a worker with the prototypical network's 128
             filters under 1.5 GiB. Changes memory and speed, and last digits.
+        gains_db: Every trained network is scored at these levels, too: its test clips made louder or quieter by so many
+            decibels. The accuracies are in each run's `levels.csv` and the study's.
     """
 
     patch_hop: Count = 1
     batch_size: Count = 16
+    gains_db: Annotated[tuple[Decibels, ...], BeforeValidator(_as_list)] = ()
+
+    @model_validator(mode="after")
+    def _each_once(self) -> "EvaluationSettings":
+        if len(set(self.gains_db)) < len(self.gains_db):
+            raise ValueError(f"`evaluation.gains_db` must not repeat a value. Received: {shown(list(self.gains_db))}")
+        return self
 
 
 class RaySettings(_Settings):
@@ -377,6 +400,20 @@ class Settings(_Settings):
                 f"`features.gain_db` must be 0 with `save_models`: a saved model takes recordings as they are. "
                 f"Received: features.gain_db={self.features.gain_db:g}"
             )
+        if self.training.gain_db is not None:
+            no_epochs = [name for name in self.models if (own := MODELS.own(name)) and "training" not in own.reads]
+            if no_epochs:
+                raise ValueError(
+                    f"`training.gain_db` is not for {no_epochs[0]}, whose training draws episodes. Leave it out of "
+                    "`models`, or `training.gain_db`"
+                )
+        gains = {"training.gain_db": self.training.gain_db, "evaluation.gains_db": self.evaluation.gains_db}
+        changed = [name for name, value in gains.items() if value]
+        if changed and self.features.compression != "none":
+            raise ValueError(
+                f"`{changed[0]}` changes mel power, but `features.compression` stores logarithms. Received: "
+                f"features.compression={self.features.compression}. Leave one of the two out"
+            )
         if self.features.compression != "none":
             again = [name for name in self.compressions if self.compression(name)[0] != "none"]
             if again:
@@ -448,16 +485,20 @@ class Settings(_Settings):
         """
         plain = self.dump()
         unused = {"store_dir", *([] if self.features.gain_db else ["gain_db"])}
+        no_gain = set() if self.training.gain_db else {"gain_db"}
         return {
             "protocol": plain["protocol"],
             "seed": plain["seed"],
             "threads": plain["threads"],
             "data": {"name": plain["data"]["name"], "validation_fold": plain["data"]["validation_fold"]},
             "features": {key: value for key, value in plain["features"].items() if key not in unused},
-            "training": plain["training"],
+            "training": {key: value for key, value in plain["training"].items() if key not in no_gain},
             "episodic": plain["episodic"],
             # Under its first name, which finished runs have.
-            "evaluation": {"hop": plain["evaluation"]["patch_hop"]},
+            "evaluation": {
+                "hop": plain["evaluation"]["patch_hop"],
+                **({"gains_db": plain["evaluation"]["gains_db"]} if self.evaluation.gains_db else {}),
+            },
             **({"variants": plain["variants"]} if self.variants else {}),
         }
 

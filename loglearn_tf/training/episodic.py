@@ -11,7 +11,7 @@ from keras import ops
 
 from loglearn_tf.datasets.clips import Clip, DataSet
 from loglearn_tf.datasets.few_shot import draw_clips
-from loglearn_tf.features.store import MelStore
+from loglearn_tf.features.store import MelSource
 from loglearn_tf.layers import negative_distance
 from loglearn_tf.models import MODELS, build_model
 from loglearn_tf.study.grid import RunSpec
@@ -88,7 +88,7 @@ def train_run(
     spec: RunSpec,
     settings: Settings,
     dataset: DataSet,
-    store: MelStore,
+    store: MelSource,
     *,
     models: CompiledModels | None = None,
     log_dir: Path | None = None,
@@ -106,11 +106,12 @@ def train_run(
     """
     clips = draw_clips(dataset, fold=spec.fold, n_shot=spec.n_shot, run=spec.run, seed=settings.seed)
     started = time.monotonic()
+    compression, store = compression_for(spec, settings, store, clips)
     patches = draw_episodes(store, clips, spec=spec, settings=settings)
     new = build_model(
         spec.model,
         n_classes=len(dataset.classes),
-        compression=compression_for(spec, settings, store, clips),
+        compression=compression,
         seed=spec.seed_for("weights"),
         protocol=settings.protocol,
         n_mels=settings.features.n_mels,
@@ -130,13 +131,14 @@ def train_run(
         dataset.test_clips(spec.fold),
         started=started,
         settle=lambda: settle_classifier(training, patches),
+        gains_db=settings.evaluation.gains_db,
         hop=settings.patch_hop(MODELS[spec.model]),
         batch_size=settings.evaluation.batch_size,
         mean=MODELS[spec.model].mean,
     )
 
 
-def draw_episodes(store: MelStore, clips: tuple[Clip, ...], *, spec: RunSpec, settings: Settings) -> Episodes:
+def draw_episodes(store: MelSource, clips: tuple[Clip, ...], *, spec: RunSpec, settings: Settings) -> Episodes:
     """The run's support and queries."""
     return episodes(
         store,

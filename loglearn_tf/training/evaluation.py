@@ -11,7 +11,7 @@ import numpy.typing as npt
 import scipy.special
 
 from loglearn_tf.datasets.clips import Clip
-from loglearn_tf.features.store import MelStore
+from loglearn_tf.features.store import MelSource
 from loglearn_tf.layers.clip_head import MEANS
 from loglearn_tf.models.base import PATCH_FRAMES
 from loglearn_tf.training.patches import evaluation_patches, tile
@@ -28,7 +28,7 @@ _scorers: WeakKeyDictionary[keras.Model, dict[tuple[int, ...], SlidingScorer | N
 
 def clip_probabilities(
     model: keras.Model,
-    store: MelStore,
+    store: MelSource,
     clips: Sequence[Clip],
     *,
     hop: int,
@@ -76,7 +76,7 @@ def clip_probabilities(
 
 
 def _logits_of_cut_patches(
-    model: keras.Model, store: MelStore, clips: Sequence[Clip], *, hop: int, batch_size: int
+    model: keras.Model, store: MelSource, clips: Sequence[Clip], *, hop: int, batch_size: int
 ) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
     """`(n,)` indices into `clips` and `(n, n_classes)` logits, batch by batch: for any model."""
     patch_frames = model.input_shape[1] or PATCH_FRAMES
@@ -86,7 +86,7 @@ def _logits_of_cut_patches(
 
 
 def _logits_of_sliding_patches(
-    scorer: SlidingScorer, model: keras.Model, store: MelStore, clips: Sequence[Clip], *, hop: int
+    scorer: SlidingScorer, model: keras.Model, store: MelSource, clips: Sequence[Clip], *, hop: int
 ) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
     """The same, several clips of equal length at once."""
     patch_frames = model.input_shape[1]

@@ -11,21 +11,24 @@ import tensorflow as tf
 
 from loglearn_tf.datasets.clips import Clip
 from loglearn_tf.errors import ConfigError
-from loglearn_tf.features.store import MelStore
+from loglearn_tf.features.store import MelSource
 from loglearn_tf.models.base import PATCH_FRAMES
 
 # Second words of the random keys of episodes: support and queries are independent draws.
 _SUPPORT, _QUERIES = 0, 1
+# Third word of those of gains.
+_GAINS = 1
 
 
 def training_patches(
-    store: MelStore,
+    store: MelSource,
     clips: Sequence[Clip],
     *,
     n_epochs: int,
     batch_size: int,
     seed: int,
     patch_frames: int = PATCH_FRAMES,
+    gain_db: tuple[float, float] | None = None,
 ) -> tf.data.Dataset:
     """Epochs one after another: in each, every clip once, in random order, by one random patch.
 
@@ -39,6 +42,8 @@ def training_patches(
         batch_size: Patches per batch; the last, partial batch of an epoch is kept.
         seed: Of patches and order.
         patch_frames: Frames per patch.
+        gain_db: Lowest and highest of the random gains of patches, decibels, equally likely; they depend on what the
+            patches do, and patches and order do not depend on them. `None` for none.
 
     Returns:
         `(patches, labels)` with `(batch, patch_frames, n_mels)` float32 mel power and `(batch,)`
@@ -58,25 +63,31 @@ def training_patches(
 
     starts = np.empty((n_epochs, len(clips)), np.int64)
     order = np.empty((n_epochs, len(clips)), np.int64)
+    gains = np.ones((n_epochs, len(clips)), np.float32)  # of power
     for epoch in range(n_epochs):
         rng = np.random.default_rng((seed, epoch))
         starts[epoch] = offsets + rng.integers(n_starts)
         order[epoch] = rng.permutation(len(clips))
+        if gain_db is not None:
+            gains[epoch] = 10 ** (np.random.default_rng((seed, epoch, _GAINS)).uniform(*gain_db, len(clips)) / 10)
 
-    def batches_of_epoch(starts: tf.Tensor, order: tf.Tensor) -> tf.data.Dataset:
-        shuffled = (tf.gather(starts, order), tf.gather(tf.constant(labels), order))
+    def batches_of_epoch(starts: tf.Tensor, order: tf.Tensor, gains: tf.Tensor) -> tf.data.Dataset:
+        shuffled = (tf.gather(starts, order), tf.gather(tf.constant(labels), order), tf.gather(gains, order))
         return tf.data.Dataset.from_tensor_slices(shuffled).batch(batch_size)
 
-    def cut(starts: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def cut(starts: tf.Tensor, labels: tf.Tensor, gains: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         rows = starts[:, tf.newaxis] + tf.range(patch_frames, dtype=tf.int64)
-        return tf.ensure_shape(tf.gather(frames, rows), (None, patch_frames, mels[0].shape[1])), labels
+        patches = tf.gather(frames, rows)
+        if gain_db is not None:
+            patches *= gains[:, tf.newaxis, tf.newaxis]
+        return tf.ensure_shape(patches, (None, patch_frames, mels[0].shape[1])), labels
 
-    epochs = tf.data.Dataset.from_tensor_slices((starts, order))
+    epochs = tf.data.Dataset.from_tensor_slices((starts, order, gains))
     return _read_ahead(epochs.flat_map(batches_of_epoch).map(cut))
 
 
 def evaluation_patches(
-    store: MelStore, clips: Sequence[Clip], *, hop: int, batch_size: int, patch_frames: int = PATCH_FRAMES
+    store: MelSource, clips: Sequence[Clip], *, hop: int, batch_size: int, patch_frames: int = PATCH_FRAMES
 ) -> tf.data.Dataset:
     """All patches of the clips, `hop` frames apart, clip after clip, batched across clips.
 
@@ -179,7 +190,7 @@ class Episodes:
 
 
 def episodes(
-    store: MelStore,
+    store: MelSource,
     clips: Sequence[Clip],
     *,
     n_support: int,

@@ -1,7 +1,7 @@
 """One supervised run: drawn clips in, a trained network and its scored test clips out."""
 
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from loglearn_tf._util.registry import folder_name
 from loglearn_tf.datasets.clips import Clip, DataSet
 from loglearn_tf.datasets.few_shot import draw_clips
-from loglearn_tf.features.store import MelStore
+from loglearn_tf.features.store import MelSource
 from loglearn_tf.layers import build_compression
 from loglearn_tf.models import MODELS, build_model
 from loglearn_tf.study.grid import RunSpec
@@ -21,6 +21,7 @@ from loglearn_tf.study.settings import Settings, TrainingSettings
 from loglearn_tf.training.accelerated import accelerate
 from loglearn_tf.training.callbacks import CompressionTrajectory, StopOnNonFinite, compression_of, compression_values
 from loglearn_tf.training.evaluation import accuracy, clip_probabilities
+from loglearn_tf.training.levels import Levelled, at_gain, source_for
 from loglearn_tf.training.patches import training_patches
 from loglearn_tf.training.settling import BATCHES, InputNorm, settle
 
@@ -40,6 +41,7 @@ class Outcome:
         accuracy: Share of test clips classified correctly.
         train_seconds, eval_seconds: Wall-clock time.
         settled: The score of the same weights with settled batch normalisation; `None` where a trainer gives none.
+        levels: What the study asks for by `evaluation.gains_db`: for each, `gain_db`, `accuracy`, `accuracy_settled`.
     """
 
     model: keras.Model
@@ -50,6 +52,7 @@ class Outcome:
     train_seconds: float
     eval_seconds: float
     settled: "Settled | None" = None
+    levels: tuple[dict[str, float | None], ...] = ()
 
     @property
     def compression(self) -> dict[str, float | None]:
@@ -107,7 +110,7 @@ def train_run(
     spec: RunSpec,
     settings: Settings,
     dataset: DataSet,
-    store: MelStore,
+    store: MelSource,
     *,
     models: CompiledModels | None = None,
     log_dir: Path | None = None,
@@ -132,10 +135,11 @@ def train_run(
     """
     clips = draw_clips(dataset, fold=spec.fold, n_shot=spec.n_shot, run=spec.run, seed=settings.seed)
     started = time.monotonic()
+    compression, store = compression_for(spec, settings, store, clips)
     new = build_model(
         spec.model,
         n_classes=len(dataset.classes),
-        compression=compression_for(spec, settings, store, clips),
+        compression=compression,
         seed=spec.seed_for("weights"),
         l2=settings.training.l2,
         n_mels=settings.features.n_mels,
@@ -161,29 +165,37 @@ def train_run(
         dataset.test_clips(spec.fold),
         started=started,
         settle=settle_network,
+        gains_db=settings.evaluation.gains_db,
         hop=settings.patch_hop(MODELS[spec.model]),
         batch_size=settings.evaluation.batch_size,
         mean=MODELS[spec.model].mean,
     )
 
 
-def compression_for(spec: RunSpec, settings: Settings, store: MelStore, clips: tuple[Clip, ...]) -> keras.layers.Layer:
-    """The compression that a run begins with; one that adapts has seen the run's training clips, once."""
+def compression_for(
+    spec: RunSpec, settings: Settings, store: MelSource, clips: tuple[Clip, ...]
+) -> tuple[keras.layers.Layer, MelSource]:
+    """The compression that a run begins with, and what it takes of the store.
+
+    One that adapts has seen the run's training clips, once.
+    """
     layer, arguments = settings.compression(spec.compression)
     compression = build_compression(layer, **{"name": folder_name(spec.compression), **arguments})
+    source = source_for(compression, store)
     if getattr(compression, "quantile", None) is not None:
-        compression.adapt(store.mel(clip)[np.newaxis] for clip in clips)
-    return compression
+        compression.adapt(source.mel(clip)[np.newaxis] for clip in clips)
+    return compression, source
 
 
 def scored(
     model: keras.Model,
     trajectory: CompressionTrajectory,
-    store: MelStore,
+    store: MelSource,
     test_clips: tuple[Clip, ...],
     *,
     started: float,
     settle: Callable[[], InputNorm | None] | None = None,
+    gains_db: Sequence[float] = (),
     **evaluation: Any,
 ) -> Outcome:
     """The outcome of a run that is trained: scores its test clips, as published and settled.
@@ -192,12 +204,19 @@ def scored(
         started: `time.monotonic()` when training began.
         settle: Settles the model in place and returns what `settling.settle` does; afterwards the model has its
             published weights again. `None` for no settled score.
+        gains_db: Further levels to score at.
         **evaluation: See `clip_probabilities`.
     """
     trained = time.monotonic()
     labels = [clip.label for clip in test_clips]
-    probabilities = clip_probabilities(model, store, test_clips, **evaluation)
-    settled = None
+    sources = [at_gain(store, gain_db) for gain_db in gains_db]
+
+    def accuracies() -> list[float]:
+        return [accuracy(clip_probabilities(model, source, test_clips, **evaluation), labels) for source in sources]
+
+    probabilities, at_levels = clip_probabilities(model, store, test_clips, **evaluation), accuracies()
+    settled: Settled | None = None
+    settled_at_levels: Sequence[float | None] = [None] * len(sources)
     if settle is not None:
         published = [(variable, np.array(variable)) for variable in model.variables]
         try:
@@ -205,6 +224,7 @@ def scored(
             # Scoring draws nothing: the same weights need not be scored again.
             ours = probabilities if norm is None else clip_probabilities(model, store, test_clips, **evaluation)
             settled = Settled(ours, accuracy(ours, labels), norm)
+            settled_at_levels = at_levels if norm is None else accuracies()
         finally:
             for variable, value in published:
                 variable.assign(value)
@@ -217,18 +237,29 @@ def scored(
         train_seconds=trained - started,
         eval_seconds=time.monotonic() - trained,
         settled=settled,
+        levels=tuple(
+            {"gain_db": gain_db, "accuracy": one, "accuracy_settled": other}
+            for gain_db, one, other in zip(gains_db, at_levels, settled_at_levels, strict=True)
+        ),
     )
 
 
 def seen_patches(
-    store: MelStore, clips: tuple[Clip, ...], *, settings: Settings, seed: int
+    store: MelSource, clips: tuple[Clip, ...], *, settings: Settings, seed: int
 ) -> Iterator[npt.NDArray[np.float32]]:
     """The first batches that training was given."""
     batch_size = settings.training.batch_size
     n_epochs = min(settings.epochs, BATCHES)
-    patches = training_patches(store, clips, n_epochs=n_epochs, batch_size=batch_size, seed=seed)
+    patches = training_patches(
+        store, clips, n_epochs=n_epochs, batch_size=batch_size, seed=seed, gain_db=_gain_db(store, settings)
+    )
     for batch, _ in patches.take(max(BATCHES, -(-len(clips) // batch_size))):  # of every clip at least one
         yield batch
+
+
+def _gain_db(store: MelSource, settings: Settings) -> tuple[float, float] | None:
+    """Of training patches; a louder clip has a higher level, too, so that of levelled ones none is left."""
+    return None if isinstance(store, Levelled) else settings.training.gain_db
 
 
 def compile_as_published(model: keras.Model, training: TrainingSettings) -> None:
@@ -244,7 +275,7 @@ def compile_as_published(model: keras.Model, training: TrainingSettings) -> None
 
 def fit(
     model: keras.Model,
-    store: MelStore,
+    store: MelSource,
     clips: tuple[Clip, ...],
     *,
     settings: Settings,
@@ -253,7 +284,14 @@ def fit(
 ) -> CompressionTrajectory:
     """Trains a compiled model in place on random patches of `clips`."""
     training = settings.training
-    patches = training_patches(store, clips, n_epochs=settings.epochs, batch_size=training.batch_size, seed=seed)
+    patches = training_patches(
+        store,
+        clips,
+        n_epochs=settings.epochs,
+        batch_size=training.batch_size,
+        seed=seed,
+        gain_db=_gain_db(store, settings),
+    )
     sample = next(iter(patches))[0] if log_dir else None
     trajectory = CompressionTrajectory({"": compression_of(model)}, log_dir=log_dir, sample=sample)
     model.fit(

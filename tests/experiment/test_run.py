@@ -13,11 +13,13 @@ import pytest
 import yaml
 from conftest import ROOT, read_scalars, short_settings
 
+from loglearn_tf.analysis.statistics import accuracies
 from loglearn_tf.errors import DataError
 from loglearn_tf.experiment.run import Work, Worker, _is_logged, describe_software
 from loglearn_tf.models import MODELS
 from loglearn_tf.models.prototypical import build_prototypical
 from loglearn_tf.study.grid import plan_runs
+from loglearn_tf.study.run_folder import level_rows, read_runs, write_results, write_run
 from loglearn_tf.study.settings import load_settings
 from loglearn_tf.training import supervised as training
 from loglearn_tf.training.callbacks import NonFiniteError
@@ -62,6 +64,27 @@ def test_a_record_tells_all_about_a_run(worker):
     # Two updates; what training saw with a variance of 1 is scaled at test.
     assert result["norm_residue"] == pytest.approx(0.99**2)
     assert result["norm_scale"] != 1 and result["norm_shift"] != 0
+
+
+def test_other_levels_are_in_files_of_their_own(worker, tmp_path):
+    plain, (spec, _) = worker("models=[timbre]", "training.epochs=1")
+    asked, _ = worker("models=[timbre]", "training.epochs=1", "evaluation.gains_db=[-40, 20]")
+    before, record = plain.perform(spec), asked.perform(spec)
+    assert "levels" not in before.result and "levels.csv" not in before.files
+    for name in ("predictions.csv", "predictions_settled.csv", "history.csv"):
+        assert before.files[name] == record.files[name]
+    rows = list(csv.DictReader(io.StringIO(record.files["levels.csv"].decode())))
+    assert [float(row["gain_db"]) for row in rows] == [-40, 20]
+    assert [{key: float(value) for key, value in row.items()} for row in rows] == record.result["levels"]
+
+    write_run(tmp_path, spec, record.files, record.result)
+    write_results(tmp_path)
+    table = list(csv.DictReader((tmp_path / "levels.csv").open()))
+    assert [(row["compression"], row["status"], float(row["gain_db"])) for row in table] == [
+        (spec.compression, "done", -40.0), (spec.compression, "done", 20.0),
+    ]  # fmt: skip
+    (quiet,) = [row for row in level_rows(read_runs(tmp_path)) if row["gain_db"] == -40]
+    assert accuracies([quiet])[0].mean == record.result["levels"][0]["accuracy"]
 
 
 @pytest.mark.parametrize(

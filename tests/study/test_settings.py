@@ -277,7 +277,7 @@ def test_the_earlier_name_of_patch_hop(override, write):
 
 def test_both_names_of_a_setting_are_one_too_many(write):
     path = write(MINIMAL + "evaluation: {hop: 5, patch_hop: 5}\n")
-    assert refusal(path) == f"Unknown key `evaluation.hop` in {path}. Known keys: patch_hop, batch_size."
+    assert refusal(path) == f"Unknown key `evaluation.hop` in {path}. Known keys: patch_hop, batch_size, gains_db."
 
 
 def test_runs_are_known_by_the_earlier_name():
@@ -295,9 +295,9 @@ def test_runs_are_known_by_the_earlier_name():
         ("data.synthetic.sed=1", "data.synthetic.sed", "Did you mean `seed`?"),
         ("data.synthetic={sed: 1}", "data.synthetic.sed", "Did you mean `seed`?"),
         ("evaluation.patches=3", "evaluation.patches", "Did you mean `patch_hop`?"),
-        ("evaluation.speed=3", "evaluation.speed", "Known keys: patch_hop, batch_size."),
+        ("evaluation.speed=3", "evaluation.speed", "Known keys: patch_hop, batch_size, gains_db."),
         # A known key in the wrong section is unknown there.
-        ("training.hop=1", "training.hop", "Known keys: epochs, batch_size, learning_rate, clip_norm, l2."),
+        ("training.hop=1", "training.hop", "Known keys: epochs, batch_size, learning_rate, clip_norm, l2, gain_db."),
     ],
 )
 def test_unknown_key_on_the_command_line(override, key, remedy):
@@ -599,7 +599,7 @@ def test_settings_without_variants_and_gain_identify_runs_as_before_there_were_a
     ("overrides", "message"),
     [
         (["compressions=[logepz]"], "Received: 'logepz'. Did you mean logeps."),
-        (["compressions=[zzz]"], "Received: 'zzz'. Known: log, log1p_learn, logeps,"),
+        (["compressions=[zzz]"], "Received: 'zzz'. Known: learned_relative_knee, log, log1p_learn, logeps,"),
         (["variants.mine.layer=logep"], "`variants.mine.layer` must name a compression"),
         (["variants.mine.layer=lowest"], "Received: 'lowest'."),
         (["variants.low.arg={a: 1}"], "Unknown key `variants.low.arg` in the command line. Did you mean `args`?"),
@@ -954,3 +954,63 @@ def test_a_name_that_no_experiment_has(name, hint, tmp_path, monkeypatch):
     assert "an experiment of the package: demo, folder, tut, us8k, why. Received: " in message
     assert hint in message
     assert message.endswith("A file is named with its folder or its suffix, for example ./study or study.yaml.")
+
+
+class TestTrainingGains:
+    def test_none_by_default_and_then_no_part_of_a_runs_identity(self):
+        settings = load_settings("us8k")
+        assert settings.training.gain_db is None
+        assert "gain_db" not in settings.result_settings()["training"]
+        louder = load_settings("us8k", ["training.gain_db=[-20,20]", "models=[timbre]"])
+        assert louder.training.gain_db == (-20, 20)
+        assert louder.result_settings()["training"]["gain_db"] == [-20, 20]
+
+    @pytest.mark.parametrize(
+        ("overrides", "says"),
+        [
+            (["training.gain_db=[20,-20]"], r"must be \[low, high\], low below high. Received: \[20.0, -20.0\]"),
+            (["training.gain_db=[3,3]"], "low below high"),
+            (["training.gain_db=20"], "`training.gain_db` in the command line"),
+            (["training.gain_db=[-20,0,20]"], "`training.gain_db` in the command line"),
+            (["training.gain_db=[-900,20]"], "greater than or equal to -200"),
+            (
+                ["training.gain_db=[-20,20]", "models=[timbre,prototypical]"],
+                "is not for prototypical, whose training dr",
+            ),
+            (
+                ["training.gain_db=[-20,20]", "features.compression=logeps", "compressions=[none]"],
+                "changes mel power, but `features.compression` stores logarithms",
+            ),
+        ],
+    )
+    def test_what_is_refused(self, overrides, says):
+        with pytest.raises(ConfigError, match=says):
+            load_settings("us8k", ["models=[timbre]", *overrides])
+
+
+def test_other_levels_in_evaluation():
+    assert load_settings("us8k").evaluation.gains_db == ()
+    assert load_settings("us8k").result_settings()["evaluation"] == {"hop": 1}
+    asked = load_settings("us8k", ["evaluation.gains_db=[-40,20]"])
+    assert asked.result_settings()["evaluation"] == {"hop": 1, "gains_db": [-40, 20]}
+    with pytest.raises(ConfigError, match=r"`evaluation.gains_db` must not repeat a value. Received: \[3.0, 3.0\]"):
+        load_settings("us8k", ["evaluation.gains_db=[3,3]"])
+    with pytest.raises(ConfigError, match="`evaluation.gains_db` changes mel power, but"):
+        load_settings("us8k", ["evaluation.gains_db=-40", "features.compression=logeps", "compressions=[none]"])
+
+
+@pytest.mark.parametrize("model", ["timbre", "prototypical"])
+def test_runs_of_before_other_levels_stay_valid_and_those_without_them_are_others(us8k, model):
+    from loglearn_tf.study.grid import identity_differences, identity_of, plan_runs, run_identity
+
+    settings = load_settings("us8k", [f"models=[{model}]"])
+    spec = plan_runs(settings)[0]
+    made = identity_of(spec, run_identity(settings, us8k))
+    made["reads"] = [one for one in made["reads"] if one != "evaluation.gains_db"]  # as an earlier version left it
+    assert identity_differences(run_identity(settings, us8k), made) == []
+    today = identity_of(spec, run_identity(settings, us8k))
+    asked = load_settings("us8k", [f"models=[{model}]", "evaluation.gains_db=-40"])
+    assert identity_differences(run_identity(asked, us8k), today) in (
+        ["evaluation.gains_db: None -> [-40.0]"],
+        ["evaluation: None -> {'gains_db': [-40.0]}"],
+    )

@@ -128,3 +128,32 @@ def test_tile_repeats_a_short_clip_from_its_start(n_frames, patch_frames):
 def test_cut_patches_names_what_is_wrong(wrong):
     with pytest.raises(ValueError, match="must be positive. Received: patch_frames="):
         cut_patches(np.zeros((200, 4), np.float32), **wrong)
+
+
+class TestGains:
+    def drawn(self, array_store, **more):
+        store = array_store([np.full((150, 8), float(clip + 1)) for clip in range(6)])
+        return [
+            (x.numpy(), y.numpy())
+            for x, y in training_patches(store, store.clips, n_epochs=40, batch_size=6, seed=7, **more)
+        ]
+
+    def test_one_for_every_clip_and_epoch_within_the_range_and_nothing_else_changes(self, array_store):
+        plain, louder = self.drawn(array_store), self.drawn(array_store, gain_db=(-20.0, 10.0))
+        found = []
+        for (before, labels), (after, same) in zip(plain, louder, strict=True):
+            np.testing.assert_array_equal(labels, same)
+            gains = after / before
+            np.testing.assert_allclose(gains, np.broadcast_to(gains[:, :1, :1], gains.shape), rtol=1e-6)
+            found.append(gains[np.argsort(before[:, 0, 0]), 0, 0])
+        gains_db = 10 * np.log10(np.array(found))
+        assert gains_db.shape == (40, 6) and len(np.unique(gains_db)) == 240
+        assert -20 <= gains_db.min() < -18 and 8 < gains_db.max() <= 10
+        # As likely everywhere: mean of 240 within five of its standard errors.
+        assert abs(gains_db.mean() + 5) < 5 * 30 / np.sqrt(12 * 240)
+
+    def test_follow_from_the_seed(self, array_store):
+        for (one, _), (other, _) in zip(
+            self.drawn(array_store, gain_db=(-20.0, 20.0)), self.drawn(array_store, gain_db=(-20.0, 20.0)), strict=True
+        ):
+            np.testing.assert_array_equal(one, other)

@@ -102,6 +102,11 @@ _OWN = (
     CompressionRecord("power", "power (learned)", f"{__name__}.power:Power"),
     CompressionRecord("pcen", "PCEN", f"{__name__}.pcen:PCEN", {"trainable": False}),
     CompressionRecord("pcen_learn", "PCEN (learned)", f"{__name__}.pcen:PCEN"),
+    CompressionRecord(
+        "relative_knee", "knee at 1 % of the level", f"{__name__}.relative_knee:RelativeKnee", {"trainable": False}
+    ),
+    CompressionRecord("learned_relative_knee", "relative knee (learned)", f"{__name__}.relative_knee:RelativeKnee"),
+    CompressionRecord("relative_logeps", "log-EPS (levelled)", f"{__name__}.relative_log_eps:RelativeLogEps"),
     CompressionRecord("none", "none", f"{__name__}.identity:NoCompression"),
 )
 COMPRESSIONS: Registry[CompressionRecord] = Registry(

@@ -38,6 +38,8 @@ class Compression(keras.layers.Layer):  # type: ignore[misc]
         pointwise: Class attribute: whether every value of the output depends on the value at its place alone, with
             the same map for all frames. Clips are then scored without cutting patches. Not inherited: each class says
             so of itself.
+        relative: Class attribute: whether the input is mel power divided by the level of the clip, its mean over frames
+            and bands, instead of mel power. Training, evaluation and `clip_classifier` divide then; see `ClipLevel`.
         axis: Axis of the mel bands; the last one unless a subclass takes it as an argument.
         n_bands: Number of mel bands, where each has values of its own, known from `build` on; otherwise `None`.
 
@@ -46,6 +48,7 @@ class Compression(keras.layers.Layer):  # type: ignore[misc]
     """
 
     pointwise = False
+    relative = False
 
     def __init__(self, *, check_input: bool = False, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)

@@ -40,6 +40,9 @@ class TestTheList:
             "power",
             "pcen",
             "pcen_learn",
+            "relative_knee",
+            "learned_relative_knee",
+            "relative_logeps",
             "none",
         ]
 

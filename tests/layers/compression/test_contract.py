@@ -51,8 +51,14 @@ FORMULAS = {
     "power": lambda mel: np.sqrt(np.float64(mel)),
     "pcen": pcen_of_librosa,
     "pcen_learn": pcen_of_librosa,
+    # Of mel power that was divided by the level of its clip.
+    "relative_knee": lambda mel: np.log(np.float64(mel) + 1e-2),
+    "learned_relative_knee": lambda mel: np.log(np.float64(mel) + 1e-2),
+    "relative_logeps": lambda mel: np.log10(np.float64(mel) + np.finfo(float).eps),
     "none": np.float64,
 }
+# With weights that are not trained.
+FIXED = ("pcen", "relative_knee")
 
 
 def gradients(layer, mel, weights):
@@ -226,7 +232,7 @@ class TestContract:
         layer = build_compression(name)
         layer(MEL)
         assert bool(layer.weights) == (name in LEARNED)
-        assert bool(layer.trainable_weights) == (name in LEARNED and name != "pcen")
+        assert bool(layer.trainable_weights) == (name in LEARNED and name not in FIXED)
 
     def test_refuses_an_argument_that_it_does_not_take(self, name):
         with pytest.raises(ValueError, match=f"Compression {name} does not take {{'kneee': 1}}"):

@@ -1,0 +1,49 @@
+"""Mel power relative to the level of the clip it is of."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="loglearn_tf")
+class ClipLevel(keras.layers.Layer):  # type: ignore[misc]
+    """Divides the mel power of a clip by its level, the mean over all frames and bands.
+
+    What compressions that are `relative` take. Afterwards the mean is 1, however loud the recording was. A clip without
+    any power stays as it is. `clip_classifier` puts this layer before the patches of a network that needs it; trained
+    on a mel store, the network is given patches that were divided by the level of their whole clip.
+
+    Args:
+        **kwargs: `name`, `dtype`, for the base layer.
+
+    Input shape:
+        `(batch, frames, n_mels)`, mel power, >= 0; all frames of each clip.
+
+    Output shape:
+        As the input, float32.
+
+    Example:
+        >>> import numpy as np
+        >>> np.asarray(ClipLevel()(np.float32([[[1, 3], [0, 4]], [[0, 0], [0, 0]]]))).tolist()
+        [[[0.5, 1.5], [0.0, 2.0]], [[0.0, 0.0], [0.0, 0.0]]]
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)  # mel power spans more than half precision holds
+
+    def call(self, mel: Any) -> Any:
+        mel = ops.cast(mel, "float32")
+        level = ops.mean(mel, axis=(1, 2), keepdims=True)
+        return mel / ops.where(level > 0, level, 1.0)
+
+    def compute_output_spec(self, mel: Any) -> keras.KerasTensor:
+        return keras.KerasTensor(mel.shape, dtype="float32")
+
+
+def needs_clip_level(network: Any) -> bool:
+    """Whether a network takes patches relative to the level of their clip: one of its compressions is `relative`."""
+    return any(
+        needs_clip_level(layer) if isinstance(layer, keras.Model) else getattr(layer, "relative", False) is True
+        for layer in network.layers
+    )
