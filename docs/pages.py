@@ -198,6 +198,8 @@ def _type(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return "one of " + ", ".join(f"`{one}`" for one in schema["enum"])
     kind = schema["type"]
+    if "prefixItems" in schema:
+        return f"a list of {len(schema['prefixItems'])}, each {_type(schema['prefixItems'][0])}"
     if kind == "array":
         return f"one or a list, each {_type(schema['items'])}"
     if kind == "object":

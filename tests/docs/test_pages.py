@@ -112,7 +112,7 @@ def test_settings(site):
     for name, block in blocks.items():
         about = block.partition("\n\n")[2]
         assert len(about) > 5 and about.rstrip()[-1] in ".:)", f"{name}: {about}"
-        assert re.match(r':type: "(one|text|a number|an integer|`true`|a table)', block), name
+        assert re.match(r':type: "(one|a list|text|a number|an integer|`true`|a table)', block), name
 
 
 @pytest.mark.parametrize(
