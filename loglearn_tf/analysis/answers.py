@@ -13,7 +13,8 @@ from loglearn_tf.analysis.results import FloatArray, check_score
 from loglearn_tf.errors import DataError
 from loglearn_tf.study.run_folder import Row, folder_of
 
-_FILES = {"published": "predictions.csv", "settled": "predictions_settled.csv"}
+# Of each score.
+PREDICTIONS = {"published": "predictions.csv", "settled": "predictions_settled.csv"}
 # In every settled table; published ones are as they were before clips knew their recordings.
 _RECORDING = "recording"
 
@@ -69,9 +70,22 @@ class StudyAnswers:
         self._recordings: dict[str, dict[str, str]] = {}
 
     def pairs(
-        self, dataset: str, model: str, n_shot: int, compression: str, baseline: str, *, score: str = "published"
+        self,
+        dataset: str,
+        model: str,
+        n_shot: int,
+        compression: str,
+        baseline: str,
+        *,
+        score: str = "published",
+        baseline_from: "StudyAnswers | None" = None,
     ) -> list[PairedAnswers]:
         """Every pair of one cell, ordered by fold and run; empty where there is none.
+
+        Args:
+            dataset, model, n_shot, compression, baseline: The cell.
+            score: Of both.
+            baseline_from: Another part of the study, that the baseline's runs are of.
 
         Raises:
             ConfigError: If there is no such score.
@@ -79,14 +93,18 @@ class StudyAnswers:
                 the same clips.
         """
         check_score(score)
-        ours, theirs = (self._rows.get((dataset, model, name, n_shot), {}) for name in (compression, baseline))
+        other_part = baseline_from or self
+        ours = self._rows.get((dataset, model, compression, n_shot), {})
+        theirs = other_part._rows.get((dataset, model, baseline, n_shot), {})
         found = []
         for fold, run in sorted(ours.keys() & theirs.keys()):
-            one, other = (self._read(rows[fold, run], score) for rows in (ours, theirs))
+            one, other = self._read(ours[fold, run], score), other_part._read(theirs[fold, run], score)
             if one.clips != other.clips:
+                mine, its = self._path(ours[fold, run], score), other_part._path(theirs[fold, run], score)
                 raise DataError(
-                    f"{self._study_dir / folder_of(ours[fold, run])} and {self._study_dir / folder_of(theirs[fold, run])} "
-                    "must have the same test clips in the same order. They have not: do these runs again."
+                    f"{mine} and {its} must list the same test clips in the same order. Received: "
+                    f"{len(one.clips):,} and {len(other.clips):,} clips, not the same. Remove both folders; the runs "
+                    "are done again."
                 )
             difference = one.right.astype(np.float64) - other.right
             found.append(PairedAnswers(fold, run, one.clips, one.classes, difference))
@@ -120,7 +138,7 @@ class StudyAnswers:
         return self._answers[path, score]
 
     def _path(self, row: Row, score: str) -> Path:
-        return self._study_dir / folder_of(row) / _FILES[score]
+        return self._study_dir / folder_of(row) / PREDICTIONS[score]
 
 
 def by_recordings(pairs: Iterable[PairedAnswers], recordings: dict[str, str]) -> ClipDifferences | None:
@@ -149,7 +167,7 @@ def _columns(path: Path, *names: str) -> tuple[tuple[str, ...], ...]:
         if not lines:
             raise ValueError("it has no rows")
     except (OSError, ValueError, IndexError, csv.Error) as error:
-        raise DataError(f"Cannot read the predictions {path}: {error}. Remove the run's folder; it is done again.") from (
-            error
-        )
+        raise DataError(
+            f"Cannot read the predictions {path}: {error}. Remove the run's folder; it is done again."
+        ) from (error)
     return tuple(zip(*lines, strict=True))

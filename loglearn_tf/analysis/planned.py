@@ -140,8 +140,8 @@ def evaluate(parts: Sequence[StudyPart]) -> list[Outcome]:
 
     A contrast is judged once all of its runs are in, not before: a look at every stage would find something sooner or
     later. The mean difference of its cells, each a part, network and n with the same weight, is judged by Student's t
-    over folds (`mixed.over_folds`): a fold of a data set is one cluster, in whatever part, network and n. Where there is
-    one fold (TUT), its runs are the clusters. Beside it stands the interval by source recordings and runs. p is
+    over folds (`mixed.over_folds`): a fold of a data set is one cluster, in whatever part, network and n. Where there
+    is one fold (TUT), its runs are the clusters. Beside it stands the interval by source recordings and runs. p is
     corrected by Holm's method over all contrasts of the file; verdicts are those of `statistics.compare`.
 
     Args:
@@ -168,34 +168,41 @@ def evaluate(parts: Sequence[StudyPart]) -> list[Outcome]:
 
 @dataclass(frozen=True)
 class _Cell:
-    part: StudyPart
+    """The parts that the compression and the baseline are run in, mostly the same; network and n."""
+
+    ours: StudyPart
+    theirs: StudyPart
     model: str
     n_shot: int
+
+    @property
+    def data(self) -> Hashable:
+        return self.ours.data
 
 
 def _outcome(name: str, contrast: ContrastSettings, parts: Sequence[StudyPart], written: "_Written") -> Outcome:
     of_part = {part.settings.part: part for part in parts}
     cells = [
-        _Cell(of_part[settings.part], model, n_shot)
-        for settings, model, n_shot in contrast.cells([part.settings for part in parts])
+        _Cell(of_part[cell.ours.part], of_part[cell.theirs.part], cell.model, cell.n_shot)
+        for cell in contrast.cells([part.settings for part in parts])
     ]
-    absent = [part for part in contrast.parts or () if part not in of_part]
-    outside = [cell for cell in cells if not _is_planned(cell, contrast)]
+    absent = [part for part in (*(contrast.parts or ()), *(contrast.baseline_parts or ())) if part not in of_part]
     runs = [run for cell in cells for run in _runs(cell, contrast)]
     there = [(part, row) for part, row in runs if row is not None]
     done = [(part, row) for part, row in there if row["status"] == "done" and _has_scores(row, contrast)]
     n_failed = sum(row["status"] == "failed" for _, row in there)
     n_before = sum(written.lacks(part.folder, row, name, contrast) for part, row in done)
-    nothing = Outcome(
-        *(name, contrast, "", len(runs), len(done), n_failed, n_before), margin=contrast.margin
-    )
+    nothing = Outcome(*(name, contrast, "", len(runs), len(done), n_failed, n_before), margin=contrast.margin)
     if absent:
-        return replace(nothing, waiting=f"not run yet: part {absent[0]} has not begun")
-    if outside:
-        cell = outside[0]
-        where = f" of part {cell.part.settings.part}" if cell.part.settings.part else ""
-        what = f"{cell.model}, n = {cell.n_shot} with {contrast.compression} and {contrast.baseline}"
-        return replace(nothing, waiting=f"not run yet: {what} is not in the grid{where} that was asked for last")
+        return replace(nothing, waiting=f"not run yet: there are no runs of part {absent[0]}")
+    for cell in cells:
+        for part, compression in _sides(cell, contrast):
+            if not _is_planned(part.settings, cell, compression):
+                where = f" of part {part.settings.part}" if part.settings.part else ""
+                what = f"{cell.model}, n = {cell.n_shot} with {compression}"
+                return replace(
+                    nothing, waiting=f"not run yet: {what} is not in the grid{where} that was asked for last"
+                )
     if len(done) + n_failed < len(runs):
         unscored = len(there) - n_failed - len(done)
         older = f", and {unscored:,} of an earlier version, that have no settled score" if unscored else ""
@@ -207,7 +214,7 @@ def _outcome(name: str, contrast: ContrastSettings, parts: Sequence[StudyPart], 
 
 
 def _judged(outcome: Outcome, contrast: ContrastSettings, cells: Sequence[_Cell]) -> Outcome:
-    clusters = _Clusters(one_fold=all(len(cell.part.settings.folds) == 1 for cell in cells))
+    clusters = _Clusters(one_fold=all(len(cell.ours.settings.folds) == 1 for cell in cells))
     found = []
     for cell in cells:
         by_cluster: dict[int, list[float]] = {}
@@ -218,13 +225,17 @@ def _judged(outcome: Outcome, contrast: ContrastSettings, cells: Sequence[_Cell]
     low, high = estimate.interval()
     low_90, high_90 = estimate.interval(0.9)
     crossed = _by_recordings(contrast, cells)
-    (low_recordings, high_recordings), reason = (crossed.interval(), "") if isinstance(crossed, Estimate) else (
-        (None, None),
-        crossed,
+    (low_recordings, high_recordings), reason = (
+        (crossed.interval(), "")
+        if isinstance(crossed, Estimate)
+        else (
+            (None, None),
+            crossed,
+        )
     )
     return replace(
         outcome,
-        n_folds=len({(cell.part.data, fold) for cell in cells for fold in cell.part.settings.folds}),
+        n_folds=len({(cell.data, fold) for cell in cells for fold in cell.ours.settings.folds}),
         n_pairs=sum(len(values) for cell in found for values in cell.values()),
         mean=estimate.mean,
         low=low,
@@ -248,39 +259,38 @@ class _Clusters:
         self._numbers: dict[Hashable, int] = {}
 
     def number(self, cell: _Cell, fold: int, run: int) -> int:
-        key: Hashable = (cell.part.data, fold, cell.n_shot, run) if self._one_fold else (cell.part.data, fold)
+        key: Hashable = (cell.data, fold, cell.n_shot, run) if self._one_fold else (cell.data, fold)
         return self._numbers.setdefault(key, len(self._numbers))
 
 
-def _is_planned(cell: _Cell, contrast: ContrastSettings) -> bool:
-    settings = cell.part.settings
-    return (
-        cell.model in settings.models
-        and cell.n_shot in settings.n_shot
-        and {contrast.compression, contrast.baseline} <= set(settings.compressions)
-    )
+def _sides(cell: _Cell, contrast: ContrastSettings) -> tuple[tuple[StudyPart, str], tuple[StudyPart, str]]:
+    return (cell.ours, contrast.compression), (cell.theirs, contrast.baseline)
+
+
+def _is_planned(settings: Settings, cell: _Cell, compression: str) -> bool:
+    return cell.model in settings.models and cell.n_shot in settings.n_shot and compression in settings.compressions
 
 
 def _runs(cell: _Cell, contrast: ContrastSettings) -> list[tuple[StudyPart, Row | None]]:
     """Every run that the cell takes; `None` where it is not there yet."""
-    if not _is_planned(cell, contrast):
-        return []
-    settings = cell.part.settings
-    there = _rows(cell)
-    return [
-        (cell.part, there.get((compression, fold, run)))
-        for compression in (contrast.compression, contrast.baseline)
-        for fold in settings.folds
-        for run in range(settings.runs_for(cell.n_shot))
-    ]
+    found: list[tuple[StudyPart, Row | None]] = []
+    for part, compression in _sides(cell, contrast):
+        if _is_planned(part.settings, cell, compression):
+            there = _rows(part, cell, compression)
+            found += [
+                (part, there.get((fold, run)))
+                for fold in part.settings.folds
+                for run in range(part.settings.runs_for(cell.n_shot))
+            ]
+    return found
 
 
-def _rows(cell: _Cell) -> dict[tuple[str, int, int], Row]:
-    name = cell.part.settings.data.name
+def _rows(part: StudyPart, cell: _Cell, compression: str) -> dict[tuple[int, int], Row]:
+    asked = (part.settings.data.name, cell.model, compression, cell.n_shot)
     return {
-        (row["compression"], row["fold"], row["run"]): row
-        for row in cell.part.rows
-        if (row["dataset"], row["model"], row["n_shot"]) == (name, cell.model, cell.n_shot)
+        (row["fold"], row["run"]): row
+        for row in part.rows
+        if (row["dataset"], row["model"], row["compression"], row["n_shot"]) == asked
     }
 
 
@@ -293,18 +303,16 @@ def _scores(contrast: ContrastSettings) -> tuple[str, ...]:
 
 
 def _differences(cell: _Cell, contrast: ContrastSettings) -> dict[tuple[int, int], float]:
-    """(fold, run) -> the difference of a pair."""
-    planned = {
-        (row["compression"], row["fold"], row["run"]): row
-        for _, row in _runs(cell, contrast)
-        if row is not None and row["status"] == "done"
-    }
+    """(fold, run) -> the difference of a pair, of the runs that were planned."""
+    ours, theirs = (_rows(part, cell, compression) for part, compression in _sides(cell, contrast))
+    settings = cell.ours.settings
     found = {}
-    for (compression, fold, run), ours in planned.items():
-        theirs = planned.get((contrast.baseline, fold, run))
-        if compression == contrast.compression and theirs is not None:
-            by_score = [float(ours[SCORES[score]]) - float(theirs[SCORES[score]]) for score in _scores(contrast)]
-            found[fold, run] = by_score[0] - sum(by_score[1:])
+    for fold in settings.folds:
+        for run in range(settings.runs_for(cell.n_shot)):
+            one, other = ours.get((fold, run)), theirs.get((fold, run))
+            if one is not None and other is not None and one["status"] == other["status"] == "done":
+                by_score = [float(one[SCORES[score]]) - float(other[SCORES[score]]) for score in _scores(contrast)]
+                found[fold, run] = by_score[0] - sum(by_score[1:])
     return found
 
 
@@ -315,12 +323,14 @@ def _by_recordings(contrast: ContrastSettings, cells: Sequence[_Cell]) -> Estima
     difference, fold, run, recording, weight = [], [], [], [], []
     answers: dict[Path, StudyAnswers] = {}
     for cell in cells:
-        of_part = answers.setdefault(cell.part.folder, StudyAnswers(cell.part.folder, cell.part.rows))
-        name = cell.part.settings.data.name
+        ours, theirs = (
+            answers.setdefault(part.folder, StudyAnswers(part.folder, part.rows)) for part in (cell.ours, cell.theirs)
+        )
+        name = cell.ours.settings.data.name
         try:
-            recordings = of_part.recordings(name)
+            recordings = ours.recordings(name)
             asked = (name, cell.model, cell.n_shot, contrast.compression, contrast.baseline)
-            by_score = [of_part.pairs(*asked, score=score) for score in scores]
+            by_score = [ours.pairs(*asked, score=score, baseline_from=theirs) for score in scores]
         except DataError as error:
             return str(error)
         planned = _differences(cell, contrast).keys()
@@ -336,7 +346,7 @@ def _by_recordings(contrast: ContrastSettings, cells: Sequence[_Cell]) -> Estima
             n = len(values)
             fold.append(np.full(n, clusters.number(cell, first.fold, 0)))
             run.append(np.full(n, runs.number(cell, first.fold, first.run)))
-            recording += [(cell.part.data, recordings[clip]) for clip in first.clips]
+            recording += [(cell.data, recordings[clip]) for clip in first.clips]
             weight.append(np.full(n, 1 / (len(cells) * len(set(folds)) * folds.count(first.fold) * n)))
     clips = ClipDifferences(np.concatenate(difference), np.concatenate(fold), np.concatenate(run), recording)
     crossed = two_way(clips, weights=np.concatenate(weight))

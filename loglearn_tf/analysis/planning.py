@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from loglearn_tf._util.text import align
 from loglearn_tf.analysis.planned import StudyPart, contrasts_of
 from loglearn_tf.analysis.power import Needed, Power, Spread, needed, power, spreads
 from loglearn_tf.analysis.results import with_score
@@ -16,8 +17,10 @@ EFFECTS = (0.01, 0.02, 0.03, 0.05)
 # How sure one wants to be of finding what is there.
 CHANCE = 0.8
 
-HEAD = ("network", "n", "runs", "half-width", *(f"{100 * effect:g} p." for effect in EFFECTS), "equivalent")
-NEEDED_HEAD = ("for 3 p.: runs", "or folds")
+_HEAD = (
+    *("runs", "half-width", *(f"{100 * effect:g} p." for effect in EFFECTS), "equivalent"),
+    *("for 3 p.: runs", "or folds"),
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,10 @@ def estimated(
     plans = []
     for compression in part.settings.compressions:
         if compression != baseline:
-            found = {model: spread for (_, model), spread in spreads(rows, compression=compression, baseline=baseline).items()}
+            found = {
+                model: spread
+                for (_, model), spread in spreads(rows, compression=compression, baseline=baseline).items()
+            }
             shown = _rows(part.settings, found, margin)
             if shown:
                 plans.append(PartPlan(part.settings.part or "", compression, found, True, shown))
@@ -145,17 +151,14 @@ def of_contrasts(parts: Sequence[StudyPart], spread: Spread) -> list[Planned]:
 def _size(contrast: ContrastSettings, studies: Sequence[Settings]) -> dict[str, int] | None:
     cells = contrast.cells(studies)
     try:
-        runs = _typical([settings.runs_for(n_shot) for settings, _, n_shot in cells])
+        runs = _typical([cell.ours.runs_for(cell.n_shot) for cell in cells])
     except (KeyError, ZeroDivisionError):
         return None  # its cells are not in the grid that was asked for last
-    data = {(settings.data.name, settings.data.root) for settings, _, _ in cells}
-    folds = {(settings.data.name, settings.data.root, fold) for settings, _, _ in cells for fold in settings.folds}
-    n_values = min(
-        len({n_shot for settings, _, n_shot in cells if (settings.data.name, settings.data.root) == one})
-        for one in data
-    )
+    data = [(cell.ours.data.name, cell.ours.data.root) for cell in cells]
+    folds = {(one, fold) for one, cell in zip(data, cells, strict=True) for fold in cell.ours.folds}
+    n_values = min(len({cell.n_shot for other, cell in zip(data, cells, strict=True) if other == one}) for one in data)
     # Each data set has a mean of its own, which costs a degree of freedom.
-    return {"folds": len(folds) - (len(data) - 1), "runs": runs, "n_values": n_values}
+    return {"folds": len(folds) - (len(set(data)) - 1), "runs": runs, "n_values": n_values}
 
 
 def _typical(runs: Sequence[int]) -> int:
@@ -163,9 +166,38 @@ def _typical(runs: Sequence[int]) -> int:
     return max(1, int(len(runs) / sum(1 / number for number in runs) + 1e-9))
 
 
-def lines(planned: Sequence[Planned]) -> list[tuple[str, ...]]:
-    """One line of text for each, under `HEAD`, or under the contrast's name instead of network and n, and
-    `NEEDED_HEAD`."""
+def format_plan(plan: PartPlan, settings: Settings) -> str:
+    """A part's plan as text."""
+    n_folds = len(settings.folds)
+    title = f"{settings.name}{f', part {plan.part}' if plan.part else ''}: {n_folds} fold{'' if n_folds == 1 else 's'}"
+    if plan.estimated:
+        varies = "; ".join(f"{model}: {describe(spread)}" for model, spread in plan.spread.items())
+        title += f", {plan.compression} minus the baseline. Estimated: {varies}."
+    else:
+        title += f". Stated: {describe(next(iter(plan.spread.values())))}."
+    if not plan.rows:
+        return f"{title}\nNothing can be decided: one run of one fold does not tell how much runs vary."
+    return f"{title}\n{align([('network', 'n', *_HEAD), *_lines(plan.rows)], n_names=2)}"
+
+
+def format_contrasts(planned: Sequence[Planned], spread: Spread) -> str:
+    """What its contrasts will be able to decide, as text."""
+    title = f"The contrasts that the study wrote down. Stated: {describe(spread)}."
+    return f"{title}\n{align([('contrast', *_HEAD), *_lines(planned)])}"
+
+
+def how_to_read(margin: float) -> str:
+    """What the columns are."""
+    return (
+        "Half-width: of the 95 % interval over folds, in points. 1, 2, 3, 5 p.: how often a true difference of so many "
+        "points is called better or worse, were it the only test. Equivalent: how often no difference is called "
+        f"equivalent, with a margin of {100 * margin:g} points (of a contrast, its own). Last: runs in each fold, or "
+        f"folds, that find 3 points with a chance of {100 * CHANCE:g} % among all tests of the study (Holm). By "
+        "Student's t; single cells are judged more strictly, and decide a little less."
+    )
+
+
+def _lines(planned: Sequence[Planned]) -> list[tuple[str, ...]]:
     return [
         (
             *one.names,
@@ -190,7 +222,7 @@ def describe(spread: Spread) -> str:
     return f"{text}, {100 * spread.recording:.1f} between recordings" if spread.recording else text
 
 
-# ---- What would decide ------------------------------------------------------------------------------------------------
+# ---- What would decide --------------------------------------------------------------------------------------------
 
 
 def what_would_decide(
@@ -209,8 +241,8 @@ def what_would_decide(
         margin: Of equivalence.
 
     Example:
-        >>> what_would_decide(Spread(run=0.055, fold=0.02), 0.04, folds=3, runs=6)
-        'To decide, were the true difference +4.0 points, with a chance of 80 %: 37 more runs in each fold, or 3 more folds.'
+        >>> what_would_decide(Spread(run=0.055, fold=0.01), 0.05, folds=4, runs=4)
+        'To decide, with a chance of 80 %, were the true difference +5.0 points: 4 more runs a fold, or 2 more folds.'
     """
     size = {"folds": folds, "runs": runs, "n_values": n_values}
     by_effect = abs(mean) > margin
@@ -222,15 +254,15 @@ def what_would_decide(
             more = ask(spread, **size, equivalent=margin, chance=CHANCE)
     except (ConfigError, DataError):
         return "To decide: at least two runs of one fold, or two folds."
-    goal = (
-        f"were the true difference {100 * mean:+.1f} points" if by_effect else f"were there no difference ({100 * margin:g} points of margin)"
-    )
-    ways = []
-    if more.more_runs is not None:
-        ways.append(f"{more.more_runs:,} more runs in each fold")
-    if more.more_folds is not None:
-        ways.append(f"{more.more_folds:,} more folds")
+    goal = "were there no difference, by a margin of " + f"{100 * margin:g} points"
+    if by_effect:
+        goal = "were the true difference " + f"{100 * mean:+.1f} points".replace("-", "−")
+    ways = [
+        f"{number:,} more {noun}{'' if number == 1 else 's'}{place}"
+        for number, noun, place in ((more.more_runs, "run", " a fold"), (more.more_folds, "fold", ""))
+        if number is not None
+    ]
     if not ways:
         return f"To decide, {goal}: no number of runs or folds up to 10,000 would do."
-    only = "" if more.more_runs is not None else ", as no number of runs would do on these"
-    return f"To decide, {goal}, with a chance of {100 * CHANCE:g} %: {', or '.join(ways)}{only}.".replace("-", "−")
+    only = "" if more.more_runs is not None else "; no number of runs would do on these"
+    return f"To decide, with a chance of {100 * CHANCE:g} %, {goal}: {', or '.join(ways)}{only}."

@@ -117,7 +117,9 @@ def worst_regrets(
     tables = [_table(cell, names) for cell in used]
     observed = _regrets([_means(table, np.ones((1, *table.shape[1:]))) for table in tables])[0]
     weights = _Resamples(used, resamples, seed)
-    drawn = _regrets([_means(table, weights.of(cell, at)) for at, (cell, table) in enumerate(zip(used, tables, strict=True))])
+    drawn = _regrets(
+        [_means(table, weights.of(cell, at)) for at, (cell, table) in enumerate(zip(used, tables, strict=True))]
+    )
     worst = drawn.max(axis=2)  # (resamples, compressions)
     tail = (1 - confidence) / 2
     low, high = np.quantile(worst, [tail, 1 - tail], axis=0)
@@ -154,10 +156,13 @@ def _chosen(
     used = [cell for cell in cells if names and _shared(cell, names)]
     if len(names) < 2 or not used:
         raise DataError(
-            f"Regret needs two compressions or more that were run in the same cells. Received: {', '.join(names) or 'none'}"
-            f" in {len(used)} of {len(cells)} cells."
+            "Regret needs two compressions or more that were run in the same cells. Received: "
+            f"{', '.join(names) or 'none'} in {len(used)} of {len(cells)} cells."
         )
-    left_out = (*(name for name in present if name not in names), *(" ".join(one.name) for one in cells if one not in used))
+    left_out = (
+        *(name for name in present if name not in names),
+        *(" ".join(one.name) for one in cells if one not in used),
+    )
     return names, used, left_out
 
 
@@ -175,7 +180,9 @@ def _table(cell: RegretCell, names: Sequence[str]) -> FloatArray:
         for at, name in enumerate(names):
             value = cell.accuracy[name][fold, run]
             if not 0 <= value <= 1:
-                raise DataError(f"`accuracy` must be from 0 to 1. Received: {value!r} for {' '.join(cell.name)} {name}.")
+                raise DataError(
+                    f"`accuracy` must be from 0 to 1. Received: {value!r} for {' '.join(cell.name)} {name}."
+                )
             table[at, folds.index(fold), runs.index(run)] = value
     return table
 
@@ -196,7 +203,8 @@ def _means(table: FloatArray, weights: FloatArray) -> FloatArray:
     of_run = _normalised(weights * there, there)
     has = there.any(axis=1)
     of_fold = _normalised(weights.sum(axis=2) * has, has)
-    return np.einsum("bf,bfr,cfr->bc", of_fold, of_run, np.nan_to_num(table))
+    means: FloatArray = np.einsum("bf,bfr,cfr->bc", of_fold, of_run, np.nan_to_num(table))
+    return means
 
 
 def _normalised(weights: FloatArray, there: npt.NDArray[np.bool_]) -> FloatArray:
@@ -220,7 +228,7 @@ class _Resamples:
     def __init__(self, cells: Sequence[RegretCell], resamples: int, seed: int) -> None:
         self._cells = [_folds_and_runs(cell) for cell in cells]
         folds_of: dict[Hashable, set[int]] = {}
-        runs_of: dict[Hashable, set[int]] = {}
+        runs_of: dict[tuple[Hashable, int], set[int]] = {}
         for cell, (folds, runs) in zip(cells, self._cells, strict=True):
             folds_of.setdefault(cell.data, set()).update(folds)
             runs_of.setdefault((cell.data, cell.n_shot), set()).update(runs)
@@ -234,7 +242,7 @@ class _Resamples:
         # A fold that was drawn k times has its runs drawn k times over.
         self._drawn = {
             (data, n): rng.multinomial(drawn[data] * len(runs), np.full(len(runs), 1 / len(runs)))
-            for (data, n), runs in self._runs.items()  # type: ignore[misc]
+            for (data, n), runs in self._runs.items()
         }
         self.vary = any(len(of) > 1 for of in (*self._folds.values(), *self._runs.values()))
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -290,8 +290,8 @@ _Some = Annotated[Annotated[tuple[_T, ...], Field(min_length=1)] | None, BeforeV
 class ContrastSettings(_Settings):
     """A difference that a study is to answer for, written down before its runs.
 
-    With `minus_score` it is the same difference by one score minus that by the other: what unsettled batch normalisation
-    has to do with it.
+    With `minus_score` it is the same difference by one score minus that by the other: what unsettled batch
+    normalisation has to do with it.
 
     Attributes:
         title: What is compared, in words.
@@ -299,6 +299,8 @@ class ContrastSettings(_Settings):
         baseline: Whose accuracy is subtracted.
         models, n_shot: The cells over which it is averaged, each with the same weight; `null` for all of the grid.
         parts: The same of a study in parts.
+        baseline_parts: Parts that the baseline is taken from, one for each of `parts`, of the same data set and folds:
+            another level, or another training. `null` for the same parts.
         score: `published` or `settled`: which accuracy.
         minus_score: The other score, whose difference is subtracted; `null` for none.
         margin: Differences within it count as none: 0.02 is 2 points.
@@ -311,20 +313,32 @@ class ContrastSettings(_Settings):
     models: _Some[str] = None
     n_shot: _Some[Count] = None
     parts: _Some[str] = None
+    baseline_parts: _Some[str] = None
     score: Literal["published", "settled"] = "settled"
     minus_score: Literal["published", "settled"] | None = None
     margin: Annotated[float, Field(gt=0, lt=1)] = 0.02
     expect: Annotated[str, Field(min_length=1, max_length=2000)]
 
-    def cells(self, studies: Sequence["Settings"]) -> list[tuple["Settings", str, int]]:
-        """Part, network and n of what it is averaged over, in the order of the grids."""
+    def cells(self, studies: Sequence["Settings"]) -> list["ContrastCell"]:
+        """What it is averaged over, as far as its parts are among these."""
+        of_part = {settings.part: settings for settings in studies}
+        parts = list(of_part) if self.parts is None else list(self.parts)
         return [
-            (settings, model, n_shot)
-            for settings in studies
-            if self.parts is None or settings.part in self.parts
-            for model in self.models or settings.models
-            for n_shot in self.n_shot or settings.n_shot
+            ContrastCell(of_part[part], of_part[other], model, n_shot)
+            for part, other in zip(parts, self.baseline_parts or parts, strict=True)
+            if part in of_part and other in of_part
+            for model in self.models or of_part[part].models
+            for n_shot in self.n_shot or of_part[part].n_shot
         ]
+
+
+class ContrastCell(NamedTuple):
+    """One of the cells that a contrast is averaged over: the parts of both sides, mostly the same, network and n."""
+
+    ours: "Settings"
+    theirs: "Settings"
+    model: str
+    n_shot: int
 
 
 class Settings(_Settings):
@@ -626,40 +640,56 @@ def check_contrasts(studies: Sequence[Settings], path: str | Path) -> None:
                 f"`{key}.{field}` in {path} {rule}. Received: {shown(received)}.{printable(hint, longest=1000)}"
             )
 
-        if contrast.parts is not None and None in of_part:
-            raise refuse("parts", "must be left out: the study has no parts", list(contrast.parts))
+        for field in ("parts", "baseline_parts"):
+            named = getattr(contrast, field)
+            if named is not None and None in of_part:
+                raise refuse(field, "must be left out: the study has no parts", list(named))
+            unknown = [part for part in named or () if part not in of_part]
+            if unknown:
+                raise refuse(field, "must name parts of the study", unknown[0], of_part)
         for field in ("models", "n_shot", "parts"):
             values = getattr(contrast, field) or ()
             if len(set(values)) < len(values):
                 raise refuse(field, "must not repeat a value", list(values))
-        unknown = [part for part in contrast.parts or () if part not in of_part]
-        if unknown:
-            raise refuse("parts", "must name parts of the study", unknown[0], of_part)
-        if contrast.compression == contrast.baseline:
-            raise refuse("baseline", "must differ from `compression`", contrast.baseline)
+        if contrast.baseline_parts is not None and len(contrast.baseline_parts) != len(contrast.parts or ()):
+            rule = f"must be one for each of `parts`, of which there are {len(contrast.parts or ())}"
+            raise refuse("baseline_parts", rule, list(contrast.baseline_parts))
+        parts: tuple[str | None, ...] = contrast.parts or tuple(of_part)
+        same = [part for part, other in zip(parts, contrast.baseline_parts or parts, strict=True) if part == other]
+        if contrast.compression == contrast.baseline and same:
+            rule = "must differ from `compression`, or be taken from other parts (`baseline_parts`)"
+            raise refuse("baseline", rule, contrast.baseline)
         if contrast.score == contrast.minus_score:
             raise refuse("minus_score", "must be the other score than `score`", contrast.minus_score)
         cells = contrast.cells(studies)
-        for settings, model, n_shot in cells:
-            where = "must be in the grid" + (f" of part {settings.part}" if settings.part else "")
-            for field, value, there in (
-                ("compression", contrast.compression, settings.compressions),
-                ("baseline", contrast.baseline, settings.compressions),
-                ("models", model, settings.models),
-                ("n_shot", n_shot, settings.n_shot),
+        for ours, theirs, model, n_shot in cells:
+            for settings, field, compression in (
+                (ours, "compression", contrast.compression),
+                (theirs, "baseline", contrast.baseline),
             ):
-                if value not in there:
-                    raise refuse(field, where, value, there)
+                where = "must be in the grid" + (f" of part {settings.part}" if settings.part else "")
+                for key_of_value, value, there in (
+                    (field, compression, settings.compressions),
+                    ("models", model, settings.models),
+                    ("n_shot", n_shot, settings.n_shot),
+                ):
+                    if value not in there:
+                        raise refuse(key_of_value, where, value, there)
+            if (ours.data.name, ours.data.root, ours.folds) != (theirs.data.name, theirs.data.root, theirs.folds):
+                rule = f"must have the data set and the folds of those in `parts`, as {ours.part}"
+                raise refuse("baseline_parts", rule, theirs.part)
             # A mean is over folds, or over the runs of the one fold that there is.
-            if (len(settings.folds) == 1) != (len(cells[0][0].folds) == 1):
+            if (len(ours.folds) == 1) != (len(cells[0].ours.folds) == 1):
                 rule = "must be of one fold each, or of several each: one fold says nothing of others"
-                raise refuse("parts", rule, [one.part for one in studies if one.part in (contrast.parts or of_part)])
-            if len(settings.folds) == 1 and settings.runs_for(n_shot) < 2:
-                raise refuse("n_shot", "must have two runs or more where there is one fold: nothing else varies", n_shot)
+                raise refuse("parts", rule, list(parts))
+            if len(ours.folds) == 1 and min(ours.runs_for(n_shot), theirs.runs_for(n_shot)) < 2:
+                raise refuse(
+                    "n_shot", "must have two runs or more where there is one fold: nothing else varies", n_shot
+                )
         what = json.dumps(
             [
                 *(contrast.compression, contrast.baseline, contrast.score, contrast.minus_score),
-                *sorted((str(settings.part), model, n_shot) for settings, model, n_shot in cells),
+                *sorted((str(ours.part), str(theirs.part), model, n_shot) for ours, theirs, model, n_shot in cells),
             ]
         )
         if what in compared:
@@ -729,7 +759,8 @@ def _describe(error: ValidationError, path: str | Path, given: set[tuple[str, ..
         known = f"Did you mean `{near[0]}`?" if near else f"Known keys: {', '.join(_fields(keys[:-1]))}."
         return f"Unknown key `{key}` in {where}. {known}"
     if first["type"] == "missing":
-        return f"Key `{key}` is missing in {where}. Add it; {settings_file('us8k')} is an example."
+        example = settings_file("decisive" if loc[0] == "contrasts" else "us8k")
+        return f"Key `{key}` is missing in {where}. Add it; {example} is an example."
     if first["type"] == "value_error":
         # A rule between settings: any of them may come from either place.
         return f"{path}{' with the overrides' if given else ''}: {first['ctx']['error']}."
