@@ -192,7 +192,7 @@ def _run(options: argparse.Namespace) -> int:
                     file=sys.stderr,
                 )
     if studies[0].part:
-        _write_report(studies[0].study_dir.parent)
+        _write_report(studies[0].study_dir.parent, what="The whole study")
     return code
 
 
@@ -211,8 +211,11 @@ def _report(options: argparse.Namespace) -> int:
 
         parts = _study_dirs(options.study)
         whole = [] if parts == [options.study] else [options.study]
-        for study_dir in [*parts, *whole]:
-            _write_report(study_dir, margin=options.margin / 100, tables=[*TABLES, *options.table], score=options.score)
+        chosen = {"margin": options.margin / 100, "tables": [*TABLES, *options.table], "score": options.score}
+        for study_dir in parts:
+            _write_report(study_dir, **chosen)
+        for study_dir in whole:
+            _write_report(study_dir, what="The whole study", **chosen)
         return DONE
     from loglearn_tf.analysis.report import fill
 
@@ -226,10 +229,10 @@ def _report(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _write_report(study_dir: Path, **more: Any) -> None:
+def _write_report(study_dir: Path, *, what: str = "Report", **more: Any) -> None:
     from loglearn_tf.analysis.report import write_report
 
-    print(f"Report: {write_report(study_dir, **more)}")
+    print(f"{what}: {write_report(study_dir, **more)}")
 
 
 def _parts(options: argparse.Namespace) -> "list[StudyPart]":

@@ -1,13 +1,13 @@
 """What a study can decide, before or after its runs, in words and tables."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from loglearn_tf._util.text import align
 from loglearn_tf.analysis.planned import StudyPart, contrasts_of
 from loglearn_tf.analysis.power import Needed, Power, Spread, needed, power, spreads
 from loglearn_tf.analysis.results import with_score
-from loglearn_tf.errors import ConfigError, DataError
+from loglearn_tf.errors import ConfigError
 from loglearn_tf.study.settings import ContrastSettings, Settings
 
 # Of paired differences on UrbanSound8K, where nothing else is known: 5.5 points between the runs of a fold, 2 between
@@ -246,14 +246,11 @@ def what_would_decide(
     """
     size = {"folds": folds, "runs": runs, "n_values": n_values}
     by_effect = abs(mean) > margin
-    ask: Callable[..., Needed] = needed
-    try:
-        if by_effect:
-            more = ask(spread, **size, effect=min(abs(mean), 0.99), chance=CHANCE, family=family)
-        else:
-            more = ask(spread, **size, equivalent=margin, chance=CHANCE)
-    except (ConfigError, DataError):
-        return "To decide: at least two runs of one fold, or two folds."
+    more = (
+        needed(spread, **size, effect=min(abs(mean), 0.99), chance=CHANCE, family=family)
+        if by_effect
+        else needed(spread, **size, equivalent=margin, chance=CHANCE)
+    )
     goal = "were there no difference, by a margin of " + f"{100 * margin:g} points"
     if by_effect:
         goal = "were the true difference " + f"{100 * mean:+.1f} points".replace("-", "−")

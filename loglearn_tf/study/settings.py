@@ -748,7 +748,7 @@ def _describe(error: ValidationError, path: str | Path, given: set[tuple[str, ..
     unknown = first["type"] == "extra_forbidden"
     named = loc[: -1 if unknown else None]
     # Names of variants and contrasts are the user's own.
-    own = loc[0] in ("variants", "contrasts")
+    own = loc[:1] in (["variants"], ["contrasts"])
     keys = tuple(part for part in named if (part.isidentifier() and part != "int") or own)
     keys += tuple(loc[-1:]) if unknown else ()
     key = printable(".".join(keys))
@@ -759,7 +759,7 @@ def _describe(error: ValidationError, path: str | Path, given: set[tuple[str, ..
         known = f"Did you mean `{near[0]}`?" if near else f"Known keys: {', '.join(_fields(keys[:-1]))}."
         return f"Unknown key `{key}` in {where}. {known}"
     if first["type"] == "missing":
-        example = settings_file("decisive" if loc[0] == "contrasts" else "us8k")
+        example = settings_file("decisive" if loc[:1] == ["contrasts"] else "us8k")
         return f"Key `{key}` is missing in {where}. Add it; {example} is an example."
     if first["type"] == "value_error":
         # A rule between settings: any of them may come from either place.
