@@ -67,6 +67,8 @@ class StudyAnswers:
                 cell = row["dataset"], row["model"], row["compression"], row["n_shot"]
                 self._rows.setdefault(cell, {})[row["fold"], row["run"]] = row
         self._answers: dict[tuple[Path, str], Answers] = {}
+        # Runs of a fold have the same clips: kept once, as there are thousands.
+        self._columns: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._recordings: dict[str, dict[str, str]] = {}
 
     def pairs(
@@ -134,6 +136,7 @@ class StudyAnswers:
         if (path, score) not in self._answers:
             clips, classes, predicted = _columns(path, "clip_id", "class", "predicted")
             right = np.array([true == said for true, said in zip(classes, predicted, strict=True)])
+            clips, classes = (self._columns.setdefault(column, column) for column in (clips, classes))
             self._answers[path, score] = Answers(clips, classes, right)
         return self._answers[path, score]
 
