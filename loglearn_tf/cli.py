@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loglearn_tf import __version__
 from loglearn_tf._util.files import write_text
@@ -32,7 +32,11 @@ from loglearn_tf.study.status import (
     remembered_settings,
     survey,
 )
-from loglearn_tf.study.yaml_file import experiment_names
+from loglearn_tf.study.yaml_file import experiment_names, settings_file
+
+if TYPE_CHECKING:
+    from loglearn_tf.analysis.planned import StudyPart
+    from loglearn_tf.analysis.power import Spread
 
 DONE, SOME_RUNS_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 READER_LEFT = 141  # what a shell says of programs that SIGPIPE ends
@@ -123,6 +127,11 @@ def _plan(options: argparse.Namespace) -> int:
         gap = "\n" if at else ""
         print(f"{gap}{settings.name}{part}: {len(state.results):,} runs in {settings.study_dir}\n")
         print(format_grid(state))
+    if settings.contrasts:
+        print(
+            f"\n{len(settings.contrasts)} contrasts are written down: `loglearn contrasts` shows them, and "
+            "`loglearn power` how exact their answers will be."
+        )
     return DONE
 
 
@@ -197,8 +206,9 @@ def _run(options: argparse.Namespace) -> int:
     from loglearn_tf.experiment.study import run_parts
 
     code = DONE
+    studies = load_studies(options.settings, options.overrides)
     with ProgressDisplay() as show:
-        for result in run_parts(load_studies(options.settings, options.overrides), on_progress=show):
+        for result in run_parts(studies, on_progress=show):
             print(result)
             print(f"One row a run: {result.study_dir / 'results.csv'}")
             print(f"Report: {result.report}")
@@ -209,6 +219,8 @@ def _run(options: argparse.Namespace) -> int:
                     f"{result.folder(result.failed[0]) / 'result.json'} says why. Running again tries them again.",
                     file=sys.stderr,
                 )
+    if studies[0].part:
+        _write_report(studies[0].study_dir.parent, what="The whole study")
     return code
 
 
@@ -225,23 +237,91 @@ def _report(options: argparse.Namespace) -> int:
             raise ConfigError(f"`--output` belongs to `--fill`. Received: --output {options.output}. Leave it out.")
         from loglearn_tf.analysis.report.tables import TABLES
 
-        for study_dir in _study_dirs(options.study):
-            _write_report(study_dir, margin=options.margin / 100, tables=[*TABLES, *options.table])
+        parts = _study_dirs(options.study)
+        whole = [] if parts == [options.study] else [options.study]
+        chosen = {"margin": options.margin / 100, "tables": [*TABLES, *options.table], "score": options.score}
+        for study_dir in parts:
+            _write_report(study_dir, **chosen)
+        for study_dir in whole:
+            _write_report(study_dir, what="The whole study", **chosen)
         return DONE
     from loglearn_tf.analysis.report import fill
 
     if options.margin != 2.0:
         raise ConfigError(f"`--margin` is not of `--fill`. Received: --margin {options.margin:g}. Leave it out.")
+    if options.score != "published":
+        raise ConfigError(f"`--score` is not of `--fill`. Received: --score {options.score}. Leave it out.")
     path = options.output or options.study / "FINDINGS.md"
     write_text(path, fill(options.fill, options.study))
     print(f"Findings: {path}")
     return DONE
 
 
-def _write_report(study_dir: Path, **more: Any) -> None:
+def _write_report(study_dir: Path, *, what: str = "Report", **more: Any) -> None:
     from loglearn_tf.analysis.report import write_report
 
-    print(f"Report: {write_report(study_dir, **more)}")
+    print(f"{what}: {write_report(study_dir, **more)}")
+
+
+def _parts(options: argparse.Namespace) -> "list[StudyPart]":
+    """Of a study's folder, or of the YAML file or experiment that a name stands for."""
+    from loglearn_tf.analysis.planned import part_of, read_parts
+
+    if Path(options.study).is_dir() and options.study not in experiment_names():
+        if options.overrides:
+            raise ConfigError(
+                "Settings can be changed where a YAML file or an experiment is named. Received: "
+                f"{options.overrides[0]} for the folder {options.study}. Leave it out."
+            )
+        return read_parts(Path(options.study))
+    return [part_of(settings, settings.study_dir) for settings in load_studies(options.study, options.overrides)]
+
+
+def _spread(options: argparse.Namespace) -> "Spread":
+    from loglearn_tf.analysis.planning import FOLD_STD, RUN_STD
+    from loglearn_tf.analysis.power import Spread
+
+    given = {"--run-std": options.run_std, "--fold-std": options.fold_std}
+    for name, value in given.items():
+        if value is not None and not 0 <= value <= 100:
+            raise ConfigError(f"`{name}` must be from 0 to 100 points. Received: {value:g}.")
+    run_std, fold_std = (None if value is None else value / 100 for value in given.values())
+    return Spread(RUN_STD if run_std is None else run_std, FOLD_STD if fold_std is None else fold_std)
+
+
+def _contrasts(options: argparse.Namespace) -> int:
+    from loglearn_tf.analysis.planned import evaluate
+    from loglearn_tf.analysis.report.contrasts import text
+
+    parts = _parts(options)
+    outcomes = evaluate(parts)
+    if not outcomes:
+        raise ConfigError(
+            f"{options.study} has no contrasts. Write them down under `contrasts` in its YAML file; "
+            f"{settings_file('decisive')} is an example."
+        )
+    if any(row["synthetic"] for part in parts for row in part.rows):
+        print("SYNTHETIC DATA")
+    print(text(parts, outcomes, _spread(options)))
+    return DONE
+
+
+def _power(options: argparse.Namespace) -> int:
+    from loglearn_tf.analysis import planning
+
+    if not 0 < options.margin < 100:
+        raise ConfigError(f"`--margin` must be above 0 and below 100 points. Received: {options.margin:g}.")
+    parts, spread, margin = _parts(options), _spread(options), options.margin / 100
+    is_stated = options.run_std is not None or options.fold_std is not None
+    for part in parts:
+        plans = [] if is_stated else planning.estimated(part, score=options.score, margin=margin)
+        for plan in plans or [planning.stated(part.settings, spread, margin=margin)]:
+            print(planning.format_plan(plan, part.settings) + "\n")
+    written_down = planning.of_contrasts(parts, spread)
+    if written_down:
+        print(planning.format_contrasts(written_down, spread) + "\n")
+    print("\n".join(textwrap.wrap(planning.how_to_read(margin), 100)))
+    return DONE
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -368,6 +448,14 @@ def _parser() -> argparse.ArgumentParser:
             help="in CSV, put an apostrophe before text that a spreadsheet would run as a formula",
         )
 
+    def add_score(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument(
+            "--score",
+            choices=tuple(SCORES),
+            default="published",
+            help="settled: without what few updates leave of the beginning of batch normalisation (default: published)",
+        )
+
     add(
         "plan",
         _plan,
@@ -383,12 +471,7 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("study", type=Path, help="the study's folder, as runs/us8k")
     results = add("results", _results, [common], "rebuild results.csv from the run folders and print the tables")
     results.add_argument("study", type=Path, help="the study's folder, as runs/us8k")
-    results.add_argument(
-        "--score",
-        choices=tuple(SCORES),
-        default="published",
-        help="settled: without what few updates leave of the beginning of batch normalisation (default: published)",
-    )
+    add_score(results)
     report = add("report", _report, [common], "write report.html, report.md, tables and figures of a study")
     report.add_argument("study", type=Path, help="the study's folder, as runs/us8k")
     report.add_argument(
@@ -405,6 +488,35 @@ def _parser() -> argparse.ArgumentParser:
         "--fill", type=Path, metavar="TEXT", help="instead, put the study's numbers into a text of findings"
     )
     report.add_argument("--output", type=Path, help="of --fill; default: FINDINGS.md in the study's folder")
+    add_score(report)
+    planned = argparse.ArgumentParser(add_help=False, parents=[common])
+    planned.add_argument(
+        "study", help="the study's folder, as runs/us8k, or its YAML file, or an experiment of the package"
+    )
+    planned.add_argument("overrides", nargs="*", metavar="key=value", help="settings that differ, of a YAML file")
+    for option, of, default in (("--run-std", "the runs of a fold", 5.5), ("--fold-std", "the folds' own means", 2)):
+        planned.add_argument(
+            option,
+            type=float,
+            metavar="POINTS",
+            help=f"standard deviation of paired differences between {of}, where it is stated (default: {default:g})",
+        )
+    add(
+        "contrasts",
+        _contrasts,
+        [planned],
+        "say what a study set out to find, and what became of it; runs nothing",
+    )
+    powered = add(
+        "power",
+        _power,
+        [planned],
+        "say what a study can decide: from how much its runs vary or, before any, from stated values; runs nothing",
+    )
+    powered.add_argument(
+        "--margin", type=float, default=2.0, metavar="POINTS", help="differences below it count as none (default: 2)"
+    )
+    add_score(powered)
     predicted = add("predict", _predict, [common], "say what a saved model hears in sound files")
     predicted.add_argument("model", type=Path, help="model.keras of a run, its run folder, or any clip classifier")
     predicted.add_argument("sounds", type=Path, nargs="+", help="sound files, or folders to search for them")

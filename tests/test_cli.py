@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import ROOT, short_overrides
+from fake_study import study_in_parts
 
 from loglearn_tf import __version__
 from loglearn_tf.cli import main
@@ -250,6 +251,7 @@ def test_a_study_in_parts_runs_them_all_and_reports_on_each(capsys, parts, tmp_p
     out = capsys.readouterr().out
     assert "low - logeps" in out and out.count("Report: ") == 2
     study = tmp_path / "runs" / "why"
+    assert f"The whole study: {study / 'report.html'}\n" in out
     for part in ("full", "half"):
         assert (study / part / "results.csv").read_text().count("\n") == 3
         assert (study / part / "report.html").is_file()
@@ -269,7 +271,75 @@ def test_a_study_in_parts_runs_them_all_and_reports_on_each(capsys, parts, tmp_p
     assert (tmp_path / "FINDINGS.md").read_text().startswith("3 runs; ")
     assert "has no parts" in fails(capsys, "run", US8K, "part=full")
     assert "`--margin` is not of `--fill`" in fails(capsys, "report", str(study), "--fill", str(text), "--margin", "1")
+    assert "`--score` is not of `--fill`" in fails(capsys, "report", str(study), "--fill", str(text), "--score=settled")
     assert "`--output` belongs to `--fill`" in fails(capsys, "report", str(study), "--output", "a.md")
+
+
+CONTRASTS = """\
+name: written
+data: {name: us8k, root: sounds}
+models: timbre
+compressions: [logeps, loglearn]
+n_shot: [1, 5]
+folds: [1, 2, 3]
+runs: 2
+parts: {a: {}, b: {features: {gain_db: -20.0}}}
+contrasts:
+  more: {title: Loglearn is better, compression: loglearn, parts: a, expect: It knows more clips.}
+  both: {title: At both levels, compression: loglearn, expect: The same.}
+"""
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A study with contrasts of which one part is done; no sound is there."""
+    path = tmp_path / "written.yaml"
+    study_in_parts(path, CONTRASTS, only=["a"])
+    return path
+
+
+def test_contrasts_of_a_file_and_of_a_folder(capsys, written, tmp_path):
+    assert main(["contrasts", str(written)]) == 0
+    of_file = capsys.readouterr().out
+    assert (
+        "more: Loglearn is better\n  ↑ better, +" in of_file or "more: Loglearn is better\n  ? undecided, +" in of_file
+    )
+    assert "both: At both levels\n  not run yet: 24 of 48 runs\n" in of_file
+    assert "Its interval will be about ±" in of_file and "2 contrasts, Holm's correction over all of them." in of_file
+    assert main(["contrasts", str(tmp_path / "runs" / "written")]) == 0
+    of_folder = capsys.readouterr().out
+    assert "not run yet: there are no runs of part b" in of_folder
+    assert of_folder.split("both:")[0] == of_file.split("both:")[0]
+
+
+def test_what_a_study_can_decide_before_and_after(capsys, written, tmp_path):
+    assert main(["power", str(written)]) == 0
+    out = capsys.readouterr().out
+    assert "written, part a: 3 folds, loglearn minus the baseline. Estimated: timbre: " in out
+    assert "written, part b: 3 folds. Stated: 5.5 points between the runs of a fold, 2.0 between folds." in out
+    assert "contrast  runs  half-width" in out and "\nmore " in out and "\nboth " in out
+    assert main(["power", str(tmp_path / "runs" / "written"), "--run-std", "4", "--fold-std=0", "--margin=3"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("Stated: 4.0 points between the runs of a fold, 0.0 between folds.") == 2
+    assert "with a margin of 3 points" in " ".join(out.split())
+    assert main(["power", "us8k", "n_shot=[10]", "models=vgg"]) == 0
+    assert "us8k: 10 folds. Stated: 5.5 points" in capsys.readouterr().out
+
+
+def test_contrasts_and_power_of_what_has_none(capsys, written, tmp_path):
+    message = fails(capsys, "contrasts", "us8k")
+    assert "us8k has no contrasts. Write them down under `contrasts` in its YAML file;" in message
+    assert "decisive.yaml is an example" in message
+    assert "is not the folder of a study" in fails(capsys, "power", str(tmp_path))
+    assert "No such file" in fails(capsys, "power", str(tmp_path / "none.yaml"))
+    folder = str(tmp_path / "runs" / "written")
+    assert "Received: runs=3 for the folder" in fails(capsys, "contrasts", folder, "runs=3")
+    assert "`--run-std` must be from 0 to 100 points. Received: -1." in fails(capsys, "power", "us8k", "--run-std=-1")
+    assert "`--margin` must be above 0 and below 100 points." in fails(capsys, "power", "us8k", "--margin=0")
+    message = fails(capsys, "power", "us8k", "--run-std=0", "--fold-std=0")
+    assert "must be above 0. Received: 0 for all" in message
+    message = fails(capsys, "run", str(written), "contrasts.more.n_shot=[7]")
+    assert "`contrasts.more.n_shot` in" in message and "must be in the grid of part a. Received: 7." in message
 
 
 def test_a_wrong_argument_of_a_variant_is_told_before_anything_is_run(capsys, parts, tmp_path):

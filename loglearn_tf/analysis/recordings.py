@@ -163,7 +163,7 @@ class TwoWay:
         return ends if self.too_few is None else (None, None)
 
 
-def two_way(clips: ClipDifferences, *, weights: Weights = "folds") -> TwoWay:
+def two_way(clips: ClipDifferences, *, weights: Weights | FloatArray = "folds") -> TwoWay:
     """The mean difference, with recordings and runs as two crossed samples.
 
     Clips of one recording are right or wrong together, in every run; clips of one run are, in every recording. The
@@ -178,7 +178,8 @@ def two_way(clips: ClipDifferences, *, weights: Weights = "folds") -> TwoWay:
     Args:
         clips: See `ClipDifferences`.
         weights: `"folds"`: each fold the same, in it each run, in it each clip; the mean is that of the tables.
-            `"clips"`: each clip of each run the same.
+            `"clips"`: each clip of each run the same. Or `(n,)` of the entries, which add up to 1, for a mean over
+            several cells.
 
     Raises:
         ConfigError: If `weights` is neither.
@@ -261,8 +262,15 @@ def _too_few(n_recordings: int, effective: float) -> str | None:
     return f"{n_recordings} recording{'' if n_recordings == 1 else 's'}{like}: an interval needs {FEWEST_RECORDINGS}"
 
 
-def _weights(clips: ClipDifferences, weights: Weights) -> FloatArray:
+def _weights(clips: ClipDifferences, weights: Weights | FloatArray) -> FloatArray:
     """Of every entry; they add up to 1."""
+    if isinstance(weights, np.ndarray):
+        if weights.shape != clips.difference.shape or not math.isclose(weights.sum(), 1) or (weights < 0).any():
+            raise ConfigError(
+                "`weights` must be one for each difference, none below 0, and add up to 1. Received: an array of shape "
+                f"{weights.shape} that adds up to {weights.sum():g}."
+            )
+        return weights
     if weights == "clips":
         return np.full(len(clips.difference), 1 / len(clips.difference))
     if weights != "folds":

@@ -5,10 +5,10 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -265,6 +265,10 @@ def _as_ray(value: Any) -> Any:
     return {"address": value} if isinstance(value, str) else value
 
 
+def _as_list_or_none(value: Any) -> Any:
+    return None if value is None else _as_list(value)
+
+
 def _check_compression(key: str, name: str, variants: Iterable[str] = ()) -> None:
     if name not in variants and not _is_named(name, COMPRESSIONS):
         known = [*COMPRESSIONS, *variants]
@@ -302,6 +306,64 @@ class CompressionVariant(_Settings):
         return self
 
 
+_T = TypeVar("_T")
+_Some = Annotated[Annotated[tuple[_T, ...], Field(min_length=1)] | None, BeforeValidator(_as_list_or_none)]
+
+
+class ContrastSettings(_Settings):
+    """A difference that a study is to answer for, written down before its runs.
+
+    With `minus_score` it is the same difference by one score minus that by the other: what unsettled batch
+    normalisation has to do with it.
+
+    Attributes:
+        title: What is compared, in words.
+        compression: Whose accuracy counts as a gain.
+        baseline: Whose accuracy is subtracted.
+        models, n_shot: The cells over which it is averaged, each with the same weight; `null` for all of the grid.
+        parts: The same of a study in parts.
+        baseline_parts: Parts that the baseline is taken from, one for each of `parts`, of the same data set and folds:
+            another level, or another training. `null` for the same parts.
+        score: `published` or `settled`: which accuracy.
+        minus_score: The other score, whose difference is subtracted; `null` for none.
+        margin: Differences within it count as none: 0.02 is 2 points.
+        expect: What is expected, and why; shown beside what was found.
+    """
+
+    title: Annotated[str, Field(min_length=1, max_length=300)]
+    compression: str
+    baseline: str = "logeps"
+    models: _Some[str] = None
+    n_shot: _Some[Count] = None
+    parts: _Some[str] = None
+    baseline_parts: _Some[str] = None
+    score: Literal["published", "settled"] = "settled"
+    minus_score: Literal["published", "settled"] | None = None
+    margin: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    expect: Annotated[str, Field(min_length=1, max_length=2000)]
+
+    def cells(self, studies: Sequence["Settings"]) -> list["ContrastCell"]:
+        """What it is averaged over, as far as its parts are among these."""
+        of_part = {settings.part: settings for settings in studies}
+        parts = list(of_part) if self.parts is None else list(self.parts)
+        return [
+            ContrastCell(of_part[part], of_part[other], model, n_shot)
+            for part, other in zip(parts, self.baseline_parts or parts, strict=True)
+            if part in of_part and other in of_part
+            for model in self.models or of_part[part].models
+            for n_shot in self.n_shot or of_part[part].n_shot
+        ]
+
+
+class ContrastCell(NamedTuple):
+    """One of the cells that a contrast is averaged over: the parts of both sides, mostly the same, network and n."""
+
+    ours: "Settings"
+    theirs: "Settings"
+    model: str
+    n_shot: int
+
+
 class Settings(_Settings):
     """A study: a grid of paired runs.
 
@@ -326,6 +388,8 @@ class Settings(_Settings):
         save_models: Whether every run keeps its trained `model.keras`, from waveform to probabilities.
         tensorboard: Runs that keep event files: `all`; `first`, run 0 of the first fold of every cell of model,
             compression and n, since thousands of event files make TensorBoard unusable; `none`.
+        contrasts: Name -> what the study is to answer for. No run depends on it. Of a study in parts it is that of the
+            whole study.
     """
 
     name: Name
@@ -352,6 +416,7 @@ class Settings(_Settings):
     ray: Annotated[RaySettings | None, BeforeValidator(_as_ray)] = None
     save_models: bool = False
     tensorboard: Literal["all", "first", "none"] = "first"
+    contrasts: dict[Name, ContrastSettings] = {}
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
@@ -539,7 +604,11 @@ def load_studies(path: str | Path, overrides: Sequence[str] = ()) -> list[Settin
     if "parts" not in raw:
         if any(change.keys == ("part",) for change in changes):
             raise ConfigError(f"{path} has no parts. Leave `part=` out.")
-        return [_validated(raw, changes, path)]
+        settings = _validated(raw, changes, path)
+        # What a run of one part remembers names parts that are not there to compare with.
+        if settings.contrasts and settings.part is None:
+            check_contrasts([_validated(raw, _without_axes(raw, changes), path)], path)
+        return [settings]
     parts_of = raw.pop("parts")
     if isinstance(parts_of, dict):
         parts_of = {str(name): part for name, part in parts_of.items()}
@@ -555,15 +624,124 @@ def load_studies(path: str | Path, overrides: Sequence[str] = ()) -> list[Settin
         raise ConfigError(f"`part` must be among the parts of {path}: {known}. Received: {shown(asked[-1])}.")
     changes = [change for change in changes if change.keys != ("part",)]
     raw = _with_new_names(raw)
-    return [
-        _validated(
-            {**merged(raw, _with_new_names(parts_of[name] or {})), "part": name},
-            changes,
-            f"{path}, part {printable(name)}",
+    for name, part in parts_of.items():
+        if "contrasts" in (part or {}):
+            raise ConfigError(
+                f"`parts.{printable(name)}.contrasts` in {path}: contrasts are of the whole study, not of a part. Move "
+                "them beside `parts`, and name the part in `parts` of each."
+            )
+
+    def settings_of(name: str, some: Sequence[Override]) -> Settings:
+        part = {**merged(raw, _with_new_names(parts_of[name] or {})), "part": name}
+        return _validated(part, some, f"{path}, part {printable(name)}")
+
+    studies = [settings_of(name, changes) for name in parts_of if name in chosen]
+    if studies[0].contrasts:
+        # Of all parts, whichever are chosen; and of the whole grid, as less of it may be run at a time.
+        check_contrasts([settings_of(name, _without_axes(raw, changes)) for name in parts_of], path)
+    return [_with_parts_named(settings, tuple(parts_of)) for settings in studies]
+
+
+def _with_parts_named(settings: Settings, parts: tuple[str, ...]) -> Settings:
+    """Contrasts over all parts name them: a part that is read alone later knows that there are others."""
+    named = {
+        name: contrast if contrast.parts is not None else contrast.model_copy(update={"parts": parts})
+        for name, contrast in settings.contrasts.items()
+    }
+    return settings.model_copy(update={"contrasts": named}) if named else settings
+
+
+# Settings that say how much of a study is run.
+_AXES = ("models", "compressions", "n_shot", "folds", "runs")
+
+
+def _without_axes(raw: Mapping[str, Any], changes: Sequence[Override]) -> list[Override]:
+    """The overrides that do not narrow the grid; what the file leaves open is no narrowing."""
+    return [change for change in changes if change.keys[0] not in _AXES or change.keys[0] not in raw]
+
+
+def check_contrasts(studies: Sequence[Settings], path: str | Path) -> None:
+    """Checks a study's contrasts against its grid.
+
+    Args:
+        studies: All parts of it, or the one that is there. Each holds the same contrasts.
+        path: Of the file.
+
+    Raises:
+        ConfigError: If a contrast names a part, or a cell, that there is not, compares a thing with itself or what
+            another one compares, or cannot have an interval.
+    """
+    of_part = {settings.part: settings for settings in studies}
+    compared: dict[str, str] = {}
+    for name, contrast in studies[0].contrasts.items():
+        key = f"contrasts.{name}"
+
+        def refuse(field: str, rule: str, received: Any, known: Iterable[Any] = (), key: str = key) -> ConfigError:
+            texts = list(map(str, known))
+            near = difflib.get_close_matches(str(received), texts, n=1)
+            hint = f" Did you mean {near[0]}?" if near else f" There are: {', '.join(texts)}." if texts else ""
+            return ConfigError(
+                f"`{key}.{field}` in {path} {rule}. Received: {shown(received)}.{printable(hint, longest=1000)}"
+            )
+
+        for field in ("parts", "baseline_parts"):
+            named = getattr(contrast, field)
+            if named is not None and None in of_part:
+                raise refuse(field, "must be left out: the study has no parts", list(named))
+            unknown = [part for part in named or () if part not in of_part]
+            if unknown:
+                raise refuse(field, "must name parts of the study", unknown[0], of_part)
+        for field in ("models", "n_shot", "parts"):
+            values = getattr(contrast, field) or ()
+            if len(set(values)) < len(values):
+                raise refuse(field, "must not repeat a value", list(values))
+        if contrast.baseline_parts is not None and len(contrast.baseline_parts) != len(contrast.parts or ()):
+            rule = f"must be one for each of `parts`, of which there are {len(contrast.parts or ())}"
+            raise refuse("baseline_parts", rule, list(contrast.baseline_parts))
+        parts: tuple[str | None, ...] = contrast.parts or tuple(of_part)
+        same = [part for part, other in zip(parts, contrast.baseline_parts or parts, strict=True) if part == other]
+        if contrast.compression == contrast.baseline and same:
+            rule = "must differ from `compression`, or be taken from other parts (`baseline_parts`)"
+            raise refuse("baseline", rule, contrast.baseline)
+        if contrast.score == contrast.minus_score:
+            raise refuse("minus_score", "must be the other score than `score`", contrast.minus_score)
+        cells = contrast.cells(studies)
+        for ours, theirs, model, n_shot in cells:
+            for settings, field, compression in (
+                (ours, "compression", contrast.compression),
+                (theirs, "baseline", contrast.baseline),
+            ):
+                where = "must be in the grid" + (f" of part {settings.part}" if settings.part else "")
+                for key_of_value, value, there in (
+                    (field, compression, settings.compressions),
+                    ("models", model, settings.models),
+                    ("n_shot", n_shot, settings.n_shot),
+                ):
+                    if value not in there:
+                        raise refuse(key_of_value, where, value, there)
+            if (ours.data.name, ours.data.root, ours.folds) != (theirs.data.name, theirs.data.root, theirs.folds):
+                rule = f"must have the data set and the folds of those in `parts`, as {ours.part}"
+                raise refuse("baseline_parts", rule, theirs.part)
+            # A mean is over folds, or over the runs of the one fold that there is.
+            if (len(ours.folds) == 1) != (len(cells[0].ours.folds) == 1):
+                rule = "must be of one fold each, or of several each: one fold says nothing of others"
+                raise refuse("parts", rule, list(parts))
+            if len(ours.folds) == 1 and min(ours.runs_for(n_shot), theirs.runs_for(n_shot)) < 2:
+                raise refuse(
+                    "n_shot", "must have two runs or more where there is one fold: nothing else varies", n_shot
+                )
+        what = json.dumps(
+            [
+                *(contrast.compression, contrast.baseline, contrast.score, contrast.minus_score),
+                *sorted((str(ours.part), str(theirs.part), model, n_shot) for ours, theirs, model, n_shot in cells),
+            ]
         )
-        for name in parts_of
-        if name in chosen
-    ]
+        if what in compared:
+            raise ConfigError(
+                f"`{key}` in {path} must compare what no other contrast does, since each costs the others power. It is "
+                f"the same as `contrasts.{compared[what]}`. Leave one out."
+            )
+        compared[what] = name
 
 
 # Settings that had another name in an earlier version.
@@ -613,8 +791,9 @@ def _describe(error: ValidationError, path: str | Path, given: set[tuple[str, ..
     loc = [part for part in first["loc"] if isinstance(part, str)]
     unknown = first["type"] == "extra_forbidden"
     named = loc[: -1 if unknown else None]
-    # Names of variants are the user's own.
-    keys = tuple(part for part in named if (part.isidentifier() and part != "int") or loc[0] == "variants")
+    # Names of variants and contrasts are the user's own.
+    own = loc[:1] in (["variants"], ["contrasts"])
+    keys = tuple(part for part in named if (part.isidentifier() and part != "int") or own)
     keys += tuple(loc[-1:]) if unknown else ()
     key = printable(".".join(keys))
     from_override = any(keys and keys[: len(parts)] == parts[: len(keys)] for parts in given)
@@ -624,7 +803,8 @@ def _describe(error: ValidationError, path: str | Path, given: set[tuple[str, ..
         known = f"Did you mean `{near[0]}`?" if near else f"Known keys: {', '.join(_fields(keys[:-1]))}."
         return f"Unknown key `{key}` in {where}. {known}"
     if first["type"] == "missing":
-        return f"Key `{key}` is missing in {where}. Add it; {settings_file('us8k')} is an example."
+        example = settings_file("decisive" if loc[:1] == ["contrasts"] else "us8k")
+        return f"Key `{key}` is missing in {where}. Add it; {example} is an example."
     if first["type"] == "value_error":
         # A rule between settings: any of them may come from either place.
         return f"{path}{' with the overrides' if given else ''}: {first['ctx']['error']}."

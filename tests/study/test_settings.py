@@ -533,7 +533,9 @@ def test_a_file_that_cannot_be_read(tmp_path):
     absent = tmp_path / "us9k.yaml"
     message = refusal(absent)
     assert message.startswith(f"Cannot read settings file {absent}: ")
-    assert message.endswith("Name a YAML file, or an experiment of the package: demo, folder, tut, us8k, why.")
+    assert message.endswith(
+        "Name a YAML file, or an experiment of the package: decisive, demo, folder, tut, us8k, why."
+    )
     assert refusal(tmp_path).startswith(f"Cannot read settings file {tmp_path}: ")
     absent.write_bytes(b"name: \xff\n")
     assert refusal(absent).startswith(f"Cannot read settings file {absent}: ")
@@ -920,7 +922,7 @@ def test_huge_and_strange_values_are_refused_with_their_key(override, message):
 # ---- Experiments of the package, by name ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["demo", "folder", "tut", "us8k", "why"])
+@pytest.mark.parametrize("name", ["decisive", "demo", "folder", "tut", "us8k", "why"])
 def test_an_experiment_of_the_package_by_name_is_the_file_linked_in_the_checkout(name, tmp_path, monkeypatch):
     file = ROOT / "experiments" / f"{name}.yaml"
     monkeypatch.chdir(tmp_path)
@@ -951,7 +953,7 @@ def test_a_name_that_no_experiment_has(name, hint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("mine").write_text(MINIMAL)
     message = refusal(name)
-    assert "an experiment of the package: demo, folder, tut, us8k, why. Received: " in message
+    assert "an experiment of the package: decisive, demo, folder, tut, us8k, why. Received: " in message
     assert hint in message
     assert message.endswith("A file is named with its folder or its suffix, for example ./study or study.yaml.")
 

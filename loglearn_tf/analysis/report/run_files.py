@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from loglearn_tf.analysis.answers import PREDICTIONS
 from loglearn_tf.study.run_folder import Row, folder_of
 
 Array = npt.NDArray[np.float64]
@@ -79,18 +80,21 @@ def read_traces(study_dir: Path, rows: Iterable[Row], unreadable: Unreadable) ->
     return traces
 
 
-def read_scores(study_dir: Path, rows: Iterable[Row], unreadable: Unreadable) -> dict[Kind, Scores]:
-    """`predictions.csv` of every finished run.
+def read_scores(
+    study_dir: Path, rows: Iterable[Row], unreadable: Unreadable, *, score: str = "published"
+) -> dict[Kind, Scores]:
+    """`predictions.csv` of every finished run, or that of its settled score.
 
     Args:
         study_dir: The study's folder.
         rows: Of finished runs.
         unreadable: Takes down the files that could not be read, or are of other classes than the first.
+        score: Whose predictions.
     """
     scores: dict[Kind, Scores] = {}
     classes_of: dict[str, tuple[str, ...]] = {}
     for row in rows:
-        path = study_dir / folder_of(row) / "predictions.csv"
+        path = study_dir / folder_of(row) / PREDICTIONS[score]
         parsed = _parsed(path, _confusion, unreadable)
         if parsed is None:
             continue

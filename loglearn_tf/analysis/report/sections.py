@@ -17,7 +17,9 @@ from loglearn_tf.analysis.names import (
     model_name,
     models_in_order,
 )
+from loglearn_tf.analysis.power import Spread
 from loglearn_tf.analysis.report.document import Block, Bullets, Facts, Grid, Heading, Judgement, Listing, Paragraph
+from loglearn_tf.analysis.report.evidence import Recordings, to_decide
 from loglearn_tf.analysis.report.run_files import Unreadable, read_config
 from loglearn_tf.analysis.report.table import MARKS, p_text, points, points_interval, verdict_interval
 from loglearn_tf.analysis.report.verdicts import Source, Verdict, how_checked
@@ -41,7 +43,9 @@ from loglearn_tf.study.status import last_line, remembered_settings
 _MOST_REASONS = 10
 
 
-def summary(rows: Sequence[Row], verdicts: Sequence[Verdict], synthetic: Iterable[str]) -> list[Block]:
+def summary(
+    rows: Sequence[Row], verdicts: Sequence[Verdict], synthetic: Iterable[str], score: str = "published"
+) -> list[Block]:
     """The first thing read."""
     blocks: list[Block] = []
     names = ", ".join(dataset_name(dataset) for dataset in sorted(synthetic))
@@ -65,6 +69,11 @@ def summary(rows: Sequence[Row], verdicts: Sequence[Verdict], synthetic: Iterabl
         text += f" Of {len(verdicts)} published findings, this study speaks to {len(run)}: {counts}."
     else:
         text += f" It speaks to none of the {len(verdicts)} published findings."
+    if score == "settled":
+        text += (
+            " All accuracies are settled scores: of the same weights, without what few updates leave of the beginning "
+            "of batch normalisation. What was published is the other score."
+        )
     return [*blocks, Paragraph(text)]
 
 
@@ -103,8 +112,17 @@ def what_was_run(study_dir: Path, rows: Sequence[Row]) -> list[Block]:
     return blocks
 
 
-def findings(source: Source, verdicts: Sequence[Verdict], margin: float) -> list[Block]:
-    """Every published finding with its verdict and the cells it rests on."""
+def findings(
+    source: Source, verdicts: Sequence[Verdict], margin: float, spread: Mapping[tuple[str, ...], Spread]
+) -> list[Block]:
+    """Every published finding with its verdict and the cells it rests on.
+
+    Args:
+        source: Of the findings.
+        verdicts: On each.
+        margin: Of equivalence.
+        spread: Of `evidence.spread_of_comparisons`: says what would decide.
+    """
     blocks: list[Block] = [
         Paragraph(
             "The source gives its findings in words; how each is checked here is our reading of them. Stated by "
@@ -128,17 +146,24 @@ def findings(source: Source, verdicts: Sequence[Verdict], margin: float) -> list
             for cell in [one.comparison]
         )
         evidence = Grid(head, body, f"The {_count(len(body), 'cell')} it rests on") if body else None
-        lines = (f"Checked as: {how_checked(verdict.finding, margin)}.", f"{verdict.reason.capitalize()}.")
-        blocks.append(Judgement(verdict.finding.statement, verdict.label, verdict.state, lines, evidence))
+        lines = [f"Checked as: {how_checked(verdict.finding, margin)}.", f"{verdict.reason.capitalize()}."]
+        if verdict.state == "undecided":
+            remedies = [
+                f"{model_name(one.comparison.model)}, n = {one.comparison.n_shot}: {remedy}"
+                for one in verdict.evidence
+                if (remedy := to_decide(one.comparison, spread))
+            ]
+            lines += first_few(remedies, most=3, noun="undecided cells, below the tables")
+        blocks.append(Judgement(verdict.finding.statement, verdict.label, verdict.state, tuple(lines), evidence))
     return blocks
 
 
-def all_numbers(summary: str, comparisons: Sequence[Comparison], confidence: float) -> Grid:
+def all_numbers(summary: str, comparisons: Sequence[Comparison], confidence: float, recordings: Recordings) -> Grid:
     """Everything that is known of each comparison."""
     order = {model: at for at, model in enumerate(models_in_order(one.model for one in comparisons))}
     names = ("Network", "Compression", "n")
     numbers = ("Pairs", "Folds", "Mean", "Std", f"{100 * confidence:g} % interval", "90 % interval")
-    tests = ("On these\u00a0folds", "p", "p (Holm)", "p (equiv.)", "Verdict")
+    tests = ("On these\u00a0folds", "By\u00a0recordings and\u00a0runs", "p", "p (Holm)", "p (equiv.)", "Verdict")
     body = tuple(
         (
             model_name(one.model),
@@ -151,6 +176,7 @@ def all_numbers(summary: str, comparisons: Sequence[Comparison], confidence: flo
             points_interval(one.low, one.high),
             points_interval(one.low_90, one.high_90),
             points_interval(one.low_within, one.high_within),
+            recordings.interval(one, confidence),
             *map(p_text, (one.p_value, one.p_holm, one.p_equivalence)),
             one.verdict,
         )
@@ -210,6 +236,9 @@ def how_to_read(margin: float, confidence: float) -> list[Block]:
                 "folds.",
                 "Intervals “on these folds” take the folds as all there are: what they leave open, more runs would "
                 "settle. Where the other interval is far wider, more folds are needed. No verdict rests on them.",
+                "Intervals “by recordings and runs” say what other recordings and other runs would have moved: clips "
+                "of one recording are right or wrong together. They take folds for mere partitions of the recordings, "
+                "and are too narrow where folds differ beyond that. No verdict rests on them.",
                 f"≈ equivalent: two one-sided tests find the difference smaller than {points_}, whether it is "
                 "certain or not: its 90 % interval, which is then the one shown, lies inside. ↑ better, ↓ worse: a "
                 "signed-rank test over the pairs finds a difference, after Holm's correction for all comparisons of "

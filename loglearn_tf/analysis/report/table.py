@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from loglearn_tf._util.csv import csv_bytes
 from loglearn_tf.analysis.names import table_numbers
+from loglearn_tf.analysis.planned import Outcome, StudyPart
 from loglearn_tf.analysis.report.escape import file_stem, latex_text, markdown_text
 from loglearn_tf.analysis.statistics import Accuracy, Comparison
 from loglearn_tf.study.run_folder import Row
@@ -78,6 +79,7 @@ class DatasetResults:
         accuracies: Of every cell.
         confidence: Of all intervals.
         published: Accuracy in percent that was published: model -> compression -> n.
+        score: Which accuracy the rows hold; see `results.with_score`.
     """
 
     dataset: str
@@ -85,6 +87,29 @@ class DatasetResults:
     accuracies: Sequence[Accuracy] = ()
     confidence: float = 0.95
     published: Mapping[str, Mapping[str, Mapping[int, float]]] | None = None
+    score: str = "published"
+
+    @property
+    def accuracy(self) -> str:
+        """What the numbers are called in captions."""
+        return "accuracy" if self.score == "published" else f"{self.score} accuracy"
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """What tables across the parts of a study are made from.
+
+    Attributes:
+        parts: Of the study; the rows of their runs hold the accuracy of `score`.
+        confidence: Of all intervals.
+        seed: Of every bootstrap.
+        score: Which accuracy; see `results.with_score`.
+    """
+
+    parts: Sequence[StudyPart]
+    confidence: float = 0.95
+    seed: int = 0
+    score: str = "published"
 
 
 @dataclass(frozen=True)
@@ -95,20 +120,26 @@ class ReportTable:
         name: Its files are called `DATASET-table-NAME`, unless the source numbers it.
         build: Makes it of a data set's results and of the comparisons with `baseline`, empty where that is `None`. All
             comparisons that a report shows of a data set are corrected together: p and verdict of a cell are the same
-            wherever it stands.
+            wherever it stands. Of `scope` study: of a `StudyResults`, and no comparisons.
         applies: Whether these results have anything for it.
         baseline: Whose accuracy is subtracted in it; `None` where it compares nothing.
         numbered: Of a table of the source: whether it is numbered with the tables of accuracy (0) or of differences
             (1), and what follows the number in the names of its files, which are then called `tableNUMBER`.
         label: What stands before its caption; `{}` is the number in the source.
+        scope: `"data set"`, a table for each; `"study"`, one across the parts of a study, in the report of the whole.
     """
 
     name: str
-    build: Callable[[DatasetResults, Sequence[Comparison]], Table]
-    applies: Callable[[DatasetResults], bool] = lambda results: True
+    build: Callable[[Any, Sequence[Comparison]], Table]
+    applies: Callable[[Any], bool] = lambda results: True
     baseline: str | None = None
     numbered: tuple[int, str] | None = None
     label: str = "Table {}"
+    scope: Literal["data set", "study"] = "data set"
+
+    def of_study(self, results: StudyResults) -> Table:
+        """Builds one of `scope` study, with its name."""
+        return replace(self.build(results, ()), stem=file_stem("study", "table", self.name))
 
     def table(self, results: DatasetResults, comparisons: Sequence[Comparison] = ()) -> Table:
         """Builds it, with its names.
@@ -144,7 +175,7 @@ def points_interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"{points(low)} to {points(high)}"
 
 
-def verdict_interval(one: Comparison) -> str:
+def verdict_interval(one: Comparison | Outcome) -> str:
     """The interval that a verdict rests on; that of "equivalent" is another, and says so: `90 %: −0.3 to +1.0`."""
     if one.verdict == "equivalent":
         return f"90 %: {points_interval(one.low_90, one.high_90)}"

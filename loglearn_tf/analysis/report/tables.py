@@ -12,19 +12,22 @@ from loglearn_tf.analysis.names import (
     models_in_order,
     n_test_folds,
 )
+from loglearn_tf.analysis.regret import RegretCell, worst_regrets
 from loglearn_tf.analysis.report.table import (
     MARKS,
     Body,
     Cell,
     DatasetResults,
     ReportTable,
+    StudyResults,
     Table,
     points,
     verdict_interval,
 )
+from loglearn_tf.analysis.results import Runs
 from loglearn_tf.analysis.statistics import Accuracy, Comparison
 from loglearn_tf.analysis.summary import remarks, table_title
-from loglearn_tf.errors import ConfigError
+from loglearn_tf.errors import ConfigError, DataError
 from loglearn_tf.study.run_folder import Row
 
 _LEGEND = f"{', '.join(f'{mark} {verdict}' for verdict, mark in MARKS.items())}: see “How to read it”."
@@ -38,7 +41,7 @@ def _accuracy(results: DatasetResults, _: Sequence[Comparison]) -> Table:
     found = {(one.model, one.compression, one.n_shot): one for one in results.accuracies}
     body, records = _body_and_records(results, _row_keys(results.rows), found, _accuracy_cell, _accuracy_record)
     return Table(
-        caption=table_title(results.dataset, results.rows),
+        caption=table_title(results.dataset, results.rows, f"{results.accuracy} in %, mean over runs"),
         head=("Network", "Compression", *_heads(_shots(results.rows))),
         body=body,
         notes=_notes(results, body, "n: training clips per class."),
@@ -77,13 +80,95 @@ def _published(results: DatasetResults, _: Sequence[Comparison]) -> Table:
     shots = sorted({key[2] for key in found})
     body, records = _body_and_records(results, keys, found, _beside, _record_beside, shots)
     return Table(
-        caption=table_title(results.dataset, results.rows),
+        caption=table_title(results.dataset, results.rows, f"{results.accuracy} in %, mean over runs"),
         head=("Network", "Compression", *_heads(shots)),
         body=body,
         notes=("–: not run, or not published.", *remarks(list(results.rows))),
         columns=(*_LABELS, "accuracy_percent", "published_percent"),
         records=records,
     )
+
+
+def _regret(results: StudyResults, _: Sequence[Comparison]) -> Table:
+    """How far each compression falls behind the best one, over all parts, networks and n."""
+    found = worst_regrets(_regret_cells(results), confidence=results.confidence, seed=results.seed)
+    shown = [
+        (
+            (compression_name(one.compression),),
+            (
+                Cell(f"{100 * one.worst:.1f}", interval=_plain_interval(one.low, one.high)),
+                Cell(", ".join((one.where[0], model_name(one.where[1]), f"n = {one.where[2]}"))),
+                Cell(f"{100 * one.mean:.1f}"),
+                Cell(f"{100 * one.smallest:.0f} %"),
+            ),
+        )
+        for one in found.of
+    ]
+    best = found.of[0]
+    n_cells = f"{len(found.cells)} cells of part, network and n"
+    notes = [
+        f"Regret: how far the mean accuracy is behind that of the best compression there, {results.score} score. The "
+        f"smallest worst one has {compression_name(best.compression)}; it has it in {100 * best.smallest:.0f} % of the "
+        "resamples of folds and runs, in each of which the best compression and the worst cell are chosen anew.",
+        "A best one among several is partly luck, and so is a worst cell: these numbers are too large, the more so the "
+        "fewer runs a cell has. Intervals are percentiles, too narrow with few folds; the order says more.",
+    ]
+    if found.left_out:
+        notes.append(f"Left out, as not run together with the others: {', '.join(found.left_out)}.")
+    if any(row["synthetic"] for part in results.parts for row in part.rows):
+        notes.append("SYNTHETIC DATA.")
+    return Table(
+        caption=f"Worst-case regret of each compression over {n_cells}, points of accuracy",
+        head=("Compression", "Worst regret", "Where", "Mean regret", "Smallest worst"),
+        body=tuple(shown),
+        notes=tuple(notes),
+        columns=("compression", "part", "model", "n_shot", "regret_points", *_REGRET_COLUMNS),
+        records=tuple(
+            {
+                "compression": one.compression,
+                **dict(zip(("part", "model", "n_shot"), cell, strict=True)),
+                "regret_points": _hundredfold(regret),
+                "worst_points": _hundredfold(one.worst),
+                "low_points": _hundredfold(one.low),
+                "high_points": _hundredfold(one.high),
+                "mean_points": _hundredfold(one.mean),
+                "smallest_percent": _hundredfold(one.smallest),
+            }
+            for one in found.of
+            for cell, regret in zip(found.cells, one.by_cell, strict=True)
+        ),
+    )
+
+
+_REGRET_COLUMNS = ("worst_points", "low_points", "high_points", "mean_points", "smallest_percent")
+
+
+def _has_regret(results: StudyResults) -> bool:
+    """Whether there are several parts, and compressions that share cells."""
+    if len(results.parts) < 2:
+        return False
+    try:
+        worst_regrets(_regret_cells(results), resamples=1)
+    except DataError:
+        return False
+    return True
+
+
+def _regret_cells(results: StudyResults) -> list[RegretCell]:
+    cells = []
+    for part in results.parts:
+        accuracy: dict[tuple[str, int], dict[str, dict[tuple[int, int], float]]] = {}
+        for _, model, n_shot, compression, fold, run, value in Runs(part.rows):
+            accuracy.setdefault((model, n_shot), {}).setdefault(compression, {})[fold, run] = value
+        cells += [
+            RegretCell((part.folder.name, model, str(n_shot)), part.data, n_shot, of)
+            for (model, n_shot), of in sorted(accuracy.items())
+        ]
+    return cells
+
+
+def _plain_interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
 
 
 def _adopt(name: str, found: Any) -> ReportTable:
@@ -115,10 +200,11 @@ PUBLISHED = ReportTable(
     numbered=(0, "-published"),
     label="Table {} beside the published one, ours / published",
 )
+REGRET = ReportTable("regret", _regret, applies=_has_regret, scope="study")
 TABLES: Registry[ReportTable] = Registry(
     "report table",
     group="loglearn_tf.tables",
-    own={table.name: table for table in (ACCURACY, DIFFERENCES, ALL_DIFFERENCES, PUBLISHED)},
+    own={table.name: table for table in (ACCURACY, DIFFERENCES, ALL_DIFFERENCES, PUBLISHED, REGRET)},
     adopt=_adopt,
 )
 
@@ -148,7 +234,9 @@ def _table_of_differences(
     names = ("Network", "Compression")[: len(keys[0])] if keys else ("Network",)
     columns = [name for name in _LABELS if len(names) > 1 or name != "compression"]
     return Table(
-        caption=table_title(results.dataset, results.rows, f"{what}, points of accuracy, mean over paired runs"),
+        caption=table_title(
+            results.dataset, results.rows, f"{what}, points of {results.accuracy}, mean over paired runs"
+        ),
         head=(*names, *_heads(_shots(results.rows))),
         body=body,
         notes=tuple(notes),
@@ -187,8 +275,8 @@ def _body_and_records(
 
 
 def _accuracy_cell(one: Accuracy, folds: set[int]) -> Cell:
-    interval = f"{100 * one.low:.1f} to {100 * one.high:.1f}" if one.low is not None and one.high is not None else ""
-    return Cell(f"{100 * one.mean:.1f}", _FEWER_FOLDS if set(one.folds) < folds else "", interval)
+    mark = _FEWER_FOLDS if set(one.folds) < folds else ""
+    return Cell(f"{100 * one.mean:.1f}", mark, _plain_interval(one.low, one.high))
 
 
 def _difference_cell(one: Comparison, folds: set[int]) -> Cell:

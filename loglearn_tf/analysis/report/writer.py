@@ -1,14 +1,13 @@
 """Run folders to report.html, report.md, tables/ and figures/."""
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
 from matplotlib.figure import Figure
 
-from loglearn_tf._util.files import storage, write_bytes, write_text
+from loglearn_tf._util.files import write_bytes, write_text
 from loglearn_tf.analysis.names import (
     compression_name,
     compressions_in_order,
@@ -17,16 +16,33 @@ from loglearn_tf.analysis.names import (
     model_name,
     models_in_order,
 )
-from loglearn_tf.analysis.report import figures, sections
-from loglearn_tf.analysis.report.document import Block, Document, Heading, Paragraph, Picture, Section, markdown, page
+from loglearn_tf.analysis.planned import StudyPart
+from loglearn_tf.analysis.power import Spread
+from loglearn_tf.analysis.report import evidence, figures, sections
+from loglearn_tf.analysis.report.document import (
+    Block,
+    Bullets,
+    Document,
+    Heading,
+    Paragraph,
+    Picture,
+    Section,
+    markdown,
+    page,
+)
 from loglearn_tf.analysis.report.escape import file_stem
+from loglearn_tf.analysis.report.files import remove_others, write_tables
+from loglearn_tf.analysis.report.overview import contrasts_section, write_overview
 from loglearn_tf.analysis.report.run_files import Kind, Scores, Trace, Unreadable, read_scores, read_traces
-from loglearn_tf.analysis.report.table import FORMS, STEMS, DatasetResults, Table
+from loglearn_tf.analysis.report.table import DatasetResults, Table
 from loglearn_tf.analysis.report.tables import TABLES
 from loglearn_tf.analysis.report.verdicts import PUBLISHED_FINDINGS, judge, load_published
+from loglearn_tf.analysis.results import check_score, with_score
 from loglearn_tf.analysis.statistics import Accuracy, accuracies, compare_all, rank
+from loglearn_tf.errors import ConfigError, DataError
 from loglearn_tf.features.histogram import EDGES, START_ALPHA, START_BETA, MelHistogram, read_mel_histogram
 from loglearn_tf.study.run_folder import Row, read_runs
+from loglearn_tf.study.status import remembered_settings
 
 
 def write_report(
@@ -38,11 +54,14 @@ def write_report(
     findings: Path = PUBLISHED_FINDINGS,
     tables: Sequence[str] | None = None,
     extra: Sequence[Section] = (),
+    score: str = "published",
 ) -> Path:
     """Writes the report of a study into its folder; an earlier one is replaced.
 
     Args:
-        study_dir: The study's folder, as `loglearn run` leaves it.
+        study_dir: The study's folder, as `loglearn run` leaves it, or that of one of its parts. The report of a study
+            in parts is about the whole: its contrasts, and the tables across parts; `margin`, `findings` and `extra`
+            are for the reports of the parts.
         margin: Differences of accuracy below this are of no consequence: 0.02 is 2 points.
         confidence: Of the intervals.
         seed: Of the bootstrap; the same study and seed give the same report.
@@ -50,18 +69,28 @@ def write_report(
         tables: Names of its tables: of `report.tables.TABLES`, or of others as `module:attribute`. By default all that
             are listed, those of installed packages (entry points of group `loglearn_tf.tables`) included.
         extra: Further sections; they follow the figures.
+        score: Which accuracy all of it is about, but for contrasts, which name theirs; see `results.with_score`.
 
     Returns:
         Path of report.html; report.md, tables/ and figures/ lie beside it.
 
     Raises:
-        DataError: If no run has finished, or a `result.json` cannot be read.
-        ConfigError: If `findings` cannot be read, or `tables` names one that is not known.
+        DataError: If no run has finished, or none has this score, or a `result.json` cannot be read.
+        ConfigError: If `findings` cannot be read, `tables` names one that is not known, or there is no such score.
         StorageError: If the report cannot be written.
     """
-    published = load_published(findings)
+    check_score(score)
     kinds = [TABLES[name] for name in (TABLES if tables is None else tables)]
-    rows = [_checked(row) for row in read_runs(study_dir)]
+    if any(study_dir.glob("*/study.yaml")):
+        return write_overview(study_dir, tables=kinds, confidence=confidence, seed=seed, score=score)
+    published = load_published(findings)
+    kinds = [kind for kind in kinds if kind.scope == "data set"]
+    all_rows = [_checked(row) for row in read_runs(study_dir)]
+    rows = with_score(all_rows, score)
+    if not rows:
+        raise DataError(
+            f"No run in {study_dir} has a {score} score, as an earlier version did them. Run the study again."
+        )
     done = [row for row in rows if row["status"] == "done"]
     means = accuracies(done, confidence=confidence, seed=seed)
     all_results = [
@@ -71,6 +100,7 @@ def write_report(
             [one for one in means if one.dataset == dataset],
             confidence,
             published.published_accuracy.get(dataset),
+            score,
         )
         for dataset in datasets_in_order(rows)
     ]
@@ -85,28 +115,36 @@ def write_report(
 
     unreadable = Unreadable()
     datasets = [results.dataset for results in all_results]
-    pictures = _pictures(
-        datasets, means, read_traces(study_dir, done, unreadable), read_scores(study_dir, done, unreadable)
-    )
+    scores = read_scores(study_dir, done, unreadable, score=score)
+    pictures = _pictures(datasets, means, read_traces(study_dir, done, unreadable), scores, score)
+    recordings = evidence.Recordings(study_dir, done, comparisons, score=score)
+    spread = evidence.spread_of_comparisons(done, comparisons)
+    normalised = evidence.at_test(done)
     powers = [power for dataset in datasets if (power := read_mel_histogram(study_dir, dataset)) is not None]
     for power in powers:
         pictures.append(_curves(power, done))
     pictures += _ranks(done)
-    _write_tables(study_dir / "tables", [table for group in made_tables for table in group])
+    write_tables(study_dir / "tables", [table for group in made_tables for table in group])
     svgs = _write_figures(study_dir / "figures", {stem: figure for _, stem, figure, _ in pictures if figure})
 
     document = Document(
         title=f"loglearn against log-EPS: {study_dir.resolve().name}",
-        lead=sections.summary(rows, verdicts, synthetic),
+        lead=sections.summary(rows, verdicts, synthetic, score),
         sections=[
             Section("run", "What was run", sections.what_was_run(study_dir, rows)),
-            Section("verdicts", "The published findings", sections.findings(published.source, verdicts, margin)),
-            Section("tables", "Tables", _table_blocks(made_tables, confidence)),
+            *_contrasts(study_dir, all_rows),
+            Section(
+                "verdicts", "The published findings", sections.findings(published.source, verdicts, margin, spread)
+            ),
+            Section("tables", "Tables", _table_blocks(made_tables, confidence, recordings, spread)),
             Section("figures", "Figures", _figure_blocks(pictures, svgs)),
+            *([Section("norm", "What the network sees at test", normalised)] if normalised else []),
             *([Section("why", "Why only the knee can matter", sections.why(powers, done))] if powers else []),
             *extra,
             Section("reading", "How to read it", sections.how_to_read(margin, confidence)),
-            Section("missing", "What is missing", sections.what_is_missing(study_dir, rows, comparisons, unreadable)),
+            Section(
+                "missing", "What is missing", sections.what_is_missing(study_dir, all_rows, comparisons, unreadable)
+            ),
         ],
     )
     write_text(study_dir / "report.md", markdown(document))
@@ -127,28 +165,35 @@ def _checked(row: Row) -> Row:
 # ---- Tables -----------------------------------------------------------------------------------------------------
 
 
-def _table_blocks(made: Sequence[Sequence[Table]], confidence: float) -> list[Block]:
+def _contrasts(study_dir: Path, rows: Sequence[Row]) -> list[Section]:
+    """Of a study without parts; those of one in parts are in the report of the whole."""
+    try:
+        settings = remembered_settings(study_dir)
+    except ConfigError:
+        return []  # of no study that `loglearn run` did here
+    return [] if settings.part is not None else contrasts_section([StudyPart(settings, study_dir, rows)])
+
+
+def _table_blocks(
+    made: Sequence[Sequence[Table]],
+    confidence: float,
+    recordings: evidence.Recordings,
+    spread: Mapping[tuple[str, ...], Spread],
+) -> list[Block]:
     """The tables of each data set, and below them the numbers of the comparisons that they show."""
     blocks: list[Block] = []
     for group in made:
         blocks += group
-        blocks += [
-            sections.all_numbers(f"All numbers of {table.label or table.caption}", table.comparisons, confidence)
-            for table in group
-            if table.comparisons
-        ]
+        for table in group:
+            if table.comparisons:
+                name = f"All numbers of {table.label or table.caption}"
+                blocks.append(sections.all_numbers(name, table.comparisons, confidence, recordings))
+                blocks += evidence.undecided(table.comparisons, spread)
+        compared = [one for table in group for one in table.comparisons]
+        remarks = recordings.remarks(compared[0].dataset) if compared else []
+        blocks += [Bullets(tuple(remarks))] if remarks else []
     blocks.append(Paragraph("The same as files: tables/*.md, *.tex (booktabs), and *.csv with every number in full."))
     return blocks
-
-
-def _write_tables(folder: Path, made: Sequence[Table]) -> None:
-    written = set()
-    for table in made:
-        for ending, form in FORMS.items():
-            path = folder / f"{table.stem}.{ending}"
-            write_bytes(path, form(table))
-            written.add(path)
-    _remove_others(folder, rf"{STEMS}\.({'|'.join(FORMS)})", written)
 
 
 # ---- Figures ----------------------------------------------------------------------------------------------------
@@ -162,10 +207,11 @@ def _pictures(
     means: Sequence[Accuracy],
     traces: Mapping[Kind, Sequence[Trace]],
     scores: Mapping[Kind, Scores],
+    score: str,
 ) -> list[_Drawn]:
     drawn: list[_Drawn] = []
     for dataset in datasets:
-        name = dataset_name(dataset)
+        name = dataset_name(dataset) + ("" if score == "published" else f" ({score} score)")
         if any(one.dataset == dataset for one in means):
             caption = (
                 f"{name}: accuracy against n, the number of training clips per class (logarithmic axis), with its "
@@ -290,14 +336,5 @@ def _write_figures(folder: Path, drawn: Mapping[str, Figure]) -> dict[str, str]:
             path = folder / f"{stem}.{ending}"
             write_bytes(path, content)
             written.add(path)
-    _remove_others(folder, r".+-(accuracy|trajectories|classes|confusion|curves|ranks)\.(svg|pdf)", written)
+    remove_others(folder, r".+-(accuracy|trajectories|classes|confusion|curves|ranks)\.(svg|pdf)", written)
     return svgs
-
-
-def _remove_others(folder: Path, ours: str, written: set[Path]) -> None:
-    """An earlier report's files would pass for this one's, where it had more to show."""
-    if folder.is_dir():
-        for path in folder.iterdir():
-            if path not in written and re.fullmatch(ours, path.name):
-                with storage(path):
-                    path.unlink()

@@ -258,7 +258,7 @@ def test_data_sets_that_the_source_does_not_have_are_not_numbered():
 
 class TestOpenList:
     def test_names(self):
-        assert list(TABLES) == ["accuracy", "differences", "all-differences", "published"]
+        assert list(TABLES) == ["accuracy", "differences", "all-differences", "published", "regret"]
         assert {name: table.name for name, table in TABLES.items()} == {name: name for name in TABLES}
 
     def test_a_record_or_a_function_that_builds(self):

@@ -1,0 +1,389 @@
+"""The contrasts that a study wrote down before its runs: what became of them."""
+
+import hashlib
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from loglearn_tf.analysis import mixed
+from loglearn_tf.analysis.answers import StudyAnswers
+from loglearn_tf.analysis.mixed import Estimate
+from loglearn_tf.analysis.recordings import ClipDifferences, two_way
+from loglearn_tf.analysis.results import SCORES, FloatArray
+from loglearn_tf.analysis.statistics import in_one_family
+from loglearn_tf.errors import ConfigError, DataError
+from loglearn_tf.study.run_folder import Row, folder_of, read_runs, result_files
+from loglearn_tf.study.settings import ContrastSettings, Settings
+from loglearn_tf.study.status import remembered_settings
+
+
+@dataclass(frozen=True)
+class StudyPart:
+    """One part of a study, or all of one without parts.
+
+    Attributes:
+        settings: What was asked for.
+        folder: Where its runs are.
+        rows: These runs; none where it has not begun.
+    """
+
+    settings: Settings
+    folder: Path
+    rows: Sequence[Row]
+
+    @property
+    def data(self) -> Hashable:
+        """Tells its data set from others: parts of one data set share test clips and draws of training clips."""
+        return self.settings.data.name, self.settings.data.root
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a study says of one of its contrasts. All differences are fractions of accuracy: 0.02 is 2 points.
+
+    Attributes:
+        name, contrast: Which one.
+        waiting: Why nothing is said: `"not run yet: 12 of 60 runs"`; empty where something is.
+        n_runs: As many it takes.
+        n_done, n_failed: Of these, as many are in, or have failed and are in no pair.
+        n_before: As many finished runs have no such contrast in their settings: they were done before it was written
+            down as it stands.
+        n_folds, n_pairs: What it rests on: folds of different data sets count as different; pairs of all cells.
+        mean: Over runs, folds, then cells, each with the same weight.
+        low, high: 95 % interval by Student's t over folds; over the runs of the one fold that there is. `None` where
+            nothing varied.
+        low_90, high_90: Its 90 % interval, on which equivalence rests.
+        low_recordings, high_recordings: 95 % interval by source recordings and runs, see `recordings.two_way`; no
+            verdict rests on it.
+        no_recordings: Why there is none; empty where there is.
+        p_value: Two-sided, by t.
+        p_holm: The same, corrected by Holm's method over all contrasts of the file, those not run yet included.
+        n_corrected: Over how many.
+        p_equivalence: Two one-sided tests against `margin` on either side, the larger p.
+        margin: Differences within it count as none.
+        verdict: As that of a `Comparison`.
+        differences: By cell, then fold (a number for each of `n_folds`), those of its runs: for `power.spread_of`.
+    """
+
+    name: str
+    contrast: ContrastSettings
+    waiting: str
+    n_runs: int
+    n_done: int
+    n_failed: int
+    n_before: int
+    n_folds: int = 0
+    n_pairs: int = 0
+    mean: float = float("nan")
+    low: float | None = None
+    high: float | None = None
+    low_90: float | None = None
+    high_90: float | None = None
+    low_recordings: float | None = None
+    high_recordings: float | None = None
+    no_recordings: str = ""
+    p_value: float | None = None
+    p_holm: float | None = None
+    n_corrected: int = 0
+    p_equivalence: float | None = None
+    margin: float = 0.02
+    verdict: str = "undecided"
+    differences: tuple[Mapping[int, FloatArray], ...] = ()
+
+
+def read_parts(study_dir: Path) -> list[StudyPart]:
+    """A study's folder, part by part.
+
+    Raises:
+        ConfigError: If it is no study's folder.
+        DataError: If a result cannot be read.
+    """
+    folders = sorted(path.parent for path in study_dir.glob("*/study.yaml")) or [study_dir]
+    return [part_of(remembered_settings(folder), folder) for folder in folders]
+
+
+def part_of(settings: Settings, folder: Path) -> StudyPart:
+    """A part with the runs that are there.
+
+    Raises:
+        DataError: If a result cannot be read.
+    """
+    there = next(result_files(folder), None) is not None
+    return StudyPart(settings, folder, read_runs(folder) if there else [])
+
+
+def contrasts_of(parts: Sequence[StudyPart]) -> dict[str, ContrastSettings]:
+    """The contrasts that the parts' settings hold.
+
+    Raises:
+        ConfigError: If two parts hold different ones under the same name.
+    """
+    found: dict[str, tuple[ContrastSettings, StudyPart]] = {}
+    for part in parts:
+        for name, contrast in part.settings.contrasts.items():
+            other, holder = found.setdefault(name, (contrast, part))
+            if other != contrast:
+                raise ConfigError(
+                    f"`contrasts.{name}` must be the same in all parts of a study. Received: one in {holder.folder}, "
+                    f"another in {part.folder}, as the file was changed between their runs. Name the YAML file instead "
+                    "of the folder, or let `loglearn run` go through all parts again, which keeps finished runs."
+                )
+    return {name: contrast for name, (contrast, _) in found.items()}
+
+
+def evaluate(parts: Sequence[StudyPart]) -> list[Outcome]:
+    """What the runs so far say of a study's contrasts.
+
+    A contrast is judged once all of its runs are in, not before: a look at every stage would find something sooner or
+    later. The mean difference of its cells, each a part, network and n with the same weight, is judged by Student's t
+    over folds (`mixed.over_folds`): a fold of a data set is one cluster, in whatever part, network and n. Where there
+    is one fold (TUT), its runs are the clusters. Beside it stands the interval by source recordings and runs. p is
+    corrected by Holm's method over all contrasts of the file; verdicts are those of `statistics.compare`.
+
+    Args:
+        parts: Of `read_parts`, or of the settings that a file holds now.
+
+    Returns:
+        One for each contrast, in the file's order; none where the study has none.
+
+    Raises:
+        ConfigError: If parts hold different contrasts under the same name.
+        DataError: If predictions that are there cannot be read.
+    """
+    written = _Written()
+    found = [_outcome(name, contrast, parts, written) for name, contrast in contrasts_of(parts).items()]
+    # What is not in yet counts as a test, or the correction would grow with every look.
+    judged = in_one_family([replace(one, p_value=1.0) if one.p_value is None else one for one in found])
+    return [
+        replace(one, n_corrected=after.n_corrected, p_holm=after.p_holm, verdict=after.verdict)
+        if one.p_value is not None
+        else replace(one, n_corrected=after.n_corrected)
+        for one, after in zip(found, judged, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """The parts that the compression and the baseline are run in, mostly the same; network and n."""
+
+    ours: StudyPart
+    theirs: StudyPart
+    model: str
+    n_shot: int
+
+    @property
+    def data(self) -> Hashable:
+        return self.ours.data
+
+
+def _outcome(name: str, contrast: ContrastSettings, parts: Sequence[StudyPart], written: "_Written") -> Outcome:
+    of_part = {part.settings.part: part for part in parts}
+    cells = [
+        _Cell(of_part[cell.ours.part], of_part[cell.theirs.part], cell.model, cell.n_shot)
+        for cell in contrast.cells([part.settings for part in parts])
+    ]
+    absent = [part for part in (*(contrast.parts or ()), *(contrast.baseline_parts or ())) if part not in of_part]
+    runs = [run for cell in cells for run in _runs(cell, contrast)]
+    there = [(part, row) for part, row in runs if row is not None]
+    done = [(part, row) for part, row in there if row["status"] == "done" and _has_scores(row, contrast)]
+    n_failed = sum(row["status"] == "failed" for _, row in there)
+    n_before = sum(written.lacks(part.folder, row, name, contrast) for part, row in done)
+    nothing = Outcome(*(name, contrast, "", len(runs), len(done), n_failed, n_before), margin=contrast.margin)
+    if absent:
+        return replace(nothing, waiting=f"not run yet: there are no runs of part {absent[0]}")
+    for cell in cells:
+        for part, compression in _sides(cell, contrast):
+            if not _is_planned(part.settings, cell, compression):
+                where = f" of part {part.settings.part}" if part.settings.part else ""
+                what = f"{cell.model}, n = {cell.n_shot} with {compression}"
+                return replace(
+                    nothing, waiting=f"not run yet: {what} is not in the grid{where} that was asked for last"
+                )
+    if len(done) + n_failed < len(runs):
+        unscored = len(there) - n_failed - len(done)
+        older = f", and {unscored:,} of an earlier version, that have no settled score" if unscored else ""
+        return replace(nothing, waiting=f"not run yet: {len(done):,} of {len(runs):,} runs{older}")
+    try:
+        return _judged(nothing, contrast, cells)
+    except DataError as error:
+        return replace(nothing, waiting=f"cannot be judged: {error}")
+
+
+def _judged(outcome: Outcome, contrast: ContrastSettings, cells: Sequence[_Cell]) -> Outcome:
+    clusters = _Clusters(one_fold=all(len(cell.ours.settings.folds) == 1 for cell in cells))
+    found = []
+    for cell in cells:
+        by_cluster: dict[int, list[float]] = {}
+        for (fold, run), difference in _differences(cell, contrast).items():
+            by_cluster.setdefault(clusters.number(cell, fold, run), []).append(difference)
+        found.append({number: np.array(values) for number, values in by_cluster.items()})
+    estimate = mixed.over_folds(*found)
+    low, high = estimate.interval()
+    low_90, high_90 = estimate.interval(0.9)
+    crossed = _by_recordings(contrast, cells)
+    (low_recordings, high_recordings), reason = (
+        (crossed.interval(), "")
+        if isinstance(crossed, Estimate)
+        else (
+            (None, None),
+            crossed,
+        )
+    )
+    return replace(
+        outcome,
+        n_folds=len({(cell.data, fold) for cell in cells for fold in cell.ours.settings.folds}),
+        n_pairs=sum(len(values) for cell in found for values in cell.values()),
+        mean=estimate.mean,
+        low=low,
+        high=high,
+        low_90=low_90,
+        high_90=high_90,
+        low_recordings=low_recordings,
+        high_recordings=high_recordings,
+        no_recordings=reason,
+        p_value=estimate.p_value,
+        p_equivalence=estimate.p_within(contrast.margin),
+        differences=tuple(found),
+    )
+
+
+class _Clusters:
+    """Numbers of what is sampled: folds, the same in all parts of a data set; of one fold, its runs."""
+
+    def __init__(self, *, one_fold: bool) -> None:
+        self._one_fold = one_fold
+        self._numbers: dict[Hashable, int] = {}
+
+    def number(self, cell: _Cell, fold: int, run: int) -> int:
+        key: Hashable = (cell.data, fold, cell.n_shot, run) if self._one_fold else (cell.data, fold)
+        return self._numbers.setdefault(key, len(self._numbers))
+
+
+def _sides(cell: _Cell, contrast: ContrastSettings) -> tuple[tuple[StudyPart, str], tuple[StudyPart, str]]:
+    return (cell.ours, contrast.compression), (cell.theirs, contrast.baseline)
+
+
+def _is_planned(settings: Settings, cell: _Cell, compression: str) -> bool:
+    return cell.model in settings.models and cell.n_shot in settings.n_shot and compression in settings.compressions
+
+
+def _runs(cell: _Cell, contrast: ContrastSettings) -> list[tuple[StudyPart, Row | None]]:
+    """Every run that the cell takes; `None` where it is not there yet."""
+    found: list[tuple[StudyPart, Row | None]] = []
+    for part, compression in _sides(cell, contrast):
+        if _is_planned(part.settings, cell, compression):
+            there = _rows(part, cell, compression)
+            found += [
+                (part, there.get((fold, run)))
+                for fold in part.settings.folds
+                for run in range(part.settings.runs_for(cell.n_shot))
+            ]
+    return found
+
+
+def _rows(part: StudyPart, cell: _Cell, compression: str) -> dict[tuple[int, int], Row]:
+    asked = (part.settings.data.name, cell.model, compression, cell.n_shot)
+    return {
+        (row["fold"], row["run"]): row
+        for row in part.rows
+        if (row["dataset"], row["model"], row["compression"], row["n_shot"]) == asked
+    }
+
+
+def _has_scores(row: Row, contrast: ContrastSettings) -> bool:
+    return all(row.get(SCORES[score]) is not None for score in _scores(contrast))
+
+
+def _scores(contrast: ContrastSettings) -> tuple[str, ...]:
+    return (contrast.score,) if contrast.minus_score is None else (contrast.score, contrast.minus_score)
+
+
+def _differences(cell: _Cell, contrast: ContrastSettings) -> dict[tuple[int, int], float]:
+    """(fold, run) -> the difference of a pair, of the runs that were planned."""
+    ours, theirs = (_rows(part, cell, compression) for part, compression in _sides(cell, contrast))
+    settings = cell.ours.settings
+    found = {}
+    for fold in settings.folds:
+        for run in range(settings.runs_for(cell.n_shot)):
+            one, other = ours.get((fold, run)), theirs.get((fold, run))
+            if one is not None and other is not None and one["status"] == other["status"] == "done":
+                by_score = [float(one[SCORES[score]]) - float(other[SCORES[score]]) for score in _scores(contrast)]
+                found[fold, run] = by_score[0] - sum(by_score[1:])
+    return found
+
+
+def _by_recordings(contrast: ContrastSettings, cells: Sequence[_Cell]) -> Estimate | str:
+    """The mean with recordings and runs as what was sampled; in words, why that cannot be had."""
+    scores = _scores(contrast)
+    clusters, runs = _Clusters(one_fold=False), _Clusters(one_fold=True)
+    difference, fold, run, recording, weight = [], [], [], [], []
+    answers: dict[Path, StudyAnswers] = {}
+    for cell in cells:
+        ours, theirs = (
+            answers.setdefault(part.folder, StudyAnswers(part.folder, part.rows)) for part in (cell.ours, cell.theirs)
+        )
+        name = cell.ours.settings.data.name
+        try:
+            recordings = ours.recordings(name)
+            asked = (name, cell.model, cell.n_shot, contrast.compression, contrast.baseline)
+            by_score = [ours.pairs(*asked, score=score, baseline_from=theirs) for score in scores]
+        except DataError as error:
+            return str(error)
+        planned = _differences(cell, contrast).keys()
+        pairs = [both for both in zip(*by_score, strict=True) if (both[0].fold, both[0].run) in planned]
+        folds = [both[0].fold for both in pairs]
+        for both in pairs:
+            first = both[0]
+            if not all(clip in recordings for clip in first.clips):
+                return "the recordings of its clips are not known: its runs are of an earlier version"
+            # Halved, where two differences are subtracted, to stay within -1 and 1.
+            values = first.difference - sum(other.difference for other in both[1:])
+            difference.append(values / len(scores))
+            n = len(values)
+            fold.append(np.full(n, clusters.number(cell, first.fold, 0)))
+            run.append(np.full(n, runs.number(cell, first.fold, first.run)))
+            recording += [(cell.data, recordings[clip]) for clip in first.clips]
+            weight.append(np.full(n, 1 / (len(cells) * len(set(folds)) * folds.count(first.fold) * n)))
+    clips = ClipDifferences(np.concatenate(difference), np.concatenate(fold), np.concatenate(run), recording)
+    crossed = two_way(clips, weights=np.concatenate(weight))
+    if crossed.too_few is not None:
+        return crossed.too_few
+    one = crossed.estimate
+    return replace(one, mean=one.mean * len(scores), error=one.error * len(scores))
+
+
+class _Written:
+    """Which contrasts runs knew of: their `config.yaml` holds the settings they were started with."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Mapping[str, Any] | None] = {}
+
+    def lacks(self, folder: Path, row: Row, name: str, contrast: ContrastSettings) -> bool:
+        """Whether a run was done when this contrast was not written down, or was another one."""
+        try:
+            content = (folder / folder_of(row) / "config.yaml").read_bytes()
+        except OSError:
+            return False
+        key = hashlib.sha256(content).digest()
+        if key not in self._known:
+            self._known[key] = _contrasts_in(content)
+        known = self._known[key]
+        return known is not None and _plain(known.get(name)) != _plain(contrast.model_dump(mode="json"))
+
+
+def _contrasts_in(content: bytes) -> Mapping[str, Any] | None:
+    try:
+        found = yaml.safe_load(content)
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return None
+    contrasts = found.get("contrasts", {}) if isinstance(found, dict) else None
+    return contrasts if isinstance(contrasts, dict) else None
+
+
+def _plain(contrast: Any) -> Any:
+    """Without its title, which may be improved at any time."""
+    return {key: value for key, value in contrast.items() if key != "title"} if isinstance(contrast, dict) else None

@@ -1,0 +1,127 @@
+"""A study's contrasts in words: what was expected, what was found, what is still to be run."""
+
+from collections.abc import Iterable, Sequence
+
+from loglearn_tf.analysis.names import compression_name, model_name
+from loglearn_tf.analysis.planned import Outcome, StudyPart
+from loglearn_tf.analysis.planning import Planned, describe, of_contrasts, what_would_decide
+from loglearn_tf.analysis.power import Spread, spread_of
+from loglearn_tf.analysis.report.document import Block, Judgement, Paragraph
+from loglearn_tf.analysis.report.table import MARKS, p_text, points, points_interval, verdict_interval
+from loglearn_tf.errors import ConfigError, DataError
+from loglearn_tf.study.settings import ContrastSettings
+
+
+def blocks(parts: Sequence[StudyPart], outcomes: Sequence[Outcome], spread: Spread) -> list[Block]:
+    """The contrasts as the report shows them.
+
+    Args:
+        parts: Of the study.
+        outcomes: Of `planned.evaluate`.
+        spread: Stated, for those that are not run yet.
+    """
+    planned = {one.names[0]: one for one in of_contrasts(parts, spread)}
+    shown: list[Block] = [
+        Paragraph(
+            "What this study set out to find, as its settings say. A contrast is judged when all of its runs are in; "
+            f"Holm's correction is over all {len(outcomes)} of them, run or not."
+        )
+    ]
+    for one in outcomes:
+        tone = "not run" if one.waiting else one.verdict
+        shown.append(
+            Judgement(
+                f"{one.name}: {one.contrast.title}",
+                _label(one),
+                tone,
+                tuple(_lines(one, parts, planned.get(one.name), spread)),
+            )
+        )
+    return shown
+
+
+def text(parts: Sequence[StudyPart], outcomes: Sequence[Outcome], spread: Spread) -> str:
+    """The same for a terminal."""
+    planned = {one.names[0]: one for one in of_contrasts(parts, spread)}
+    shown = []
+    for one in outcomes:
+        shown.append(f"{one.name}: {one.contrast.title}")
+        shown += [f"  {line}" for line in (_label(one), *_lines(one, parts, planned.get(one.name), spread))]
+        shown.append("")
+    return "\n".join([*shown, f"{len(outcomes)} contrasts, Holm's correction over all of them."])
+
+
+def _label(one: Outcome) -> str:
+    return one.waiting or f"{MARKS[one.verdict]} {one.verdict}, {points(one.mean)} points ({verdict_interval(one)})"
+
+
+def _lines(one: Outcome, parts: Sequence[StudyPart], planned: Planned | None, spread: Spread) -> Iterable[str]:
+    yield f"Compares {what_is_compared(one.contrast)}."
+    yield f"Expected: {one.contrast.expect.strip()}"
+    if one.waiting:
+        if planned is not None:
+            yield (
+                f"Its interval will be about ±{100 * planned.power.half_width:.1f} points; 3 points are found with a "
+                f"chance of {100 * planned.power.power[2]:.0f} %, after the correction "
+                f"{100 * planned.power.power_in_family[2]:.0f} % at least. Stated: {describe(spread)}."
+            )
+    else:
+        folds = "over folds" if one.n_folds > 1 else "over the runs of the one fold"
+        yield (
+            f"Found: {points(one.mean)} points; 95 % interval {folds} {points_interval(one.low, one.high) or 'none'}, "
+            f"90 % {points_interval(one.low_90, one.high_90) or 'none'}; p {p_text(one.p_value) or 'none'}, corrected "
+            f"over {one.n_corrected} contrasts {p_text(one.p_holm) or 'none'}; margin {100 * one.margin:g} points."
+        )
+        by_recordings = points_interval(one.low_recordings, one.high_recordings)
+        yield f"By source recordings and runs, 95 %: {by_recordings or f'no interval, {one.no_recordings}'}."
+        yield (
+            f"It rests on {one.n_pairs:,} pairs of runs in {one.n_folds} fold{'' if one.n_folds == 1 else 's'}"
+            + (f"; {one.n_failed:,} of {one.n_runs:,} runs failed and are in no pair." if one.n_failed else ".")
+        )
+        if one.verdict == "undecided" and (remedy := _remedy(one, parts)):
+            yield remedy
+    if one.n_before:
+        yield (
+            f"{one.n_before:,} of its {one.n_done:,} finished runs were done before it was written down as it stands: "
+            "of these it explains, it does not predict."
+        )
+
+
+def what_is_compared(contrast: ContrastSettings) -> str:
+    """`loglearn minus log-EPS (settled score), TIMBRE, n = 1, 2, in parts esc10, us8k`."""
+    score = f"{contrast.score} score"
+    if contrast.minus_score is not None:
+        score = f"{contrast.score} score, minus the same by the {contrast.minus_score} score"
+    models = "all networks" if contrast.models is None else ", ".join(map(model_name, contrast.models))
+    n_shot = "all n" if contrast.n_shot is None else f"n = {', '.join(map(str, contrast.n_shot))}"
+    parts = (
+        ""
+        if contrast.parts is None
+        else f", part{'' if len(contrast.parts) == 1 else 's'} " + ", ".join(contrast.parts)
+    )
+    names = f"{compression_name(contrast.compression)} minus {compression_name(contrast.baseline)}"
+    if contrast.baseline_parts is not None:
+        names += f" of part{'' if len(contrast.baseline_parts) == 1 else 's'} {', '.join(contrast.baseline_parts)}"
+    return f"{names} ({score}), {models}, {n_shot}{parts}"
+
+
+def _remedy(one: Outcome, parts: Sequence[StudyPart]) -> str:
+    planned = next(
+        (found for found in of_contrasts(parts, Spread(run=0.05, fold=0)) if found.names == (one.name,)), None
+    )
+    try:
+        spread = spread_of(*one.differences)
+    except (ConfigError, DataError):  # one fold, one run in each, or nothing varied
+        return ""
+    if planned is None:
+        return ""
+    size = planned.power
+    return what_would_decide(
+        spread,
+        one.mean,
+        folds=size.folds,
+        runs=size.runs,
+        n_values=size.n_values,
+        family=one.n_corrected,
+        margin=one.margin,
+    )

@@ -1,0 +1,135 @@
+"""What a study can decide: the numbers are those of `power`, of the size that the settings say."""
+
+from fake_study import study_in_parts
+
+from loglearn_tf.analysis.planned import StudyPart, part_of, read_parts
+from loglearn_tf.analysis.planning import (
+    FOLD_STD,
+    RUN_STD,
+    estimated,
+    format_contrasts,
+    format_plan,
+    of_contrasts,
+    stated,
+    what_would_decide,
+)
+from loglearn_tf.analysis.power import Spread, needed, power, spread_of, spreads
+from loglearn_tf.study.settings import load_settings, load_studies
+
+GRID = """
+name: study
+data: {name: us8k, root: sounds}
+models: [timbre]
+compressions: [logeps, loglearn, log]
+n_shot: [1, 5]
+folds: [1, 2, 3]
+runs: {1: 6, 5: 2}
+"""
+SPREAD = Spread(RUN_STD, FOLD_STD)
+
+
+def settings_of(tmp_path, text, *overrides):
+    path = tmp_path / "study.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_studies(path, overrides)
+
+
+def test_stated_values_and_the_grid(tmp_path):
+    (settings,) = settings_of(tmp_path, GRID)
+    plan = stated(settings, SPREAD)
+    assert [(one.names, one.runs) for one in plan.rows] == [
+        (("timbre", n), k) for n, k in (("1", 6), ("5", 2), ("average", 3))
+    ]
+    one, other, average = (row.power for row in plan.rows)
+    # Four tests: two compressions at two n; of the averages two.
+    assert one == power(SPREAD, folds=3, runs=6, family=4, effects=(0.01, 0.02, 0.03, 0.05))
+    assert other.half_width > one.half_width
+    assert (average.n_values, average.family, average.runs) == (2, 2, 3)
+    assert plan.rows[0].needed == needed(SPREAD, folds=3, runs=6, family=4, effect=0.03)
+    # The numbers of the pilots: three folds of six runs, run 5.5 points, fold 2.
+    assert "timbre   1           6        ±6.6   6 %  11 %  18 %  37 %         4 %" in format_plan(plan, settings)
+    assert "Stated: 5.5 points between the runs of a fold, 2.0 between folds." in format_plan(plan, settings)
+
+
+def test_one_run_of_one_fold_decides_nothing(tmp_path):
+    (settings,) = settings_of(tmp_path, GRID, "folds=[1]", "runs=1", "n_shot=[1]")
+    plan = stated(settings, SPREAD)
+    assert plan.rows == ()
+    assert "Nothing can be decided: one run of one fold" in format_plan(plan, settings)
+
+
+def test_a_finished_study_tells_how_much_it_varies(tmp_path):
+    (part,) = read_parts(study_in_parts(tmp_path / "study.yaml", GRID))
+    plans = estimated(part)
+    assert [plan.compression for plan in plans] == ["loglearn", "log"]
+    own = spreads(part.rows)["us8k", "timbre"]
+    assert plans[0].spread == {"timbre": own}
+    assert plans[0].rows[1].power == power(own, folds=3, runs=2, family=4, effects=(0.01, 0.02, 0.03, 0.05))
+    text = format_plan(plans[0], part.settings)
+    assert f"Estimated: timbre: {100 * own.run:.1f} points between the runs of a fold" in text
+    # By the settled score it varies as these accuracies do.
+    assert estimated(part, score="settled")[0].spread != plans[0].spread
+    assert estimated(StudyPart(part.settings, part.folder, [])) == []
+
+
+def test_contrasts(tmp_path):
+    contrasts = """
+parts: {a: {}, b: {features: {gain_db: -20.0}}, c: {data: {root: other}}}
+contrasts:
+  small: {title: T, compression: loglearn, n_shot: 5, parts: [a], expect: E, margin: 0.03}
+  levels: {title: T, compression: loglearn, parts: [a, b], expect: E}
+  data: {title: T, compression: loglearn, n_shot: 1, parts: [a, c], expect: E}
+"""
+    parts = [part_of(one, one.study_dir) for one in settings_of(tmp_path, GRID + contrasts)]
+    small, levels, data = of_contrasts(parts, SPREAD)
+    expected = {"family": 3, "effects": (0.01, 0.02, 0.03, 0.05)}
+    assert small.power == power(SPREAD, folds=3, runs=2, margin=0.03, **expected)
+    # Another level has the same folds, and draws the same clips; another data set has folds of its own.
+    assert levels.power == power(SPREAD, folds=3, runs=3, n_values=2, **expected)
+    assert data.power == power(SPREAD, folds=5, runs=6, **expected)
+    lines = format_contrasts([small, levels, data], SPREAD).splitlines()
+    assert [line.split()[0] for line in lines[2:]] == ["small", "levels", "data"]
+
+
+def test_of_the_published_grid():
+    """Ten folds of 20 runs at n = 1: two points are found in most studies."""
+    settings = load_settings("us8k", ["n_shot=[1]", "models=[vgg]", "compressions=[loglearn,logeps]"])
+    (row,) = stated(settings, SPREAD).rows
+    assert (row.power.folds, row.power.runs, row.power.family) == (10, 20, 1)
+    assert 1.4 < 100 * row.power.half_width < 1.8
+
+
+class TestWhatWouldDecide:
+    def test_a_difference_beyond_the_margin_is_taken_for_the_true_one(self):
+        spread = Spread(run=0.055, fold=0.01)
+        more = needed(spread, folds=4, runs=4, effect=0.05, family=2)
+        text = what_would_decide(spread, 0.05, folds=4, runs=4, family=2)
+        assert text == (
+            "To decide, with a chance of 80 %, were the true difference +5.0 points: "
+            f"{more.more_runs} more runs a fold, or {more.more_folds} more folds."
+        )
+        assert "difference −5.0 points" in what_would_decide(spread, -0.05, folds=4, runs=4)
+
+    def test_a_small_one_is_to_be_called_equivalent(self):
+        spread = Spread(run=0.055, fold=0.0)
+        more = needed(spread, folds=3, runs=6, equivalent=0.02)
+        text = what_would_decide(spread, -0.01, folds=3, runs=6)
+        assert text.startswith("To decide, with a chance of 80 %, were there no difference, by a margin of 2 points: ")
+        assert f"{more.more_runs} more runs a fold, or {more.more_folds} more folds." in text
+
+    def test_where_runs_are_no_help(self):
+        text = what_would_decide(Spread(run=0.02, fold=0.05), 0.04, folds=3, runs=6)
+        assert "more folds; no number of runs would do on these." in text and "runs a fold" not in text
+
+    def test_where_nothing_is(self):
+        text = what_would_decide(Spread(run=0.9, fold=0.9), 0.021, folds=3, runs=6)
+        assert text.endswith("no number of runs or folds up to 10,000 would do.")
+
+    def test_one_more_is_one(self):
+        spread = spread_of([[0.02, 0.05], [0.03, 0.06], [0.04, 0.05]])
+        text = what_would_decide(spread, 0.03, folds=2, runs=4)
+        assert "1 more fold" in text and "1 more folds" not in text
+
+    def test_of_one_run_in_all(self):
+        text = what_would_decide(Spread(run=0.05, fold=0), 0.04, folds=1, runs=1)
+        assert "more runs a fold, or" in text
