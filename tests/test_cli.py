@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import ROOT, short_overrides
-from fake_study import study_in_parts
+from fake_study import pair, study_in_parts, write
 
 from loglearn_tf import __version__
 from loglearn_tf.cli import main
+from loglearn_tf.study.run_folder import LATER_COLUMNS
 
 US8K = str(ROOT / "experiments" / "us8k.yaml")
 
@@ -411,3 +412,17 @@ def test_no_folder_for_temporary_files(capsys, monkeypatch):
     monkeypatch.setattr("loglearn_tf.cli.load_studies", none)
     message = fails(capsys, "plan", US8K)
     assert "No usable temporary directory found" in message and "Set TMPDIR to a folder that can be written." in message
+
+
+def test_results_of_either_score(tmp_path, capsys):
+    for row in pair(0.6, 0.5):
+        write(tmp_path / "study", {**row, "accuracy_settled": row["accuracy"] - 0.25})
+    for row in pair(0.6, 0.5, run=1):  # of an earlier version
+        write(tmp_path / "study", {key: value for key, value in row.items() if key not in LATER_COLUMNS})
+    assert main(["results", str(tmp_path / "study")]) == 0
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()[2:5]] == ["50.0", "60.0", "+10.0"]
+    assert main(["results", str(tmp_path / "study"), "--score", "settled"]) == 0
+    title, _, *lines = capsys.readouterr().out.splitlines()
+    assert "settled accuracy in %" in title
+    assert [line.split()[-1] for line in lines[:3]] == ["25.0", "35.0", "+10.0"]
+    assert lines[3] == "2 of 4 runs have no settled score, as an earlier version did them."

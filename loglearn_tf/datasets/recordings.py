@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 # 100032-3-0-0.wav; ESC-50 and ESC-10 by fold, recording, take and, later, class, 1-100032-A-0.wav.
 _NAMES = (
     re.compile(r"(?P<recording>\d+)-\d+-\d+-\d+\.\w+"),
-    re.compile(r"\d-(?P<recording>\d+)-[A-Z](-\d+)?\.\w+"),
+    re.compile(r"\d-(?P<recording>\d+)-[A-Z](-\d+)?\.\w+", re.IGNORECASE),
 )
 
 
