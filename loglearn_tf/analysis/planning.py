@@ -242,7 +242,7 @@ def what_would_decide(
 
     Example:
         >>> what_would_decide(Spread(run=0.055, fold=0.01), 0.05, folds=4, runs=4)
-        'To decide, with a chance of 80 %, were the true difference +5.0 points: 4 more runs a fold, or 2 more folds.'
+        'To decide, with a chance of 80 %, were the true difference +5.0 points: 3 more runs a fold, or 1 more fold.'
     """
     size = {"folds": folds, "runs": runs, "n_values": n_values}
     by_effect = abs(mean) > margin

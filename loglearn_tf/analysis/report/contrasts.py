@@ -64,6 +64,7 @@ def _lines(one: Outcome, parts: Sequence[StudyPart], planned: Planned | None, sp
                 f"Its interval will be about ±{100 * planned.power.half_width:.1f} points; 3 points are found with a "
                 f"chance of {100 * planned.power.power[2]:.0f} %, after the correction "
                 f"{100 * planned.power.power_in_family[2]:.0f} % at least. Stated: {describe(spread)}."
+                + (" Two scores of the same weights differ less." if one.contrast.minus_score is not None else "")
             )
     else:
         folds = "over folds" if one.n_folds > 1 else "over the runs of the one fold"
