@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from loglearn_tf._util.text import printable
 from loglearn_tf.analysis.names import compression_name, model_name
 from loglearn_tf.analysis.planned import Outcome, StudyPart
 from loglearn_tf.analysis.planning import Planned, describe, of_contrasts, what_would_decide
@@ -31,7 +32,7 @@ def blocks(parts: Sequence[StudyPart], outcomes: Sequence[Outcome], spread: Spre
         tone = "not run" if one.waiting else one.verdict
         shown.append(
             Judgement(
-                f"{one.name}: {one.contrast.title}",
+                f"{one.name}: {_line(one.contrast.title)}",
                 _label(one),
                 tone,
                 tuple(_lines(one, parts, planned.get(one.name), spread)),
@@ -45,19 +46,25 @@ def text(parts: Sequence[StudyPart], outcomes: Sequence[Outcome], spread: Spread
     planned = {one.names[0]: one for one in of_contrasts(parts, spread)}
     shown = []
     for one in outcomes:
-        shown.append(f"{one.name}: {one.contrast.title}")
+        shown.append(f"{one.name}: {_line(one.contrast.title)}")
         shown += [f"  {line}" for line in (_label(one), *_lines(one, parts, planned.get(one.name), spread))]
         shown.append("")
     return "\n".join([*shown, f"{len(outcomes)} contrasts, Holm's correction over all of them."])
 
 
 def _label(one: Outcome) -> str:
-    return one.waiting or f"{MARKS[one.verdict]} {one.verdict}, {points(one.mean)} points ({verdict_interval(one)})"
+    interval = verdict_interval(one) or "no interval: nothing varied"
+    return one.waiting or f"{MARKS[one.verdict]} {one.verdict}, {points(one.mean)} points ({interval})"
+
+
+def _line(words: str) -> str:
+    """Words of a file as one line, without what terminals obey."""
+    return printable(" ".join(words.split()), longest=3000)
 
 
 def _lines(one: Outcome, parts: Sequence[StudyPart], planned: Planned | None, spread: Spread) -> Iterable[str]:
     yield f"Compares {what_is_compared(one.contrast)}."
-    yield f"Expected: {one.contrast.expect.strip()}"
+    yield f"Expected: {_line(one.contrast.expect)}"
     if one.waiting:
         if planned is not None:
             yield (

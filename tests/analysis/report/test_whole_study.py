@@ -216,3 +216,18 @@ def test_two_clips_of_one_recording_are_no_two(study):
     (one, *_) = compare(of_a.rows)
     (found,) = Recordings(study / "a", of_a.rows, [one], score="published").found.values()
     assert (found.n_recordings, found.n_runs, one.n_pairs) == (30, 9, 9)
+
+
+def test_where_nothing_varies_there_is_no_interval(tmp_path):
+    """As of the two scores of networks that have nothing to settle."""
+    words = 'title: "Two\\e[31m scores", expect: "No\\n\\nthing."'
+    text = TEXT[: TEXT.index("parts:")] + f"contrasts: {{c: {{{words}, compression: log, minus_score: published}}}}"
+    study = study_in_parts(tmp_path / "study.yaml", text)
+    for path in study.rglob("result.json"):
+        result = json.loads(path.read_text())
+        path.write_text(json.dumps({**result, "accuracy_settled": result["accuracy"]}))
+    (outcome,) = evaluate(read_parts(study))
+    assert (outcome.waiting, outcome.mean, outcome.low, outcome.p_holm) == ("", 0, None, None)
+    page = Page(write_report(study).read_text(encoding="utf-8"))
+    assert "? undecided, 0.0 points (no interval: nothing varied)" in page.words
+    assert "Expected: No thing." in page.words and "Two\\x1b[31m scores" in page.words
