@@ -70,7 +70,8 @@ def test_a_study_leaves_whole_run_folders_and_one_table(undisturbed):
         assert row["status"] == "done" and 0 <= float(row["accuracy"]) <= 1
         folder = folder_of(undisturbed, row["model"], row["compression"])
         assert sorted(path.name for path in folder.iterdir()) == [
-            "config.yaml", "history.csv", "model.keras", "predictions.csv", "result.json", "tensorboard",
+            "config.yaml", "history.csv", "model.keras", "predictions.csv", "predictions_settled.csv", "result.json",
+            "tensorboard",
         ]  # fmt: skip
         with (folder / "predictions.csv").open() as file:
             predictions = list(csv.DictReader(file))

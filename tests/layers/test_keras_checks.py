@@ -36,6 +36,9 @@ CASES = {
     ],
     "Log": [({}, MEL, MEL, 0), ({"alpha": [1.0, 2.0, 3.0, 4.0], "beta": 0.5}, MEL, MEL, 0)],
     "LogEps": [({"eps": 1e-7}, MEL, MEL, 0)],
+    "RelativeKnee": [({}, MEL, MEL, 1), ({"trainable": False}, MEL, MEL, 0)],
+    "RelativeLogEps": [({}, MEL, MEL, 0)],
+    "ClipLevel": [({}, MEL, MEL, 0)],
     "NoCompression": [({}, MEL, MEL, 0)],
     "MelSpectrogram": [({"sample_rate": 8000, "n_fft": 64, "hop_length": 64, "n_mels": 8}, (2, 640), (2, 11, 8), 0)],
     "Prototypes": [({"n_classes": 3}, (2, 5), (2, 3), 0)],
@@ -46,7 +49,7 @@ CASES = {
 def test_no_layer_is_left_out():
     public = {name: getattr(layers, name) for name in layers.__all__}
     found = {name for name, kind in public.items() if isinstance(kind, type) and issubclass(kind, keras.Layer)}
-    found -= {"Compression", "ClipClassifier"}  # the base; a model, tested by tests/layers/test_waveform.py
+    found -= {"Compression", "ClipClassifier"}  # the base; a model, tested by test_waveform_checks.py
     assert found == set(CASES)
 
 

@@ -323,7 +323,10 @@ class TestErrors:
             build_model("timbre", n_classes=n_classes)
 
     def test_unknown_compression(self):
-        with pytest.raises(ValueError, match=r"^`compression` must name a compression.* Received: 'ln'\. Known: log"):
+        with pytest.raises(
+            ValueError,
+            match=r"^`compression` must name a compression.* Received: 'ln'\. Known: learned_relative_knee, log",
+        ):
             build_model("timbre", compression="ln")
 
     def test_arguments_are_keyword_only(self):
