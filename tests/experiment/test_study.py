@@ -132,3 +132,25 @@ def test_clips_that_are_missing_are_warned_of(us8k_root, tmp_path, caplog):
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage() == f"1 clips are missing under {dataset.root} and left out."
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"models": ["my_lab_that_refuses:build"]}, "`models`: .*no network today"),
+        ({"compressions": ["logeps", "my_lab_that_refuses:Log"]}, "`compressions`: .*no layer today"),
+        (
+            {"compressions": ["logeps", "x"], "variants": {"x": {"layer": "my_lab_that_refuses:Log"}}},
+            r"`variants\.x`: .*no layer today",
+        ),
+    ],
+)
+def test_what_cannot_be_built_is_named_by_its_setting(us8k_root, tmp_path, monkeypatch, changes, says):
+    (tmp_path / "my_lab_that_refuses.py").write_text(
+        "def build(**arguments):\n    raise ValueError('no network today')\n"
+        "def Log(**arguments):\n    raise ValueError('no layer today')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = short_settings(us8k_root, tmp_path, *(f"{key}={value}" for key, value in changes.items()))
+    with pytest.raises(ConfigError, match=says):
+        study.check_networks([(settings, 10)], on_progress=print)
