@@ -199,6 +199,7 @@ class TestFilterBank:
             mel_filter_bank(sample_rate=44_100, n_fft=n_fft, n_mels=n_mels, f_min=0.0, f_max=None)
         assert len(ours) == len(theirs)
 
+    @pytest.mark.slow
     def test_the_layer_loads_no_librosa(self):
         program = """
 import sys, numpy

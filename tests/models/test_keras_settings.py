@@ -32,6 +32,7 @@ def test_channels_first_changes_nothing(name):
     assert network.get_config()["layers"] == usual.get_config()["layers"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("floatx", ["float64", "float16"])
 @pytest.mark.parametrize("name", ["timbre", "sb_cnn", "prototypical"])
 def test_another_floatx(name, floatx, caplog):

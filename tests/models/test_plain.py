@@ -53,6 +53,7 @@ def test_files_name_keras_class(name):
             assert serialised["config"] == type(layer).from_config(serialised["config"]).get_config()
 
 
+@pytest.mark.slow
 def test_networks_load_and_compute_the_same_where_this_package_is_not(tmp_path):
     """All of a network but its compression, and its prototypes: those are this package's."""
     np.save(tmp_path / "x.npy", mel())
@@ -181,6 +182,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_xla_trains_every_network():
     """In a process of its own: where operations are deterministic, as in this one, Keras does without XLA."""
     python(XLA, *NETWORKS)

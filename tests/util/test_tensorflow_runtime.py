@@ -60,6 +60,7 @@ def test_cores_are_those_of_this_process(monkeypatch):
     assert tensorflow_runtime.available_cores() == 1
 
 
+@pytest.mark.slow
 def test_keras_comes_without_what_it_can_do_without_and_leaves_it_to_whoever_asks():
     pytest.importorskip("pandas"), pytest.importorskip("sklearn")
     program = """

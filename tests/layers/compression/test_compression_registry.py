@@ -78,6 +78,7 @@ print(list(COMPRESSIONS)[-1], COMPRESSIONS["quiet"].title, COMPRESSIONS["quiet"]
         assert run(program, tmp_path) == ["quiet", "quiet", "Quiet"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "first",
     [
