@@ -225,14 +225,7 @@ def _judged(outcome: Outcome, contrast: ContrastSettings, cells: Sequence[_Cell]
     low, high = estimate.interval()
     low_90, high_90 = estimate.interval(0.9)
     crossed = _by_recordings(contrast, cells)
-    (low_recordings, high_recordings), reason = (
-        (crossed.interval(), "")
-        if isinstance(crossed, Estimate)
-        else (
-            (None, None),
-            crossed,
-        )
-    )
+    low_recordings, high_recordings = crossed.interval() if isinstance(crossed, Estimate) else (None, None)
     return replace(
         outcome,
         n_folds=len({(cell.data, fold) for cell in cells for fold in cell.ours.settings.folds}),
@@ -244,7 +237,7 @@ def _judged(outcome: Outcome, contrast: ContrastSettings, cells: Sequence[_Cell]
         high_90=high_90,
         low_recordings=low_recordings,
         high_recordings=high_recordings,
-        no_recordings=reason,
+        no_recordings="" if isinstance(crossed, Estimate) else crossed,
         p_value=estimate.p_value,
         p_equivalence=estimate.p_within(contrast.margin),
         differences=tuple(found),
