@@ -169,7 +169,7 @@ def _wide_convolution(x: Any, kernel: Any) -> Any:
             places = tf.where(tf.not_equal(of_map, 0))  # (n_places, 4): clip, row, shift, filter
             shape = tf.shape(x, tf.int64)
 
-            def of_few_places() -> tuple[Any, Any]:
+            def of_few_places(places: Any) -> tuple[Any, Any]:
                 clip, row, shift, number = tf.unstack(places, axis=1)
                 first = (clip * shape[1] + row) * shape[2] + shift
                 window = tf.range(height, dtype=tf.int64)[:, tf.newaxis] * shape[2] + tf.range(width, dtype=tf.int64)
@@ -183,15 +183,25 @@ def _wide_convolution(x: Any, kernel: Any) -> Any:
                 )
                 return tf.reshape(of_x, shape), tf.transpose(of_kernel, [1, 2, 0])
 
-            def of_all() -> tuple[Any, Any]:
+            def of_all(x: Any, of_map: Any) -> tuple[Any, Any]:
                 with tf.GradientTape() as tape:
                     tape.watch([x, kernel])
                     y = product(x, kernel)
                 return tuple(tape.gradient(y, [x, kernel], output_gradients=of_map))
 
-            # Few: their windows hold fewer numbers than the input's. Equal maxima, as in silence, are many places.
+            def of_each_clip() -> tuple[Any, Any]:
+                n_places = tf.math.count_nonzero(of_map, axis=[1, 2, 3])
+                is_crowded = n_places * (height * width) > shape[1] * shape[2] * height
+                crowded = tf.where(is_crowded)
+                sparse = tf.boolean_mask(places, tf.logical_not(tf.gather(is_crowded, places[:, 0])))
+                of_x, of_kernel = of_few_places(sparse)
+                of_crowded, also_of_kernel = of_all(tf.gather_nd(x, crowded), tf.gather_nd(of_map, crowded))
+                return tf.tensor_scatter_nd_add(of_x, crowded, of_crowded), of_kernel + also_of_kernel
+
+            # Few: their windows hold fewer numbers than the input's. Equal maxima are many places: in a patch of
+            # digital silence every place is one, and a few such patches must not make all others dear.
             few = tf.size(places, tf.int64) // 4 * (height * width) <= tf.size(x, tf.int64) * height
-            return tf.cond(few, of_few_places, of_all)
+            return tf.cond(few, lambda: of_few_places(places), of_each_clip)
 
         return product(x, kernel), gradient
 

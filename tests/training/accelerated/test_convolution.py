@@ -25,6 +25,7 @@ def noise(*shape):
 
 SILENCE = np.zeros((2, 20, 16, 1), "float32")  # every place of the map is its maximum
 HALF_SILENT = np.concatenate([noise(1, 20, 16, 1), SILENCE])
+ONE_SILENT = np.concatenate([noise(4, 20, 16, 1), SILENCE[:1], noise(2, 20, 16, 1)])
 
 
 def highest(map_):
@@ -39,10 +40,13 @@ def mean_of_halves(map_):
     return tf.reduce_sum(tf.nn.relu(map_[:, ::2]), axis=(1, 2))
 
 
-@pytest.mark.parametrize("x", [noise(3, 20, 16, 1), noise(1, 3, 12, 1), SILENCE, HALF_SILENT], ids=lambda x: x.shape)
+@pytest.mark.parametrize(
+    "x", [noise(3, 20, 16, 1), noise(1, 3, 12, 1), SILENCE, HALF_SILENT, ONE_SILENT], ids=lambda x: x.shape
+)
 @pytest.mark.parametrize("pool", [highest, all_places, mean_of_halves])
 def test_numbers_and_gradients_are_those_of_keras(x, pool):
-    """Gradients that are zero almost everywhere, nowhere, and in part take different ways."""
+    """Gradients that are zero almost everywhere, nowhere, in part, and in other clips than they are not, take different
+    ways."""
     found = []
     for layer in twins(x.shape, 5, (3, 12)):
         inputs = tf.constant(x)
