@@ -324,6 +324,22 @@ def _power(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _archive(options: argparse.Namespace) -> int:
+    from loglearn_tf.study.archive import archive
+
+    for path in archive(options.study, options.folder):
+        print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+    return DONE
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from loglearn_tf.study.archive import restore
+
+    n_added = restore(options.archive, options.study)
+    print(f"{n_added:,} finished runs were added to {options.study}")
+    return DONE
+
+
 def _predict(options: argparse.Namespace) -> int:
     from loglearn_tf.deploy import predict, saved_models
 
@@ -517,6 +533,22 @@ def _parser() -> argparse.ArgumentParser:
         "--margin", type=float, default=2.0, metavar="POINTS", help="differences below it count as none (default: 2)"
     )
     add_score(powered)
+    archived = add(
+        "archive",
+        _archive,
+        [common],
+        "keep the finished runs of a study in one small file, without models and event files",
+    )
+    archived.add_argument("study", type=Path, help="the study's folder, as runs/us8k")
+    archived.add_argument("folder", type=Path, help="folder of the archive")
+    restored = add(
+        "restore",
+        _restore,
+        [common],
+        "make the run folders of an archive again; reports can then be made, and `loglearn run` goes on from them",
+    )
+    restored.add_argument("archive", type=Path, help="folder of the archive, as experiments/results/decisive")
+    restored.add_argument("study", type=Path, help="the study's folder, as runs/decisive; finished runs there stay")
     predicted = add("predict", _predict, [common], "say what a saved model hears in sound files")
     predicted.add_argument("model", type=Path, help="model.keras of a run, its run folder, or any clip classifier")
     predicted.add_argument("sounds", type=Path, nargs="+", help="sound files, or folders to search for them")

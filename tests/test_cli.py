@@ -426,3 +426,16 @@ def test_results_of_either_score(tmp_path, capsys):
     assert "settled accuracy in %" in title
     assert [line.split()[-1] for line in lines[:3]] == ["25.0", "35.0", "+10.0"]
     assert lines[3] == "2 of 4 runs have no settled score, as an earlier version did them."
+
+
+def test_a_study_kept_and_made_again(tmp_path, capsys):
+    for row in pair(0.6, 0.5):
+        write(tmp_path / "study", row)
+    assert main(["archive", str(tmp_path / "study"), str(tmp_path / "kept")]) == 0
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
+        str(tmp_path / "kept" / name) for name in ("runs.tar.xz", "results.csv")
+    ]
+    assert main(["restore", str(tmp_path / "kept"), str(tmp_path / "again")]) == 0
+    assert capsys.readouterr().out == f"2 finished runs were added to {tmp_path / 'again'}\n"
+    assert main(["results", str(tmp_path / "again")]) == 0
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()[2:5]] == ["50.0", "60.0", "+10.0"]

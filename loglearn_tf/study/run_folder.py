@@ -105,7 +105,7 @@ def split_done(
             other clips: the study's table must not mix the two.
     """
     finished = set()
-    for path, row in _rows(study_dir):
+    for path, row in result_rows(study_dir).items():
         if row["status"] != "done":
             continue
         changed = identity_differences(identity, saved_identity(row))
@@ -128,11 +128,17 @@ def read_runs(study_dir: Path) -> list[Row]:
         DataError: If there is none, one cannot be read, or finished runs of a data set were made with different
             settings.
     """
-    found = list(_rows(study_dir))
+    found = result_rows(study_dir)
     if not found:
         raise DataError(f"No finished run in {study_dir}. Run `loglearn run SETTINGS.yaml` first.")
+    check_alike(found)
+    return sorted(found.values(), key=key_of)
+
+
+def check_alike(found: Mapping[Path, Row]) -> None:
+    """Raises a `DataError` where finished runs, by the paths of their `result.json`, cannot stand in one table."""
     first: dict[tuple[str, ...], tuple[Path, Row]] = {}
-    for path, row in found:
+    for path, row in found.items():
         if row["status"] == "done":
             # All share what every run depends on; runs of one compression the definition of a variant, too; runs whose
             # trainers read the same settings, these.
@@ -146,7 +152,6 @@ def read_runs(study_dir: Path) -> list[Row]:
                         f"{path.parent} was made with other settings than {other.parent}: {'; '.join(changed[:3])}. "
                         "One table must not mix them: move one of the two into the folder of another study."
                     )
-    return sorted((row for _, row in found), key=key_of)
 
 
 def key_of(row: Row) -> tuple[Any, ...]:
@@ -154,9 +159,14 @@ def key_of(row: Row) -> tuple[Any, ...]:
     return tuple(row[column] for column in KEY)
 
 
+def spec_of(row: Row) -> RunSpec:
+    """The run that a result is of."""
+    return RunSpec(*(row[column] for column in _SPEC))
+
+
 def folder_of(row: Row) -> Path:
     """A run's folder, inside the study's, as `RunSpec.folder`."""
-    return RunSpec(*(row[column] for column in _SPEC)).folder
+    return spec_of(row).folder
 
 
 def result_files(study_dir: Path) -> Iterator[Path]:
@@ -164,9 +174,9 @@ def result_files(study_dir: Path) -> Iterator[Path]:
     return study_dir.glob("*/*/*/n*/fold*/run*/result.json")
 
 
-def _rows(study_dir: Path) -> Iterator[tuple[Path, Row]]:
-    for path in sorted(result_files(study_dir)):
-        yield path, _read_json(path)
+def result_rows(study_dir: Path) -> dict[Path, Row]:
+    """The `result.json` of every run in a study's folder, by path; empty where there is none."""
+    return {path: _read_json(path) for path in sorted(result_files(study_dir))}
 
 
 def write_results(study_dir: Path) -> list[Row]:
@@ -198,8 +208,21 @@ def level_rows(rows: Sequence[Row]) -> list[Row]:
 
 def _read_json(path: Path) -> Row:
     try:
-        row = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}. Remove its folder; the run is done again.") from error
+    return parse_result(content, path)
+
+
+def parse_result(content: bytes, path: Path) -> Row:
+    """What a run's `result.json` says.
+
+    Raises:
+        DataError: If it is not what a run writes, or lies at the place of another run.
+    """
+    try:
+        row = json.loads(content.decode("utf-8"))
+    except ValueError as error:
         raise DataError(f"{path} cannot be read: {error}. Remove its folder; the run is done again.") from error
     found = row.get("format") if isinstance(row, dict) else None
     if found != FORMAT:
