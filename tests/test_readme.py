@@ -18,6 +18,7 @@ from loglearn_tf import LearnableLog, clip_classifier
 from loglearn_tf.cli import main
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DEPLOY = (ROOT / "docs" / "howto" / "deploy.md").read_text(encoding="utf-8")
 
 
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.S)
@@ -35,7 +36,7 @@ def test_examples_run(example, tmp_path, monkeypatch, capsys):
 
 
 def test_commands_for_a_trained_model(tmp_path, monkeypatch, capsys):
-    (block,) = (one for one in re.findall(r"```sh\n(.*?)```", README, re.S) if "predict" in one)
+    (block,) = (one for one in re.findall(r"```sh\n(.*?)```", DEPLOY, re.S) if "predict" in one)
     mel = keras.Input((8, 16))
     network = keras.Model(mel, keras.layers.Dense(2)(keras.layers.Flatten()(LearnableLog()(mel))))
     front_end = {"sample_rate": 8000, "n_fft": 256, "hop_length": 256, "n_mels": 16}
