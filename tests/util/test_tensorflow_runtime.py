@@ -40,6 +40,12 @@ def test_keras_has_its_defaults_whatever_the_user_has_set():
     assert keras.config.backend() == "tensorflow"
 
 
+def test_float32_has_all_of_its_bits_on_gpus_too():
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    tensorflow_runtime.tensorflow()
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+
+
 @pytest.mark.parametrize(("threads", "repeatable"), [(1, True), (0, False), (2, False)])
 def test_one_thread_an_operation_is_repeatable(monkeypatch, threads, repeatable):
     monkeypatch.setattr(tf.config.threading, "get_intra_op_parallelism_threads", lambda: threads)
