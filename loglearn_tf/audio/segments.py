@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from loglearn_tf.audio.decoder import Decoded, Sound, Samples, check_length, open_sound
+from loglearn_tf.audio.decoder import Decoded, Samples, Sound, check_length, open_sound
 from loglearn_tf.audio.faults import FilePath, cannot_read
 from loglearn_tf.errors import AudioError
 

@@ -6,7 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import soxr
 
-from loglearn_tf.audio.decoder import Decoded, Origin, Samples, Sound, check_waveform_length, decode_by_tensorflow_io, open_sound
+from loglearn_tf.audio.decoder import (
+    Decoded,
+    Origin,
+    Samples,
+    Sound,
+    check_waveform_length,
+    decode_by_tensorflow_io,
+    open_sound,
+)
 from loglearn_tf.audio.faults import FilePath, cannot_read
 from loglearn_tf.audio.segments import Segment, decode_segments
 from loglearn_tf.errors import AudioError
