@@ -1,7 +1,7 @@
 """What a data set's folds are like: what cannot work, and what weakens the answers of a study."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 
 from loglearn_tf._util.text import first_few, printable
@@ -58,14 +58,14 @@ def _torn(dataset: DataSet) -> Iterator[Advice]:
         remedy = "Its authors split it so: leave it, and mention it." if dataset.official else f"{_REMEDY} whole."
         yield Advice(
             "torn recordings",
-            f"{len(apart):,} recordings lie in several folds{whole}, so that what was cut from one trains and tests: "
+            f"{_n(apart, 'recording')} in several folds{whole}, so that what was cut from one trains and tests: "
             f"{names}. {remedy}",
         )
     speakers = torn(folds, {clip.clip_id: "" if clip.group else speaker_of(clip.clip_id) for clip in dataset.clips})
     if speakers:
         yield Advice(
             "torn speakers",
-            f"{len(speakers):,} speakers, by the names of files (..._nohash_...), lie in several folds: "
+            f"{_n(speakers, 'speaker')} in several folds, by the names of files (..._nohash_...): "
             f"{', '.join(first_few(list(speakers), most=3))}. {_REMEDY} whole; or put validation_list.txt and "
             "testing_list.txt of Speech Commands beside the folders of classes.",
         )
@@ -88,7 +88,7 @@ def _overlapping(dataset: DataSet) -> Iterator[Advice]:
         names = first_few(pairs, show=lambda pair: " and ".join(_in_fold(dataset, clip) for clip in pair), most=3)
         yield Advice(
             "overlap across folds",
-            f"{len(pairs):,} pairs of segments share time and lie in different folds, so that the same sound trains "
+            f"{_n(pairs, 'pair')} of segments that share time, in different folds, so that the same sound trains "
             f"and tests: {'; '.join(names)}. Give all segments of a file one fold, or leave `fold` out.",
         )
 
@@ -121,15 +121,20 @@ def _classes(dataset: DataSet) -> Iterator[Advice]:
         one = f" All clips of {printable(single)} are of one recording: add others." if single else ""
         if about == "no training clips":
             text = (
-                f"{len(lacking):,} classes have none to train on in some test folds, where no study can run: "
+                f"{_n(lacking, 'class')} without clips to train on for some test folds, where no study can run: "
                 f"{', '.join(names)}.{one} Name other `folds`, or move clips."
             )
         else:
             text = (
-                f"{len(lacking):,} classes are absent from some test folds, whose accuracies leave them out: "
+                f"{_n(lacking, 'class')} absent from some test folds, whose accuracies leave them out: "
                 f"{', '.join(names)}.{one} Deal classes evenly into folds, or use fewer (`n_folds`)."
             )
         yield Advice(about, text)
+
+
+def _n(found: Sized, noun: str) -> str:
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{len(found):,} {noun}{plural if len(found) != 1 else ''}"
 
 
 def _in_fold(dataset: DataSet, clip: Clip) -> str:

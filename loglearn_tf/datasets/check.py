@@ -327,7 +327,7 @@ _MEANING = {
     "linked again": "links to folders that are read already, or that hold the link; they are not followed",
     "hidden": "hidden, or left by a system or a tool; nothing reads them",
     "beside": "files beside the folders of classes; nothing reads them",
-    "unused": "sounds that belong to the data set and are no clips of its lists; nothing reads them",
+    "unused": "they belong to the data set, and are of no class or in none of its lists; nothing reads them",
 }
 
 

@@ -87,7 +87,7 @@ class DataSet:
         why_missing: Of those of which more can be said: id -> a sentence.
         synthetic: Whether the sounds are made, not recorded.
         official: Whether its name settles its classes, and its metadata has an official form.
-        unused: Sounds in its folders that belong to it and are no clips, as its authors have it: background noise of
+        unused: Files in its folders that belong to it and are no clips, as its authors have it: background noise of
             Speech Commands, recordings in none of the official lists.
     """
 

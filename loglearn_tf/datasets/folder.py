@@ -121,7 +121,9 @@ def load_folder(
     checked = check_clips(dataset, metadata=listing.metadata, allow_missing=allow_missing)
     _check_ends(checked, listing)
     if listing.unused:
-        _log.info("%s recordings in %s are in no list and not used.", f"{len(listing.unused):,}", listing.base)
+        _log.info(
+            "%s files in %s are of no class or in no list, and not used.", f"{len(listing.unused):,}", listing.base
+        )
     return checked
 
 
@@ -151,6 +153,11 @@ def _roles(root: Path, found: Sequence[Found], validation_fold: str) -> dict[int
         raise DataError(
             f"{root} must hold clips of at least two recordings, in two folds. Received: {n_clips:,} clips of "
             f"{n_recordings:,} in {len(folds)}. Add others: what was cut from one recording cannot train and test."
+        )
+    if len(folds) == 1:
+        raise DataError(
+            f"{root} must hold clips in two folds at least. Received: all in fold {folds[0]}, so that none is left to "
+            "train on. Give more folds; or, where folds are dealt, more recordings of each class."
         )
     for test_fold, others in roles.items():
         if not others:
@@ -192,6 +199,11 @@ def _read_folders(root: Path, n_folds: int, allow_stray: bool) -> Listing:
     lists = read_split_lists(root)
     entries = search([root])
     check_listed(entries)
+    unused: list[Path] = []
+    if lists is not None:
+        noise = root / BACKGROUND_NOISE
+        unused = [entry.path for entry in entries if entry.path.is_relative_to(noise) and entry.kind != "hidden"]
+        entries = [entry for entry in entries if not entry.path.is_relative_to(noise)]
     if not allow_stray:
         _check_entries(root, entries)
         for line in passed_over(
@@ -206,7 +218,6 @@ def _read_folders(root: Path, n_folds: int, allow_stray: bool) -> Listing:
         for path in sorted(root.iterdir())
         if path.is_dir() and not is_hidden(path.name) and path not in no_classes
     }
-    unused = []
     for entry in entries:
         if entry.kind == "sound" and entry.path.parent != root:
             name = entry.path.relative_to(root).as_posix()
@@ -215,10 +226,7 @@ def _read_folders(root: Path, n_folds: int, allow_stray: bool) -> Listing:
                     f"{ascii(str(entry.path))[1:-1]} is no name in UTF-8. Rename it; ids of clips are text on every "
                     "machine."
                 )
-            if lists is not None and name.startswith(f"{BACKGROUND_NOISE}/"):
-                unused.append(entry.path)
-            else:
-                names[name.partition("/")[0]].append(name)
+            names[name.partition("/")[0]].append(name)
     for label, its_names in names.items():
         if not its_names:
             raise DataError(

@@ -28,7 +28,7 @@ class Listing(NamedTuple):
     metadata: Path  # what lists them
     found: list[Found]
     is_split: bool = False  # folds are those of `SPLITS`
-    unused: tuple[Path, ...] = ()  # sounds in it that are no clips
+    unused: tuple[Path, ...] = ()  # files in it that are known to be no clips
 
 
 def split_name(fold: int) -> str:
