@@ -50,7 +50,7 @@ def seconds_of(path: FilePath) -> float | None:
 
 def _decoded(path: FilePath, sound: Sound, segments: Sequence[Segment]) -> Iterator[Decoded | AudioError]:
     rate = sound.origin.sample_rate
-    window = _Window(sound)
+    window = _Window(path, sound)
     for start_s, end_s in segments:
         first, end = round(start_s * rate), round(end_s * rate)
         if sound.read_at is not None and sound.n_frames is not None:
@@ -78,8 +78,8 @@ def _decoded(path: FilePath, sound: Sound, segments: Sequence[Segment]) -> Itera
 class _Window:
     """The part of a sound that is held, which only moves on."""
 
-    def __init__(self, sound: Sound) -> None:
-        self._blocks = sound.blocks
+    def __init__(self, path: FilePath, sound: Sound) -> None:
+        self._path, self._blocks = path, sound.blocks
         self._held: list[Samples] = []
         self._first = self._end = 0  # frames
 
@@ -90,6 +90,7 @@ class _Window:
             self._held.append(block)
             self._end += len(block)
             self._let_go(first)
+            check_length(self._path, (self._end - self._first) * block.shape[1])
         return self._end
 
     def samples(self, first: int, end: int) -> Samples:

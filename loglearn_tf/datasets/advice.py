@@ -1,10 +1,12 @@
 """What a data set's folds are like: what cannot work, and what weakens the answers of a study."""
 
+import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 
-from loglearn_tf._util.text import first_few, printable
+from loglearn_tf._util.text import first_few, printable, shown
 from loglearn_tf.datasets.clips import TEST, TRAIN, VALIDATION, Clip, DataSet
 from loglearn_tf.datasets.listing import split_name
 from loglearn_tf.datasets.recordings import torn
@@ -21,7 +23,7 @@ class Advice:
 
     Attributes:
         about: `"torn recordings"`, `"torn speakers"`, `"overlap across folds"`, `"no training clips"`,
-            `"no test clips"` or `"unbalanced folds"`.
+            `"no test clips"`, `"unbalanced folds"` or `"similar classes"`.
         text: What is so, and what to do about it.
     """
 
@@ -42,6 +44,13 @@ def advise(dataset: DataSet) -> list[Advice]:
                 "training sets differ in size. Deal the clips, or their recordings, more evenly.",
             )
         )
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in dataset.classes:
+        alike["".join(re.split(r"[\s_-]+", name.casefold()))].append(name)
+    for names in alike.values():
+        if len(names) > 1:
+            differ = f"{', '.join(map(shown, names))} differ in capitals, spaces or dashes alone, and are taken for "
+            found.append(Advice("similar classes", f"{differ}{len(names)} classes. If they are one, give it one name."))
     return found
 
 
@@ -74,9 +83,10 @@ def _torn(dataset: DataSet) -> Iterator[Advice]:
 def _overlapping(dataset: DataSet) -> Iterator[Advice]:
     """Segments of one file that share time and lie in two folds."""
     of_file: dict[str, list[tuple[float, float, Clip]]] = defaultdict(list)
+    cut = {clip.path for clip in dataset.clips if clip.segment is not None}
     for clip in dataset.clips:
-        if clip.segment is not None:
-            of_file[str(clip.path)].append((*clip.segment, clip))
+        if clip.path in cut:
+            of_file[str(clip.path)].append((*(clip.segment or (0.0, math.inf)), clip))
     pairs: list[tuple[Clip, Clip]] = []
     for segments in of_file.values():
         lasting: list[tuple[float, float, Clip]] = []

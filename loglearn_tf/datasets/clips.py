@@ -110,8 +110,9 @@ class DataSet:
             ConfigError: If there is no such fold, or it holds no clip.
         """
         if fold not in self.train_folds:
+            one = f" It has one split: set `folds={sorted(self.train_folds)}`." if len(self.train_folds) == 1 else ""
             raise ConfigError(
-                f"`folds` must name test folds of {self.name}: {_ranges(self.train_folds)}. Received: fold {fold}."
+                f"`folds` must name test folds of {self.name}: {_ranges(self.train_folds)}. Received: fold {fold}.{one}"
             )
         clips = tuple(clip for clip in self.clips if clip.fold == fold)
         if not clips:

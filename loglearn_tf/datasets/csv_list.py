@@ -5,6 +5,7 @@ import logging
 import math
 import posixpath
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -69,7 +70,10 @@ def read_csv_list(path: Path, n_folds: int) -> Listing:
         more = f" {'; '.join(hints)}." if hints else ""
         _log.info("Columns of %s that are not read: %s.%s", path, ", ".join(first_few(unread, show=printable)), more)
     is_split = "split" in columns
-    groups = {row.clip: row.group or recording_of(row.name) or (row.name if row.segment else "") for row in rows}
+    # A file is a recording, whatever clips are of it.
+    cut = {row.name for row in rows if row.segment}
+    whole = {name: unicodedata.normalize("NFC", name) if name in cut else "" for name in {row.name for row in rows}}
+    groups = {row.clip: row.group or recording_of(row.name) or whole[row.name] for row in rows}
     given = {row.clip: row.fold for row in rows if row.fold is not None}
     apart = torn(given, groups)
     if apart:

@@ -1,5 +1,6 @@
 """What `data check` says of folds: each kind is found, and a sound data set is told nothing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,23 @@ def test_each_kind(clips, about, said):
 def test_segments_that_touch_do_not_overlap():
     clips = [*EVEN, (0, 1, "", (0.0, 1.0)), (1, 2, "", (1.0, 2.0))]
     assert "overlap across folds" not in {one.about for one in advise(data_set(*clips))}
+
+
+def test_a_whole_file_overlaps_its_segments():
+    segments = [
+        Clip(f"{at}", Path("a.wav"), 0, fold, segment=times) for at, fold, times in ((0, 1, (0, 1)), (1, 2, None))
+    ]
+    data = data_set(*EVEN)
+    data = replace(data, clips=(*data.clips, *segments))
+    (advice,) = advise(data)
+    assert advice.about == "overlap across folds" and "0 (fold 1) and 1 (fold 2)" in advice.text
+
+
+def test_classes_that_are_written_alike():
+    data = replace(data_set(*EVEN), classes=("Dog bark", "dog_bark"))
+    (advice,) = advise(data)
+    assert advice.about == "similar classes" and advice.text.startswith("'Dog bark', 'dog_bark' differ in capitals")
+    assert advise(replace(data, classes=("C", "C++"))) == []
 
 
 def test_what_the_authors_split_is_left():

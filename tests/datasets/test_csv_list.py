@@ -47,7 +47,7 @@ class TestSegments:
         assert {clip.clip_id: (clip.segment, clip.label, clip.group) for clip in dataset.clips} == {
             "a.wav#t=0,0.5": ((0, 0.5), 0, "a.wav"),
             "a.wav#t=0.5,2": ((0.5, 2), 1, "a.wav"),
-            "b.wav": (None, 0, ""),
+            "b.wav": (None, 0, "b.wav"),
             "b.wav#t=0.1,1": ((0.1, 1), 1, "b.wav"),
             "c.wav#t=0,1": ((0, 1), 0, "c.wav"),
         }
@@ -278,19 +278,22 @@ ROWS = st.lists(
 
 
 @settings(max_examples=40, deadline=None)
-@given(ROWS, st.randoms(), st.sampled_from(["segments", "groups", "folds"]))
+@given(ROWS, st.randoms(), st.sampled_from(["segments", "groups", "folds", "splits"]))
 def test_neither_order_nor_dealing_change_or_tear_anything(tmp_path_factory, rows, shuffler, kind):
     root = tmp_path_factory.getbasetemp() / "orders"
     root.mkdir(exist_ok=True)
     for name in "abcd":
         if not (root / f"{name}.wav").exists():
             soundfile.write(root / f"{name}.wav", np.full(2 * RATE, 0.1), RATE)
-    more = {"segments": "", "groups": ",group", "folds": ",fold"}[kind]
+    more = {"segments": "", "groups": ",group", "folds": ",fold", "splits": ",split"}[kind]
     fold_of = dict(zip("abcd", (1, 2, 3, 1), strict=True))
+    part_of = dict(zip("abcd", ("train", "test", "validation", "train"), strict=True))
 
     def line(row):
         name, label, start, length = row
-        extra = {"segments": "", "groups": f",{label}-{name}", "folds": f",{fold_of[name]}"}[kind]
+        extra = {"segments": "", "groups": f",{label}-{name}", "folds": f",{fold_of[name]}"}.get(
+            kind, f",{part_of[name]}"
+        )
         return f"{name}.wav,{label},{start / 8},{(start + length) / 8}{extra}"
 
     def loaded(of):

@@ -162,4 +162,4 @@ def test_plan_and_check_of_a_split(commands, tmp_path, capsys):
     overrides = [f"data.root={commands}", "name=x", "folds=[1]", f"runs_dir={tmp_path / 'runs'}"]
     assert main(["plan", "folder", *overrides]) == 0
     assert main(["run", "folder", f"data.root={commands}", "name=x", f"runs_dir={tmp_path / 'runs'}"]) == 2
-    assert "`folds` must name test folds of folder: 1. Received: fold 2." in capsys.readouterr().err
+    assert "folder: 1. Received: fold 2. It has one split: set `folds=[1]`." in capsys.readouterr().err
