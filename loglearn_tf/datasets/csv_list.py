@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from loglearn_tf._util.text import first_few, printable, shown
 from loglearn_tf.datasets.clips import LAST_FOLD, read_rows, segment_name
+from loglearn_tf.datasets.layouts import ESC50_LIST, US8K_LIST
 from loglearn_tf.datasets.listing import SPLITS, Found, Listing, split_name
 from loglearn_tf.datasets.recordings import deal, recording_of, torn
 from loglearn_tf.errors import DataError
@@ -61,6 +62,12 @@ def read_csv_list(path: Path, n_folds: int) -> Listing:
         DataError: If a column is lacking, misspelt or twice, or a row is not as it should be; if a clip has several
             labels; if clips of one `group` lie in two folds or parts.
     """
+    published = {US8K_LIST.lower(): "data.name=us8k", ESC50_LIST.lower(): "data.name=folder"}
+    if (setting := published.get(path.name.lower())) is not None:
+        raise DataError(
+            f"{path} is the list of a published data set. Name the folder that holds it and the sounds: "
+            f"`{setting} data.root={path.absolute().parent.parent}`."
+        )
     columns: list[str] = []
     rows = list(_rows_of(path, columns))
     _check_labels(path, rows)

@@ -220,6 +220,14 @@ class TestColumns:
         assert not caplog.records
 
 
+@pytest.mark.parametrize(("name", "setting"), [("UrbanSound8K.csv", "us8k"), ("esc50.csv", "folder")])
+def test_lists_of_published_sets_are_read_by_their_folder(tmp_path, name, setting):
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta" / name).write_text("slice_file_name,fsID,start,end\n")
+    with pytest.raises(DataError, match=f"list of a published data set. .*`data.name={setting} data.root={tmp_path}`"):
+        load(tmp_path / "meta" / name)
+
+
 class TestLabels:
     @pytest.mark.parametrize(
         ("labels", "received"),
