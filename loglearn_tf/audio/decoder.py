@@ -1,6 +1,7 @@
 """One audio file to all its samples, at its own rate and with all its channels."""
 
 import contextlib
+import functools
 import os
 import re
 import struct
@@ -74,11 +75,14 @@ class Sound:
         n_frames: What the header promises, if the file is large enough for so many; None if not, or if it does not say.
         blocks: `(frames, channels)` each, from the first sample to the last, once. Raises an `AudioError` where samples
             cannot be decoded, are not finite, or are fewer than promised.
+        read_at: Given a first frame and the one after the last, returns `(frames, channels)`; raises as `blocks`. None
+            where samples are right only after all before them have been decoded. Either this or `blocks`, not both.
     """
 
     origin: Origin
     n_frames: int | None
     blocks: Iterator[Samples]
+    read_at: Callable[[int, int], Samples] | None = None
 
 
 def decode(path: FilePath) -> Decoded:
@@ -142,6 +146,8 @@ def open_sound(path: FilePath, *, whole: bool = False) -> Iterator[Sound]:
         at_a_time = max(1, min(_BLOCK_FRAMES, _BLOCK_SAMPLES // origin.channels))
         blocks = source.read(n_frames if whole and n_frames else at_a_time)
         sound.blocks = _counted(sound, _checked(path, blocks))
+        if source.seekable is not None and n_frames:
+            sound.read_at = functools.partial(_read_at, path, source.seekable)
         yield sound
 
 
@@ -207,9 +213,9 @@ def decode_by_tensorflow_io(path: FilePath) -> Decoded | None:
     return Decoded(samples, replace(_wav_origin(header, "tensorflow-io"), frames=len(samples)))
 
 
-def _checked(path: FilePath, blocks: Iterable[Samples]) -> Iterator[Samples]:
-    """The blocks, if every sample is a finite number, and there are any."""
-    n_frames = 0
+def _checked(path: FilePath, blocks: Iterable[Samples], *, first: int = 0) -> Iterator[Samples]:
+    """The blocks, of which the first begins at frame `first`, if every sample is a finite number, and there are any."""
+    n_frames = first
     for block in blocks:
         # Both are NaN where a sample is, and no comparison with NaN is true.
         if not (block.min() >= -_LOUDEST and block.max() <= _LOUDEST):
@@ -220,7 +226,7 @@ def _checked(path: FilePath, blocks: Iterable[Samples]) -> Iterator[Samples]:
             raise cannot_read(path, reason, "Export it again from its source.", kind=NonFiniteSamplesError)
         n_frames += len(block)
         yield block
-    if not n_frames:
+    if n_frames == first:
         raise cannot_read(path, "it holds no audio", "Record, export or download it again.")
 
 
@@ -232,6 +238,7 @@ class _Source(NamedTuple):
 
     origin: Origin
     read: Callable[[int], Iterator[Samples]]  # blocks of at most so many frames
+    seekable: "_Forward | None" = None  # the open file, where each of its frames can be decoded alone
 
 
 class _Forward(soundfile.SoundFile):  # type: ignore[misc]
@@ -243,6 +250,11 @@ class _Forward(soundfile.SoundFile):  # type: ignore[misc]
 
     def seekable(self) -> bool:
         return False
+
+    @property
+    def has_independent_frames(self) -> bool:
+        """Whether the samples after a seek are those that reading from the start gives, bit for bit."""
+        return self.format != "OGG" and self.subtype.startswith(("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW"))
 
     def check_end(self, n_frames: int) -> None:
         """Seeks to the end, once: some decoders notice only then that a file is damaged."""
@@ -284,7 +296,7 @@ def _open_wav(path: FilePath, file: BinaryIO, header: WavHeader, stack: contextl
         _check_wav_complete(path, header, held)
 
     origin = replace(_wav_origin(header, "soundfile"), sample_rate=sound.samplerate, frames=sound.frames)
-    return _Source(origin, read)
+    return _Source(origin, read, sound if sound.has_independent_frames else None)
 
 
 def _wav_origin(header: WavHeader, decoder: Decoder) -> Origin:
@@ -348,9 +360,9 @@ def _open_other(path: FilePath, file: BinaryIO, n_bytes: int, stack: contextlib.
     number = re.search(r"PCM_\D?(\d+)|ALAC_(\d+)", first.subtype)
     bits = int(number[1] or number[2]) if number else {"FLOAT": 32, "DOUBLE": 64}.get(first.subtype)
     frames = 0 if len(layout.links) > 1 else first.frames
-    return _Source(
-        Origin("soundfile", first.format, None, bits, first.channels, first.samplerate, frames, layout.remark), read
-    )
+    seekable = first if first.has_independent_frames and len(layout.links) < 2 else None
+    origin = Origin("soundfile", first.format, None, bits, first.channels, first.samplerate, frames, layout.remark)
+    return _Source(origin, read, seekable)
 
 
 def _open_mpeg(
@@ -412,6 +424,16 @@ def _read(path: FilePath, sound: _Forward, n_frames: int, block_size: int) -> It
     if not left and isinstance(sound.name, bytes):  # not pieces of a file, which have been looked at
         with _explained(path):
             sound.check_end(n_frames)
+
+
+def _read_at(path: FilePath, sound: _Forward, first: int, end: int) -> Samples:
+    with _explained(path):
+        sound.seek(first)
+        block = sound.read(end - first, dtype="float32", always_2d=True)
+    if len(block) < end - first:
+        raise truncated(path, first + len(block), end, "frames")
+    (block,) = _checked(path, [block], first=first)
+    return block
 
 
 @contextlib.contextmanager

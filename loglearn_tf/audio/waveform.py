@@ -1,13 +1,22 @@
 """One audio file to a mono float32 waveform at a given rate, whole or in blocks."""
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import soxr
 
-from loglearn_tf.audio.decoder import Origin, Samples, Sound, check_waveform_length, decode_by_tensorflow_io, open_sound
+from loglearn_tf.audio.decoder import (
+    Decoded,
+    Origin,
+    Samples,
+    Sound,
+    check_waveform_length,
+    decode_by_tensorflow_io,
+    open_sound,
+)
 from loglearn_tf.audio.faults import FilePath, cannot_read
+from loglearn_tf.audio.segments import Segment, decode_segments
 from loglearn_tf.errors import AudioError
 
 
@@ -54,6 +63,40 @@ def load_with_origin(path: FilePath, *, sample_rate: int = 44100) -> tuple[Sampl
     if not waveform.size:
         raise _too_short(path, origin.frames, sample_rate)
     return waveform, origin
+
+
+def load_segments(
+    path: FilePath, segments: Sequence[Segment], *, sample_rate: int = 44100
+) -> Iterator[tuple[Samples, Origin] | AudioError]:
+    """Reads segments of one file, each as `load_with_origin` reads a file that was cut so.
+
+    Args:
+        path: As for `load_waveform`, of any length; see `segments.decode_segments`.
+        segments: From and to, in seconds, in the order of their starts.
+        sample_rate: Of the results, Hz.
+
+    Yields:
+        Of each segment its waveform, `(samples,)` float32, and what the file was; or why it cannot be had.
+
+    Raises:
+        ValueError: If `sample_rate` is not positive.
+    """
+    _check_rate(sample_rate)
+    return (_as_waveform(path, decoded, sample_rate) for decoded in decode_segments(path, segments))
+
+
+def _as_waveform(
+    path: FilePath, decoded: Decoded | AudioError, sample_rate: int
+) -> tuple[Samples, Origin] | AudioError:
+    if isinstance(decoded, AudioError):
+        return decoded
+    origin = decoded.origin
+    try:
+        check_waveform_length(path, origin.frames, origin.sample_rate, sample_rate)
+    except AudioError as error:
+        return error
+    waveform = _joined(_resampled([_mean_of_channels(decoded.samples)], origin.sample_rate, sample_rate), 0)
+    return (waveform, origin) if waveform.size else _too_short(path, origin.frames, sample_rate)
 
 
 def waveform_blocks(path: FilePath, *, sample_rate: int = 44100, seconds: float = 60.0) -> Iterator[Samples]:

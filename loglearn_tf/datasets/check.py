@@ -16,17 +16,18 @@ from loglearn_tf._util.csv import csv_bytes
 from loglearn_tf._util.files import write_bytes
 from loglearn_tf._util.progress import OnProgress, Progress
 from loglearn_tf._util.text import first_few, printable
-from loglearn_tf.audio import Decoded, Origin, decode
+from loglearn_tf.audio import Decoded, Origin, decode, decode_segments
 from loglearn_tf.audio.wav import A_LAW, FLOAT, GSM, IMA_ADPCM, MS_ADPCM, MU_LAW, PCM
-from loglearn_tf.datasets.clips import Clip, DataSet
+from loglearn_tf.datasets.advice import Advice, advise
+from loglearn_tf.datasets.clips import Clip, DataSet, by_file
 from loglearn_tf.datasets.registry import DATASETS, Corpus
 from loglearn_tf.datasets.search import Entry, check_listed, search
 from loglearn_tf.errors import AudioError, MissingDataError, NonFiniteSamplesError
 
 ERRORS = ("missing", "unreadable", "not finite", "left out", "duplicate across folds", "duplicate across classes")
 WARNINGS = ("stray", "odd file", "too short", "silent", "clipped", "duplicate", "other duration")
-NOTES = ("shorter than a patch", "linked again", "hidden", "beside")
-_NO_CLIPS = {"left out", "stray", "linked again", "hidden", "beside"}
+NOTES = ("shorter than a patch", "linked again", "hidden", "beside", "unused")
+_NO_CLIPS = {"left out", "stray", "linked again", "hidden", "beside", "unused"}
 
 _PATCH_SAMPLES = 127 * 1024  # at 44.1 kHz; centred, that makes 128 frames
 _SHORTEST_S = 0.05  # UrbanSound8K's shortest clip has 0.0545 s
@@ -99,10 +100,12 @@ class CheckedClip:
 
 @dataclass(frozen=True)
 class DataReport:
-    """What `check_data` found: every clip of the data set, then every other file in its folders."""
+    """What `check_data` found: every clip of the data set, then every other file in its folders; and what there is to
+    say of its folds."""
 
     dataset: DataSet
     clips: tuple[CheckedClip, ...]
+    advice: tuple[Advice, ...] = ()
     _by_finding: dict[str, list[CheckedClip]] = field(init=False, default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
@@ -151,26 +154,49 @@ def check_data(
     dataset = corpus(root, validation_fold="none", allow_missing=True, allow_stray=True)
     listed_s = corpus.listed_seconds(dataset)
 
-    def check(clip: Clip) -> CheckedClip:
-        file = _relative(clip.path, dataset.root)
+    def check(clips: Sequence[Clip]) -> list[CheckedClip]:
+        return [judged(clip, decoded) for clip, decoded in zip(clips, _decoded(clips), strict=True)]
+
+    def judged(clip: Clip, decoded: Decoded | AudioError) -> CheckedClip:
+        file = relative(clip.path)
         checked = CheckedClip(clip.clip_id, file, dataset.classes[clip.label], clip.fold, listed_s.get(clip.clip_id))
-        try:
-            return _measured(checked, decode(clip.path))
-        except AudioError as error:
-            finding = "not finite" if isinstance(error, NonFiniteSamplesError) else "unreadable"
-            return replace(checked, findings=(finding,), message=str(error))
+        if isinstance(decoded, AudioError):
+            finding = "not finite" if isinstance(decoded, NonFiniteSamplesError) else "unreadable"
+            return replace(checked, findings=(finding,), message=str(decoded))
+        return _measured(checked, decoded)
+
+    def relative(path: Path) -> str:
+        return _relative(path, dataset.root)
 
     checked = []
     progress = Progress(on_progress, "Clips", len(dataset.clips))
     with ThreadPoolExecutor(workers) as pool:
         left = iter(dataset.clips)
         while batch := list(itertools.islice(left, _AHEAD)):
-            for clip in pool.map(check, batch):
+            for clip in itertools.chain.from_iterable(pool.map(check, by_file(batch))):
                 checked.append(clip)
                 progress.advance(failed=clip.origin is None)
+    checked.sort(key=lambda clip: clip.name)
     why = dataset.why_missing
     missing = [CheckedClip(name, findings=("missing",), message=why.get(name, "")) for name in dataset.missing]
-    return DataReport(dataset, (*_with_duplicates(checked), *missing, *_no_clips(corpus, dataset, root)))
+    unused = [CheckedClip(file, file, findings=("unused",)) for file in map(relative, dataset.unused)]
+    return DataReport(
+        dataset,
+        (*_with_duplicates(checked), *missing, *unused, *_no_clips(corpus, dataset, root)),
+        advice=tuple(advise(dataset)),
+    )
+
+
+def _decoded(clips: Sequence[Clip]) -> Iterator[Decoded | AudioError]:
+    """One file, or segments of one in the order of their starts."""
+    segments = [clip.segment for clip in clips if clip.segment is not None]
+    if segments:
+        yield from decode_segments(clips[0].path, segments)
+        return
+    try:
+        yield decode(clips[0].path)
+    except AudioError as error:
+        yield error
 
 
 def detect_layout(root: Path) -> str:
@@ -192,7 +218,7 @@ def _no_clips(corpus: Corpus, dataset: DataSet, root: Path) -> Iterator[CheckedC
     check_listed(entries)
     # Class-named folders, where what is not read is lost: no list says what should be.
     by_class = dataset.name == "folder" and dataset.root in folders
-    accounted = {clip.path for clip in dataset.clips} | set(dataset.missing_paths)
+    accounted = {clip.path for clip in dataset.clips} | {*dataset.missing_paths, *dataset.unused}
     for entry in entries:
         if entry.path in accounted or (among_others and entry.kind not in ("sound", "odd name")):
             continue
@@ -277,6 +303,7 @@ def summary(report: DataReport) -> str:
             if clips:
                 lines.append(f"\n{title}: {len(clips):,} {finding}: {_MEANING[finding]}")
                 lines += [f"  {line}" for line in first_few(clips, show=partial(_describe, finding=finding))]
+    lines += [f"\nadvice: {one.about}: {one.text}" for one in report.advice]
     verdict = "Nothing is wrong." if not (report.n_errors or report.n_warnings) else ""
     lines.append("\n" + (verdict or f"{report.n_errors:,} files with errors, {report.n_warnings:,} with warnings."))
     return "\n".join(lines)
@@ -300,6 +327,7 @@ _MEANING = {
     "linked again": "links to folders that are read already, or that hold the link; they are not followed",
     "hidden": "hidden, or left by a system or a tool; nothing reads them",
     "beside": "files beside the folders of classes; nothing reads them",
+    "unused": "they belong to the data set, and are of no class or in none of its lists; nothing reads them",
 }
 
 

@@ -5,12 +5,14 @@ import hashlib
 import os
 import unicodedata
 import zlib
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TextIO
+
+import numpy as np
 
 from loglearn_tf._util.text import file_name, first_few, printable, shown
 from loglearn_tf.errors import ConfigError, DataError, MissingDataError
@@ -20,6 +22,8 @@ SYNTHETIC_MARKER = "SYNTHETIC.txt"
 # A metadata file with more rows than this is not read to its end: a hundred times the largest data set here.
 MOST_CLIPS = 1_000_000
 LAST_FOLD = 999_999_999  # of those that a CSV file names
+# Of a data set with one split, which has the numbers of folds, so that every table and folder has the same form.
+TRAIN, TEST, VALIDATION = 0, 1, 2
 # Defaults of every loader and of the settings.
 VALIDATION_FOLD: Final = "next"
 N_FOLDS = 5
@@ -37,12 +41,15 @@ class Clip:
         clip_id: Unique in the data set, the same on every machine.
         path: Audio file.
         label: Index into the data set's classes.
-        fold: UrbanSound8K's folder, 1-10; for TUT 0 is the development, 1 the evaluation set; else from 1.
+        fold: UrbanSound8K's folder, 1-10; of one split 0 trains, 1 tests and 2 validates (for TUT 0 is the development,
+            1 the evaluation set); else from 1.
         n_bytes: Size of the file.
         checksum: CRC of some bytes from its beginning, middle and end; with the size it tells cheaply that a sound was
             replaced, or its header corrected.
         group: The recording that it was cut from, as the data set names it; empty where that is not known. Says
             nothing about the sound, and is no part of the data set's fingerprint.
+        segment: From and to, in seconds, of the part of the file that it is; `None` for the whole. `clip_id` says it,
+            too (see `segment_name`).
     """
 
     clip_id: str
@@ -52,6 +59,7 @@ class Clip:
     n_bytes: int = 0
     checksum: int = 0
     group: str = field(default="", compare=False)
+    segment: tuple[float, float] | None = None
 
     @property
     def recording(self) -> str:
@@ -79,6 +87,8 @@ class DataSet:
         why_missing: Of those of which more can be said: id -> a sentence.
         synthetic: Whether the sounds are made, not recorded.
         official: Whether its name settles its classes, and its metadata has an official form.
+        unused: Files in its folders that belong to it and are no clips, as its authors have it: background noise of
+            Speech Commands, recordings in none of the official lists.
     """
 
     name: str
@@ -91,6 +101,7 @@ class DataSet:
     why_missing: dict[str, str] = field(default_factory=dict)
     synthetic: bool = False
     official: bool = False
+    unused: tuple[Path, ...] = ()
 
     def test_clips(self, fold: int) -> tuple[Clip, ...]:
         """The clips of a test fold.
@@ -99,8 +110,9 @@ class DataSet:
             ConfigError: If there is no such fold, or it holds no clip.
         """
         if fold not in self.train_folds:
+            one = f" It has one split: set `folds={sorted(self.train_folds)}`." if len(self.train_folds) == 1 else ""
             raise ConfigError(
-                f"`folds` must name test folds of {self.name}: {_ranges(self.train_folds)}. Received: fold {fold}."
+                f"`folds` must name test folds of {self.name}: {_ranges(self.train_folds)}. Received: fold {fold}.{one}"
             )
         clips = tuple(clip for clip in self.clips if clip.fold == fold)
         if not clips:
@@ -117,6 +129,13 @@ class DataSet:
         self.test_clips(fold)
         return tuple(clip for clip in self.clips if clip.fold in self.train_folds[fold])
 
+    def validation_clips(self, fold: int) -> tuple[Clip, ...]:
+        """The clips that neither train nor test where `fold` is the test fold: those of the fold after it, with
+        `validation_fold="next"`, or those that the data set's own split says; none where all others train."""
+        self.test_clips(fold)
+        used = (fold, *self.train_folds[fold])
+        return tuple(clip for clip in self.clips if clip.fold not in used)
+
     @property
     def recordings(self) -> dict[str, str]:
         """Clip -> its recording, by id, as rows of `predictions.csv` name clips."""
@@ -128,6 +147,37 @@ class DataSet:
         lines = (f"{clip.sound}\t{clip.label}\t{clip.fold}" for clip in self.clips)
         text = "\n".join((self.name, *(() if self.official else self.classes), *lines))
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def segment_name(name: str, segment: tuple[float, float] | None) -> str:
+    """The id of a clip that is a segment of a file, with the times as Media Fragments URIs have them.
+
+    Example:
+        >>> segment_name("day/1.wav", (0.5, 12.0)), segment_name("day/1.wav", None)
+        ('day/1.wav#t=0.5,12', 'day/1.wav')
+    """
+    if segment is None:
+        return name
+    # The shortest form that is read as the same number, never with an exponent.
+    return f"{name}#t={','.join(np.format_float_positional(seconds, trim='-') for seconds in segment)}"
+
+
+def by_file(clips: Iterable[Clip], *, most: int = 32) -> Iterator[list[Clip]]:
+    """Clips, to be read together: each by itself, but segments of one file together, in the order of their starts.
+
+    Args:
+        clips: In any order.
+        most: So many segments together.
+    """
+    of_file: dict[Path, list[tuple[tuple[float, float], Clip]]] = defaultdict(list)
+    for clip in clips:
+        if clip.segment is None:
+            yield [clip]
+        else:
+            of_file[clip.path].append((clip.segment, clip))
+    for segments in of_file.values():
+        ordered = [clip for _, clip in sorted(segments, key=lambda one: one[0])]
+        yield from (ordered[at : at + most] for at in range(0, len(ordered), most))
 
 
 def train_folds(folds: Sequence[int], validation_fold: str) -> dict[int, tuple[int, ...]]:
@@ -164,7 +214,8 @@ def check_clips(dataset: DataSet, *, metadata: Path, allow_missing: bool) -> Dat
     if count > 1:
         raise DataError(f"Clip {printable(clip_id)} is listed {count} times in {metadata}. {restore}.")
     disk = _Disk()
-    found, missing, missing_paths, why_missing, renamed = [], [], [], {}, []
+    found: list[Clip] = []
+    missing, missing_paths, why_missing, renamed = [], [], {}, []
     for clip in sorted(dataset.clips, key=lambda clip: clip.clip_id):
         path, why = disk.find(clip.path)
         if path is None:
@@ -174,9 +225,9 @@ def check_clips(dataset: DataSet, *, metadata: Path, allow_missing: bool) -> Dat
                 why_missing[clip.clip_id] = why
         else:
             found.append(replace(clip, path=path))
-            renamed += [path] if path != clip.path else []
-    paths = Counter(clip.path for clip in found) if renamed else {}
-    if twice := [path for path in renamed if paths[path] > 1]:
+            renamed += [found[-1]] if path != clip.path else []
+    sounds = Counter((clip.path, clip.segment) for clip in found) if renamed else {}
+    if twice := [clip.path for clip in renamed if sounds[clip.path, clip.segment] > 1]:
         raise DataError(f"File {file_name(twice[0])} is listed twice in {metadata}, in two forms. {restore}.")
     if missing and (not allow_missing or not found):
         where = f"in {metadata}" if metadata == dataset.root else f"listed in {metadata}"
@@ -187,20 +238,32 @@ def check_clips(dataset: DataSet, *, metadata: Path, allow_missing: bool) -> Dat
             + (", or set `data.allow_missing=true` to leave them out (the report will say how many)." if found else ".")
         )
 
-    def identified(clip: Clip) -> Clip:
-        n_bytes = disk.files(clip.path.parent)[clip.path.name]
-        return replace(clip, n_bytes=n_bytes, checksum=_checksum(clip.path, n_bytes))
+    def identify(path: Path) -> tuple[int, int]:
+        n_bytes = disk.files(path.parent)[path.name]
+        return n_bytes, _checksum(path, n_bytes)
 
+    files = list(dict.fromkeys(clip.path for clip in found))
     # Waiting for disks, not computing: many threads at once.
     with ThreadPoolExecutor(16) as pool:
-        clips = tuple(pool.map(identified, found))
+        identified = dict(zip(files, pool.map(identify, files), strict=True))
+    clips = tuple(
+        replace(clip, n_bytes=n_bytes, checksum=checksum)
+        for clip in found
+        for n_bytes, checksum in (identified[clip.path],)
+    )
     return replace(
         dataset, clips=clips, missing=tuple(missing), missing_paths=tuple(missing_paths), why_missing=why_missing
     )
 
 
 def read_rows(
-    path: Path, columns: Sequence[str], *, lacking: str, remedy: str, optional: Sequence[str] = ()
+    path: Path,
+    columns: Sequence[str],
+    *,
+    lacking: str,
+    remedy: str,
+    optional: Sequence[str] = (),
+    check_columns: Callable[[Sequence[str]], None] = lambda names: None,
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """The rows of a CSV file, each with where it stands, as errors say it.
 
@@ -210,6 +273,7 @@ def read_rows(
         optional: Those that it may have, once.
         lacking: What to do where one is not there.
         remedy: What to do where it is no CSV file.
+        check_columns: Given all of them, raises what there is to say before one is lacking.
 
     Raises:
         DataError: If a column is lacking or there twice, it is no CSV file in UTF-8, or has too many rows, or one that
@@ -220,6 +284,7 @@ def read_rows(
             lines = _Lines(file, path)
             rows = csv.DictReader(lines)
             names = list(rows.fieldnames or ())
+            check_columns(names)
             for column in (*columns, *(name for name in optional if name in names)):
                 if names.count(column) != 1:
                     fault = f"names `{column}` twice" if column in names else f"lacks the column `{column}`"

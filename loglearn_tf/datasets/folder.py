@@ -1,44 +1,36 @@
 """Recordings of one's own: a folder for each class, or a CSV file with paths, labels and folds."""
 
 import logging
-import posixpath
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
-from loglearn_tf._util.text import file_name, printable, shown
+from loglearn_tf._util.text import file_name, first_few, printable
 from loglearn_tf.datasets.clips import (
-    LAST_FOLD,
     N_FOLDS,
+    TEST,
+    TRAIN,
     VALIDATION_FOLD,
     Clip,
     DataSet,
     check_clips,
     is_synthetic,
-    read_rows,
     train_folds,
 )
+from loglearn_tf.datasets.csv_list import COLUMNS, read_csv_list
 from loglearn_tf.datasets.esc import folds_by_name, read_esc50
-from loglearn_tf.datasets.layouts import refuse
-from loglearn_tf.datasets.recordings import deal, recording_of, torn
+from loglearn_tf.datasets.layouts import refuse, scene_folders
+from loglearn_tf.datasets.listing import Found, Listing, split_name
+from loglearn_tf.datasets.recordings import deal, recording_of
 from loglearn_tf.datasets.registry import Corpus
+from loglearn_tf.datasets.scenes import read_scenes
 from loglearn_tf.datasets.search import SOME_SUFFIXES, Entry, check_listed, is_hidden, passed_over, search
+from loglearn_tf.datasets.split_lists import BACKGROUND_NOISE, SplitLists, read_split_lists, speaker_of
 from loglearn_tf.errors import DataError, MissingDataError
 
-_COLUMNS = ("path", "label", "fold")
 _log = logging.getLogger("loglearn_tf")
-
-
-class _Found(NamedTuple):
-    """A recording, before it is looked for."""
-
-    name: str  # unique
-    path: Path
-    label: str
-    fold: int
-    group: str  # the recording it was cut from; empty where that is not known
 
 
 def load_folder(
@@ -52,18 +44,29 @@ def load_folder(
     """Reads recordings of one's own.
 
     Args:
-        root: Either a folder that holds a folder for each class, named as it, with its sound files at any depth: their
-            folds are dealt, class by class, in an order that follows from the file names alone, the same on every
-            machine. A new file deals them anew: that is another data set, and another study. Or a CSV file with the
-            columns path (beginning at its own folder), label and fold (1 to 999,999,999), and perhaps group: what
-            clips of one recording, place or day have in common, since they must not lie in two folds. With a group,
-            fold may be left out: folds are dealt, and no group is torn apart. Nor are, in class-named folders, the
-            recordings that names tell in the form of UrbanSound8K (100032-3-0-0.wav) or ESC (1-17367-A.wav). Or ESC-50
-            or ESC-10 as published, whose five folds are their authors'.
+        root: One of
+
+            - A folder that holds a folder for each class, named as it, with its sound files at any depth. Folds are
+              dealt, class by class, in an order that follows from the file names alone, the same on every machine. A
+              new file deals them anew: that is another data set, and another study. Recordings that names tell in the
+              form of UrbanSound8K (100032-3-0-0.wav) or ESC (1-17367-A.wav) are not torn apart.
+            - The same with lists of paths beside the folders: as Speech Commands `testing_list.txt` and
+              `validation_list.txt` (all else trains; `_background_noise_` is no class, speakers are groups), or
+              `train.txt`, `test.txt` and perhaps `val.txt`.
+            - ESC-50 or ESC-10 as published, whose five folds are their authors'.
+            - Acoustic scenes of TUT or TAU as published: `scenes.read_scenes`. (2017: `tut.load_tut`.)
+            - A CSV file with the columns `path`, beginning at its own folder, `label`, and `fold`, 1 to 999,999,999. Or
+              in place of `fold` one `split`: train, validation or test. Perhaps `group`: what clips of one recording,
+              place or day have in common, since they must not lie in two folds. Perhaps `start` and `end`, in seconds,
+              for clips that are segments of a file (both empty: the whole); without `group`, a file is a group. With
+              groups or segments, `fold` may be left out: folds are dealt, and no group is torn apart. Other columns are
+              not read.
+
+            With one split, test clips are fold 1.
         n_folds: Folds that are dealt.
         validation_fold: `"next"` leaves the fold after the test fold (the first for the last) out of training, `"none"`
-            trains on all others; with two folds, only `"none"` leaves any.
-        allow_missing: Leave out clips that a CSV file lists and the disk lacks instead of raising.
+            trains on all others; with two folds, only `"none"` leaves any. Of one split, validation clips never train.
+        allow_missing: Leave out clips that a list names and the disk lacks instead of raising.
         allow_stray: Leave out files in a class's folder that are no sound files instead of raising.
 
     Returns:
@@ -73,29 +76,14 @@ def load_folder(
     Raises:
         MissingDataError: If there is no such folder or file, or a clip is missing, or a folder cannot be listed.
         DataError: If there are fewer than two classes, or two folds, or a fold is left with none to train on; if a
-            class's folder holds a file that is no sound file; if a line of a CSV file is not as above, or a group in it
-            lies in two folds; if the folders are plainly no classes: those of UrbanSound8K or acoustic scenes, folds,
-            parts to train and test.
+            class's folder holds a file that is no sound file; if a row of a CSV file is not as above, a clip has
+            several labels, a segment is not inside its file, or a group lies in two folds; if the folders are plainly
+            no classes: those of UrbanSound8K, folds, parts to train and test.
     """
     train_folds((), validation_fold)  # a wrong one is said before anything is read
     root = Path(root)
-    base, metadata = (root.parent if root.is_file() else root), root
-    if root.is_file():
-        found = _read_csv(root, n_folds)
-    elif root.is_dir():
-        if (esc50 := read_esc50(root)) is not None:
-            metadata = esc50.metadata
-            found = [
-                _Found(name, esc50.audio / name, label, fold, recording_of(name)) for name, label, fold in esc50.rows
-            ]
-        else:
-            refuse(root)
-            found = list(_read_folders(root, n_folds, allow_stray))
-    else:
-        raise MissingDataError(
-            f"{root} is not there. `data.root` must be a folder that holds a folder for each class, or a CSV file with "
-            f"the columns {', '.join(_COLUMNS)}."
-        )
+    listing = _read(root, n_folds, allow_stray)
+    found = listing.found
     classes = tuple(sorted({one.label for one in found}))
     if len(classes) < 2:
         raise DataError(
@@ -110,6 +98,53 @@ def load_folder(
             f"{root} must not hold classes that differ in the form of Unicode alone. Received: "
             f"{' and '.join(map(ascii, two))}. Give them one name."
         )
+    roles: dict[int, tuple[int, ...]] = {TEST: (TRAIN,)}
+    if not listing.is_split:
+        roles = _roles(root, found, validation_fold)
+    elif lacking := sorted({TRAIN, TEST} - {one.fold for one in found}):
+        raise DataError(
+            f"{root} must hold clips to train and clips to test. Received: none to "
+            f"{' and none to '.join(map(split_name, lacking))}. Add some to its lists."
+        )
+    dataset = DataSet(
+        name="folder",
+        root=listing.base,
+        classes=classes,
+        clips=tuple(
+            Clip(one.name, one.path, classes.index(one.label), one.fold, group=one.group, segment=one.segment)
+            for one in found
+        ),
+        train_folds=roles,
+        synthetic=is_synthetic(listing.base),
+        unused=listing.unused,
+    )
+    checked = check_clips(dataset, metadata=listing.metadata, allow_missing=allow_missing)
+    _check_ends(checked, listing)
+    if listing.unused:
+        _log.info(
+            "%s files in %s are of no class or in no list, and not used.", f"{len(listing.unused):,}", listing.base
+        )
+    return checked
+
+
+def _read(root: Path, n_folds: int, allow_stray: bool) -> Listing:
+    if root.is_file():
+        return read_csv_list(root, n_folds)
+    if not root.is_dir():
+        raise MissingDataError(
+            f"{root} is not there. `data.root` must be a folder that holds a folder for each class, or a CSV file with "
+            f"the columns {', '.join(COLUMNS)}."
+        )
+    if (esc50 := read_esc50(root)) is not None:
+        found = [Found(name, esc50.audio / name, label, fold, recording_of(name)) for name, label, fold in esc50.rows]
+        return Listing(root, esc50.metadata, found)
+    if (scenes := read_scenes(root)) is not None:
+        return scenes
+    refuse(root)
+    return _read_folders(root, n_folds, allow_stray)
+
+
+def _roles(root: Path, found: Sequence[Found], validation_fold: str) -> dict[int, tuple[int, ...]]:
     folds = sorted({one.fold for one in found})
     roles = train_folds(folds, validation_fold)
     n_clips = len({one.name for one in found})
@@ -119,29 +154,56 @@ def load_folder(
             f"{root} must hold clips of at least two recordings, in two folds. Received: {n_clips:,} clips of "
             f"{n_recordings:,} in {len(folds)}. Add others: what was cut from one recording cannot train and test."
         )
+    if len(folds) == 1:
+        raise DataError(
+            f"{root} must hold clips in two folds at least. Received: all in fold {folds[0]}, so that none is left to "
+            "train on. Give more folds; or, where folds are dealt, more recordings of each class."
+        )
     for test_fold, others in roles.items():
         if not others:
             raise DataError(
                 f"{root} has {len(folds)} folds, so that none is left to train on when fold {test_fold} is the test "
                 "fold. Give more folds, or set `data.validation_fold=none`."
             )
-    dataset = DataSet(
-        name="folder",
-        root=base,
-        classes=classes,
-        clips=tuple(
-            Clip(clip_id=one.name, path=one.path, label=classes.index(one.label), fold=one.fold, group=one.group)
-            for one in found
-        ),
-        train_folds=roles,
-        synthetic=is_synthetic(base),
-    )
-    return check_clips(dataset, metadata=metadata, allow_missing=allow_missing)
+    return roles
 
 
-def _read_folders(root: Path, n_folds: int, allow_stray: bool) -> Iterator[_Found]:
+def _check_ends(dataset: DataSet, listing: Listing) -> None:
+    """Raises for a segment that ends after its file does. Of files whose headers do not say, or that are damaged,
+    decoding will."""
+    files = list(dict.fromkeys(clip.path for clip in dataset.clips if clip.segment is not None))
+    if not files:
+        return
+    from loglearn_tf.audio.segments import TOLERANCE_S, seconds_of  # soundfile comes with it
+
+    with ThreadPoolExecutor(16) as pool:
+        seconds = dict(zip(files, pool.map(seconds_of, files), strict=True))
+    wheres = {one.name: one.where for one in listing.found}
+    beyond = [
+        f"{wheres[clip.clip_id]}: {file_name(clip.path)} lasts {lasts:g} s. Received: start={clip.segment[0]:g}, "
+        f"end={clip.segment[1]:g}."
+        for clip in dataset.clips
+        if clip.segment is not None
+        and (lasts := seconds[clip.path]) is not None
+        and clip.segment[1] > lasts + TOLERANCE_S
+    ]
+    if beyond:
+        more = f" {len(beyond):,} rows are so." if len(beyond) > 1 else ""
+        raise DataError(
+            f"{beyond[0]} Segments must end within their files.{more} Correct the times, which are seconds from the "
+            "file's beginning; rename the columns `start` and `end` if they say something else."
+        )
+
+
+def _read_folders(root: Path, n_folds: int, allow_stray: bool) -> Listing:
+    lists = read_split_lists(root)
     entries = search([root])
     check_listed(entries)
+    unused: list[Path] = []
+    if lists is not None:
+        noise = root / BACKGROUND_NOISE
+        unused = [entry.path for entry in entries if entry.path.is_relative_to(noise) and entry.kind != "hidden"]
+        entries = [entry for entry in entries if not entry.path.is_relative_to(noise)]
     if not allow_stray:
         _check_entries(root, entries)
         for line in passed_over(
@@ -149,6 +211,8 @@ def _read_folders(root: Path, n_folds: int, allow_stray: bool) -> Iterator[_Foun
         ):
             _log.info(line)
     no_classes = {entry.path for entry in entries if entry.kind == "linked again"}
+    if lists is not None:
+        no_classes.add(root / BACKGROUND_NOISE)
     names: dict[str, list[str]] = {
         path.name: []
         for path in sorted(root.iterdir())
@@ -168,6 +232,8 @@ def _read_folders(root: Path, n_folds: int, allow_stray: bool) -> Iterator[_Foun
             raise DataError(
                 f"{file_name(root / label)} holds no sound files. Remove it, or put the class's recordings there."
             )
+    if lists is not None:
+        return _as_listed(root, names, lists, unused)
     every_name = [name for its_names in names.values() for name in its_names]
     groups = {name: recording_of(name) for name in every_name}
     published = folds_by_name(root, every_name)
@@ -176,8 +242,36 @@ def _read_folders(root: Path, n_folds: int, allow_stray: bool) -> Iterator[_Foun
         dealt = dict(zip(every_name, published, strict=True))
     else:
         dealt = deal({name: label for label, its_names in names.items() for name in its_names}, groups, n_folds)
-    for label, its_names in names.items():
-        yield from (_Found(name, root / name, label, dealt[name], groups[name]) for name in its_names)
+    found = [
+        Found(name, root / name, label, dealt[name], groups[name])
+        for label, its_names in names.items()
+        for name in its_names
+    ]
+    return Listing(root, root, found)
+
+
+def _as_listed(root: Path, names: Mapping[str, Sequence[str]], lists: SplitLists, unused: Sequence[Path]) -> Listing:
+    """The recordings in folders of classes, and those that lists name and the disk lacks, each in its part."""
+    absent = {name for name in lists.fold_of if name.partition("/")[0] not in names}
+    if absent:
+        classes = sorted({name.partition("/")[0] for name in absent})
+        _log.warning(
+            "%s recordings that %s names are left out, with their classes, which have no folder in %s: %s.",
+            f"{len(absent):,}",
+            " or ".join(path.name for path in lists.paths),
+            printable(str(root)),
+            ", ".join(first_few(classes, show=printable)),
+        )
+    found, rest = [], list(unused)
+    there = {name for its_names in names.values() for name in its_names}
+    for name in sorted(there | (lists.fold_of.keys() - absent)):
+        fold = lists.fold_of.get(name, lists.rest)
+        if fold is None:
+            rest.append(root / name)
+        else:
+            group = speaker_of(name) or recording_of(name)
+            found.append(Found(name, root / name, name.partition("/")[0], fold, group))
+    return Listing(root, root, found, is_split=True, unused=tuple(rest))
 
 
 def _check_entries(root: Path, entries: Sequence[Entry]) -> None:
@@ -204,67 +298,20 @@ def _check_entries(root: Path, entries: Sequence[Entry]) -> None:
         raise DataError(faults[0] + more)
 
 
-def _read_csv(path: Path, n_folds: int) -> list[_Found]:
-    """A recording for every line; folds are dealt where the file has none."""
-    found = list(_read_lines_of(path))
-    groups = {name: group or recording_of(name) for name, _, _, group in found}
-    given = {name: fold for name, _, fold, _ in found if fold is not None}
-    apart = torn(given, groups)
-    if apart:
-        recording, its_folds = next(iter(apart.items()))
-        where = f"{path}: recording {printable(recording)} lies in folds {', '.join(map(str, its_folds))}"
-        if found[0][3]:
-            raise DataError(
-                f"{where}; clips of one `group` must lie in one fold, as those that train and test alike would. Give "
-                "them one, or leave the column `fold` out: folds are then made that keep groups whole."
-            )
-        _log.warning("%s, by the names of its files: what was cut from one recording may train and test.", where)
-    dealt = {} if given else deal({name: label for name, label, _, _ in found}, groups, n_folds)
-    return [
-        _Found(name, path.parent / name, label, fold or dealt[name], groups[name]) for name, label, fold, _ in found
-    ]
-
-
-def _read_lines_of(path: Path) -> Iterator[tuple[str, str, int | None, str]]:
-    lacking = f"Its first line must name {', '.join(_COLUMNS)}."
-    optional = ("fold", "group")
-    for where, row in read_rows(path, _COLUMNS[:2], optional=optional, lacking=lacking, remedy="Save it as such."):
-        if not row.keys() & {*optional}:
-            raise DataError(f"{path} lacks the column `fold`; its columns are {shown(list(row))}. {lacking}")
-        name, label = row["path"], row["label"]
-        group = (row.get("group") or "").strip()
-        # "./a.wav" is "a.wav": one recording must not become two clips.
-        name = posixpath.normpath(name) if name else name
-        if not name or not label:
-            raise DataError(f"{where}: `path` and `label` must not be empty. Received: {shown(name)}, {shown(label)}.")
-        if "group" in row and not group:
-            raise DataError(
-                f"{where}: `group` must not be empty where others have one. Received: {shown(row['group'])}. Name the "
-                "recording; a clip that is the only one of its recording may have its own path there."
-            )
-        fold = row.get("fold", "1")
-        # Its length first: Python refuses to read numbers of thousands of digits.
-        if not (fold or "").isdecimal() or len(fold) > len(str(LAST_FOLD)) or int(fold) < 1:
-            raise DataError(f"{where}: `fold` must be an integer from 1 to {LAST_FOLD:,}. Received: {shown(fold)}.")
-        if posixpath.isabs(name):
-            raise DataError(
-                f"{where}: `path` must begin at the CSV file's folder, so that it means the same on every "
-                f"machine. Received: {shown(name)}. Put the file above the recordings."
-            )
-        yield name, label, int(fold) if "fold" in row else None, group
-
-
 def _check_root(root: Path) -> None:
-    if root.is_dir() and read_esc50(root) is None:
+    if root.is_dir() and read_esc50(root) is None and read_scenes(root) is None:
         refuse(root)
 
 
 def _clip_folders(dataset: DataSet, root: Path) -> list[Path] | None:
-    """The folder of the classes' folders, or of ESC-50's clips; a CSV file may list a few recordings of many."""
+    """The folder of the classes' folders, or of all clips of ESC-50 or of scenes; a CSV file may list a few recordings
+    of many."""
     if root.is_file():
         return None
     esc50 = read_esc50(root)
-    return [esc50.audio if esc50 else dataset.root]
+    if esc50:
+        return [esc50.audio]
+    return [dataset.root / "audio"] if scene_folders(root) else [dataset.root]
 
 
 FOLDER = Corpus(

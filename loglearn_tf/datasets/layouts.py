@@ -26,6 +26,8 @@ _CONTAINERS = {
     *("evaluation", "setup", "doc", "docs", "features", "spectrograms", "set", "files"),
 }
 _SCENES = re.compile(r"(TUT|TAU)-(urban-)?acoustic-scenes-(\d{4}).*", re.IGNORECASE)
+SCENES_2017 = "TUT Acoustic Scenes 2017"
+_FOLD_LIST = re.compile(r"fold(\d{1,3})_(train|evaluate|test)\.(?:txt|csv)")
 _DEEPEST = 3  # folders below a root in which the lists of mirrors lie
 _CSV = "a CSV file with the columns path, label and fold (`data.root=clips.csv`)"
 
@@ -53,23 +55,38 @@ def refuse(root: Path) -> None:
         raise DataError(said)
 
 
+def scene_folders(root: Path) -> list[Path]:
+    """The folders of acoustic scenes of other years than 2017: `root` itself, or those in it."""
+    found = [folder for folder, what in _scenes(root) if what != SCENES_2017]
+    return [root] if root in found else found
+
+
+def folds_lists(folder: Path) -> dict[int, dict[str, Path]]:
+    """Number of a fold -> `"train"`, `"evaluate"` or `"test"` -> its list, of acoustic scenes with `evaluation_setup/`;
+    empty where none trains, as of an evaluation set."""
+    setup = folder / "evaluation_setup"
+    lists: dict[int, dict[str, Path]] = defaultdict(dict)
+    for name in _names(setup)[1]:
+        if match := _FOLD_LIST.fullmatch(name):
+            lists[int(match[1])][match[2]] = setup / name
+    return dict(lists) if any("train" in roles for roles in lists.values()) else {}
+
+
 def scenes_of(root: Path) -> str:
-    """A sentence on a folder that is, or holds, the acoustic scenes of another year than 2017, or one part of
-    2017's; empty for any other."""
-    for folder in (root, *(root / name for name in _names(root)[0])):
-        parts, files = map(set, _names(folder))
-        has_lists = "evaluation_setup" in parts and bool(files & {"meta.txt", "meta.csv"})
-        what, year = "acoustic scenes", ""
-        if match := _SCENES.fullmatch(folder.name):
-            year = match[3]
-            what = f"{match[1].upper()} {'Urban ' if match[2] else ''}Acoustic Scenes {year}"
-        elif not (has_lists or _has_scene_labels(folder)):
-            continue
-        if what == "TUT Acoustic Scenes 2017":
+    """A sentence on a folder that is, or holds, acoustic scenes which `folder` does not read, or one part of 2017's, or
+    such as only `folder` does; empty for any other."""
+    for folder, what in _scenes(root):
+        if what == SCENES_2017:
             return (
                 f"{file_name(folder)} is one part of TUT Acoustic Scenes 2017, which `data.name=tut` reads "
                 f"(`loglearn run tut`). Name the folder that holds both parts: `data.root={folder.absolute().parent}`."
             )
+        if folds_lists(folder):
+            return (
+                f"{file_name(folder)} is {what}, which `data.name=folder` reads (`loglearn run folder data.root="
+                f"{folder}`)."
+            )
+        files = set(_names(folder)[1])
         listed = "meta.csv" if "meta.csv" in files else "meta.txt"
         unlabelled = not files & {"meta.txt", "meta.csv"} or not _has_scene_labels(folder)
         if unlabelled and "evaluation" in folder.name.lower():
@@ -78,10 +95,22 @@ def scenes_of(root: Path) -> str:
                 "be tested on it. Use the development set."
             )
         return (
-            f"{file_name(folder)} is {what}, of which no loader knows the roles of its folds. List its recordings in "
-            f"{_CSV}: paths and labels are in its {listed}, folds in its evaluation_setup."
+            f"{file_name(folder)} is {what}, without the lists of what trains and what tests, "
+            "evaluation_setup/fold1_train and fold1_evaluate. Unpack the archive that has them there, or list its "
+            f"recordings in {_CSV}: paths and labels are in its {listed}."
         )
     return ""
+
+
+def _scenes(root: Path) -> Iterator[tuple[Path, str]]:
+    """Folders of acoustic scenes, `root` or in it, and what they are."""
+    for folder in (root, *(root / name for name in _names(root)[0])):
+        parts, files = map(set, _names(folder))
+        has_lists = "evaluation_setup" in parts and (bool(files & {"meta.txt", "meta.csv"}) or folds_lists(folder))
+        if match := _SCENES.fullmatch(folder.name):
+            yield folder, f"{match[1].upper()} {'Urban ' if match[2] else ''}Acoustic Scenes {match[3]}"
+        elif has_lists or _has_scene_labels(folder):
+            yield folder, "acoustic scenes"
 
 
 def _known(root: Path) -> str:

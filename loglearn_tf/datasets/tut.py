@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from loglearn_tf._util.text import file_name, printable, shown
-from loglearn_tf.datasets.clips import Clip, DataSet, check_clips, is_synthetic, read_lines
+from loglearn_tf.datasets.clips import TEST, TRAIN, Clip, DataSet, check_clips, is_synthetic, read_lines
 from loglearn_tf.datasets.layouts import find_folders, scenes_of
 from loglearn_tf.datasets.registry import Corpus
 from loglearn_tf.errors import DataError, MissingDataError
@@ -27,8 +27,7 @@ CLASSES = (
     "train",
     "tram",
 )
-# The one split has the number of a fold, so that every table and folder has the same form.
-DEVELOPMENT, EVALUATION = 0, 1
+DEVELOPMENT, EVALUATION = TRAIN, TEST
 _PREFIX = "TUT-acoustic-scenes-2017-"
 _INSIDE = ("meta.txt", "evaluation_setup", "audio")  # of a part
 _PARTS = {"development": DEVELOPMENT, "evaluation": EVALUATION}

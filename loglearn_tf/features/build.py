@@ -16,8 +16,8 @@ from loglearn_tf._util.process import call
 from loglearn_tf._util.progress import OnProgress, Progress
 from loglearn_tf._util.tensorflow_runtime import available_cores, is_repeatable, tensorflow
 from loglearn_tf._util.text import first_few
-from loglearn_tf.audio import Origin, Samples, load_with_origin
-from loglearn_tf.datasets.clips import Clip
+from loglearn_tf.audio import Origin, Samples, load_segments, load_with_origin
+from loglearn_tf.datasets.clips import Clip, by_file
 from loglearn_tf.errors import AudioError, DataError
 from loglearn_tf.features.front_end import completed
 from loglearn_tf.features.shards import ABSENT, FORMAT, damaged, fault_in, write_shard
@@ -138,7 +138,10 @@ def _compute(
 
     def compute(some: Sequence[Clip]) -> list[_Features | None]:
         paths = [clip.path for clip in some]
-        found = _read_and_transform(paths, mel_of, sample_rate=front_end["sample_rate"], gain=float(gain))
+        segments = [clip.segment for clip in some if clip.segment is not None]
+        found = _read_and_transform(
+            paths, mel_of, sample_rate=front_end["sample_rate"], gain=float(gain), segments=segments
+        )
         return [judged(path, one) for path, one in zip(paths, found, strict=True)]
 
     def judged(path: Path, found: _Features | AudioError) -> _Features | None:
@@ -155,25 +158,38 @@ def _compute(
     progress = Progress(on_progress, "Features", n_clips)
     with ThreadPoolExecutor(workers) as pool:
         for number, shard in shards.items():
-            computed = []
-            parts = [shard[at : at + _CLIPS_AT_ONCE] for at in range(0, len(shard), _CLIPS_AT_ONCE)]
-            for part in pool.map(compute, parts):
+            computed: dict[str, _Features] = {}
+            parts = _parts(shard)
+            for part, features in zip(parts, pool.map(compute, parts), strict=True):
                 progress.advance(n=len(part))
-                computed += part
-            whole = [one for one in computed if one is not None]
-            if len(whole) == len(shard):
-                write_shard(folder, number, [clip.clip_id for clip in shard], whole)
+                computed |= {clip.clip_id: one for clip, one in zip(part, features, strict=True) if one is not None}
+            if len(computed) == len(shard):
+                ids = [clip.clip_id for clip in shard]
+                write_shard(folder, number, ids, [computed[clip_id] for clip_id in ids])
     if failures:
-        shown = "\n  ".join(first_few(sorted(failures), most=10))
+        shown = "\n  ".join(first_few(sorted(set(failures)), most=10))  # segments share the faults of their file
         raise DataError(
             f"{len(failures):,} of {n_clips:,} clips cannot be read:\n  {shown}\nReplace these files and run again."
         )
 
 
+def _parts(clips: Sequence[Clip]) -> list[list[Clip]]:
+    """What a thread reads and transforms at once: a few files, or segments of one."""
+    whole = [clip for clip in clips if clip.segment is None]
+    parts = [whole[at : at + _CLIPS_AT_ONCE] for at in range(0, len(whole), _CLIPS_AT_ONCE)]
+    return [*parts, *by_file(clip for clip in clips if clip.segment is not None)]
+
+
 def _read_and_transform(
-    paths: Sequence[Path], mel_of: Callable[[Samples], Samples], *, sample_rate: int, gain: float = 1.0
+    paths: Sequence[Path],
+    mel_of: Callable[[Samples], Samples],
+    *,
+    sample_rate: int,
+    gain: float = 1.0,
+    segments: Sequence[tuple[float, float]] = (),
 ) -> list[_Features | AudioError]:
-    """Of each file its `(frames, n_mels)` and what it was, or why it cannot be read."""
+    """Of each file its `(frames, n_mels)` and what it was, or why it cannot be read; of segments, in the order of their
+    starts, the path of their file is there once for each."""
     found: dict[int, _Features | AudioError] = {}
     waiting: dict[int, list[tuple[int, Samples, Origin]]] = {}
 
@@ -182,12 +198,18 @@ def _read_and_transform(
         mels = mel_of(np.stack(waveforms) if len(waveforms) > 1 else waveforms[0][np.newaxis])
         found.update(zip(numbers, zip(mels, origins, strict=True), strict=True))
 
-    for number, path in enumerate(paths):
+    def read(path: Path) -> tuple[Samples, Origin] | AudioError:
         try:
-            waveform, origin = load_with_origin(path, sample_rate=sample_rate)
+            return load_with_origin(path, sample_rate=sample_rate)
         except AudioError as error:
-            found[number] = error
+            return error
+
+    sounds = load_segments(paths[0], segments, sample_rate=sample_rate) if segments else map(read, paths)
+    for number, sound in enumerate(sounds):
+        if isinstance(sound, AudioError):
+            found[number] = sound
             continue
+        waveform, origin = sound
         length = len(waveform)
         waiting.setdefault(length, []).append((number, waveform if gain == 1 else gain * waveform, origin))
         if len(waiting[length]) * length >= _SAMPLES_AT_ONCE:

@@ -118,11 +118,13 @@ class DataSettings(_Settings):
 
     Attributes:
         name: `us8k`, `tut`, `folder` for recordings of your own, or the place of a loader: `my_lab.data:load`.
-        root: Its folder, in the official layout. Of `folder`: one that holds a folder for each class, or a CSV file
-            with the columns path, label and fold.
+        root: Its folder, in the official layout. Of `folder`: a folder that holds a folder for each class, also with
+            lists of what trains and tests, as of Speech Commands; ESC-50 or ESC-10; acoustic scenes of TUT or TAU of
+            other years than 2017; or a CSV file with the columns path, label and fold, or split (train, validation,
+            test) in its place, and perhaps group, start and end (seconds). Of one split, `folds` is [1].
         validation_fold: US8K and `folder`: `next` leaves fold k + 1 out of training, as the reference does;
-            `none` trains on all others.
-        n_folds: Folds that the clips of class-named folders are dealt into.
+            `none` trains on all others. Clips that a split has to validate never train.
+        n_folds: Folds that the clips of class-named folders are dealt into, and those of a CSV file without any.
         allow_missing: Go on without clips that the metadata lists and the disk lacks.
         synthetic: Where given, the data set is made at `root`.
     """

@@ -114,6 +114,7 @@ FOUND = {
     "left out": [],
     "linked again": [],
     "beside": [],
+    "unused": [],
 }
 
 

@@ -144,14 +144,15 @@ class TestUrbanSound8K:
 class TestScenes:
     @pytest.mark.parametrize("above", ["", "sets"])
     def test_of_2016(self, tmp_path, above):
+        """With their lists they are read: see test_scenes.py."""
         part = tmp_path / above / "TUT-acoustic-scenes-2016-development"
-        put(part, "audio/b020_90_100.wav", "evaluation_setup/fold1_train.txt")
+        put(part, "audio/b020_90_100.wav", "evaluation_setup/README")
         put(part, "meta.txt", text=SCENES_META)
         for root in (part.parent, part):
             with pytest.raises(DataError) as caught:
                 load_dataset("folder", root)
-            assert str(caught.value).startswith(f"{part} is TUT Acoustic Scenes 2016, of which no loader knows")
-            assert "List its recordings in a CSV file" in str(caught.value)
+            assert str(caught.value).startswith(f"{part} is TUT Acoustic Scenes 2016, without the lists of what trains")
+            assert "Unpack the archive that has them there, or list its recordings in a CSV file" in str(caught.value)
         with pytest.raises(FileNotFoundError, match="metadata not found: .* is TUT Acoustic Scenes 2016"):
             load_dataset("tut", part.parent)
 
@@ -168,7 +169,7 @@ class TestScenes:
         put(tmp_path / name, "audio/a.wav")
         put(tmp_path / name, "meta.csv", text=TAU_META)
         for root in (tmp_path, tmp_path / name):
-            with pytest.raises(DataError, match=f"{name} is {title}, of which no loader .* labels are in its meta.csv"):
+            with pytest.raises(DataError, match=f"{name} is {title}, without the lists .* labels are in its meta.csv"):
                 load_dataset("folder", root)
 
     def test_for_evaluation_without_labels(self, tmp_path):

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from loglearn_tf.audio import load_waveform, load_with_origin
-from loglearn_tf.datasets.clips import Clip
+from loglearn_tf.datasets.clips import Clip, segment_name
 from loglearn_tf.errors import DataError, StorageError
 from loglearn_tf.features import build as features
 from loglearn_tf.features.build import build_store
@@ -402,3 +402,50 @@ def test_what_is_wrong_with_clips_is_told_from_a_process_of_its_own_too(clips, t
     with pytest.raises(DataError, match="1 of 10 clips cannot be read") as caught:
         build(clips, tmp_path)
     assert str(clips[3].path) in str(caught.value)
+
+
+class TestSegments:
+    TIMES = tuple((at / 20, at / 20 + (0.1 if at % 3 else 0.25)) for at in range(14))
+
+    @pytest.fixture(params=["wav", "ogg"])
+    def long(self, request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+        path = tmp_path / f"long.{request.param}"
+        soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, (44_100, 2)), 44_100)
+        return path
+
+    def of(self, path: Path) -> list[Clip]:
+        return [Clip(segment_name(path.name, times), path, 0, 1, segment=times) for times in self.TIMES]
+
+    def test_are_as_files_cut_there(self, long, clips, tmp_path, monkeypatch):
+        monkeypatch.setattr(features, "_SHARD_CLIPS", 16)
+        segments = self.of(long)
+        store = build([*segments, *clips], tmp_path)
+        assert len(store) == 24
+        samples = soundfile.read(long, dtype="float32")[0]
+        cut = []
+        for clip, (start, end) in zip(segments, self.TIMES, strict=True):
+            cut.append(Clip(f"{len(cut)}", tmp_path / f"cut {len(cut)}.wav", 0, 1))
+            part = samples[round(start * 44_100) : round(end * 44_100)]
+            soundfile.write(cut[-1].path, part, 44_100, subtype="FLOAT")
+            assert store.origin(clip)["frames"] == len(part)
+        of_files = build([*cut, *clips], tmp_path)
+        assert of_files.folder != store.folder
+        for segment, file in zip(segments, cut, strict=True):
+            np.testing.assert_array_equal(store.mel(segment), of_files.mel(file))
+        for clip in clips:
+            np.testing.assert_array_equal(store.mel(clip), of_files.mel(clip))
+
+    def test_order_and_threads_change_nothing(self, long, tmp_path):
+        segments = self.of(long)
+        stores = [
+            build_store(some, name=name, front_end=FRONT_END, store_dir=tmp_path, workers=workers)
+            for some, name, workers in ((segments, "a", 1), (segments[::-1], "b", 4))
+        ]
+        assert contents(stores[0].folder) == contents(stores[1].folder)
+
+    def test_past_the_end(self, long, tmp_path):
+        beyond = Clip("x", long, 0, 1, segment=(0.5, 2.0))
+        with pytest.raises(
+            DataError, match="1 of 15 clips .*\n.*long.* its segment from 0.5 to 2 s ends after it does"
+        ):
+            build([*self.of(long), beyond], tmp_path)
