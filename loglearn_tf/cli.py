@@ -250,7 +250,7 @@ def _report(options: argparse.Namespace) -> int:
 
     if options.margin != 2.0:
         raise ConfigError(f"`--margin` is not of `--fill`. Received: --margin {options.margin:g}. Leave it out.")
-    if options.score != "published":
+    if options.score is not None:
         raise ConfigError(f"`--score` is not of `--fill`. Received: --score {options.score}. Leave it out.")
     path = options.output or options.study / "FINDINGS.md"
     write_text(path, fill(options.fill, options.study))
@@ -491,7 +491,12 @@ def _parser() -> argparse.ArgumentParser:
         "--fill", type=Path, metavar="TEXT", help="instead, put the study's numbers into a text of findings"
     )
     report.add_argument("--output", type=Path, help="of --fill; default: FINDINGS.md in the study's folder")
-    add_score(report)
+    report.add_argument(
+        "--score",
+        choices=tuple(SCORES),
+        help="settled: without what few updates leave of the beginning of batch normalisation (default: published; "
+        "settled of a study of one's own, where all runs have it)",
+    )
     of_study = argparse.ArgumentParser(add_help=False, parents=[common])
     of_study.add_argument(
         "study", help="the study's folder, as runs/us8k, or its YAML file, or an experiment of the package"

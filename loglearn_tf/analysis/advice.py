@@ -120,6 +120,7 @@ class Answer:
         reason: `"best"`: it alone can be the best. `"near"`: the simplest of those that are shown to be within the
             margin of the best. `"open"`: the simplest of those that can be the best and whose mean is within the margin
             of the highest: a choice, not a finding. `"alone"`: nothing was compared.
+        learns: Whether the recommended one learns anything.
         learning: What learning adds.
         more: What it takes to know more; `None` where nothing is open.
     """
@@ -134,6 +135,7 @@ class Answer:
     ordered: Ordered
     recommended: str
     reason: str
+    learns: bool = True
     learning: tuple[Learning, ...] = ()
     more: More | None = None
 
@@ -158,6 +160,7 @@ class Overall:
 
     Attributes:
         n_answers: How many.
+        n_open: How many of these do not decide, and recommend for simplicity.
         agree: Whether they recommend the same.
         can_be_best, near: Compressions that are among these in every answer.
         recommended: The one that all recommend, or the simplest that is near the best in all of them, or can be the
@@ -165,6 +168,7 @@ class Overall:
     """
 
     n_answers: int
+    n_open: int
     agree: bool
     can_be_best: tuple[str, ...]
     near: tuple[str, ...]

@@ -54,7 +54,11 @@ def _in_common(overall: Overall, margin: float, *, parts: bool = False) -> str:
         )
     name = compression_name(overall.recommended)
     if overall.agree:
-        return f"Recommended for all {number}: {name}."
+        open_ = "all" if overall.n_open == overall.n_answers else str(overall.n_open)
+        choice = f" In {open_} of them that is a choice for simplicity, as the runs do not decide." * bool(
+            overall.n_open
+        )
+        return f"Recommended for all {number}: {name}.{choice}"
     if overall.recommended in overall.near:
         return (
             f"The {number} do not have the same answer. {name} is shown to be within "
@@ -138,16 +142,17 @@ def _recommended(one: Answer, margin: float) -> str:
     name = compression_name(one.recommended)
     if one.reason == "alone":
         return f"Only {name} has finished runs: there is nothing to compare it with."
+    learns = "" if one.learns else ", as it learns nothing,"
     if one.reason == "best":
         why = "it is the only one that can be the best"
     elif one.reason == "near":
         alone = len(one.near) == 1
-        of = "the only one that is" if alone else f"the simplest of the {len(one.near)} that are"
+        of = "the only one that is" if alone else f"the simplest{learns} of the {len(one.near)} that are"
         why = f"it is {of} shown to be no more than {_points(margin)} behind the best"
     else:
         why = (
-            f"of those that can be the best and are within {_points(margin)} of the highest mean, it is the simplest; "
-            "that is a choice, as the runs do not decide"
+            f"of those that can be the best and are within {_points(margin)} of the highest mean, it is the "
+            f"simplest{learns.removesuffix(',')}; that is a choice, as the runs do not decide"
         )
     return f"Recommended: {name}, since {why}."
 
@@ -173,7 +178,7 @@ def _behind(one: Standing) -> str:
 def _learning(part: PartAdvice) -> Iterable[str]:
     found = [of for one in part.answers for of in one.learning]
     for one in found:
-        yield _gain(one, several=len(part.answers) > 1)
+        yield _gain(one, part)
     if any(not one.same_start for one in found):
         yield "These two differ in their formula, too, and not in learning alone."
     if part.to_add:
@@ -184,9 +189,8 @@ def _learning(part: PartAdvice) -> Iterable[str]:
         )
 
 
-def _gain(one: Learning, *, several: bool) -> str:
-    where = f" ({dataset_title(one.dataset)}, {model_name(one.model)})" if several else ""
-    names = f"{compression_name(one.learned)} minus {compression_name(one.fixed)}{where}"
+def _gain(one: Learning, part: PartAdvice) -> str:
+    names = f"{_where(one, part)}{compression_name(one.learned)} minus {compression_name(one.fixed)}"
     if math.isnan(one.mean):
         return f"{names}: no pair of runs has finished, so that nothing can be said."
     subject, object_ = ("learning", "learning") if one.same_start else (compression_name(one.learned), "it")
@@ -221,7 +225,7 @@ def _level(level: Level, part: PartAdvice) -> Iterable[str]:
         low, middle, high = level.clip_dbfs
         yield (
             f"{title}Clips have {_db(middle)} dBFS (median; 90 % of them from {_db(low)} to {_db(high)}; RMS, where a "
-            "sine of full scale has −3). Recordings made quieter by 10 dB are to a fixed knee as one ten times higher."
+            "sine of full scale has −3). To recordings that are 10 dB quieter, a knee is as one ten times higher."
         )
     for gain in dict.fromkeys(one.gain_db for one in level.at_other_levels):
         for model in dict.fromkeys(one.model for one in level.at_other_levels):
@@ -253,8 +257,9 @@ def _change(one: AtLevel) -> str:
 
 
 def _more(part: PartAdvice, found: Recommendation) -> Iterable[str]:
+    reckoned = False
     for one in part.answers:
-        where = f"{dataset_title(one.dataset)}, {model_name(one.model)}: " if len(part.answers) > 1 else ""
+        where = _where(one, part)
         if len(one.standings) < 2:
             continue
         if one.more is None:
@@ -281,8 +286,9 @@ def _more(part: PartAdvice, found: Recommendation) -> Iterable[str]:
         needs = " or ".join(ways) or "more than 10,000 runs or folds"
         only = "; no number of runs would do on these folds" if more.runs is None and more.folds is not None else ""
         yield f"{where}To tell {names} with a chance of {100 * CHANCE:g} %, {goal}: {needs}{only}."
-        if ways:
-            yield f"{where}That is reckoned from how much these runs vary, and no promise."
+        reckoned = reckoned or bool(ways)
+    if reckoned:
+        yield "That is reckoned from how much these runs vary, and no promise."
 
 
 def _rests_on(part: PartAdvice) -> Iterable[str]:
@@ -293,7 +299,7 @@ def _rests_on(part: PartAdvice) -> Iterable[str]:
     yield f"All of it rests on {what}."
     yield from _scores(part)
     for one in part.answers:
-        where = f"{dataset_title(one.dataset)}, {model_name(one.model)}: " if len(part.answers) > 1 else ""
+        where = _where(one, part)
         n = ", ".join(map(str, one.n_shot))
         same = " with the same weight each" if len(one.n_shot) > 1 else ""
         yield (
@@ -335,13 +341,20 @@ def _precision(one: Answer, width: float | None) -> str:
 def _scores(part: PartAdvice) -> Iterable[str]:
     other = "published" if part.score == "settled" else "settled"
     for dataset, model, recommended in part.by_other_score:
-        where = f" for {dataset_title(dataset)}, {model_name(model)}" if len(part.answers) > 1 else ""
+        (one,) = (of for of in part.answers if (of.dataset, of.model) == (dataset, model))
         yield (
-            f"WARNING: by the {other} score the answer{where} is another: it recommends "
+            f"{_where(one, part)}WARNING, by the {other} score the answer is another: it recommends "
             f"{compression_name(recommended)}, or cannot rule out the same compressions. `--score {other}` shows it."
         )
     if part.other_score_known and not part.by_other_score:
         yield f"By the {other} score the answer is the same."
+
+
+def _where(one: Answer | Learning, part: PartAdvice) -> str:
+    """Of which data set and network, where there are several."""
+    of = [dataset_title(one.dataset)] if len({answer.dataset for answer in part.answers}) > 1 else []
+    of += [model_name(one.model)] if len({answer.model for answer in part.answers}) > 1 else []
+    return f"{', '.join(of)}: " if of else ""
 
 
 # ---- Numbers as text ----------------------------------------------------------------------------------------------

@@ -251,7 +251,22 @@ def _answers(
         )
         chosen, reason = _choice(ordered, simple, margin)
         more = _more(ordered, chosen, margin, partial(cells, network), folds)
-        found.append(Answer(*network, shots, folds, len(ours), rests_on, because, ordered, chosen, reason, (), more))
+        found.append(
+            Answer(
+                *network,
+                shots,
+                folds,
+                len(ours),
+                rests_on,
+                because,
+                ordered,
+                chosen,
+                reason,
+                learns(chosen, variants),
+                (),
+                more,
+            )
+        )
         for learned, fixed, same in learning_pairs(simple, variants):
             here = cells(network, learned, fixed)
             learning.append(_learning((*network, learned, fixed, same), differ(learned, fixed), here, margin))
@@ -543,7 +558,8 @@ def _overall(answers: Sequence[Answer], variants: Mapping[str, CompressionVarian
     recommended = {one.recommended for one in compared_}
     agree = len(recommended) == 1
     chosen = recommended.pop() if agree else next(iter((*near, *can)), None)
-    return Overall(len(compared_), agree, can, near, chosen)
+    n_open = sum(one.reason == "open" for one in compared_)
+    return Overall(len(compared_), n_open, agree, can, near, chosen)
 
 
 def _that_differ(ours: Sequence[Answer], theirs: Sequence[Answer]) -> tuple[tuple[str, str, str], ...]:

@@ -335,11 +335,12 @@ def test_two_compressions_have_neither(whole, study):
 def test_own_recordings_have_tables_of_their_own(tmp_path):
     study_dir = tmp_path / "mine"
     page = report_of(study_dir, [row for fold in (1, 2) for row in pair(0.5, 0.4, fold=fold, dataset="folder")])
-    assert " Own recordings: accuracy in %, mean over runs, then over folds 1, 2" in page.words
-    assert "Table" not in re.sub("Tables", "", page.words)
+    assert "Table 1. mine, Own recordings: accuracy in %, mean over runs, then over folds 1, 2" in page.words
+    assert "Table 2. mine, Own recordings: loglearn minus log-EPS" in page.words
+    assert "Table 3" not in page.words and "published finding" not in page.words.lower()
     assert {path.stem for path in (study_dir / "tables").iterdir()} == {
-        "folder-table-accuracy",
-        "folder-table-differences",
+        "mine-table-1-accuracy",
+        "mine-table-2-differences",
     }
     assert len(set(page.ids)) == len(page.ids)
 
