@@ -186,7 +186,7 @@ class PartAdvice:
         answers: Of every data set and network that has finished runs.
         overall: Of all answers together; `None` where there are fewer than two.
         levels: Of every data set.
-        by_other_score: Data sets and networks for which the other score gives another answer, with what it recommends.
+        by_other_score: The answers of the other score, where they are others than these.
         other_score_known: Whether that could be compared.
         notes: What must be said of the runs: missing, failed, without this score.
         to_add: What a study needs for what it cannot tell, in words, YAML included.
@@ -198,7 +198,7 @@ class PartAdvice:
     answers: tuple[Answer, ...]
     overall: Overall | None
     levels: tuple[Level, ...]
-    by_other_score: tuple[tuple[str, str, str], ...]
+    by_other_score: tuple[Answer, ...]
     other_score_known: bool
     notes: tuple[str, ...] = ()
     to_add: tuple[str, ...] = ()
@@ -248,7 +248,9 @@ class Recommendation:
         for one in self.passages:
             lines = [f"{f'{one.part}: ' if one.part else ''}{one.heading}"]
             for sentence in one.sentences:
-                lines += textwrap.wrap(sentence, 100, initial_indent="- ", subsequent_indent="  ")
+                lines += textwrap.wrap(
+                    sentence, 100, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False
+                )
             blocks.append("\n".join([*lines, *(f"    {line}" for line in one.yaml)]))
         return "\n\n".join(blocks)
 

@@ -54,11 +54,12 @@ def _in_common(overall: Overall, margin: float, *, parts: bool = False) -> str:
         )
     name = compression_name(overall.recommended)
     if overall.agree:
-        open_ = "all" if overall.n_open == overall.n_answers else str(overall.n_open)
-        choice = f" In {open_} of them that is a choice for simplicity, as the runs do not decide." * bool(
+        open_ = str(overall.n_open) if overall.n_open < overall.n_answers else "all"
+        choice = f" For {open_} of them that is a choice for simplicity, as the runs do not decide." * bool(
             overall.n_open
         )
-        return f"Recommended for all {number}: {name}.{choice}"
+        number = f"both {what}" if overall.n_answers == 2 else f"all {number}"
+        return f"Recommended for {number}: {name}.{choice}"
     if overall.recommended in overall.near:
         return (
             f"The {number} do not have the same answer. {name} is shown to be within "
@@ -100,7 +101,7 @@ def _which(one: Answer, found: Recommendation, n_networks: int) -> Iterable[str]
     if len(standings) == 1:
         return
     names = len(standings)
-    together = f", over all {n_networks} networks together" if n_networks > 1 else ""
+    together = f", for all {n_networks} networks together" if n_networks > 1 else ""
     certainty = f"With {100 * found.confidence:g} % certainty{together}"
     can, near = one.can_be_best, one.near
     margin = _points(found.margin)
@@ -110,7 +111,7 @@ def _which(one: Answer, found: Recommendation, n_networks: int) -> Iterable[str]
             "best."
         )
     elif len(can) == 1:
-        yield f"{certainty}, {compression_name(can[0])} is the best of the {names}: every other one is worse."
+        yield f"{certainty}, {compression_name(can[0])} is the best of the {names}."
     elif len(can) == names:
         yield (
             f"No difference was found: none of the {names} compressions can be ruled out of being the best. "
@@ -161,12 +162,14 @@ def _behind(one: Standing) -> str:
     text = f"{compression_name(one.compression)} {_points(abs(one.behind))}"
     if one.behind > 0:  # of pairs of other runs than the others'
         text += " ahead in the runs that both have"
+    at_most = "" if one.low is None else f", at most {_points(-one.low)}"
     if not one.can_be_best:
-        # Zero says no more than that it is worse.
         least = -(one.high or 0.0)
-        at_most = "" if one.low is None else f", at most {_points(-one.low)}"
-        lost = f", at least {_points(least)}" if round(100 * least, 1) > 0 else ""
-        return f"{text} (worse than the best{lost}{at_most})"
+        if round(100 * least, 1) > 0:
+            return f"{text} (worse than the best: by at least {_points(least)}{at_most})"
+        # One of equals may be left out of those that can be the best.
+        bound = f"behind by{at_most.removeprefix(',')}" if at_most else "not bounded"
+        return f"{text} (no better than those that can be the best; {bound})"
     if one.low is None:
         return f"{text} (not bounded)"
     return f"{text} (behind the best by at most {_points(-one.low)}, if at all)"
@@ -271,7 +274,7 @@ def _more(part: PartAdvice, found: Recommendation) -> Iterable[str]:
         more = one.more
         names = f"{compression_name(more.other)} from {compression_name(more.compression)}"
         if more.unknown:
-            remedy = "at least two `runs`" if "runs differ" in more.unknown else "more `folds`"
+            remedy = "at least two runs of each (`runs`)" if "runs differ" in more.unknown else "more `folds`"
             yield f"{where}To tell {names} it takes {remedy}: {more.unknown}."
             continue
         if more.as_found:
@@ -340,11 +343,11 @@ def _precision(one: Answer, width: float | None) -> str:
 
 def _scores(part: PartAdvice) -> Iterable[str]:
     other = "published" if part.score == "settled" else "settled"
-    for dataset, model, recommended in part.by_other_score:
-        (one,) = (of for of in part.answers if (of.dataset, of.model) == (dataset, model))
+    for one in part.by_other_score:
         yield (
-            f"{_where(one, part)}WARNING, by the {other} score the answer is another: it recommends "
-            f"{compression_name(recommended)}, or cannot rule out the same compressions. `--score {other}` shows it."
+            f"WARNING, {_where(one, part)}by the {other} score the answer is another: it recommends "
+            f"{compression_name(one.recommended)}, and can be the best: {_names(one.can_be_best)}. `--score {other}` "
+            "gives the reasons."
         )
     if part.other_score_known and not part.by_other_score:
         yield f"By the {other} score the answer is the same."

@@ -24,7 +24,8 @@ class Standing:
         behind: Its accuracy less that of the one that is ahead; of that one, less that of the next: above 0.
         low, high: Interval of its true accuracy less that of the best of the others, all of them holding together:
             `low` is at most 0; so is `high` of one that cannot be the best. `None` where nothing bounds it.
-        can_be_best: Whether no other is shown to be better.
+        can_be_best: Whether it is among those that the best is one of. Of the others only those with `high` below 0
+            are shown to be worse: one of equals may be left out.
         near: Whether it is shown to be no more than the margin behind the best.
     """
 
@@ -135,8 +136,8 @@ def order(
 
     Hsu's constrained intervals of every true accuracy less the best of the others. Each difference of two gets an
     interval that misses the truth with a probability of at most `(1 - confidence) / (k - 1)`, k being how many
-    compressions there are, half of it on either side. The true best is then among those that `can_be_best`, all others
-    are worse, and all intervals hold, together with a probability of `confidence` or more: all of it follows from the
+    compressions there are, half of it on either side. The true best is then among those that `can_be_best`, and all
+    intervals hold, together with a probability of `confidence` or more: all of it follows from the
     k - 1 intervals of the true best, whichever that is. By Holm's method it is the same: what rules a compression out
     is its smallest p times k - 1.
 

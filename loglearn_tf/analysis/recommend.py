@@ -132,6 +132,7 @@ def _found(study: str | Path, overrides: Sequence[str]) -> tuple[str, list[Part]
     folder = Path(study)
     if (
         folder.is_dir()
+        and not overrides
         and not (folder / "study.yaml").is_file()
         and not any(folder.glob("*/study.yaml"))
         and any(result_files(folder))
@@ -525,13 +526,21 @@ def _to_add(answers: Sequence[Answer], variants: Mapping[str, CompressionVariant
     names = by_simplicity({one.compression for answer in answers for one in answer.standings}, variants)
     if any(same for _, _, same in learning_pairs(names, variants)):
         return []
-    learned = next((name for name in by_simplicity(names, variants) if learns(name, variants)), "loglearn")
-    layer, arguments = _layer(learned, variants)
     menu = [name for name in COMPRESSIONS if COMPRESSIONS.own(name)]
-    ready = [
-        name for name in menu if not learns(name, variants) and _start(name, variants) == _start(learned, variants)
-    ]
-    new = [*([] if learned in names else [learned]), ready[0] if ready else f"{learned}_fixed".replace(":", ".")]
+
+    def partners(name: str, *, that_learn: bool) -> list[str]:
+        """Of the menu, that begin where this one does."""
+        start = _start(name, variants)
+        return [other for other in menu if learns(other, variants) == that_learn and _start(other, variants) == start]
+
+    learned = next((name for name in names if learns(name, variants)), None)
+    if learned is None:
+        # One more compression is less work than two.
+        learned = next((found for name in names for found in partners(name, that_learn=True)), "loglearn")
+    layer, _ = _layer(learned, variants)
+    fixed = [name for name in names if _start(name, variants) == _start(learned, variants) and name != learned]
+    ready = fixed or partners(learned, that_learn=False)
+    new = [name for name in (learned, ready[0] if ready else f"{learned}_fixed".replace(":", ".")) if name not in names]
     lines = [f"compressions: [{', '.join([*names, *new])}]"]
     if not ready:
         own = dict(variants[learned].args) if learned in variants else {}
@@ -562,9 +571,9 @@ def _overall(answers: Sequence[Answer], variants: Mapping[str, CompressionVarian
     return Overall(len(compared_), n_open, agree, can, near, chosen)
 
 
-def _that_differ(ours: Sequence[Answer], theirs: Sequence[Answer]) -> tuple[tuple[str, str, str], ...]:
+def _that_differ(ours: Sequence[Answer], theirs: Sequence[Answer]) -> tuple[Answer, ...]:
     return tuple(
-        (one.dataset, one.model, other.recommended)
+        other
         for one, other in zip(ours, theirs, strict=True)
         if (set(one.can_be_best), one.recommended) != (set(other.can_be_best), other.recommended)
     )
