@@ -538,7 +538,8 @@ def _to_add(answers: Sequence[Answer], variants: Mapping[str, CompressionVariant
         # One more compression is less work than two.
         learned = next((found for name in names for found in partners(name, that_learn=True)), "loglearn")
     layer, _ = _layer(learned, variants)
-    fixed = [name for name in names if _start(name, variants) == _start(learned, variants) and name != learned]
+    start = _start(learned, variants)
+    fixed = [name for name in names if not learns(name, variants) and _start(name, variants) == start]
     ready = fixed or partners(learned, that_learn=False)
     new = [name for name in (learned, ready[0] if ready else f"{learned}_fixed".replace(":", ".")) if name not in names]
     lines = [f"compressions: [{', '.join([*names, *new])}]"]
