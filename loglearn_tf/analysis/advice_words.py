@@ -241,12 +241,12 @@ def _level(level: Level, part: PartAdvice) -> Iterable[str]:
                 )
     if level.below_knee is None and not level.at_other_levels:
         yield (
-            f"{title}Not known: the study's folder has no histogram of mel power. `loglearn explain` with the study's "
+            f"{title}Not known: the study's folder has no histogram of mel power. loglearn explain with the study's "
             "settings says what a knee flattens."
         )
     elif not level.at_other_levels:
         yield (
-            f"{title}What another level would do to these networks is not known: `evaluation.gains_db: [-20, 20]` in "
+            f"{title}What another level would do to these networks is not known: evaluation.gains_db: [-20, 20] in "
             "the YAML of a new study scores every network at other levels, too."
         )
 
@@ -274,7 +274,7 @@ def _more(part: PartAdvice, found: Recommendation) -> Iterable[str]:
         more = one.more
         names = f"{compression_name(more.other)} from {compression_name(more.compression)}"
         if more.unknown:
-            remedy = "at least two runs of each (`runs`)" if "runs differ" in more.unknown else "more `folds`"
+            remedy = "at least two runs of each (runs)" if "runs differ" in more.unknown else "more folds"
             yield f"{where}To tell {names} it takes {remedy}: {more.unknown}."
             continue
         if more.as_found:
@@ -346,7 +346,7 @@ def _scores(part: PartAdvice) -> Iterable[str]:
     for one in part.by_other_score:
         yield (
             f"WARNING, {_where(one, part)}by the {other} score the answer is another: it recommends "
-            f"{compression_name(one.recommended)}, and can be the best: {_names(one.can_be_best)}. `--score {other}` "
+            f"{compression_name(one.recommended)}, and can be the best: {_names(one.can_be_best)}. --score {other} "
             "gives the reasons."
         )
     if part.other_score_known and not part.by_other_score:

@@ -72,8 +72,9 @@ def recommend(
         ConfigError: If there is no such study or score, or a fraction is out of range.
         DataError: If no run has finished, or a result cannot be read.
 
-    Example:
-        >>> print(recommend("runs/mine"))  # doctest: +SKIP
+    Example::
+
+        print(recommend("runs/mine"))
     """
     _check(score, margin, confidence)
     name, parts = _found(study, overrides)
@@ -458,7 +459,12 @@ def learns(compression: str, variants: Mapping[str, CompressionVariant]) -> bool
 
 
 def by_simplicity(compressions: Iterable[str], variants: Mapping[str, CompressionVariant]) -> list[str]:
-    """The simplest first: what learns nothing, then the order of the menu; what comes from outside at the end."""
+    """The simplest first: what learns nothing, then the order of the menu; what comes from outside at the end.
+
+    Example:
+        >>> by_simplicity(["power", "loglearn", "log", "logeps"], {})
+        ['logeps', 'log', 'loglearn', 'power']
+    """
     menu = [name for name in COMPRESSIONS if COMPRESSIONS.own(name)]
 
     def key(name: str) -> tuple[Any, ...]:
@@ -628,7 +634,7 @@ def _notes(
     failed = sum(row["status"] == "failed" for row in rows)
     done = sum(map(_is_done, rows))
     if failed:
-        yield f"{failed:,} of {len(rows):,} runs failed and count for nothing; `loglearn status` says why."
+        yield f"{failed:,} of {len(rows):,} runs failed and count for nothing; loglearn status says why."
     if len(usable) < done:
         yield f"{done - len(usable):,} of {done:,} finished runs have no {used} score and are left out."
     if asked is None and used == "published":
