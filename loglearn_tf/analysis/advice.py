@@ -119,7 +119,8 @@ class Answer:
         recommended: One of them.
         reason: `"best"`: it alone can be the best. `"near"`: the simplest of those that are shown to be within the
             margin of the best. `"open"`: the simplest of those that can be the best and whose mean is within the margin
-            of the highest: a choice, not a finding. `"alone"`: nothing was compared.
+            of the highest: a choice, not a finding. `"highest"`: the same where the highest is alone in that.
+            `"alone"`: nothing was compared.
         learns: Whether the recommended one learns anything.
         learning: What learning adds.
         more: What it takes to know more; `None` where nothing is open.
@@ -160,7 +161,7 @@ class Overall:
 
     Attributes:
         n_answers: How many.
-        n_open: How many of these do not decide, and recommend for simplicity.
+        n_open: In how many of these the runs do not decide.
         agree: Whether they recommend the same.
         can_be_best, near: Compressions that are among these in every answer.
         recommended: The one that all recommend, or the simplest that is near the best in all of them, or can be the

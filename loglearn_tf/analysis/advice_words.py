@@ -46,7 +46,7 @@ def _of_all_parts(found: Recommendation) -> Iterable[str]:
 
 
 def _in_common(overall: Overall, margin: float, *, parts: bool = False) -> str:
-    what = "answers, of parts and networks," if parts else "networks"
+    what = "answers (of parts and networks)" if parts else "networks"
     number = f"{overall.n_answers} {what}"
     if overall.recommended is None:
         return (
@@ -55,9 +55,7 @@ def _in_common(overall: Overall, margin: float, *, parts: bool = False) -> str:
     name = compression_name(overall.recommended)
     if overall.agree:
         open_ = str(overall.n_open) if overall.n_open < overall.n_answers else "all"
-        choice = f" For {open_} of them that is a choice for simplicity, as the runs do not decide." * bool(
-            overall.n_open
-        )
+        choice = f" For {open_} of them the runs do not decide." * bool(overall.n_open)
         number = f"both {what}" if overall.n_answers == 2 else f"all {number}"
         return f"Recommended for {number}: {name}.{choice}"
     if overall.recommended in overall.near:
@@ -150,6 +148,8 @@ def _recommended(one: Answer, margin: float) -> str:
         alone = len(one.near) == 1
         of = "the only one that is" if alone else f"the simplest{learns} of the {len(one.near)} that are"
         why = f"it is {of} shown to be no more than {_points(margin)} behind the best"
+    elif one.reason == "highest":
+        why = f"it has the highest mean by more than {_points(margin)}; the runs do not decide whether it is the best"
     else:
         why = (
             f"of those that can be the best and are within {_points(margin)} of the highest mean, it is the "

@@ -366,10 +366,9 @@ def _choice(ordered: Ordered, simple: Sequence[str], margin: float) -> tuple[str
         return can[0], "best"
     if near:
         return min(near, key=simple.index), "near"
-    # Means of the highest, which may be ruled out only where pairs are of different runs.
     best = max(one.accuracy for one in standings if one.can_be_best)
     close = [one.compression for one in standings if one.can_be_best and one.accuracy >= best - margin]
-    return min(close, key=simple.index), "open"
+    return min(close, key=simple.index), "open" if len(close) > 1 else "highest"
 
 
 def _more(
@@ -574,7 +573,7 @@ def _overall(answers: Sequence[Answer], variants: Mapping[str, CompressionVarian
     recommended = {one.recommended for one in compared_}
     agree = len(recommended) == 1
     chosen = recommended.pop() if agree else next(iter((*near, *can)), None)
-    n_open = sum(one.reason == "open" for one in compared_)
+    n_open = sum(one.reason in ("open", "highest") for one in compared_)
     return Overall(len(compared_), n_open, agree, can, near, chosen)
 
 

@@ -80,7 +80,7 @@ def test_where_nothing_is_found_it_is_not_called_equal():
 def test_a_simple_one_that_is_far_behind_is_not_recommended_for_its_simplicity():
     means = {"logeps": 0.4, "loglearn": 0.5}
     one = only(simulated_rows(means, folds=(1, 2), run_std=0.02, fold_std=0.03, seed=3))
-    assert set(one.can_be_best) == set(means) and one.recommended == "loglearn" and one.reason == "open"
+    assert set(one.can_be_best) == set(means) and one.recommended == "loglearn" and one.reason == "highest"
 
 
 def test_intervals_are_those_of_t_over_folds_corrected_for_the_others():
@@ -183,7 +183,8 @@ def test_one_fold_with_one_run_can_tell_nothing():
     rows = simulated_rows({"logeps": 0.2, "loglearn": 0.9}, folds=(1,), runs=1, n_shot=(2,))
     found = of_rows(rows)
     (one,) = found.parts[0].answers
-    assert set(one.can_be_best) == {"logeps", "loglearn"} and one.reason == "open"
+    assert set(one.can_be_best) == {"logeps", "loglearn"} and one.reason == "highest"
+    assert "it has the highest mean by more than 2 points; the runs do not decide whether it is the best" in said(found)
     assert "How far differences are from the truth cannot be told" in said(found)
 
 

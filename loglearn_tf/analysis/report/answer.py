@@ -202,6 +202,6 @@ def of_all_parts(name: str, parts: Sequence[StudyPart], *, score: str | None, co
         for part in found.parts
         for one in part.answers
     )
+    blocks.append(Paragraph("In sentences, with all reasons: the report of each part, or loglearn recommend."))
     blocks.append(Grid(head, body, n_names=len(head)))
-    blocks.append(Paragraph(f"In sentences, with all reasons: loglearn recommend {name}, or the report of each part."))
     return [Section("answer", "The answer, part by part", blocks)]
