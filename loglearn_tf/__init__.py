@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 if TYPE_CHECKING:
+    from loglearn_tf.analysis.recommend import recommend
     from loglearn_tf.analysis.statistics import compare
     from loglearn_tf.datasets import load_dataset
     from loglearn_tf.deploy.clip_classifier import clip_classifier
@@ -34,6 +35,7 @@ __all__ = [
     "compare",
     "load_dataset",
     "load_settings",
+    "recommend",
     "run_study",
 ]
 
@@ -50,6 +52,7 @@ _HOMES = {
     "compare": "loglearn_tf.analysis.statistics",
     "load_dataset": "loglearn_tf.datasets",
     "load_settings": "loglearn_tf.study.settings",
+    "recommend": "loglearn_tf.analysis.recommend",
     "run_study": "loglearn_tf.experiment.study",
 }
 

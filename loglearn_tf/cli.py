@@ -2,6 +2,7 @@
 needs it."""
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -249,7 +250,7 @@ def _report(options: argparse.Namespace) -> int:
 
     if options.margin != 2.0:
         raise ConfigError(f"`--margin` is not of `--fill`. Received: --margin {options.margin:g}. Leave it out.")
-    if options.score != "published":
+    if options.score is not None:
         raise ConfigError(f"`--score` is not of `--fill`. Received: --score {options.score}. Leave it out.")
     path = options.output or options.study / "FINDINGS.md"
     write_text(path, fill(options.fill, options.study))
@@ -264,17 +265,9 @@ def _write_report(study_dir: Path, *, what: str = "Report", **more: Any) -> None
 
 
 def _parts(options: argparse.Namespace) -> "list[StudyPart]":
-    """Of a study's folder, or of the YAML file or experiment that a name stands for."""
-    from loglearn_tf.analysis.planned import part_of, read_parts
+    from loglearn_tf.analysis.planned import find_parts
 
-    if Path(options.study).is_dir() and options.study not in experiment_names():
-        if options.overrides:
-            raise ConfigError(
-                "Settings can be changed where a YAML file or an experiment is named. Received: "
-                f"{options.overrides[0]} for the folder {options.study}. Leave it out."
-            )
-        return read_parts(Path(options.study))
-    return [part_of(settings, settings.study_dir) for settings in load_studies(options.study, options.overrides)]
+    return find_parts(options.study, options.overrides)
 
 
 def _spread(options: argparse.Namespace) -> "Spread":
@@ -337,6 +330,16 @@ def _restore(options: argparse.Namespace) -> int:
 
     n_added = restore(options.archive, options.study)
     print(f"{n_added:,} finished runs were added to {options.study}")
+    return DONE
+
+
+def _recommend(options: argparse.Namespace) -> int:
+    from loglearn_tf.analysis.recommend import recommend
+
+    if not 0 < options.margin < 100:
+        raise ConfigError(f"`--margin` must be above 0 and below 100 points. Received: {options.margin:g}.")
+    found = recommend(options.study, options.overrides, score=options.score, margin=options.margin / 100)
+    print(json.dumps(found.to_json(), indent=1, ensure_ascii=False) if options.json else found)
     return DONE
 
 
@@ -504,12 +507,31 @@ def _parser() -> argparse.ArgumentParser:
         "--fill", type=Path, metavar="TEXT", help="instead, put the study's numbers into a text of findings"
     )
     report.add_argument("--output", type=Path, help="of --fill; default: FINDINGS.md in the study's folder")
-    add_score(report)
-    planned = argparse.ArgumentParser(add_help=False, parents=[common])
-    planned.add_argument(
+    report.add_argument(
+        "--score",
+        choices=tuple(SCORES),
+        help="settled: without what few updates leave of the beginning of batch normalisation (default: published; "
+        "settled of a study of one's own, where all runs have it)",
+    )
+    of_study = argparse.ArgumentParser(add_help=False, parents=[common])
+    of_study.add_argument(
         "study", help="the study's folder, as runs/us8k, or its YAML file, or an experiment of the package"
     )
-    planned.add_argument("overrides", nargs="*", metavar="key=value", help="settings that differ, of a YAML file")
+    of_study.add_argument("overrides", nargs="*", metavar="key=value", help="settings that differ, of a YAML file")
+    recommended = add(
+        "recommend",
+        _recommend,
+        [of_study],
+        "say which compression a study's finished runs recommend, how sure that is, and what learning adds",
+    )
+    recommended.add_argument(
+        "--margin", type=float, default=2.0, metavar="POINTS", help="differences below it count as none (default: 2)"
+    )
+    recommended.add_argument(
+        "--score", choices=tuple(SCORES), help="which accuracy (default: settled, where the runs have it)"
+    )
+    recommended.add_argument("--json", action="store_true", help="print all numbers as JSON, and the sentences")
+    planned = argparse.ArgumentParser(add_help=False, parents=[of_study])
     for option, of, default in (("--run-std", "the runs of a fold", 5.5), ("--fold-std", "the folds' own means", 2)):
         planned.add_argument(
             option,

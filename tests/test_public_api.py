@@ -36,12 +36,13 @@ def test_public_names():
         compare,
         load_dataset,
         load_settings,
+        recommend,
         run_study,
     )
 
     assert all(issubclass(layer, keras.layers.Layer) for layer in (Compression, LearnableLog, LogEps, MelSpectrogram))
     assert issubclass(CompressionTrajectory, keras.callbacks.Callback)
-    assert all(callable(function) for function in (compare, load_dataset, load_settings, run_study))
+    assert all(callable(function) for function in (compare, load_dataset, load_settings, recommend, run_study))
     assert {"loglearn", "logeps"} <= set(COMPRESSIONS)
     assert {"sb_cnn", "vgg", "timbre"} <= set(MODELS)
     assert callable(build_model) and callable(clip_classifier)
@@ -50,7 +51,7 @@ def test_public_names():
 def test_all_and_dir_list_the_public_names():
     names = ["COMPRESSIONS", "MODELS", "Compression", "CompressionTrajectory", "LearnableLog", "LogEps"]
     names += ["MelSpectrogram", "build_model", "clip_classifier", "compare", "load_dataset", "load_settings"]
-    names += ["run_study"]
+    names += ["recommend", "run_study"]
     assert sorted(loglearn_tf.__all__) == sorted(names)
     assert {*names, "__version__"} <= set(dir(loglearn_tf))
 
@@ -100,7 +101,7 @@ def test_import_alone_loads_neither_tensorflow_nor_keras():
     assert ast.literal_eval(process.stdout) == []
 
 
-@pytest.mark.parametrize("name", ["compare", "load_dataset", "load_settings", "run_study"])
+@pytest.mark.parametrize("name", ["compare", "load_dataset", "load_settings", "recommend", "run_study"])
 def test_what_needs_no_tensorflow_loads_none(name):
     script = f"from loglearn_tf import {name}; import sys; assert not {{'tensorflow', 'keras'}} & sys.modules.keys()"
     process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

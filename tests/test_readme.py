@@ -72,7 +72,7 @@ def test_commands_for_own_recordings(shared, tmp_path):
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-e", "-c", short], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "mine: 8 runs in runs/mine" in done.stdout
+    assert "mine: 10 runs in runs/mine" in done.stdout
     assert "Own recordings: accuracy in %, mean over runs, then over folds 1, 2" in done.stdout
     page = (tmp_path / "runs" / "mine" / "report.html").read_text(encoding="utf-8")
     for expected in (

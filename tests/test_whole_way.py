@@ -145,6 +145,27 @@ def test_a_study_is_rebuilt_from_its_folders(undisturbed):
     assert "loglearn - logeps" in table
 
 
+def test_a_study_says_what_it_recommends(undisturbed):
+    """Of one run each, nothing can be told, and that is what it says."""
+    study = undisturbed / "runs" / "demo"
+    said = " ".join(loglearn("recommend", study).stdout.split())
+    assert "SYNTHETIC DATA: these sounds were computed." in said
+    assert said.count("How far differences are from the truth cannot be told: two compressions have one fold") == 4
+    data = json.loads(loglearn("recommend", study, "--json").stdout)
+    accuracies = {
+        (answer["model"], one["compression"]): one["accuracy"]
+        for answer in data["parts"][0]["answers"]
+        for one in answer["ordered"]["standings"]
+    }
+    column = {"settled": "accuracy_settled", "published": "accuracy"}[data["parts"][0]["score"]]
+    assert accuracies == pytest.approx(
+        {(row["model"], row["compression"]): float(row[column]) for row in results(study)}
+    )
+    # Counted while the runs were done.
+    (level,) = data["parts"][0]["levels"]
+    assert 0 < level["below_knee"] < 1 and -60 < level["clip_dbfs"][1] < 0
+
+
 def test_done_with_other_settings_is_not_done(undisturbed):
     done = loglearn("run", DEMO, *demo_overrides(undisturbed, "training.epochs=3"), code=2)
     assert "training.epochs: 2 -> 3" in done.stderr and "name=" in done.stderr

@@ -112,6 +112,10 @@ class StudyAnswers:
             found.append(PairedAnswers(fold, run, one.clips, one.classes, difference))
         return found
 
+    def compressions(self, dataset: str, model: str) -> set[str]:
+        """Those with a finished run."""
+        return {name for of, network, name, _ in self._rows if (of, network) == (dataset, model)}
+
     def recordings(self, dataset: str) -> dict[str, str]:
         """Clip -> the recording it was cut from; empty where no run says, as those of earlier versions.
 

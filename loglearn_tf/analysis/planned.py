@@ -17,8 +17,9 @@ from loglearn_tf.analysis.results import SCORES, FloatArray
 from loglearn_tf.analysis.statistics import in_one_family
 from loglearn_tf.errors import ConfigError, DataError
 from loglearn_tf.study.run_folder import Row, folder_of, read_runs, result_files
-from loglearn_tf.study.settings import ContrastSettings, Settings
+from loglearn_tf.study.settings import ContrastSettings, Settings, load_studies
 from loglearn_tf.study.status import remembered_settings
+from loglearn_tf.study.yaml_file import experiment_names
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,27 @@ def read_parts(study_dir: Path) -> list[StudyPart]:
     """
     folders = sorted(path.parent for path in study_dir.glob("*/study.yaml")) or [study_dir]
     return [part_of(remembered_settings(folder), folder) for folder in folders]
+
+
+def find_parts(study: str | Path, overrides: Sequence[str] = ()) -> list[StudyPart]:
+    """The parts of a study's folder, or of the YAML file or experiment that a name stands for.
+
+    Args:
+        study: A folder, a file, or the name of an experiment, which goes before a folder of that name.
+        overrides: Settings that differ, `key=value`; not of a folder, whose runs are done.
+
+    Raises:
+        ConfigError: If there is no such study, or settings are wrong, or of a folder.
+        DataError: If a result cannot be read.
+    """
+    if Path(study).is_dir() and str(study) not in experiment_names():
+        if overrides:
+            raise ConfigError(
+                "Settings can be changed where a YAML file or an experiment is named. Received: "
+                f"{overrides[0]} for the folder {study}. Leave it out."
+            )
+        return read_parts(Path(study))
+    return [part_of(settings, settings.study_dir) for settings in load_studies(study, overrides)]
 
 
 def part_of(settings: Settings, folder: Path) -> StudyPart:

@@ -278,7 +278,13 @@ def mel_power_of(settings: Settings, dataset: DataSet, store: MelStore) -> MelHi
     """How mel power is distributed in a data set; `None` for a store of logarithms."""
     if settings.features.compression != "none":
         return None
-    return count_mel_histogram(store, dataset.clips, dataset=dataset.name, classes=dataset.classes)
+    return count_mel_histogram(
+        store,
+        dataset.clips,
+        dataset=dataset.name,
+        classes=dataset.classes,
+        front_end=settings.features.front_end,
+    )
 
 
 def _write_mel_power(settings: Settings, dataset: DataSet, store: MelStore) -> None:

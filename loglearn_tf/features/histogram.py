@@ -1,7 +1,7 @@
 """How mel power is distributed in a data set, and what a knee leaves of it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,26 @@ class MelHistogram:
         dataset: Its name.
         classes: Names, in the data set's own order.
         counts: `(n_classes, len(EDGES) - 1)` time-frequency bins with a power between two of `EDGES`.
+        clip_dbfs: Level of every clip that is not silent, see `clip_level`; empty where it was not counted.
     """
 
     dataset: str
     classes: tuple[str, ...]
     counts: npt.NDArray[np.int64]
+    clip_dbfs: tuple[float, ...] = ()
+
+    @property
+    def silent(self) -> float:
+        """Share of bins without any power, of digital silence: below 1e-20, where no recording is."""
+        counts = self._counts(None)
+        return float(counts[0] / counts.sum())
+
+    def clip_level_quantiles(self) -> tuple[float, float, float] | None:
+        """5, 50 and 95 % quantile of `clip_dbfs`; `None` where it was not counted."""
+        if not self.clip_dbfs:
+            return None
+        low, middle, high = np.quantile(self.clip_dbfs, (0.05, 0.5, 0.95))
+        return float(low), float(middle), float(high)
 
     def share_below(self, power: float, label: int | None = None) -> float:
         """Share of bins with less mel power; of one class, or of all. Within a bin of the histogram, interpolated.
@@ -62,21 +77,67 @@ class MelHistogram:
         return counts
 
 
-def count_mel_histogram(store: Any, clips: Sequence[Any], *, dataset: str, classes: Sequence[str]) -> MelHistogram:
+def count_mel_histogram(
+    store: Any,
+    clips: Sequence[Any],
+    *,
+    dataset: str,
+    classes: Sequence[str],
+    front_end: Mapping[str, Any] | None = None,
+) -> MelHistogram:
     """Counts every bin of every clip.
 
     Args:
         store: Mel power (`features.MelStore`), not logarithms.
         clips: Of the store.
         dataset, classes: Names.
+        front_end: Arguments of the `MelSpectrogram` that it is of (`FeatureSettings.front_end`): with these the levels
+            of clips are counted, too.
     """
     counts = np.zeros((len(classes), len(EDGES) - 1), np.int64)
+    levels = []
     for clip in clips:
+        mel = store.mel(clip)
+        if front_end is not None and mel.any():
+            # Tenths of a decibel are enough.
+            levels.append(round(clip_level(mel, **front_end), 1))
         # 0 has no logarithm; it lies in the first bin, with everything below 1e-20.
-        exponents = np.log10(np.maximum(store.mel(clip).ravel(), np.float32(1e-30)))
+        exponents = np.log10(np.maximum(mel.ravel(), np.float32(1e-30)))
         at = np.floor(_BINS_PER_DECADE * (exponents - _FIRST_EXPONENT)).astype(np.int64) + 1
         counts[clip.label] += np.bincount(np.clip(at, 0, len(EDGES) - 2), minlength=len(EDGES) - 1)
-    return MelHistogram(dataset, tuple(classes), counts)
+    return MelHistogram(dataset, tuple(classes), counts, tuple(levels))
+
+
+def clip_level(
+    mel: npt.NDArray[Any],
+    *,
+    sample_rate: float,
+    n_fft: int,
+    n_mels: int,
+    f_min: float = 0.0,
+    f_max: float | None = None,
+    **_: Any,
+) -> float:
+    """RMS of a clip in dB below full scale, by its mel power: a sine of full scale has -3.
+
+    Each band of `MelSpectrogram` is a triangle of area 1 over its frequencies; times half its width it has a peak of 1,
+    and neighbours add up to 1. So the sum is the power of all frequencies between the centres of the first and the
+    last band, of what the Hann window leaves of a frame; by Parseval's theorem that is the waveform's.
+
+    Args:
+        mel: `(frames, n_mels)` mel power, not all 0.
+        sample_rate, n_fft, n_mels, f_min, f_max: Of the front end; its other arguments do not matter.
+    """
+    top = _slaney(np.array([f_min, sample_rate / 2 if f_max is None else f_max]))
+    mels = np.linspace(top[0], top[1], n_mels + 2)
+    # Slaney's scale: linear up to 1 kHz, 15 mel; above, 27 steps make a factor of 6.4.
+    hz = np.where(mels < 15, mels * 200 / 3, 1000 * 6.4 ** ((mels - 15) / 27))
+    power = np.asarray(mel, np.float64).mean(axis=0) @ (hz[2:] - hz[:-2]) / 2
+    return float(10 * np.log10(2 * power / (0.375 * n_fft**2)))
+
+
+def _slaney(hz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.where(hz < 1000, hz * 3 / 200, 15 + 27 * np.log(np.maximum(hz, 1) / 1000) / np.log(6.4))
 
 
 def write_mel_histogram(study_dir: Path, histogram: MelHistogram, *, store: str = "") -> None:
@@ -91,6 +152,7 @@ def write_mel_histogram(study_dir: Path, histogram: MelHistogram, *, store: str 
         "dataset": histogram.dataset,
         "store": store,
         "counts": dict(zip(histogram.classes, histogram.counts.tolist(), strict=True)),
+        **({"clip_dbfs": list(histogram.clip_dbfs)} if histogram.clip_dbfs else {}),
     }
     write_text(_path(study_dir, histogram.dataset), json.dumps(content) + "\n")
 
@@ -116,7 +178,8 @@ def read_mel_histogram(study_dir: Path, dataset: str, *, store: str | None = Non
             raise ValueError(f"its counts have the shape {counts.shape}")
         if store is not None and content.get("store") != store:
             return None
-        return MelHistogram(content["dataset"], tuple(content["counts"]), counts)
+        levels = tuple(map(float, content.get("clip_dbfs", ())))
+        return MelHistogram(content["dataset"], tuple(content["counts"]), counts, levels)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} cannot be read: {error}. Remove it; `loglearn run` writes it again.") from error
 

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from loglearn_tf import LearnableLog
+from loglearn_tf import LearnableLog, MelSpectrogram
 from loglearn_tf.cli import main
 from loglearn_tf.errors import DataError
 from loglearn_tf.features.histogram import (
     LOG_EPS,
     START_ALPHA,
     START_BETA,
+    clip_level,
     count_mel_histogram,
     explain,
     knees_moved,
@@ -20,6 +21,7 @@ from loglearn_tf.features.histogram import (
     read_mel_histogram,
     write_mel_histogram,
 )
+from loglearn_tf.study.settings import load_settings
 
 
 @pytest.fixture
@@ -123,3 +125,38 @@ def test_half_of_the_bins_of_real_clips_lie_below_the_starting_knee(shared, caps
     below = {name: float(rows[name][4]) for name in ("all", "jackhammer", "siren")}
     assert 44 <= below["all"] <= 64
     assert below["jackhammer"] < below["all"] < below["siren"]
+
+
+# ---- How loud clips are ---------------------------------------------------------------------------------------------
+
+FRONT_END = load_settings(ROOT / "experiments" / "us8k.yaml").features.front_end
+
+
+@pytest.mark.parametrize("front_end", [{}, {"sample_rate": 16_000, "n_fft": 512, "n_mels": 40}, {"f_max": 11_025.0}])
+def test_the_level_of_a_clip_is_its_rms(front_end):
+    front_end = {**FRONT_END, **front_end}
+    rate = front_end["sample_rate"]
+    seconds = np.arange(2 * rate) / rate
+    rng = np.random.default_rng(0)
+    # In bands of the front end: what lies above `f_max` is in no mel power.
+    for waveform in (0.5 * np.sin(2 * np.pi * 1000 * seconds), 0.01 * np.sin(2 * np.pi * 3000 * seconds)):
+        waveform = waveform + 1e-5 * rng.normal(size=len(seconds))
+        mel = MelSpectrogram(**front_end)(waveform[np.newaxis].astype(np.float32)).numpy()[0]
+        rms = 10 * np.log10(np.mean(waveform**2))
+        assert clip_level(mel, **front_end) == pytest.approx(rms, abs=0.5)
+    if front_end["f_max"] is None:
+        noise = 0.1 * rng.normal(size=len(seconds))
+        mel = MelSpectrogram(**front_end)(noise[np.newaxis].astype(np.float32)).numpy()[0]
+        assert clip_level(mel, **front_end) == pytest.approx(-20, abs=0.5)
+
+
+def test_levels_are_counted_and_kept(mels, array_store, tmp_path, power):
+    store = array_store([*mels, np.zeros((4, 128), np.float32)], labels=[0, 1, 1])
+    counted = count_mel_histogram(store, store.clips, dataset="us8k", classes=("park", "drilling"), front_end=FRONT_END)
+    assert counted.clip_dbfs == pytest.approx([clip_level(mel, **FRONT_END) for mel in mels], abs=0.05)
+    assert counted.silent == pytest.approx((20 + 4) / (200 + 300 + 4), abs=1e-6)
+    write_mel_histogram(tmp_path, counted)
+    assert read_mel_histogram(tmp_path, "us8k").clip_dbfs == counted.clip_dbfs
+    low, middle, high = counted.clip_level_quantiles()
+    assert low < middle < high
+    assert power.clip_level_quantiles() is None and power.clip_dbfs == ()

@@ -8,7 +8,7 @@ from loglearn_tf._util.files import write_text
 from loglearn_tf.analysis.planned import StudyPart, evaluate, read_parts
 from loglearn_tf.analysis.planning import FOLD_STD, RUN_STD
 from loglearn_tf.analysis.power import Spread
-from loglearn_tf.analysis.report import contrasts
+from loglearn_tf.analysis.report import answer, contrasts
 from loglearn_tf.analysis.report.document import Block, Document, Grid, Paragraph, Section, markdown, page
 from loglearn_tf.analysis.report.files import write_tables
 from loglearn_tf.analysis.report.table import ReportTable, StudyResults
@@ -17,9 +17,13 @@ from loglearn_tf.errors import ConfigError
 from loglearn_tf.study.grid import plan_runs
 
 
-def write_overview(study_dir: Path, *, tables: Sequence[ReportTable], confidence: float, seed: int, score: str) -> Path:
+def write_overview(
+    study_dir: Path, *, tables: Sequence[ReportTable], confidence: float, seed: int, score: str | None
+) -> Path:
     """Writes report.html, report.md and tables/ into the folder of a study in parts; see `writer.write_report`."""
     parts = read_parts(study_dir)
+    answered = answer.of_all_parts(study_dir.resolve().name, parts, score=score, confidence=confidence)
+    score = score or "published"
     scored = [replace(part, rows=with_score(part.rows, score)) for part in parts]
     results = StudyResults(scored, confidence=confidence, seed=seed, score=score)
     made = [one.of_study(results) for one in tables if one.scope == "study" and one.applies(results)]
@@ -36,6 +40,7 @@ def write_overview(study_dir: Path, *, tables: Sequence[ReportTable], confidence
         title=f"The whole study: {study_dir.resolve().name}",
         lead=lead,
         sections=[
+            *answered,
             *contrasts_section(parts),
             *([Section("tables", f"Across parts, {score} score", made)] if made else []),
             Section("parts", "The parts", _parts(parts)),

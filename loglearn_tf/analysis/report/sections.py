@@ -219,15 +219,25 @@ def why(powers: Sequence[MelHistogram], done: Sequence[Row]) -> list[Block]:
     return blocks
 
 
-def how_to_read(margin: float, confidence: float) -> list[Block]:
-    """What the numbers and marks mean."""
+def how_to_read(margin: float, confidence: float, *, published: bool = True) -> list[Block]:
+    """What the numbers and marks mean; `published`: also of published findings."""
     percent, points_ = f"{100 * confidence:g} %", f"{100 * margin:g} points"
+    compared = "loglearn and log-EPS" if published else "the compressions"
+    state = (
+        "“Supported, as far as run” and the like: the cells that were run say so, and those that were not could change "
+        "it."
+    )
+    own = (
+        "The answer asks for the best of all compressions, over all n together; the table of differences asks of each "
+        "compression, network and n how it differs from the baseline. Each is corrected for its own number of "
+        "questions."
+    )
     return [
         Bullets(
             (
                 "Accuracy is the share of test clips that are classified correctly: the mean over the runs of a fold, "
                 "then over folds. n is the number of training clips per class.",
-                "Runs are paired: loglearn and log-EPS of one network, n, fold and run share the training clips, the "
+                f"Runs are paired: {compared} of one network, n, fold and run share the training clips, the "
                 "initial weights and the patches. Differences are taken within pairs of which both have finished.",
                 f"Intervals are {percent} intervals of the mean over folds, since runs of one fold share its test "
                 "clips: a bootstrap of whole folds, Student's t below 8 folds. With two or three folds they are "
@@ -248,17 +258,28 @@ def how_to_read(margin: float, confidence: float) -> list[Block]:
                 "The knee, beta / alpha, is the mel power below which loglearn is flat. Batch normalisation follows "
                 "the compression and takes away any constant, and ln(alpha X + beta) = ln(alpha) + ln(X + beta / "
                 "alpha): so only the knee can matter, once the moving averages that stand in at test have settled.",
-                "“Supported, as far as run” and the like: the cells that were run say so, and those that were not "
-                "could change it.",
+                state if published else own,
             )
         )
     ]
 
 
 def what_is_missing(
-    study_dir: Path, rows: Sequence[Row], comparisons: Sequence[Comparison], unreadable: Unreadable
+    study_dir: Path,
+    rows: Sequence[Row],
+    comparisons: Sequence[Comparison],
+    unreadable: Unreadable,
+    baseline: str | None = None,
 ) -> list[Block]:
-    """Runs not done or failed and why, pairs without a partner, files that could not be read."""
+    """Runs not done or failed and why, pairs without a partner, files that could not be read.
+
+    Args:
+        study_dir: The study's folder.
+        rows: Of its runs.
+        comparisons: That the report shows.
+        unreadable: Files.
+        baseline: Whom all other compressions are compared with; `None` where loglearn and log-EPS are compared.
+    """
     blocks: list[Block] = []
     lines = []
     planned = _planned(study_dir)
@@ -270,7 +291,7 @@ def what_is_missing(
     grid = _grid(rows, planned or set())
     if not grid:
         lines.append("Every planned run is done." if planned is not None else "No run failed.")
-    alone = _without_partner(rows)
+    alone = _without_partner(rows, baseline)
     if alone:
         lines.append(f"Without a finished partner, and so in no difference: {_count(alone, 'finished run')}.")
     unsure = sum(one.low is None for one in comparisons)
@@ -387,13 +408,15 @@ def _grid(rows: Sequence[Row], planned: set[tuple[Any, ...]]) -> tuple[tuple[str
     )
 
 
-def _without_partner(rows: Iterable[Row]) -> int:
+def _without_partner(rows: Iterable[Row], baseline: str | None) -> int:
     sides: dict[tuple[object, ...], set[str]] = {}
     for row in rows:
-        if row["status"] == "done" and row["compression"] in ("loglearn", "logeps"):
+        if row["status"] == "done" and (baseline or row["compression"] in ("loglearn", "logeps")):
             dataset, model, compression, *rest = key_of(row)
             sides.setdefault((dataset, model, *rest), set()).add(str(compression))
-    return sum(len(found) == 1 for found in sides.values())
+    if baseline is None:
+        return sum(len(found) == 1 for found in sides.values())
+    return sum(len(found) if baseline not in found else len(found) == 1 for found in sides.values())
 
 
 def _failures(rows: Iterable[Row]) -> tuple[tuple[str, ...], ...]:

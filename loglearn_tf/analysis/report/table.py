@@ -80,6 +80,7 @@ class DatasetResults:
         confidence: Of all intervals.
         published: Accuracy in percent that was published: model -> compression -> n.
         score: Which accuracy the rows hold; see `results.with_score`.
+        baseline: Whom all other compressions are compared with, in the table of all.
     """
 
     dataset: str
@@ -88,6 +89,7 @@ class DatasetResults:
     confidence: float = 0.95
     published: Mapping[str, Mapping[str, Mapping[int, float]]] | None = None
     score: str = "published"
+    baseline: str = "logeps"
 
     @property
     def accuracy(self) -> str:

@@ -59,10 +59,11 @@ def _differences(results: DatasetResults, comparisons: Sequence[Comparison]) -> 
 
 
 def _all_differences(results: DatasetResults, comparisons: Sequence[Comparison]) -> Table:
-    """Every compression minus log-EPS by network and n, with verdicts."""
-    keys = [key for key in _row_keys(results.rows) if key[1] != "logeps"]
+    """Every compression minus the baseline, log-EPS, by network and n, with verdicts."""
+    keys = [key for key in _row_keys(results.rows) if key[1] != results.baseline]
     found: dict[tuple[Any, ...], Comparison] = {(one.model, one.compression, one.n_shot): one for one in comparisons}
-    return _table_of_differences(results, keys, found, "every compression minus log-EPS")
+    what = f"every compression minus {compression_name(results.baseline)}"
+    return _table_of_differences(results, keys, found, what)
 
 
 def _published(results: DatasetResults, _: Sequence[Comparison]) -> Table:

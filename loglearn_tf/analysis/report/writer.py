@@ -18,7 +18,7 @@ from loglearn_tf.analysis.names import (
 )
 from loglearn_tf.analysis.planned import StudyPart
 from loglearn_tf.analysis.power import Spread
-from loglearn_tf.analysis.report import evidence, figures, sections
+from loglearn_tf.analysis.report import answer, evidence, figures, sections
 from loglearn_tf.analysis.report.document import (
     Block,
     Bullets,
@@ -39,10 +39,10 @@ from loglearn_tf.analysis.report.tables import TABLES
 from loglearn_tf.analysis.report.verdicts import PUBLISHED_FINDINGS, judge, load_published
 from loglearn_tf.analysis.results import check_score, with_score
 from loglearn_tf.analysis.statistics import Accuracy, accuracies, compare_all, rank
-from loglearn_tf.errors import ConfigError, DataError
+from loglearn_tf.errors import DataError
 from loglearn_tf.features.histogram import EDGES, START_ALPHA, START_BETA, MelHistogram, read_mel_histogram
 from loglearn_tf.study.run_folder import Row, read_runs
-from loglearn_tf.study.status import remembered_settings
+from loglearn_tf.study.settings import Settings
 
 
 def write_report(
@@ -54,7 +54,7 @@ def write_report(
     findings: Path = PUBLISHED_FINDINGS,
     tables: Sequence[str] | None = None,
     extra: Sequence[Section] = (),
-    score: str = "published",
+    score: str | None = None,
 ) -> Path:
     """Writes the report of a study into its folder; an earlier one is replaced.
 
@@ -70,6 +70,7 @@ def write_report(
             are listed, those of installed packages (entry points of group `loglearn_tf.tables`) included.
         extra: Further sections; they follow the figures.
         score: Which accuracy all of it is about, but for contrasts, which name theirs; see `results.with_score`.
+            `None`: of a study of one's own the settled one, where all runs have it; else the published one.
 
     Returns:
         Path of report.html; report.md, tables/ and figures/ lie beside it.
@@ -79,19 +80,24 @@ def write_report(
         ConfigError: If `findings` cannot be read, `tables` names one that is not known, or there is no such score.
         StorageError: If the report cannot be written.
     """
-    check_score(score)
+    if score is not None:
+        check_score(score)
     kinds = [TABLES[name] for name in (TABLES if tables is None else tables)]
     if any(study_dir.glob("*/study.yaml")):
         return write_overview(study_dir, tables=kinds, confidence=confidence, seed=seed, score=score)
     published = load_published(findings)
     kinds = [kind for kind in kinds if kind.scope == "data set"]
     all_rows = [_checked(row) for row in read_runs(study_dir)]
+    settings = answer.settings_of(study_dir)
+    is_published = answer.is_published(all_rows, settings)
+    score = score or ("published" if is_published else answer.best_known_score(all_rows))
     rows = with_score(all_rows, score)
     if not rows:
         raise DataError(
             f"No run in {study_dir} has a {score} score, as an earlier version did them. Run the study again."
         )
     done = [row for row in rows if row["status"] == "done"]
+    baseline = "logeps" if is_published else answer.baseline_of(done or rows, settings)
     means = accuracies(done, confidence=confidence, seed=seed)
     all_results = [
         DatasetResults(
@@ -101,14 +107,29 @@ def write_report(
             confidence,
             published.published_accuracy.get(dataset),
             score,
+            baseline,
         )
         for dataset in datasets_in_order(rows)
     ]
-    chosen = [(results, [kind for kind in kinds if kind.applies(results)]) for results in all_results]
+    chosen = [
+        (
+            results,
+            [kind for kind in kinds if kind.applies(results)] if is_published else answer.own_kinds(kinds, results),
+        )
+        for results in all_results
+    ]
     # All comparisons that the report shows, the published findings' among them, are corrected together, once.
-    baselines = ["logeps", *(kind.baseline for _, group in chosen for kind in group if kind.baseline is not None)]
+    baselines = [baseline, *(kind.baseline for _, group in chosen for kind in group if kind.baseline is not None)]
     comparisons = compare_all(done, baseline=baselines, margin=margin, confidence=confidence, seed=seed)
-    made_tables = [[kind.table(results, comparisons) for kind in group] for results, group in chosen]
+    name = study_dir.resolve().name
+    made_tables: list[list[Table]] = []
+    for results, group in chosen:
+        n_before = sum(map(len, made_tables))
+        made_tables.append(
+            [kind.table(results, comparisons) for kind in group]
+            if is_published
+            else answer.own_tables(group, results, comparisons, name, n_before + 1)
+        )
     synthetic = {row["dataset"] for row in rows if row["synthetic"]}
     published_cells = [one for one in comparisons if (one.compression, one.baseline) == ("loglearn", "logeps")]
     verdicts = judge(published.findings, published_cells, synthetic=synthetic)
@@ -124,26 +145,41 @@ def write_report(
     for power in powers:
         pictures.append(_curves(power, done))
     pictures += _ranks(done)
+    if not is_published:
+        # What is said of loglearn and log-EPS where they were not run is of no use.
+        pictures = [one for one in pictures if one[2] is not None or baseline == "logeps"]
     write_tables(study_dir / "tables", [table for group in made_tables for table in group])
     svgs = _write_figures(study_dir / "figures", {stem: figure for _, stem, figure, _ in pictures if figure})
 
+    # The published comparison has its own answer, unless there are others to choose from.
+    asked = not is_published or len({row["compression"] for row in done}) > 2
+    advice = (
+        answer.recommendation(study_dir, all_rows, settings, score=score, margin=margin, confidence=confidence)
+        if asked
+        else None
+    )
+    answered = answer.section(advice)
+    judged = sections.findings(published.source, verdicts, margin, spread)
     document = Document(
-        title=f"loglearn against log-EPS: {study_dir.resolve().name}",
-        lead=sections.summary(rows, verdicts, synthetic, score),
+        title=f"loglearn against log-EPS: {name}" if is_published else answer.title(rows, baseline, name),
+        lead=sections.summary(rows, verdicts, synthetic, score) if is_published else answer.lead(rows, advice, score),
         sections=[
+            *([] if is_published else answered),
             Section("run", "What was run", sections.what_was_run(study_dir, rows)),
-            *_contrasts(study_dir, all_rows),
-            Section(
-                "verdicts", "The published findings", sections.findings(published.source, verdicts, margin, spread)
-            ),
+            *_contrasts(settings, study_dir, all_rows),
+            *([Section("verdicts", "The published findings", judged), *answered] if is_published else []),
             Section("tables", "Tables", _table_blocks(made_tables, confidence, recordings, spread)),
             Section("figures", "Figures", _figure_blocks(pictures, svgs)),
             *([Section("norm", "What the network sees at test", normalised)] if normalised else []),
             *([Section("why", "Why only the knee can matter", sections.why(powers, done))] if powers else []),
             *extra,
-            Section("reading", "How to read it", sections.how_to_read(margin, confidence)),
+            Section("reading", "How to read it", sections.how_to_read(margin, confidence, published=is_published)),
             Section(
-                "missing", "What is missing", sections.what_is_missing(study_dir, all_rows, comparisons, unreadable)
+                "missing",
+                "What is missing",
+                sections.what_is_missing(
+                    study_dir, all_rows, comparisons, unreadable, None if is_published else baseline
+                ),
             ),
         ],
     )
@@ -165,13 +201,12 @@ def _checked(row: Row) -> Row:
 # ---- Tables -----------------------------------------------------------------------------------------------------
 
 
-def _contrasts(study_dir: Path, rows: Sequence[Row]) -> list[Section]:
+def _contrasts(settings: Settings | None, study_dir: Path, rows: Sequence[Row]) -> list[Section]:
     """Of a study without parts; those of one in parts are in the report of the whole."""
-    try:
-        settings = remembered_settings(study_dir)
-    except ConfigError:
-        return []  # of no study that `loglearn run` did here
-    return [] if settings.part is not None else contrasts_section([StudyPart(settings, study_dir, rows)])
+    # None: of no study that `loglearn run` did here.
+    if settings is None or settings.part is not None:
+        return []
+    return contrasts_section([StudyPart(settings, study_dir, rows)])
 
 
 def _table_blocks(

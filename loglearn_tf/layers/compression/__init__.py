@@ -27,6 +27,7 @@ class CompressionRecord:
         title: On paper.
         layer: A Keras layer class, a function that returns a new layer, or the place of one: `"my_lab.layers:MyLog"`.
         arguments: What it is called with, unless a caller says otherwise.
+        learnable: Whether the layer has numbers that training moves, unless `trainable=False` is among its arguments.
 
     Example:
         >>> COMPRESSIONS["loglearn_per_band"].title
@@ -39,6 +40,7 @@ class CompressionRecord:
     title: str
     layer: str | Callable[..., Any]
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    learnable: bool = True
 
     def __call__(self, **arguments: Any) -> "keras.layers.Layer":
         """Builds the layer.
@@ -88,7 +90,7 @@ def _adopt(name: str, found: Any) -> CompressionRecord:
 
 # As one reads a comparison: the baseline first.
 _OWN = (
-    CompressionRecord("logeps", "log-EPS", f"{__name__}.log_eps:LogEps"),
+    CompressionRecord("logeps", "log-EPS", f"{__name__}.log_eps:LogEps", learnable=False),
     CompressionRecord("loglearn", "loglearn", f"{__name__}.learnable_log:LearnableLog"),
     CompressionRecord(
         "loglearn_per_band", "loglearn (per band)", f"{__name__}.learnable_log:LearnableLog", {"per_band": True}
@@ -97,7 +99,7 @@ _OWN = (
         "loglearn_adapted", "loglearn (adapted)", f"{__name__}.learnable_log:LearnableLog", {"quantile": 0.1}
     ),
     CompressionRecord("loglearn_knee", "loglearn (knee alone)", f"{__name__}.learnable_knee:LearnableKnee"),
-    CompressionRecord("log", "log(10000 X + 1)", f"{__name__}.log:Log"),
+    CompressionRecord("log", "log(10000 X + 1)", f"{__name__}.log:Log", learnable=False),
     CompressionRecord("log1p_learn", "log1p (learned)", f"{__name__}.log1p:Log1p"),
     CompressionRecord("power", "power (learned)", f"{__name__}.power:Power"),
     CompressionRecord("pcen", "PCEN", f"{__name__}.pcen:PCEN", {"trainable": False}),
@@ -106,8 +108,10 @@ _OWN = (
         "relative_knee", "knee at 1 % of the level", f"{__name__}.relative_knee:RelativeKnee", {"trainable": False}
     ),
     CompressionRecord("learned_relative_knee", "relative knee (learned)", f"{__name__}.relative_knee:RelativeKnee"),
-    CompressionRecord("relative_logeps", "log-EPS (levelled)", f"{__name__}.relative_log_eps:RelativeLogEps"),
-    CompressionRecord("none", "none", f"{__name__}.identity:NoCompression"),
+    CompressionRecord(
+        "relative_logeps", "log-EPS (levelled)", f"{__name__}.relative_log_eps:RelativeLogEps", learnable=False
+    ),
+    CompressionRecord("none", "none", f"{__name__}.identity:NoCompression", learnable=False),
 )
 COMPRESSIONS: Registry[CompressionRecord] = Registry(
     "compression", group="loglearn_tf.compressions", own={record.name: record for record in _OWN}, adopt=_adopt

@@ -7,7 +7,9 @@ import pytest
 from fake_study import study_in_parts
 from test_writer import Page
 
+from loglearn_tf.analysis.names import compression_name
 from loglearn_tf.analysis.planned import evaluate, read_parts
+from loglearn_tf.analysis.recommend import recommend
 from loglearn_tf.analysis.regret import RegretCell, worst_regrets
 from loglearn_tf.analysis.report import write_report
 from loglearn_tf.analysis.report.evidence import Recordings, to_decide
@@ -105,6 +107,16 @@ def test_regret_across_parts(study, whole):
 def test_where_the_parts_are(whole):
     assert "a us8k 0 all 54 0 54" in whole.words and "b us8k -20 all 54 0 54" in whole.words
     assert {"a/report.html", "b/report.html"} <= set(whole.links)
+
+
+def test_the_answer_of_every_part_comes_first(study, whole):
+    found = recommend(study)
+    assert whole.ids[0] == "answer"
+    assert " ".join(found.passages[0].sentences[0].split()) in whole.words
+    for part in found.parts:
+        (one,) = part.answers
+        recommended, *can = map(compression_name, (one.recommended, *one.can_be_best))
+        assert f"{part.part} TIMBRE settled {recommended} {', '.join(can)}" in whole.words
 
 
 def test_contrasts_that_differ_between_parts_are_not_shown(study, tmp_path):

@@ -8,8 +8,9 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from fake_study import history, pair, predictions, realistic_study, run_row, write
+from fake_study import history, pair, predictions, realistic_study, run_row, simulated_rows, write
 
+from loglearn_tf.analysis.recommend import recommend
 from loglearn_tf.analysis.report import write_report
 from loglearn_tf.analysis.report.document import Paragraph, Section
 from loglearn_tf.analysis.report.table import Cell, ReportTable, Table
@@ -335,13 +336,99 @@ def test_two_compressions_have_neither(whole, study):
 def test_own_recordings_have_tables_of_their_own(tmp_path):
     study_dir = tmp_path / "mine"
     page = report_of(study_dir, [row for fold in (1, 2) for row in pair(0.5, 0.4, fold=fold, dataset="folder")])
-    assert " Own recordings: accuracy in %, mean over runs, then over folds 1, 2" in page.words
-    assert "Table" not in re.sub("Tables", "", page.words)
+    assert "Table 1. mine, Own recordings: accuracy in %, mean over runs, then over folds 1, 2" in page.words
+    assert "Table 2. mine, Own recordings: loglearn minus log-EPS" in page.words
+    assert "Table 3" not in page.words and "published finding" not in page.words.lower()
     assert {path.stem for path in (study_dir / "tables").iterdir()} == {
-        "folder-table-accuracy",
-        "folder-table-differences",
+        "mine-table-1-accuracy",
+        "mine-table-2-differences",
     }
     assert len(set(page.ids)) == len(page.ids)
+
+
+# ---- Of a study of one's own --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory):
+    """Three compressions on recordings of one's own, that are not of the published comparison alone."""
+    study_dir = tmp_path_factory.mktemp("runs") / "mine"
+    rows = simulated_rows({"logeps": 0.5, "loglearn": 0.6, "log": 0.55}, folds=(1, 2, 3, 4, 5))
+    return study_dir, report_of(study_dir, rows)
+
+
+def test_the_answer_comes_first_in_the_words_of_recommend(mine):
+    study_dir, page = mine
+    found = recommend(study_dir)
+    assert found.parts[0].score == "settled"
+    sentences = [sentence for passage in found.passages for sentence in passage.sentences]
+    for words in (*sentences, *(line for passage in found.passages for line in passage.yaml)):
+        assert " ".join(words.split()) in page.words, words
+    order = [page.words.index(words) for words in ("Contents", sentences[1], "What was run Own", "Tables Table 1")]
+    assert order == sorted(order)
+    assert page.words.index(sentences[0]) < page.words.index("Contents")  # in the lead, too
+    text = (study_dir / "report.md").read_text(encoding="utf-8")
+    assert text.index("## The answer") < text.index("## What was run")
+
+
+def test_nothing_is_said_of_published_findings(mine):
+    _, page = mine
+    words = page.words.lower()
+    assert "published finding" not in words and "supported" not in words and "verdicts" not in page.ids
+    assert page.links == [link for link in page.links if link.startswith("#")]
+
+
+def test_the_heading_says_what_is_compared(mine, tmp_path):
+    _, page = mine
+    assert page.words.startswith(" 2 compressions against log-EPS: mine")
+    rows = simulated_rows({"logeps": 0.5, "log": 0.6})
+    assert " log(10000 X + 1) against log-EPS: two" in report_of(tmp_path / "two", rows).words
+    assert " loglearn: one" in report_of(tmp_path / "one", simulated_rows({"loglearn": 0.5})).words
+
+
+def test_tables_are_named_after_the_study_and_no_difference_is_shown_twice(mine):
+    study_dir, page = mine
+    assert "Table 1. mine, Own recordings: settled accuracy in %" in page.words
+    assert "Table 2. mine, Own recordings: every compression minus log-EPS" in page.words
+    assert "Table 3" not in page.words and page.words.count("All numbers of") == 1
+    assert {path.name for path in (study_dir / "tables").glob("*.csv")} == {
+        "mine-table-1-accuracy.csv",
+        "mine-table-2-all-differences.csv",
+    }
+
+
+def test_a_study_without_log_eps_has_another_baseline(tmp_path):
+    rows = simulated_rows({"loglearn": 0.5, "log": 0.6, "pcen": 0.4}, folds=(1, 2, 3, 4, 5))
+    page = report_of(tmp_path / "mine", rows[:-1])
+    assert page.words.startswith(" 2 compressions against log(10000 X + 1): mine")
+    assert "every compression minus log(10000 X + 1)" in page.words and "TIMBRE loglearn −1" in page.words
+    # What is lacking is the one partner of the run that is not there.
+    assert "no history of a loglearn run" not in page.words and "Without a finished partner" not in page.words
+    page = report_of(tmp_path / "less", [row for row in rows if row["compression"] != "log" or row["fold"] < 5])
+    assert "in no difference: 12 finished runs." in page.words
+
+
+def test_recordings_of_a_published_data_set_at_another_level_are_not_the_published_comparison(tmp_path):
+    study = realistic_study(tmp_path / "quiet", "models=[vgg]", "n_shot=[1]", "features.gain_db=-20.0")
+    page = Page(write_report(study).read_text(encoding="utf-8"))
+    assert page.words.startswith(" loglearn against log-EPS: quiet") and "verdicts" not in page.ids
+    assert page.ids[0] == "answer"
+
+
+def test_other_compressions_on_a_published_data_set_are_a_study_of_ones_own(tmp_path):
+    page = report_of(tmp_path / "mine", simulated_rows({"logeps": 0.5, "log": 0.5}, dataset="us8k"))
+    assert "verdicts" not in page.ids and "Table 1. mine, UrbanSound8K" in page.words
+
+
+def test_the_published_page_has_the_answer_where_there_is_more_to_choose_from(menu, whole):
+    _, page = menu
+    assert page.ids.index("verdicts") < page.ids.index("answer") < page.ids.index("tables")
+    assert "answer" not in whole.ids
+
+
+def test_no_finished_run_has_no_answer(tmp_path):
+    page = report_of(tmp_path, [run_row(None, run=run, dataset="folder") for run in range(3)])
+    assert "answer" not in page.ids and "3 of 3 runs failed" in page.words
 
 
 def test_a_data_set_that_is_not_listed_appears_under_its_own_name(tmp_path):

@@ -306,3 +306,11 @@ class TestKnee:
         gradient = float(tape.gradient(loss, knee))
         moved = np.log(np.float64(layer.knee)) - before
         assert moved == pytest.approx(-float(knee) * gradient * speed, rel=2e-2)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_record_says_whether_there_is_anything_to_learn(name):
+    """Whose trainable weights there are unless `trainable=False` is among its arguments."""
+    layer = COMPRESSIONS[name](trainable=True)
+    layer.build((None, 40, 6))
+    assert bool(layer.trainable_weights) == COMPRESSIONS[name].learnable
