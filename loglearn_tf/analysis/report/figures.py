@@ -163,13 +163,14 @@ def _cliques(ranks: Sequence[float], difference: float) -> list[tuple[int, int]]
 
 
 @_in_style
-def draw_trajectories(traces: Mapping[int, Sequence[Trace]]) -> Figure:
+def draw_trajectories(traces: Mapping[int, Sequence[Trace]], *, relative: bool = False) -> Figure:
     """Alpha, beta and knee over the epochs: every run thin, the median of each n thick.
 
     A run that ended early keeps its last value in the median.
 
     Args:
         traces: n -> runs, of one network.
+        relative: Whether the knee is a share of the clip's level, not a mel power.
     """
     names = {name for runs in traces.values() for run in runs for name in run.values}
     pairs = [suffix for suffix in ("", "_support") if f"knee{suffix}" in names]
@@ -181,6 +182,8 @@ def draw_trajectories(traces: Mapping[int, Sequence[Trace]]) -> Figure:
     colours = [matplotlib.colormaps["cividis"](0.85 * at / max(1, len(shots) - 1)) for at in range(len(shots))]
     titles = {"alpha": "alpha", "beta": "beta", "knee": "knee = beta / alpha"}
     units = {"alpha": "1 / mel power", "beta": "no unit", "knee": "mel power"}
+    if relative:
+        units |= {"alpha": "clip level / mel power", "knee": "mel power / clip level"}
     for line, suffix in zip(grid, pairs, strict=True):
         for panel, (name, unit) in zip(line, units.items(), strict=True):
             column = f"{name}{suffix}"

@@ -247,7 +247,9 @@ def how_to_read(margin: float, confidence: float) -> list[Block]:
                 "runs to tell.",
                 "The knee, beta / alpha, is the mel power below which loglearn is flat. Batch normalisation follows "
                 "the compression and takes away any constant, and ln(alpha X + beta) = ln(alpha) + ln(X + beta / "
-                "alpha): so only the knee can matter, once the moving averages that stand in at test have settled.",
+                "alpha): so only the knee can matter, once the moving averages that stand in at test have settled. "
+                "Relative compressions take mel power divided by the level of its clip, and their knee is a share of "
+                "that level.",
                 "“Supported, as far as run” and the like: the cells that were run say so, and those that were not "
                 "could change it.",
             )

@@ -1,7 +1,7 @@
 """Run folders to report.html, report.md, tables/ and figures/."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -13,6 +13,7 @@ from loglearn_tf.analysis.names import (
     compressions_in_order,
     dataset_name,
     datasets_in_order,
+    is_relative,
     model_name,
     models_in_order,
 )
@@ -116,7 +117,8 @@ def write_report(
     unreadable = Unreadable()
     datasets = [results.dataset for results in all_results]
     scores = read_scores(study_dir, done, unreadable, score=score)
-    pictures = _pictures(datasets, means, read_traces(study_dir, done, unreadable), scores, score)
+    relative = {row["compression"] for row in rows if is_relative(row)}
+    pictures = _pictures(datasets, means, read_traces(study_dir, done, unreadable), scores, score, relative)
     recordings = evidence.Recordings(study_dir, done, comparisons, score=score)
     spread = evidence.spread_of_comparisons(done, comparisons)
     normalised = evidence.at_test(done)
@@ -208,6 +210,7 @@ def _pictures(
     traces: Mapping[Kind, Sequence[Trace]],
     scores: Mapping[Kind, Scores],
     score: str,
+    relative: Collection[str],
 ) -> list[_Drawn]:
     drawn: list[_Drawn] = []
     for dataset in datasets:
@@ -219,7 +222,7 @@ def _pictures(
             )
             figure = figures.draw_accuracy(dataset, means)
             drawn.append((f"{name}: accuracy against n", file_stem(dataset, "accuracy"), figure, caption))
-        drawn += _trajectories(dataset, traces)
+        drawn += _trajectories(dataset, traces, relative)
         heading = f"{name}: classes"
         classes = figures.draw_class_differences(scores, dataset)
         caption = (
@@ -234,7 +237,9 @@ def _pictures(
     return drawn
 
 
-def _trajectories(dataset: str, traces: Mapping[Kind, Sequence[Trace]]) -> Iterable[_Drawn]:
+def _trajectories(
+    dataset: str, traces: Mapping[Kind, Sequence[Trace]], relative: Collection[str]
+) -> Iterable[_Drawn]:
     name = dataset_name(dataset)
     heading = f"{name}: what was learned"
     ours = {
@@ -253,8 +258,11 @@ def _trajectories(dataset: str, traces: Mapping[Kind, Sequence[Trace]]) -> Itera
                 f"epochs, from their start at epoch 0. Thin: each of {n_runs:,} {'run' if n_runs == 1 else 'runs'}; "
                 "thick: the median of each n."
             )
+            if compression in relative:
+                caption += " Its knee is a share of the clip's level, not a mel power."
             which = () if compression == "loglearn" else (compression,)
-            yield heading, file_stem(dataset, model, *which, "trajectories"), figures.draw_trajectories(runs), caption
+            figure = figures.draw_trajectories(runs, relative=compression in relative)
+            yield heading, file_stem(dataset, model, *which, "trajectories"), figure, caption
 
 
 def _moves(trace: Trace) -> bool:

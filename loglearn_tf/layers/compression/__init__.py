@@ -27,6 +27,8 @@ class CompressionRecord:
         title: On paper.
         layer: A Keras layer class, a function that returns a new layer, or the place of one: `"my_lab.layers:MyLog"`.
         arguments: What it is called with, unless a caller says otherwise.
+        relative: Whether it takes mel power divided by the level of the clip, as its layer's own `relative` says: here
+            for what must not load Keras.
 
     Example:
         >>> COMPRESSIONS["loglearn_per_band"].title
@@ -39,6 +41,7 @@ class CompressionRecord:
     title: str
     layer: str | Callable[..., Any]
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    relative: bool = False
 
     def __call__(self, **arguments: Any) -> "keras.layers.Layer":
         """Builds the layer.
@@ -103,10 +106,15 @@ _OWN = (
     CompressionRecord("pcen", "PCEN", f"{__name__}.pcen:PCEN", {"trainable": False}),
     CompressionRecord("pcen_learn", "PCEN (learned)", f"{__name__}.pcen:PCEN"),
     CompressionRecord(
-        "relative_knee", "knee at 1 % of the level", f"{__name__}.relative_knee:RelativeKnee", {"trainable": False}
+        *("relative_knee", "knee at 1 % of the level", f"{__name__}.relative_knee:RelativeKnee", {"trainable": False}),
+        relative=True,
     ),
-    CompressionRecord("learned_relative_knee", "relative knee (learned)", f"{__name__}.relative_knee:RelativeKnee"),
-    CompressionRecord("relative_logeps", "log-EPS (levelled)", f"{__name__}.relative_log_eps:RelativeLogEps"),
+    CompressionRecord(
+        "learned_relative_knee", "relative knee (learned)", f"{__name__}.relative_knee:RelativeKnee", relative=True
+    ),
+    CompressionRecord(
+        "relative_logeps", "log-EPS (levelled)", f"{__name__}.relative_log_eps:RelativeLogEps", relative=True
+    ),
     CompressionRecord("none", "none", f"{__name__}.identity:NoCompression"),
 )
 COMPRESSIONS: Registry[CompressionRecord] = Registry(
