@@ -7,7 +7,7 @@ from statistics import median
 
 from matplotlib.figure import Figure
 
-from loglearn_tf._util.files import write_bytes, write_text
+from loglearn_tf._util.files import write_text
 from loglearn_tf.analysis.names import (
     compression_name,
     compressions_in_order,
@@ -32,8 +32,10 @@ from loglearn_tf.analysis.report.document import (
     page,
 )
 from loglearn_tf.analysis.report.escape import file_stem
-from loglearn_tf.analysis.report.files import remove_others, write_tables
+from loglearn_tf.analysis.report.files import write_drawings, write_tables
 from loglearn_tf.analysis.report.overview import contrasts_section, write_overview
+from loglearn_tf.analysis.report.part import Drawing, Finished
+from loglearn_tf.analysis.report.parts import make_parts
 from loglearn_tf.analysis.report.run_files import Kind, Scores, Trace, Unreadable, read_scores, read_traces
 from loglearn_tf.analysis.report.table import DatasetResults, Table
 from loglearn_tf.analysis.report.tables import TABLES
@@ -126,8 +128,16 @@ def write_report(
     for power in powers:
         pictures.append(_curves(power, done))
     pictures += _ranks(done)
-    write_tables(study_dir / "tables", [table for group in made_tables for table in group])
-    svgs = _write_figures(study_dir / "figures", {stem: figure for _, stem, figure, _ in pictures if figure})
+    finished = Finished(
+        *(study_dir, all_rows, rows, comparisons, score), margin, confidence, seed, unreadable=unreadable
+    )
+    parts = make_parts(finished)
+    write_tables(
+        study_dir / "tables",
+        [*(table for group in made_tables for table in group), *(table for part in parts for table in part.tables)],
+    )
+    drawn = [Drawing(stem, figure, caption) for _, stem, figure, caption in pictures if figure]
+    svgs = write_drawings(study_dir / "figures", [*drawn, *(one for part in parts for one in part.drawings)])
 
     document = Document(
         title=f"loglearn against log-EPS: {study_dir.resolve().name}",
@@ -140,6 +150,7 @@ def write_report(
             ),
             Section("tables", "Tables", _table_blocks(made_tables, confidence, recordings, spread)),
             Section("figures", "Figures", _figure_blocks(pictures, svgs)),
+            *(part.section(svgs) for part in parts),
             *([Section("norm", "What the network sees at test", normalised)] if normalised else []),
             *([Section("why", "Why only the knee can matter", sections.why(powers, done))] if powers else []),
             *extra,
@@ -333,16 +344,3 @@ def _figure_blocks(pictures: Sequence[_Drawn], svgs: Mapping[str, str]) -> list[
         blocks.append(Picture(stem, svgs[stem], caption) if stem in svgs else Paragraph(caption))
     blocks.append(Paragraph("The same as files for print: figures/*.svg and *.pdf."))
     return blocks
-
-
-def _write_figures(folder: Path, drawn: Mapping[str, Figure]) -> dict[str, str]:
-    """Returns them as SVG, for the page."""
-    written, svgs = set(), {}
-    for stem, figure in drawn.items():
-        svgs[stem] = figures.to_svg(figure)
-        for ending, content in (("svg", svgs[stem].encode()), ("pdf", figures.to_pdf(figure))):
-            path = folder / f"{stem}.{ending}"
-            write_bytes(path, content)
-            written.add(path)
-    remove_others(folder, r".+-(accuracy|trajectories|classes|confusion|curves|ranks)\.(svg|pdf)", written)
-    return svgs
