@@ -1,9 +1,9 @@
 """The sections of the report that have a module each, in the order of the page."""
 
-from loglearn_tf.analysis.report import probabilities
+from loglearn_tf.analysis.report import learning, levels, probabilities, reliability
 from loglearn_tf.analysis.report.part import Finished, Maker, Part
 
-MAKERS: tuple[Maker, ...] = (probabilities.make,)
+MAKERS: tuple[Maker, ...] = (probabilities.make, reliability.make, learning.make, levels.make)
 
 
 def make_parts(finished: Finished) -> list[Part]:

@@ -99,16 +99,26 @@ def _of_data_set(finished: Finished, dataset: str, pairs: set[tuple[str, str]]) 
             Paragraph(f"{dataset_name(dataset)}: no probabilities, for too few data. {remark}")
             for remark in notes or ["No pair of runs has finished."]
         ]
+    name = dataset_name(dataset) + " (SYNTHETIC DATA)" * (labels["data"] == "synthetic")
+    margin = f"{100 * finished.margin:g}"
     table = Table(
-        caption=f"{dataset_name(dataset)}{' (SYNTHETIC DATA)' * (labels['data'] == 'synthetic')}: probability in percent "
-        f"that the difference of {finished.score} accuracy, averaged over n, is below −{100 * finished.margin:g} points "
-        f"(worse), within ±{100 * finished.margin:g} (equivalent), above (better)",
-        head=("Network", "Comparison", "Worse", "Equivalent", "Better", "Expected", "By t over folds", "By mixed model"),
+        caption=f"{name}: probability in percent that the difference of {finished.score} accuracy, averaged over n, is "
+        f"below −{margin} points (worse), within ±{margin} (equivalent), above (better)",
+        head=(
+            "Network",
+            "Comparison",
+            "Worse",
+            "Equivalent",
+            "Better",
+            "Expected",
+            "By t over folds",
+            "By mixed model",
+        ),
         body=tuple(_by_network(body)),
         notes=(
             "Expected: by the model; below it, between these it is with a probability of 95 %.",
-            f"By t over folds and by the mixed model: the mean with its {100 * finished.confidence:g} % interval, which "
-            "knows nothing of other networks; every n has the same weight. Without a second run in any fold there is "
+            f"By t over folds and by the mixed model: the mean with its {100 * finished.confidence:g} % interval, "
+            "which knows nothing of other networks; every n has the same weight. Without a second run in any fold there is "
             "no mixed model.",
             *notes,
         ),

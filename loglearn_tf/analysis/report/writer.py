@@ -248,9 +248,7 @@ def _pictures(
     return drawn
 
 
-def _trajectories(
-    dataset: str, traces: Mapping[Kind, Sequence[Trace]], relative: Collection[str]
-) -> Iterable[_Drawn]:
+def _trajectories(dataset: str, traces: Mapping[Kind, Sequence[Trace]], relative: Collection[str]) -> Iterable[_Drawn]:
     name = dataset_name(dataset)
     heading = f"{name}: what was learned"
     ours = {
