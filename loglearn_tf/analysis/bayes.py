@@ -254,7 +254,8 @@ def _precision(columns: FloatArray, n_chains: int) -> Callable[[FloatArray], Flo
 
     def precision(noise: FloatArray) -> FloatArray:
         weights = np.repeat(1 / noise, square.shape[1])
-        return np.bincount(place, weights, n_chains * width**2).reshape(n_chains, width, width)
+        added = np.bincount(place, weights, n_chains * width**2)
+        return np.asarray(added.reshape(n_chains, width, width), np.float64)
 
     return precision
 

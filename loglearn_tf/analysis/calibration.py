@@ -77,7 +77,7 @@ def negative_log_likelihood(found: Predictions) -> FloatArray:
 
     Other probabilities are not raised in turn: what they add up to stays within rounding.
     """
-    return -np.log(np.maximum(_of_label(found), FLOOR))
+    return np.asarray(-np.log(np.maximum(_of_label(found), FLOOR)))
 
 
 def n_zero(found: Predictions) -> int:

@@ -1,7 +1,7 @@
 """The files of a report: those of its tables and figures, and none that an earlier report left."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from loglearn_tf._util.files import storage, write_bytes
@@ -10,9 +10,13 @@ from loglearn_tf.analysis.report.part import Drawing
 from loglearn_tf.analysis.report.table import FORMS, STEMS, Table
 
 
-def write_tables(folder: Path, made: Iterable[Table]) -> None:
-    """Writes tables in every form."""
+def write_tables(folder: Path, made: Iterable[Table], more: Mapping[str, bytes] | None = None) -> None:
+    """Writes tables in every form, and the CSV files of `more` by their stems."""
     written = set()
+    for stem, content in (more or {}).items():
+        path = folder / f"{stem}.csv"
+        write_bytes(path, content)
+        written.add(path)
     for table in made:
         for ending, form in FORMS.items():
             path = folder / f"{table.stem}.{ending}"

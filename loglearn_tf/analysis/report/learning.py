@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from loglearn_tf._util.text import first_few
 from loglearn_tf.analysis.names import (
@@ -218,21 +218,18 @@ def draw_curves(curves: Mapping[tuple[str, str, Any], Curve]) -> Figure:
                     continue
                 shown = np.unique(np.linspace(0, len(curve.epochs) - 1, _DRAWN_EPOCHS).round().astype(int))
                 look = look_of(compression, compressions)
-                style = {"color": look["color"], "linestyle": look["linestyle"]}
                 epochs = curve.epochs[shown]
                 band = (factor * curve.low[shown], factor * curve.high[shown])
                 panel.fill_between(epochs, *band, color=look["color"], alpha=0.15, linewidth=0, zorder=2)
-                name = compression_name(compression)
-                panel.plot(epochs, factor * curve.mean[shown], label=name, linewidth=1.5, zorder=3, **style)
-                # Its form, for grey print: at three places.
-                marks = [0, len(shown) // 2, len(shown) - 1]
-                form = {key: value for key, value in look.items() if key != "linestyle"}
-                at = shown[sorted(set(marks))]
-                panel.plot(curve.epochs[at], factor * curve.mean[at], linestyle="none", markersize=4, zorder=4, **form)
+                # Its form, for grey print, at three places.
+                marks = sorted({0, len(shown) // 2, len(shown) - 1})
+                style = {"label": compression_name(compression), "markevery": marks, "markersize": 4.5, **look}
+                panel.plot(epochs, factor * curve.mean[shown], linewidth=1.5, zorder=3, **style)
         if measure.endswith("loss"):
             if all((curve.low > 0).all() for key, curve in curves.items() if key[0] == measure):
                 line[0].set_yscale("log")
-                line[0].yaxis.set_major_formatter(LogFormatter(labelOnlyBase=False))
+                line[0].yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+                line[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
                 line[0].yaxis.set_minor_formatter(NullFormatter())
         else:
             line[0].set_ylim(0, 100)

@@ -198,8 +198,8 @@ def _differences(levels: Levels, at: Mapping[tuple[str, Any, str], Mapping[float
         levels,
         at,
         caption=f"{name}: minus log-EPS at the same gain in dB, points of {levels.score} accuracy",
-        note=f"Below each number its {100 * levels.confidence:g} % interval, not corrected for their number; no verdict "
-        "is made of these.",
+        note=f"Below each number its {100 * levels.confidence:g} % interval, not corrected for their number; no "
+        "verdict is made of these.",
         stem="level-differences",
         columns=_DIFFERENCES,
         makers=(cell, record),

@@ -1,7 +1,7 @@
 """A section of the report that a module of its own makes: what it gets, and what it gives."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +74,18 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Part:
-    """A section; its tables are written into tables/, its drawings and their numbers into figures/."""
+    """A section; its tables are written into tables/, its drawings and their numbers into figures/.
+
+    Attributes:
+        anchor, title: Of the section.
+        blocks: What it shows.
+        files: Stem -> a CSV file of further numbers, in tables/.
+    """
 
     anchor: str
     title: str
     blocks: Sequence[Block | Drawing]
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def tables(self) -> list[Table]:

@@ -29,7 +29,9 @@ _ASSUMED = (
     "few runs are drawn towards the others, which takes the place of a correction for their number. No verdict rests "
     "on it."
 )
-_TOO_SURE = 1.05
+_BASELINE = "logeps"  # the one that names need not tell
+# Of R-hat, from which on draws are not settled.
+_UNSETTLED = 1.05
 _COLUMNS = (
     *("data", "dataset", "model", "compression", "baseline", "n_shot", "n_averaged", "folds", "n_pairs"),
     *("worse_percent", "equivalent_percent", "better_percent", "expected_points", "low_probable_points"),
@@ -74,7 +76,9 @@ def _of_data_set(finished: Finished, dataset: str, pairs: set[tuple[str, str]]) 
     labels = {"data": "synthetic" if any(row["synthetic"] for row in rows) else "real", "dataset": dataset}
     body, records, by_n, notes = [], [], [], []
     for compression, baseline in sorted(pairs, key=lambda pair: (order.index(pair[1]), order.index(pair[0]))):
-        what = f"{compression_name(compression)} minus {compression_name(baseline)}"
+        what = compression_name(compression)
+        if baseline != _BASELINE:
+            what += f" minus {compression_name(baseline)}"
         found = differences(rows, compression=compression, baseline=baseline)
         cells = {(model, n): folds for (_, model), of_n in found.items() for n, folds in of_n.items()}
         used = {key: folds for key, folds in cells.items() if len(folds) > 1}
@@ -84,7 +88,7 @@ def _of_data_set(finished: Finished, dataset: str, pairs: set[tuple[str, str]]) 
         if len(used) < len(cells):
             notes.append(f"{what}: {len(cells) - len(used)} of {len(cells)} cells have one fold and are left out.")
         lines, r_hat = _lines(used, finished)
-        if r_hat > _TOO_SURE:
+        if r_hat > _UNSETTLED:
             notes.append(f"{what}: the draws have not settled (R-hat {r_hat:.2f}); take its numbers as rough.")
         for line in lines:
             record = _record(line, finished)
@@ -102,31 +106,25 @@ def _of_data_set(finished: Finished, dataset: str, pairs: set[tuple[str, str]]) 
     name = dataset_name(dataset) + " (SYNTHETIC DATA)" * (labels["data"] == "synthetic")
     margin = f"{100 * finished.margin:g}"
     table = Table(
-        caption=f"{name}: probability in percent that the difference of {finished.score} accuracy, averaged over n, is "
-        f"below −{margin} points (worse), within ±{margin} (equivalent), above (better)",
+        caption=f"{name}: probability in percent that the {finished.score} accuracy minus that of log-EPS, averaged "
+        f"over n, is below −{margin} points (worse), within ±{margin} (equivalent), above (better)",
         head=(
-            "Network",
-            "Comparison",
-            "Worse",
-            "Equivalent",
-            "Better",
-            "Expected",
-            "By t over folds",
-            "By mixed model",
+            *("Network", "Compression"),
+            *("Worse", "Equivalent", "Better", "Expected", "t over folds", "Mixed model"),
         ),
         body=tuple(_by_network(body)),
         notes=(
             "Expected: by the model; below it, between these it is with a probability of 95 %.",
-            f"By t over folds and by the mixed model: the mean with its {100 * finished.confidence:g} % interval, "
-            "which knows nothing of other networks; every n has the same weight. Without a second run in any fold there is "
-            "no mixed model.",
+            f"t over folds, mixed model: the mean with its {100 * finished.confidence:g} % interval, "
+            "which knows nothing of other networks; every n has the same weight. Without a second run in any fold "
+            "there is no mixed model.",
             *notes,
         ),
         columns=_COLUMNS,
         records=tuple(records),
         stem=file_stem(dataset, "table", "probabilities"),
     )
-    head = ("Network", "Comparison", "n", "Worse", "Equivalent", "Better", "Expected")
+    head = ("Network", "Compression", "n", "Worse", "Equivalent", "Better", "Expected")
     return [table, Grid(head, tuple(by_n), f"{dataset_name(dataset)}: probabilities by n", n_names=2)]
 
 

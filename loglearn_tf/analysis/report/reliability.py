@@ -274,8 +274,8 @@ def _draw(finished: Finished, dataset: str, model: str, measured: Mapping[_Key, 
     n_text = f"n = {shown[0]}" if len(shown) == 1 else f"the smallest and the largest n, {shown[0]} and {shown[-1]}"
     caption = (
         f"{name}, {model_name(model)}: reliability by the {score} score, {n_text}: share of clips that are right "
-        f"against the probability of the class predicted, in {BINS} bins; bins of fewer than {_FEWEST_DRAWN} clips are not "
-        "drawn. On the diagonal, probabilities are what they say; below it, networks are too sure."
+        f"against the probability of the class predicted, in {BINS} bins; bins of fewer than {_FEWEST_DRAWN} clips are "
+        "not drawn. On the diagonal, probabilities are what they say; below it, networks are too sure."
     )
     records = tuple(
         {

@@ -37,6 +37,7 @@ from loglearn_tf.analysis.report.overview import contrasts_section, write_overvi
 from loglearn_tf.analysis.report.part import Drawing, Finished
 from loglearn_tf.analysis.report.parts import make_parts
 from loglearn_tf.analysis.report.run_files import Kind, Scores, Trace, Unreadable, read_scores, read_traces
+from loglearn_tf.analysis.report.sizes import size_of, to_csv
 from loglearn_tf.analysis.report.table import DatasetResults, Table
 from loglearn_tf.analysis.report.tables import TABLES
 from loglearn_tf.analysis.report.verdicts import PUBLISHED_FINDINGS, judge, load_published
@@ -115,6 +116,7 @@ def write_report(
     synthetic = {row["dataset"] for row in rows if row["synthetic"]}
     published_cells = [one for one in comparisons if (one.compression, one.baseline) == ("loglearn", "logeps")]
     verdicts = judge(published.findings, published_cells, synthetic=synthetic)
+    found = {verdict.finding.id: size_of(verdict, done, confidence=confidence) for verdict in verdicts}
 
     unreadable = Unreadable()
     datasets = [results.dataset for results in all_results]
@@ -135,6 +137,10 @@ def write_report(
     write_tables(
         study_dir / "tables",
         [*(table for group in made_tables for table in group), *(table for part in parts for table in part.tables)],
+        {
+            "study-table-findings": to_csv(verdicts, found),
+            **{stem: content for part in parts for stem, content in part.files.items()},
+        },
     )
     drawn = [Drawing(stem, figure, caption) for _, stem, figure, caption in pictures if figure]
     svgs = write_drawings(study_dir / "figures", [*drawn, *(one for part in parts for one in part.drawings)])
@@ -146,7 +152,9 @@ def write_report(
             Section("run", "What was run", sections.what_was_run(study_dir, rows)),
             *_contrasts(study_dir, all_rows),
             Section(
-                "verdicts", "The published findings", sections.findings(published.source, verdicts, margin, spread)
+                "verdicts",
+                "The published findings",
+                sections.findings(published.source, verdicts, margin, spread, found),
             ),
             Section("tables", "Tables", _table_blocks(made_tables, confidence, recordings, spread)),
             Section("figures", "Figures", _figure_blocks(pictures, svgs)),
