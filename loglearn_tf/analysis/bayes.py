@@ -21,6 +21,10 @@ PRIOR_MEAN_STD = 0.1
 PRIOR_SCALE = 0.03
 PRIOR_RUN_SCALE = 0.06
 
+# Where differences are all the same, as of two compressions that give the same answers, a standard deviation would be
+# drawn ever nearer to 0; it stays above a thousandth of a point.
+_LEAST_STD = 1e-5
+
 _CHAINS, _BURN_IN, _KEPT = 4, 500, 2000
 
 
@@ -235,6 +239,7 @@ def sample(
             axis=1,
         )
         variance = (PRIOR_DOF / mixture + sums / 2) / rng.standard_gamma((PRIOR_DOF + n_levels) / 2, variance.shape)
+        variance = np.maximum(variance, _LEAST_STD**2)
         mixture = (PRIOR_DOF / variance + scale**-2) / rng.standard_gamma((PRIOR_DOF + 1) / 2, variance.shape)
         if at >= 0:
             true[:, at] = parts @ design.cell_of.T
