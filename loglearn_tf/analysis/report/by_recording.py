@@ -101,7 +101,7 @@ def _of_data_set(
                 raise DataError("the recording of a clip is not known.")
             found = by_class(clips)
         except DataError as error:
-            lacking.append(f"{title}, {model_name(model)}: no results by recording, since {error}")
+            lacking.append(f"{title}, {model_name(model)}: no results by recording: {error}")
             continue
         names = {
             **{"data": "synthetic" if synthetic else "real", "dataset": dataset, "model": model},

@@ -284,7 +284,7 @@ def _drawing(
         f"{dataset_name(dataset)}{' (SYNTHETIC DATA)' * synthetic}: the clip {shown.clip_id}, of the first test fold, "
         f"{shown.fold}, the one of median level (mean mel power {shown.level:.2g}; of two, the lower)"
         + (f", its first {MOST_FRAMES} of {n_frames:,} frames" if n_frames > MOST_FRAMES else "")
-        + f". First its mel power in dB below its loudest bin, black from {FLOOR_DB:g} dB on; then what each "
+        + f". First its mel power in dB below its loudest bin, black from −{-FLOOR_DB:g} dB on; then what each "
         "compression makes of it at the start and, with the medians of alpha and beta over all runs, at the end; where "
         f"the knee moved by less than {100 * _MOVED:g} %, one picture stands for both. Each output in its own standard "
         f"deviations from its own mean, from −{SHOWN_STD:g} to +{SHOWN_STD:g} and over all its bins: what batch "

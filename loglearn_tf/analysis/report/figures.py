@@ -397,7 +397,8 @@ def inline_svg(svg: str, *, name: str, label: str) -> str:
     # The page sets the size; the picture's own width is the most it takes.
     width = re.search(r'width="([\d.]+)pt"', tag)
     tag = re.sub(r'\s(width|height)="[^"]*"', "", tag)
-    most = f' style="max-width: {float(width[1]) / 72:.2f}in"' if width else ""
+    own = f"{float(width[1]) / 72:.2f}in" if width else ""
+    most = f' style="--own: {own}; max-width: {own}"' if own else ""
     return f'{tag} role="img" aria-label="{escape(label)}"{most}>{rest}'.strip()
 
 

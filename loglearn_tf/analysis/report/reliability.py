@@ -124,7 +124,7 @@ def _measure(finished: Finished, rows: list[Row]) -> tuple[dict[_Key, _Measured]
     if zeros:
         remarks.append(
             f"In {zeros:,} of {clips:,.0f} predictions the probability of the clip's own class is written, with seven "
-            f"decimals, as 0. It is taken for {FLOOR:g}, the largest that is written so: their true NLL is "
+            f"decimals, as 0. It is taken for {FLOOR:.8f}, the largest that is written so: their true NLL is "
             f"{-np.log(FLOOR):.1f} nats or more."
         )
     return measured, remarks
@@ -202,9 +202,12 @@ def _table(
     synthetic = records[0]["data"] == "synthetic"
     notes = []
     if any("nll_difference_nats" in one for one in records):
+        notes.append("Below each number the difference from log-EPS of the same runs; below 0 is better.")
         notes.append(
-            f"Below each number the difference from log-EPS of the same runs, and its {100 * finished.confidence:g} % "
-            "interval by Student's t over folds; below 0 is better. Not corrected for their number."
+            f"After it its {100 * finished.confidence:g} % interval by Student's t over folds, not corrected for their "
+            "number."
+            if any(one.get("low_nats") is not None for one in records)
+            else "No intervals: there is one pair of runs in each cell, or nothing varied."
         )
     else:
         notes.append("No pair of runs with log-EPS, so no differences.")

@@ -426,10 +426,7 @@ class TestByRecording:
         for row in pairs(shots=(1,), folds=(1, 2)):
             write(tmp_path, row, {"predictions.csv": probabilities_file(["siren"] * 4, [0.5] * 4)})
         part = by_recording.make(finished(tmp_path))
-        assert (
-            not part.tables
-            and "no results by recording, since the recordings of its clips are not known" in text_of(part)
-        )
+        assert not part.tables and "no results by recording: the recordings of its clips are not known" in text_of(part)
 
 
 class TestSizes:
