@@ -294,6 +294,10 @@ def _drawing(
         caption += (
             f" Of mel power divided by the level of the clip: {', '.join(map(compression_name, sorted(relative)))}."
         )
+    # Of a logarithm alone do runs record the numbers that tell the output.
+    unknown = [compression_name(one.compression) for one in pictures if one.when == "start" and not one.numbers]
+    if unknown:
+        caption += f" Numbers at the end are not in the results of runs: {', '.join(unknown)}."
     records = tuple(
         {
             "data": "synthetic" if synthetic else "real",
