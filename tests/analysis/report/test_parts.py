@@ -304,7 +304,7 @@ class TestCompressed:
         root = np.sqrt(mel[2].astype(np.float64))  # sigmoid(0) is a half
         assert (found["when"], found["output_mean"]) == ("start", pytest.approx(root.mean(), rel=1e-5))
         assert found["output_std"] == pytest.approx(root.std(), rel=1e-4)
-        assert "numbers at the end are not in the results of runs: power (learned)" in part.drawings[0].caption
+        assert "Numbers at the end are not in the results of runs: power (learned)." in part.drawings[0].caption
         assert "gone.from_here:Layer is not drawn: its layer cannot be computed here" in text_of(part)
 
     @pytest.mark.parametrize("gone", ["stores/us8k-1/store.json", "study/mel_power-us8k.json", "study/study.yaml"])

@@ -343,6 +343,8 @@ def test_own_recordings_have_tables_of_their_own(tmp_path):
     assert {path.stem for path in (study_dir / "tables").iterdir()} == {
         "folder-table-accuracy",
         "folder-table-differences",
+        "folder-table-probabilities",
+        "study-table-findings",
     }
     assert len(set(page.ids)) == len(page.ids)
 
