@@ -1,7 +1,7 @@
 """How probable it is that a compression is worse, equivalent or better: a hierarchical model of all n and networks."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,10 @@ PRIOR_MEAN_STD = 0.1
 # Scales: differences between networks, n, folds of 3 points are typical, of 10 possible; of runs twice these.
 PRIOR_SCALE = 0.03
 PRIOR_RUN_SCALE = 0.06
+
+# Where differences are all the same, as of two compressions that give the same answers, a standard deviation would be
+# drawn ever nearer to 0; it stays above a thousandth of a point.
+_LEAST_STD = 1e-5
 
 _CHAINS, _BURN_IN, _KEPT = 4, 500, 2000
 
@@ -210,18 +214,18 @@ def sample(
     # A half-t is a mixture of inverse gammas.
     variance = scale**2 * np.exp(rng.normal(size=(n_chains, 5 + n_networks)))
     mixture = scale**2 * np.ones_like(variance)
+    precision_of = _precision(columns, n_chains)
     true = np.empty((n_chains, kept, len(design.cell_of)))
     std = np.empty((n_chains, kept, variance.shape[1]))
     for at in range(-burn_in, kept):
         of_runs = variance[:, 5:][:, design.network] / design.n_runs
         noise = variance[:, 4:5] + of_runs
-        weighted = columns.T / noise[:, np.newaxis]
-        precision = weighted @ columns
+        precision = precision_of(noise)
         diagonal = np.einsum("cii->ci", precision)
         diagonal[:, 0] += PRIOR_MEAN_STD**-2
         diagonal[:, 1:] += 1 / variance[:, design.group]
         normal = rng.normal(size=(n_chains, columns.shape[1], 1))
-        right = weighted @ means[..., np.newaxis] + np.linalg.cholesky(precision) @ normal
+        right = ((means / noise) @ columns)[..., np.newaxis] + np.linalg.cholesky(precision) @ normal
         parts = np.linalg.solve(precision, right)[..., 0]
         residual = means - parts @ columns.T
         own = residual * variance[:, 4:5] / noise
@@ -235,11 +239,30 @@ def sample(
             axis=1,
         )
         variance = (PRIOR_DOF / mixture + sums / 2) / rng.standard_gamma((PRIOR_DOF + n_levels) / 2, variance.shape)
+        variance = np.maximum(variance, _LEAST_STD**2)
         mixture = (PRIOR_DOF / variance + scale**-2) / rng.standard_gamma((PRIOR_DOF + 1) / 2, variance.shape)
         if at >= 0:
             true[:, at] = parts @ design.cell_of.T
             std[:, at] = np.sqrt(variance)
     return true, std
+
+
+def _precision(columns: FloatArray, n_chains: int) -> Callable[[FloatArray], FloatArray]:
+    """Gives `columns.T @ diag(1 / noise) @ columns` of every chain: of the few columns that are not 0 in each mean.
+
+    With four networks, seven n and ten folds that is a fiftieth of the products.
+    """
+    n_means, width = columns.shape
+    own = np.nonzero(columns)[1].reshape(n_means, -1)  # every mean is made of equally many parts
+    square = (own[:, :, np.newaxis] * width + own[:, np.newaxis]).reshape(n_means, -1)
+    place = (np.arange(n_chains)[:, np.newaxis, np.newaxis] * width**2 + square).ravel()
+
+    def precision(noise: FloatArray) -> FloatArray:
+        weights = np.repeat(1 / noise, square.shape[1])
+        added = np.bincount(place, weights, n_chains * width**2)
+        return np.asarray(added.reshape(n_chains, width, width), np.float64)
+
+    return precision
 
 
 def _indicators(codes: npt.NDArray[Any]) -> FloatArray:

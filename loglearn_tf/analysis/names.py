@@ -43,6 +43,20 @@ def compression_name(compression: str) -> str:
     return _title(COMPRESSIONS, compression)
 
 
+def is_relative(row: Mapping[str, Any]) -> bool:
+    """Whether the compression of a run takes mel power divided by its clip's level, so that its knee is a share of it.
+
+    A run says so itself; of those of earlier versions, the compression's record does, or that of what it is a variant
+    of. Of a layer from outside that such a run used it is not known.
+    """
+    if row.get("relative") is not None:
+        return row["relative"] is True
+    name = row["compression"]
+    variant = (row.get("identity") or {}).get("variants", {}).get(name, {})
+    record = COMPRESSIONS.own(variant.get("layer", name))
+    return record is not None and record.relative
+
+
 def datasets_in_order(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """The data sets of these runs, each once, in the order of their tables; those that are not listed at the end."""
     return _in_order((row["dataset"] for row in rows), DATASETS)

@@ -189,7 +189,7 @@ def two_way(clips: ClipDifferences, *, weights: Weights | FloatArray = "folds") 
         Cameron, Gelbach and Miller, *Journal of Business & Economic Statistics* 29, 2011; Owen, *Annals of Applied
         Statistics* 1, 2007, on crossed samples of unequal sizes.
     """
-    return _two_way(clips, _weights(clips, weights))
+    return _two_way(clips, weights_of(clips, weights))
 
 
 def pooled(clips: ClipDifferences) -> Estimate:
@@ -204,7 +204,7 @@ def pooled(clips: ClipDifferences) -> Estimate:
     Raises:
         DataError: If there is one fold, or in no fold a second run or recording.
     """
-    weight = _weights(clips, "folds")
+    weight = weights_of(clips, "folds")
     folds, fold = np.unique(clips.fold, return_inverse=True)
     means = np.bincount(fold, weight * clips.difference) * len(folds)
     over = mixed.over_folds({int(number): [mean] for number, mean in zip(folds, means, strict=True)})
@@ -262,8 +262,8 @@ def _too_few(n_recordings: int, effective: float) -> str | None:
     return f"{n_recordings} recording{'' if n_recordings == 1 else 's'}{like}: an interval needs {FEWEST_RECORDINGS}"
 
 
-def _weights(clips: ClipDifferences, weights: Weights | FloatArray) -> FloatArray:
-    """Of every entry; they add up to 1."""
+def weights_of(clips: ClipDifferences, weights: Weights | FloatArray) -> FloatArray:
+    """Of every entry; they add up to 1. See `two_way`."""
     if isinstance(weights, np.ndarray):
         if weights.shape != clips.difference.shape or not math.isclose(weights.sum(), 1) or (weights < 0).any():
             raise ConfigError(

@@ -208,7 +208,8 @@ def _describe_compression(layer: Any) -> list[str]:
     else:
         curve = layer.curve(_SHOWN_POWER)
     low, high = float(curve.min()), float(curve.max())
-    lines.append(f"  mel power to {'its mean over bands' if bands > 1 else 'output'}:")
+    taken = "mel power / clip level" if getattr(layer, "relative", False) is True else "mel power"
+    lines.append(f"  {taken} to {'its mean over bands' if bands > 1 else 'output'}:")
     for at, value in zip(_SHOWN_POWER, curve, strict=True):
         bar = "#" * round(50 * (value - low) / (high - low)) if high > low else ""
         lines.append(f"  {at:8.0e} {value:9.3f}  {bar}".rstrip())

@@ -87,7 +87,8 @@ class Worker:
 
         A run during which the mel store was changed has failed, whatever numbers it came to.
         """
-        from loglearn_tf.training.callbacks import NonFiniteError
+        from loglearn_tf.training.callbacks import NonFiniteError, compression_of
+        from loglearn_tf.training.levels import is_relative
 
         settings, dataset = self.work.settings, self.work.dataset
         peak = PeakMemory()
@@ -131,6 +132,8 @@ class Worker:
             "status": "done",
             "accuracy": outcome.accuracy,
             **outcome.compression,
+            # Of those alone, so that results of all others stay as they were.
+            **({"relative": True} if is_relative(compression_of(outcome.model)) else {}),
             **_settled(outcome.settled),
             **({"levels": list(outcome.levels)} if outcome.levels else {}),
             "train_seconds": round(outcome.train_seconds, 3),

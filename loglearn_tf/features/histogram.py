@@ -184,6 +184,15 @@ def read_mel_histogram(study_dir: Path, dataset: str, *, store: str | None = Non
         raise DataError(f"{path} cannot be read: {error}. Remove it; `loglearn run` writes it again.") from error
 
 
+def store_of_histogram(study_dir: Path, dataset: str) -> str:
+    """Name of the store that `write_mel_histogram` was told of: of the study's runs. Empty where nothing is known."""
+    try:
+        content = json.loads(_path(study_dir, dataset).read_text(encoding="utf-8"))
+        return str(content.get("store") or "")
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
 def _path(study_dir: Path, dataset: str) -> Path:
     return study_dir / f"mel_power-{dataset}.json"
 

@@ -284,7 +284,7 @@ def curve_image(layer: keras.layers.Layer) -> npt.NDArray[np.uint8]:
     if knee is not None:
         axes.axvline(knee, color="#D55E00", linestyle="--", label=f"knee {knee:.3g}")
         axes.legend(frameon=False)
-    axes.set_xlabel("mel power")
+    axes.set_xlabel("mel power / clip level" if getattr(layer, "relative", False) is True else "mel power")
     axes.set_ylabel("compressed")
     canvas.draw()  # type: ignore[no-untyped-call]
     return np.asarray(canvas.buffer_rgba())[np.newaxis, ..., :3]  # type: ignore[no-untyped-call]

@@ -110,6 +110,13 @@ def test_runs_and_folds_may_be_missing():
     assert found.cells[1].high - found.cells[1].low > found.cells[0].high - found.cells[0].low
 
 
+def test_where_nothing_varies_the_differences_are_what_they_are():
+    same = probabilities({("a", 1): [[0.05] * 3] * 3, ("a", 10): [[0.05] * 3] * 3, ("b", 1): [[0.0] * 3] * 3})
+    first, second, third = same.cells
+    assert min(first.better, second.better, third.equivalent) > 0.999
+    assert [one.mean for one in same.cells] == pytest.approx([0.05, 0.05, 0.0], abs=1e-3)
+
+
 def test_mirrored_data_have_mirrored_probabilities():
     values = study(4, mean=0.02)
     one, other = probabilities(values), probabilities({name: -cell for name, cell in values.items()}, seed=1)

@@ -1,5 +1,6 @@
 """Names on paper: those of the source for what is listed, its own for anything else."""
 
+import pytest
 from fake_study import pair
 
 from loglearn_tf.analysis.names import (
@@ -8,6 +9,7 @@ from loglearn_tf.analysis.names import (
     dataset_name,
     dataset_title,
     datasets_in_order,
+    is_relative,
     model_name,
     models_in_order,
     n_test_folds,
@@ -41,3 +43,18 @@ def test_a_data_set_that_is_not_listed_has_its_table_on_the_command_line():
     title, _, logeps, loglearn, difference = format_tables(rows).splitlines()
     assert title == "esc50: accuracy in %, mean over runs, then over folds 1, 2"
     assert [line.split()[-1] for line in (logeps, loglearn, difference)] == ["40.0", "55.0", "+15.0"]
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"compression": "relative_knee"}, True),
+        ({"compression": "loglearn"}, False),
+        ({"compression": "mine", "identity": {"variants": {"mine": {"layer": "relative_knee", "args": {}}}}}, True),
+        ({"compression": "mine", "identity": {"variants": {"mine": {"layer": "logeps", "args": {}}}}}, False),
+        ({"compression": "my_lab.layers:Relative"}, False),  # of an earlier version: not known
+        ({"compression": "my_lab.layers:Relative", "relative": True}, True),
+    ],
+)
+def test_whose_knee_is_a_share_of_the_level(row, expected):
+    assert is_relative(row) is expected

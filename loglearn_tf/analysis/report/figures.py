@@ -60,13 +60,13 @@ _STYLE: Any = {
     "svg.hashsalt": "loglearn_tf",
 }
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-_in_style = matplotlib.rc_context(_STYLE)
+in_style = matplotlib.rc_context(_STYLE)
 
 
 # ---- What is drawn ----------------------------------------------------------------------------------------------
 
 
-@_in_style
+@in_style
 def draw_accuracy(dataset: str, accuracies: Sequence[Accuracy]) -> Figure:
     """Accuracy against n with its intervals, a panel for each network.
 
@@ -80,7 +80,7 @@ def draw_accuracy(dataset: str, accuracies: Sequence[Accuracy]) -> Figure:
     shots = sorted({one.n_shot for one in ours})
     # Side by side, so that no interval hides another: by a hundredth of the axis.
     aside = (_BESIDE_N**2 * shots[-1] / shots[0]) ** 0.01
-    figure, panels = _panels(len(models), width=2.45, height=3.0)
+    figure, panels = panels_of(len(models), width=2.45, height=3.0)
     for panel, model in zip(panels, models, strict=True):
         for at, compression in enumerate(compressions):
             cells = sorted(
@@ -91,7 +91,7 @@ def draw_accuracy(dataset: str, accuracies: Sequence[Accuracy]) -> Figure:
                 continue
             x = [one.n_shot * aside ** (2 * at - len(compressions) + 1) for one in cells]
             y = [100 * one.mean for one in cells]
-            look = _look(compression, compressions)
+            look = look_of(compression, compressions)
             panel.plot(x, y, label=compression_name(compression), linewidth=1.8, markersize=5.5, zorder=3, **look)
             for place, one in zip(x, cells, strict=True):
                 if one.low is not None and one.high is not None:
@@ -103,7 +103,7 @@ def draw_accuracy(dataset: str, accuracies: Sequence[Accuracy]) -> Figure:
     return figure
 
 
-def _look(compression: str, compressions: Sequence[str]) -> dict[str, Any]:
+def look_of(compression: str, compressions: Sequence[str]) -> dict[str, Any]:
     if compression in _LOOKS:
         return _LOOKS[compression]
     at = [name for name in compressions if name not in _LOOKS].index(compression)
@@ -111,7 +111,7 @@ def _look(compression: str, compressions: Sequence[str]) -> dict[str, Any]:
     return {"color": _OTHER_COLOURS[at % colours], "marker": _OTHER_MARKERS[at % markers], "linestyle": ":"}
 
 
-@_in_style
+@in_style
 def draw_ranks(ranking: Ranking) -> Figure:
     """A critical-difference diagram: mean ranks on an axis; bars join those that cannot be told apart.
 
@@ -162,14 +162,15 @@ def _cliques(ranks: Sequence[float], difference: float) -> list[tuple[int, int]]
     return found
 
 
-@_in_style
-def draw_trajectories(traces: Mapping[int, Sequence[Trace]]) -> Figure:
+@in_style
+def draw_trajectories(traces: Mapping[int, Sequence[Trace]], *, relative: bool = False) -> Figure:
     """Alpha, beta and knee over the epochs: every run thin, the median of each n thick.
 
     A run that ended early keeps its last value in the median.
 
     Args:
         traces: n -> runs, of one network.
+        relative: Whether the knee is a share of the clip's level, not a mel power.
     """
     names = {name for runs in traces.values() for run in runs for name in run.values}
     pairs = [suffix for suffix in ("", "_support") if f"knee{suffix}" in names]
@@ -181,6 +182,8 @@ def draw_trajectories(traces: Mapping[int, Sequence[Trace]]) -> Figure:
     colours = [matplotlib.colormaps["cividis"](0.85 * at / max(1, len(shots) - 1)) for at in range(len(shots))]
     titles = {"alpha": "alpha", "beta": "beta", "knee": "knee = beta / alpha"}
     units = {"alpha": "1 / mel power", "beta": "no unit", "knee": "mel power"}
+    if relative:
+        units |= {"alpha": "clip level / mel power", "knee": "mel power / clip level"}
     for line, suffix in zip(grid, pairs, strict=True):
         for panel, (name, unit) in zip(line, units.items(), strict=True):
             column = f"{name}{suffix}"
@@ -210,7 +213,7 @@ def draw_trajectories(traces: Mapping[int, Sequence[Trace]]) -> Figure:
     return figure
 
 
-@_in_style
+@in_style
 def draw_class_differences(scores: Mapping[Kind, Scores], dataset: str) -> Figure | None:
     """Recall of each class, loglearn minus log-EPS in points: a panel for each network, a column for each n.
 
@@ -250,7 +253,7 @@ def draw_class_differences(scores: Mapping[Kind, Scores], dataset: str) -> Figur
     return figure
 
 
-@_in_style
+@in_style
 def draw_confusion(scores: Mapping[str, Scores]) -> Figure:
     """Of the clips of each class, the share in percent that is taken for each class.
 
@@ -279,7 +282,7 @@ def draw_confusion(scores: Mapping[str, Scores]) -> Figure:
     return figure
 
 
-@_in_style
+@in_style
 def draw_compression_curves(
     *,
     edges: npt.ArrayLike,
@@ -394,11 +397,12 @@ def inline_svg(svg: str, *, name: str, label: str) -> str:
     # The page sets the size; the picture's own width is the most it takes.
     width = re.search(r'width="([\d.]+)pt"', tag)
     tag = re.sub(r'\s(width|height)="[^"]*"', "", tag)
-    most = f' style="max-width: {float(width[1]) / 72:.2f}in"' if width else ""
+    own = f"{float(width[1]) / 72:.2f}in" if width else ""
+    most = f' style="--own: {own}; max-width: {own}"' if own else ""
     return f'{tag} role="img" aria-label="{escape(label)}"{most}>{rest}'.strip()
 
 
-def _panels(n: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
+def panels_of(n: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
     columns = min(n, 4)
     lines = -(-n // columns)
     figure = Figure(figsize=(max(4.2, width * columns), height * lines), layout="constrained")

@@ -8,9 +8,9 @@ from loglearn_tf._util.files import write_text
 from loglearn_tf.analysis.planned import StudyPart, evaluate, read_parts
 from loglearn_tf.analysis.planning import FOLD_STD, RUN_STD
 from loglearn_tf.analysis.power import Spread
-from loglearn_tf.analysis.report import answer, contrasts
+from loglearn_tf.analysis.report import answer, contrasts, levels
 from loglearn_tf.analysis.report.document import Block, Document, Grid, Paragraph, Section, markdown, page
-from loglearn_tf.analysis.report.files import write_tables
+from loglearn_tf.analysis.report.files import write_drawings, write_tables
 from loglearn_tf.analysis.report.table import ReportTable, StudyResults
 from loglearn_tf.analysis.results import with_score
 from loglearn_tf.errors import ConfigError
@@ -20,14 +20,16 @@ from loglearn_tf.study.grid import plan_runs
 def write_overview(
     study_dir: Path, *, tables: Sequence[ReportTable], confidence: float, seed: int, score: str | None
 ) -> Path:
-    """Writes report.html, report.md and tables/ into the folder of a study in parts; see `writer.write_report`."""
+    """Writes report.html, report.md, tables/ and figures/ of a study in parts; see `writer.write_report`."""
     parts = read_parts(study_dir)
     answered = answer.of_all_parts(study_dir.resolve().name, parts, score=score, confidence=confidence)
     score = score or "published"
     scored = [replace(part, rows=with_score(part.rows, score)) for part in parts]
     results = StudyResults(scored, confidence=confidence, seed=seed, score=score)
     made = [one.of_study(results) for one in tables if one.scope == "study" and one.applies(results)]
-    write_tables(study_dir / "tables", made)
+    across = levels.overview(scored, confidence=confidence, seed=seed, score=score)
+    write_tables(study_dir / "tables", [*made, *(across.tables if across else [])])
+    svgs = write_drawings(study_dir / "figures", across.drawings if across else [])
     synthetic = any(row["synthetic"] for part in parts for row in part.rows)
     lead: list[Block] = [
         Paragraph("SYNTHETIC DATA: these sounds were computed, not recorded.", warning=True)
@@ -43,6 +45,7 @@ def write_overview(
             *answered,
             *contrasts_section(parts),
             *([Section("tables", f"Across parts, {score} score", made)] if made else []),
+            *([across.section(svgs)] if across else []),
             Section("parts", "The parts", _parts(parts)),
         ],
     )

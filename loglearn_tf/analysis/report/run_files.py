@@ -111,6 +111,15 @@ def read_scores(
     return scores
 
 
+def read_clip_ids(study_dir: Path, row: Row, name: str) -> list[str]:
+    """The test clips of a run, from its table of predictions; none where that cannot be read."""
+    try:
+        with (study_dir / folder_of(row) / name).open(encoding="utf-8", newline="") as file:
+            return [line["clip_id"] for line in csv.DictReader(file)]
+    except (OSError, KeyError, ValueError, csv.Error):
+        return []
+
+
 def recall_differences(scores: Mapping[Kind, Scores], dataset: str, model: str, n_shot: int) -> Array | None:
     """Per class, loglearn's recall minus that of log-EPS: mean over paired runs, then over folds.
 

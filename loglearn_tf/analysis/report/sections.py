@@ -21,6 +21,7 @@ from loglearn_tf.analysis.power import Spread
 from loglearn_tf.analysis.report.document import Block, Bullets, Facts, Grid, Heading, Judgement, Listing, Paragraph
 from loglearn_tf.analysis.report.evidence import Recordings, to_decide
 from loglearn_tf.analysis.report.run_files import Unreadable, read_config
+from loglearn_tf.analysis.report.sizes import Size
 from loglearn_tf.analysis.report.table import MARKS, p_text, points, points_interval, verdict_interval
 from loglearn_tf.analysis.report.verdicts import Source, Verdict, how_checked
 from loglearn_tf.analysis.statistics import Comparison, Ranking
@@ -113,7 +114,11 @@ def what_was_run(study_dir: Path, rows: Sequence[Row]) -> list[Block]:
 
 
 def findings(
-    source: Source, verdicts: Sequence[Verdict], margin: float, spread: Mapping[tuple[str, ...], Spread]
+    source: Source,
+    verdicts: Sequence[Verdict],
+    margin: float,
+    spread: Mapping[tuple[str, ...], Spread],
+    sizes: Mapping[str, Size | None],
 ) -> list[Block]:
     """Every published finding with its verdict and the cells it rests on.
 
@@ -122,6 +127,7 @@ def findings(
         verdicts: On each.
         margin: Of equivalence.
         spread: Of `evidence.spread_of_comparisons`: says what would decide.
+        sizes: Id of a finding -> what was found, where it was run.
     """
     blocks: list[Block] = [
         Paragraph(
@@ -146,7 +152,10 @@ def findings(
             for cell in [one.comparison]
         )
         evidence = Grid(head, body, f"The {_count(len(body), 'cell')} it rests on") if body else None
-        lines = [f"Checked as: {how_checked(verdict.finding, margin)}.", f"{verdict.reason.capitalize()}."]
+        size = sizes.get(verdict.finding.id)
+        lines = [f"Checked as: {how_checked(verdict.finding, margin)}."]
+        lines += [] if size is None else [size.sentence]
+        lines.append(f"{verdict.reason.capitalize()}.")
         if verdict.state == "undecided":
             remedies = [
                 f"{model_name(one.comparison.model)}, n = {one.comparison.n_shot}: {remedy}"
@@ -154,7 +163,8 @@ def findings(
                 if (remedy := to_decide(one.comparison, spread))
             ]
             lines += first_few(remedies, most=3, noun="undecided cells, below the tables")
-        blocks.append(Judgement(verdict.finding.statement, verdict.label, verdict.state, tuple(lines), evidence))
+        label = verdict.label if size is None else f"{verdict.label}, {size.short}"
+        blocks.append(Judgement(verdict.finding.statement, label, verdict.state, tuple(lines), evidence))
     return blocks
 
 
@@ -257,7 +267,9 @@ def how_to_read(margin: float, confidence: float, *, published: bool = True) -> 
                 "runs to tell.",
                 "The knee, beta / alpha, is the mel power below which loglearn is flat. Batch normalisation follows "
                 "the compression and takes away any constant, and ln(alpha X + beta) = ln(alpha) + ln(X + beta / "
-                "alpha): so only the knee can matter, once the moving averages that stand in at test have settled.",
+                "alpha): so only the knee can matter, once the moving averages that stand in at test have settled. "
+                "Relative compressions take mel power divided by the level of its clip, and their knee is a share of "
+                "that level.",
                 state if published else own,
             )
         )

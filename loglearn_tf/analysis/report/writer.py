@@ -1,18 +1,19 @@
 """Run folders to report.html, report.md, tables/ and figures/."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
 from matplotlib.figure import Figure
 
-from loglearn_tf._util.files import write_bytes, write_text
+from loglearn_tf._util.files import write_text
 from loglearn_tf.analysis.names import (
     compression_name,
     compressions_in_order,
     dataset_name,
     datasets_in_order,
+    is_relative,
     model_name,
     models_in_order,
 )
@@ -31,9 +32,12 @@ from loglearn_tf.analysis.report.document import (
     page,
 )
 from loglearn_tf.analysis.report.escape import file_stem
-from loglearn_tf.analysis.report.files import remove_others, write_tables
+from loglearn_tf.analysis.report.files import write_drawings, write_tables
 from loglearn_tf.analysis.report.overview import contrasts_section, write_overview
+from loglearn_tf.analysis.report.part import Drawing, Finished
+from loglearn_tf.analysis.report.parts import make_parts
 from loglearn_tf.analysis.report.run_files import Kind, Scores, Trace, Unreadable, read_scores, read_traces
+from loglearn_tf.analysis.report.sizes import size_of, to_csv
 from loglearn_tf.analysis.report.table import DatasetResults, Table
 from loglearn_tf.analysis.report.tables import TABLES
 from loglearn_tf.analysis.report.verdicts import PUBLISHED_FINDINGS, judge, load_published
@@ -133,11 +137,13 @@ def write_report(
     synthetic = {row["dataset"] for row in rows if row["synthetic"]}
     published_cells = [one for one in comparisons if (one.compression, one.baseline) == ("loglearn", "logeps")]
     verdicts = judge(published.findings, published_cells, synthetic=synthetic)
+    found = {verdict.finding.id: size_of(verdict, done, confidence=confidence) for verdict in verdicts}
 
     unreadable = Unreadable()
     datasets = [results.dataset for results in all_results]
     scores = read_scores(study_dir, done, unreadable, score=score)
-    pictures = _pictures(datasets, means, read_traces(study_dir, done, unreadable), scores, score)
+    relative = {row["compression"] for row in rows if is_relative(row)}
+    pictures = _pictures(datasets, means, read_traces(study_dir, done, unreadable), scores, score, relative)
     recordings = evidence.Recordings(study_dir, done, comparisons, score=score)
     spread = evidence.spread_of_comparisons(done, comparisons)
     normalised = evidence.at_test(done)
@@ -148,8 +154,20 @@ def write_report(
     if not is_published:
         # What is said of loglearn and log-EPS where they were not run is of no use.
         pictures = [one for one in pictures if one[2] is not None or baseline == "logeps"]
-    write_tables(study_dir / "tables", [table for group in made_tables for table in group])
-    svgs = _write_figures(study_dir / "figures", {stem: figure for _, stem, figure, _ in pictures if figure})
+    finished = Finished(
+        *(study_dir, all_rows, rows, comparisons, score), margin, confidence, seed, unreadable=unreadable
+    )
+    parts = make_parts(finished)
+    write_tables(
+        study_dir / "tables",
+        [*(table for group in made_tables for table in group), *(table for part in parts for table in part.tables)],
+        {
+            **({"study-table-findings": to_csv(verdicts, found)} if is_published else {}),
+            **{stem: content for part in parts for stem, content in part.files.items()},
+        },
+    )
+    drawn = [Drawing(stem, figure, caption) for _, stem, figure, caption in pictures if figure]
+    svgs = write_drawings(study_dir / "figures", [*drawn, *(one for part in parts for one in part.drawings)])
 
     # The published comparison has its own answer, unless there are others to choose from.
     asked = not is_published or len({row["compression"] for row in done}) > 2
@@ -159,7 +177,7 @@ def write_report(
         else None
     )
     answered = answer.section(advice)
-    judged = sections.findings(published.source, verdicts, margin, spread)
+    judged = sections.findings(published.source, verdicts, margin, spread, found)
     document = Document(
         title=f"loglearn against log-EPS: {name}" if is_published else answer.title(rows, baseline, name),
         lead=sections.summary(rows, verdicts, synthetic, score) if is_published else answer.lead(rows, advice, score),
@@ -170,6 +188,7 @@ def write_report(
             *([Section("verdicts", "The published findings", judged), *answered] if is_published else []),
             Section("tables", "Tables", _table_blocks(made_tables, confidence, recordings, spread)),
             Section("figures", "Figures", _figure_blocks(pictures, svgs)),
+            *(part.section(svgs) for part in parts),
             *([Section("norm", "What the network sees at test", normalised)] if normalised else []),
             *([Section("why", "Why only the knee can matter", sections.why(powers, done))] if powers else []),
             *extra,
@@ -243,6 +262,7 @@ def _pictures(
     traces: Mapping[Kind, Sequence[Trace]],
     scores: Mapping[Kind, Scores],
     score: str,
+    relative: Collection[str],
 ) -> list[_Drawn]:
     drawn: list[_Drawn] = []
     for dataset in datasets:
@@ -254,7 +274,7 @@ def _pictures(
             )
             figure = figures.draw_accuracy(dataset, means)
             drawn.append((f"{name}: accuracy against n", file_stem(dataset, "accuracy"), figure, caption))
-        drawn += _trajectories(dataset, traces)
+        drawn += _trajectories(dataset, traces, relative)
         heading = f"{name}: classes"
         classes = figures.draw_class_differences(scores, dataset)
         caption = (
@@ -269,7 +289,7 @@ def _pictures(
     return drawn
 
 
-def _trajectories(dataset: str, traces: Mapping[Kind, Sequence[Trace]]) -> Iterable[_Drawn]:
+def _trajectories(dataset: str, traces: Mapping[Kind, Sequence[Trace]], relative: Collection[str]) -> Iterable[_Drawn]:
     name = dataset_name(dataset)
     heading = f"{name}: what was learned"
     ours = {
@@ -288,8 +308,11 @@ def _trajectories(dataset: str, traces: Mapping[Kind, Sequence[Trace]]) -> Itera
                 f"epochs, from their start at epoch 0. Thin: each of {n_runs:,} {'run' if n_runs == 1 else 'runs'}; "
                 "thick: the median of each n."
             )
+            if compression in relative:
+                caption += " Its knee is a share of the clip's level, not a mel power."
             which = () if compression == "loglearn" else (compression,)
-            yield heading, file_stem(dataset, model, *which, "trajectories"), figures.draw_trajectories(runs), caption
+            figure = figures.draw_trajectories(runs, relative=compression in relative)
+            yield heading, file_stem(dataset, model, *which, "trajectories"), figure, caption
 
 
 def _moves(trace: Trace) -> bool:
@@ -360,16 +383,3 @@ def _figure_blocks(pictures: Sequence[_Drawn], svgs: Mapping[str, str]) -> list[
         blocks.append(Picture(stem, svgs[stem], caption) if stem in svgs else Paragraph(caption))
     blocks.append(Paragraph("The same as files for print: figures/*.svg and *.pdf."))
     return blocks
-
-
-def _write_figures(folder: Path, drawn: Mapping[str, Figure]) -> dict[str, str]:
-    """Returns them as SVG, for the page."""
-    written, svgs = set(), {}
-    for stem, figure in drawn.items():
-        svgs[stem] = figures.to_svg(figure)
-        for ending, content in (("svg", svgs[stem].encode()), ("pdf", figures.to_pdf(figure))):
-            path = folder / f"{stem}.{ending}"
-            write_bytes(path, content)
-            written.add(path)
-    remove_others(folder, r".+-(accuracy|trajectories|classes|confusion|curves|ranks)\.(svg|pdf)", written)
-    return svgs

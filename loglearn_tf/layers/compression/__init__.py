@@ -28,6 +28,8 @@ class CompressionRecord:
         layer: A Keras layer class, a function that returns a new layer, or the place of one: `"my_lab.layers:MyLog"`.
         arguments: What it is called with, unless a caller says otherwise.
         learnable: Whether the layer has numbers that training moves, unless `trainable=False` is among its arguments.
+        relative: Whether it takes mel power divided by the level of the clip, as its layer's own `relative` says: here
+            for what must not load Keras.
 
     Example:
         >>> COMPRESSIONS["loglearn_per_band"].title
@@ -41,6 +43,7 @@ class CompressionRecord:
     layer: str | Callable[..., Any]
     arguments: Mapping[str, Any] = field(default_factory=dict)
     learnable: bool = True
+    relative: bool = False
 
     def __call__(self, **arguments: Any) -> "keras.layers.Layer":
         """Builds the layer.
@@ -105,11 +108,16 @@ _OWN = (
     CompressionRecord("pcen", "PCEN", f"{__name__}.pcen:PCEN", {"trainable": False}),
     CompressionRecord("pcen_learn", "PCEN (learned)", f"{__name__}.pcen:PCEN"),
     CompressionRecord(
-        "relative_knee", "knee at 1 % of the level", f"{__name__}.relative_knee:RelativeKnee", {"trainable": False}
+        *("relative_knee", "knee at 1 % of the level", f"{__name__}.relative_knee:RelativeKnee", {"trainable": False}),
+        relative=True,
     ),
-    CompressionRecord("learned_relative_knee", "relative knee (learned)", f"{__name__}.relative_knee:RelativeKnee"),
     CompressionRecord(
-        "relative_logeps", "log-EPS (levelled)", f"{__name__}.relative_log_eps:RelativeLogEps", learnable=False
+        "learned_relative_knee", "relative knee (learned)", f"{__name__}.relative_knee:RelativeKnee", relative=True
+    ),
+    CompressionRecord(
+        *("relative_logeps", "log-EPS (levelled)", f"{__name__}.relative_log_eps:RelativeLogEps"),
+        learnable=False,
+        relative=True,
     ),
     CompressionRecord("none", "none", f"{__name__}.identity:NoCompression", learnable=False),
 )

@@ -100,6 +100,12 @@ def test_trajectories_show_every_run_and_the_median():
     assert knee.lines[-1].get_linewidth() > 3 * knee.collections[0].get_linewidths()[0]
 
 
+def test_a_relative_knee_is_a_share_of_the_level():
+    figure = draw_trajectories({1: [trace(1.0, 2.0)]}, relative=True)
+    units = [panel.get_ylabel() for panel in figure.axes]
+    assert units == ["clip level / mel power", "no unit", "mel power / clip level"]
+
+
 def test_a_run_that_ended_early_keeps_its_last_value_in_the_median():
     figure = draw_trajectories({1: [trace(1.0, 2.0, 3.0), trace(1.0, 5.0), trace(1.0, 9.0, 9.0)]})
     assert figure.axes[2].lines[-1].get_ydata().tolist() == [1.0, 5.0, 5.0]

@@ -116,14 +116,17 @@ def test_every_finding_has_its_verdict(whole):
 
 
 def test_files_lie_beside_the_page(study):
+    tables = ("table1", "table2", "us8k-table-probabilities", "us8k-table-calibration")
     assert {path.name for path in (study / "tables").iterdir()} == {
-        f"table{number}.{ending}" for number in (1, 2) for ending in ("md", "csv", "tex")
+        "study-table-findings.csv",
+        *(f"{table}.{ending}" for table in tables for ending in ("md", "csv", "tex")),
     }
     networks = ("vgg", "prototypical")
     stems = {"us8k-accuracy", "us8k-classes"}
-    stems |= {f"us8k-{network}-{kind}" for network in networks for kind in ("trajectories", "confusion")}
+    stems |= {f"us8k-{network}-{kind}" for network in networks for kind in ("trajectories", "confusion", "reliability")}
     assert {path.name for path in (study / "figures").iterdir()} == {
-        f"{stem}.{ending}" for stem in stems for ending in ("svg", "pdf")
+        *(f"{stem}.{ending}" for stem in stems for ending in ("svg", "pdf")),
+        *(f"us8k-{network}-reliability.csv" for network in networks),
     }
     text = (study / "report.md").read_text(encoding="utf-8")
     for link in re.findall(r"\]\((figures/[^)]*)\)", text):
@@ -342,6 +345,7 @@ def test_own_recordings_have_tables_of_their_own(tmp_path):
     assert {path.stem for path in (study_dir / "tables").iterdir()} == {
         "mine-table-1-accuracy",
         "mine-table-2-differences",
+        "folder-table-probabilities",
     }
     assert len(set(page.ids)) == len(page.ids)
 

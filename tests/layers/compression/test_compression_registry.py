@@ -116,6 +116,10 @@ class TestByName:
         assert type(layer) is LearnableLog and layer.quantile == 0.1
         assert COMPRESSIONS["loglearn_adapted"](quantile=0.5, per_band=True).quantile == 0.5
 
+    @pytest.mark.parametrize("name", COMPRESSIONS)
+    def test_a_record_knows_without_keras_whether_its_layer_is_relative(self, name):
+        assert COMPRESSIONS[name].relative is getattr(build_compression(name), "relative", False)
+
     def test_each_call_builds_a_new_layer(self):
         assert build_compression("loglearn") is not build_compression("loglearn")
 

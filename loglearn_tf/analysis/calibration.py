@@ -1,0 +1,134 @@
+"""How good the probabilities of runs are, not only their answers: likelihood, Brier score, calibration."""
+
+import csv
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from loglearn_tf.analysis.results import FloatArray, IntArray
+from loglearn_tf.errors import DataError
+
+# Probabilities are written with seven decimals: of one written as 0 no more is known than that it is at most this.
+FLOOR = 5e-8
+BINS = 15
+# Of rounding, over some thousand classes.
+_SUM_TOLERANCE = 1e-3
+_PROBABILITY = "p_"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A run's table of predictions.
+
+    Attributes:
+        classes: In the data set's order.
+        labels: `(n_clips,)` number of each clip's class.
+        predicted: `(n_clips,)` number of the class predicted.
+        probabilities: `(n_clips, n_classes)`.
+    """
+
+    classes: tuple[str, ...]
+    labels: IntArray
+    predicted: IntArray
+    probabilities: FloatArray
+
+
+@dataclass
+class Reliability:
+    """Clips by the probability of the class predicted, their confidence, in bins of equal width.
+
+    Attributes:
+        n: `(BINS,)` clips.
+        confidence: `(BINS,)` sum of their confidences.
+        correct: `(BINS,)` how many of them are right.
+    """
+
+    n: FloatArray = field(default_factory=lambda: np.zeros(BINS))
+    confidence: FloatArray = field(default_factory=lambda: np.zeros(BINS))
+    correct: FloatArray = field(default_factory=lambda: np.zeros(BINS))
+
+    def add(self, found: Predictions) -> None:
+        """Counts the clips of a run."""
+        confidence = found.probabilities.max(axis=1)
+        # A bin holds its upper end, so that 1 is in the last.
+        at = np.clip(np.ceil(BINS * confidence).astype(np.int64) - 1, 0, BINS - 1)
+        self.n += np.bincount(at, minlength=BINS)
+        self.confidence += np.bincount(at, confidence, BINS)
+        self.correct += np.bincount(at, found.predicted == found.labels, BINS)
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error: |share right - mean confidence| of the bins, weighted by their clips.
+
+        Reference:
+            Naeini, Cooper and Hauskrecht, AAAI 2015; Guo, Pleiss, Sun and Weinberger, ICML 2017.
+        """
+        return float(np.abs(self.correct - self.confidence).sum() / self.n.sum())
+
+    @property
+    def overconfidence(self) -> float:
+        """Mean confidence less accuracy, over all clips."""
+        return float((self.confidence - self.correct).sum() / self.n.sum())
+
+
+def negative_log_likelihood(found: Predictions) -> FloatArray:
+    """`(n_clips,)` nats: minus the logarithm of the probability of each clip's class, none taken for less than `FLOOR`.
+
+    Other probabilities are not raised in turn: what they add up to stays within rounding.
+    """
+    return np.asarray(-np.log(np.maximum(_of_label(found), FLOOR)))
+
+
+def n_zero(found: Predictions) -> int:
+    """Clips whose class has a probability below `FLOOR`, as one written as 0: their likelihood is a bound."""
+    return int((_of_label(found) < FLOOR).sum())
+
+
+def brier_scores(found: Predictions) -> FloatArray:
+    """`(n_clips,)` from 0 to 2: squared differences from 1 for the clip's class and 0 for others, over all classes.
+
+    Reference:
+        Brier, *Monthly Weather Review* 78, 1950.
+    """
+    target = np.eye(len(found.classes))[found.labels]
+    return np.asarray(((found.probabilities - target) ** 2).sum(axis=1))
+
+
+def _of_label(found: Predictions) -> FloatArray:
+    return np.asarray(found.probabilities[np.arange(len(found.labels)), found.labels])
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Reads `predictions.csv` or `predictions_settled.csv` of a run.
+
+    Raises:
+        DataError: If it is not there, or not as a run writes it: probabilities from 0 to 1 that add up to 1, for known
+            classes.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            head, *body = csv.reader(file, strict=True)
+        columns = [at for at, name in enumerate(head) if name.startswith(_PROBABILITY)]
+        classes = tuple(head[at][len(_PROBABILITY) :] for at in columns)
+        number = {name: at for at, name in enumerate(classes)}
+        named = [head.index(name) for name in ("class", "predicted")]
+        labels, predicted = (np.array([number[line[at]] for line in body], np.int64) for at in named)
+        values = np.array([[line[at] for at in columns] for line in body], np.float64)
+        if not body:
+            raise ValueError("it has no rows")
+    except KeyError as error:
+        raise DataError(f"Cannot read the predictions {path}: unknown class {error}. {_REMEDY}") from error
+    except (OSError, ValueError, IndexError, csv.Error) as error:
+        raise DataError(f"Cannot read the predictions {path}: {error}. {_REMEDY}") from error
+    # NaN is neither.
+    wrong = ~((values >= 0) & (values <= 1)).all(axis=1) | ~(np.abs(values.sum(axis=1) - 1) <= _SUM_TOLERANCE)
+    if wrong.any():
+        raise DataError(
+            "The probabilities of a clip must be from 0 to 1 and add up to 1. Received: "
+            f"{values[wrong][0].tolist()} in {path}. {_REMEDY}"
+        )
+    return Predictions(classes, labels, predicted, values)
+
+
+_REMEDY = "Remove the run's folder; it is done again."
