@@ -24,6 +24,7 @@ from loglearn_tf.analysis.statistics import Comparison, compare_all
 from loglearn_tf.analysis.summary import format_tables
 from loglearn_tf.datasets import load_dataset
 from loglearn_tf.datasets.clips import DataSet
+from loglearn_tf.datasets.n_shot import NShot
 from loglearn_tf.datasets.registry import make_synthetic
 from loglearn_tf.errors import ConfigError
 from loglearn_tf.experiment.local import Executor, LocalExecutor, run_all
@@ -54,7 +55,7 @@ class RunRow(TypedDict):
     dataset: str
     model: str
     compression: str
-    n_shot: int
+    n_shot: NShot
     fold: int
     run: int
     seed: int

@@ -9,6 +9,7 @@ from loglearn_tf._util.registry import folder_name
 from loglearn_tf._util.seeds import derive_seed
 from loglearn_tf.datasets.clips import DataSet
 from loglearn_tf.datasets.few_shot import check_n_shot
+from loglearn_tf.datasets.n_shot import ALL, NShot, folder_of_n
 from loglearn_tf.models.registry import MODELS
 from loglearn_tf.study.settings import Settings
 
@@ -22,7 +23,7 @@ class RunSpec:
 
     Attributes:
         dataset, model, compression: Names.
-        n_shot: Training clips per class.
+        n_shot: Training clips per class; `all` for every one there is.
         fold: Test fold.
         run: Number of the repetition, from 0.
         seed: The study's.
@@ -31,7 +32,7 @@ class RunSpec:
     dataset: str
     model: str
     compression: str
-    n_shot: int
+    n_shot: NShot
     fold: int
     run: int
     seed: int
@@ -40,7 +41,7 @@ class RunSpec:
     def folder(self) -> Path:
         """Where its results lie, inside the study's folder."""
         cell = Path(*map(folder_name, (self.dataset, self.model, self.compression)))
-        return cell / f"n{self.n_shot:03d}" / f"fold{self.fold:02d}" / f"run{self.run:02d}"
+        return cell / folder_of_n(self.n_shot) / f"fold{self.fold:02d}" / f"run{self.run:02d}"
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -69,19 +70,20 @@ def plan_runs(settings: Settings) -> list[RunSpec]:
     ]
 
 
-def _cheapness(cell: tuple[str, int]) -> tuple[bool, float, str]:
+def _cheapness(cell: tuple[str, NShot]) -> tuple[bool, bool, float, str]:
     """Sorts the most costly cells to the front, so that no long run is left for the end."""
     model, n_shot = cell
     network = MODELS.own(model)
     clip_ms = None if network is None else network.clip_ms
-    return clip_ms is not None, -(clip_ms or 1.0) * n_shot, model
+    n_clips = 1 if n_shot == ALL else n_shot
+    return clip_ms is not None, n_shot != ALL, -(clip_ms or 1.0) * n_clips, model
 
 
 def check_grid(settings: Settings, dataset: DataSet) -> None:
     """Checks every fold and n of the grid against the data set, before any work is done.
 
     Raises:
-        ConfigError: If a fold holds no clips, or a class fewer than n.
+        ConfigError: If a fold holds no clips, or a class fewer than n, or none.
     """
     for fold in settings.folds:
         for n_shot in settings.n_shot:

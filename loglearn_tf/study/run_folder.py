@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from loglearn_tf._util.csv import csv_bytes
 from loglearn_tf._util.files import remove_scratch, storage, write_bytes, write_json
+from loglearn_tf.datasets.n_shot import size_of
 from loglearn_tf.errors import ConfigError, DataError
 from loglearn_tf.study.grid import RunSpec, identity_differences, saved_identity
 
@@ -146,12 +147,17 @@ def read_runs(study_dir: Path) -> list[Row]:
                         f"{path.parent} was made with other settings than {other.parent}: {'; '.join(changed[:3])}. "
                         "One table must not mix them: move one of the two into the folder of another study."
                     )
-    return sorted((row for _, row in found), key=key_of)
+    return sorted((row for _, row in found), key=_place_of)
 
 
 def key_of(row: Row) -> tuple[Any, ...]:
     """What tells a run from all others of its study, as `RunSpec.key`."""
     return tuple(row[column] for column in KEY)
+
+
+def _place_of(row: Row) -> tuple[Any, ...]:
+    """Sorts runs by cell."""
+    return tuple(size_of(row[column]) if column == "n_shot" else row[column] for column in KEY)
 
 
 def folder_of(row: Row) -> Path:

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from loglearn_tf._util.registry import Registry, folder_name, is_place
 from loglearn_tf._util.text import printable, shown
 from loglearn_tf.datasets.clips import LAST_FOLD, N_FOLDS, VALIDATION_FOLD
+from loglearn_tf.datasets.n_shot import ALL, NShot
 from loglearn_tf.datasets.registry import DATASETS, Corpus
 from loglearn_tf.errors import ConfigError
 from loglearn_tf.layers.compression import COMPRESSIONS
@@ -36,8 +37,20 @@ _LONGEST_NAME, _LONGEST_PATH = 255, 3500
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Name = Annotated[str, Field(pattern=_NAME, max_length=100)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
+# Of tables, whose keys are text in JSON.
+_AnyN = Annotated[Count | Literal["all"], Field()]
 Seed = Annotated[int, Field(ge=0, le=1 << 64)]
 Decibels = Annotated[float, Field(ge=-200, le=200)]
+
+
+def _as_n_shot(value: Any) -> Any:
+    """Text is `all`, or wrong; Pydantic would say so of a number first."""
+    if isinstance(value, str) and value != ALL:
+        raise PydanticCustomError("n_shot", "input should be a valid integer, or `all`")
+    return value
+
+
+N = Annotated[_AnyN, BeforeValidator(_as_n_shot)]
 
 
 def _as_folder(name: str) -> str:
@@ -334,7 +347,7 @@ class ContrastSettings(_Settings):
     compression: str
     baseline: str = "logeps"
     models: _Some[str] = None
-    n_shot: _Some[Count] = None
+    n_shot: _Some[N] = None
     parts: _Some[str] = None
     baseline_parts: _Some[str] = None
     score: Literal["published", "settled"] = "settled"
@@ -361,7 +374,7 @@ class ContrastCell(NamedTuple):
     ours: "Settings"
     theirs: "Settings"
     model: str
-    n_shot: int
+    n_shot: NShot
 
 
 class Settings(_Settings):
@@ -375,10 +388,11 @@ class Settings(_Settings):
         models: An axis of the grid: names in `MODELS`, or places of builders: `my_lab.nets:build_crnn`.
         compressions: An axis of the grid: names in `COMPRESSIONS`, places of layers: `my_lab.layers:MyLog`, or names
             in `variants`.
-        n_shot: An axis of the grid: training clips per class.
+        n_shot: An axis of the grid: training clips per class. `all` is every training clip of the fold, of classes of
+            any sizes: its runs differ in weights and patches alone, and share what else they share.
         folds: An axis of the grid: test folds.
         variants: Name -> a compression with other arguments.
-        runs: Repetitions of every cell: one number, or one per n.
+        runs: Repetitions of every cell: one number, or one per n: `{5: 4, all: 2}`.
         runs_dir: Where results go.
         workers: Processes that train side by side; `null` for one a core.
         threads: Of each process. One is fastest for many runs, and results with more differ in their last digits.
@@ -403,9 +417,9 @@ class Settings(_Settings):
     ]
     compressions: Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
     variants: dict[Name, CompressionVariant] = {}
-    n_shot: Annotated[tuple[Count, ...], BeforeValidator(_as_list), Field(min_length=1)]
+    n_shot: Annotated[tuple[N, ...], BeforeValidator(_as_list), Field(min_length=1)]
     folds: Annotated[tuple[int, ...], BeforeValidator(_as_list), Field(min_length=1)]
-    runs: Count | dict[Count, Count]
+    runs: Count | dict[_AnyN, Count]
     training: TrainingSettings = TrainingSettings()
     episodic: EpisodicSettings = EpisodicSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
@@ -518,7 +532,7 @@ class Settings(_Settings):
         variant = self.variants.get(name)
         return (name, {}) if variant is None else (variant.layer, dict(variant.args))
 
-    def runs_for(self, n_shot: int) -> int:
+    def runs_for(self, n_shot: NShot) -> int:
         """Repetitions of a cell with `n_shot` clips per class."""
         return self.runs if isinstance(self.runs, int) else self.runs[n_shot]
 
@@ -733,7 +747,9 @@ def check_contrasts(studies: Sequence[Settings], path: str | Path) -> None:
         what = json.dumps(
             [
                 *(contrast.compression, contrast.baseline, contrast.score, contrast.minus_score),
-                *sorted((str(ours.part), str(theirs.part), model, n_shot) for ours, theirs, model, n_shot in cells),
+                *sorted(
+                    (str(ours.part), str(theirs.part), model, str(n_shot)) for ours, theirs, model, n_shot in cells
+                ),
             ]
         )
         if what in compared:
