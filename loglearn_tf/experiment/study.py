@@ -318,9 +318,18 @@ def check_networks(studies: Sequence[tuple[Settings, int]], *, on_progress: OnPr
                 setting = "models" if COMPRESSIONS.own(name) else "compressions"
             try:
                 compression = build_compression(layer, **{"name": folder_name(name), **arguments})
-                build_model(model, n_classes=n_classes, compression=compression, n_mels=settings.features.n_mels)
+                build_model(
+                    model,
+                    n_classes=n_classes,
+                    compression=compression,
+                    n_mels=settings.features.n_mels,
+                    patch_frames=settings.features.patch_frames,
+                )
             except ValueError as error:
-                raise ConfigError(f"`{setting}`: {error}") from error
+                raise ConfigError(
+                    f"`{setting}`: {error} (With features.patch_frames={settings.features.patch_frames} and "
+                    f"features.n_mels={settings.features.n_mels}.)"
+                ) from error
 
 
 def _spec(row: RunRow) -> RunSpec:

@@ -20,6 +20,7 @@ from loglearn_tf.datasets.n_shot import ALL, NShot
 from loglearn_tf.datasets.registry import DATASETS, Corpus
 from loglearn_tf.errors import ConfigError
 from loglearn_tf.layers.compression import COMPRESSIONS
+from loglearn_tf.models.base import PATCH_FRAMES
 from loglearn_tf.models.registry import MODELS, Network
 from loglearn_tf.study.yaml_file import Override, merged, parse_override, read_table, settings_file, with_overrides
 
@@ -148,30 +149,61 @@ class DataSettings(_Settings):
     synthetic: SyntheticSettings | None = None
 
 
+# What was added to a section after its first runs, and is no part of a run's identity or a store's name where it has
+# its default: runs and stores from before stay valid.
+_LATER_FEATURES = ("win_length", "window", "mel_scale", "norm", "gain_db", "patch_frames")
+_LATER_TRAINING = ("gain_db",)
+_NOT_FRONT_END = ("store_dir", "compression", "gain_db", "patch_frames")
+
+
+def _without_unused(section: _Settings, later: Iterable[str]) -> dict[str, Any]:
+    """A section as plain data, without those of the later settings that have their defaults."""
+    defaults = {name: type(section).model_fields[name].default for name in later}
+    plain: dict[str, Any] = section.model_dump(mode="json")
+    return {name: plain[name] for name in plain if name not in later or getattr(section, name) != defaults[name]}
+
+
 class FeatureSettings(_Settings):
-    """The mel front end, and where its stores lie.
+    """The mel front end, where its stores lie, and how long the patches are that networks take.
 
     Attributes:
         store_dir: Folder of the mel stores.
-        sample_rate, n_fft, hop_length, n_mels, f_min, f_max, pad_mode, fft_dtype: see
-            `MelSpectrogram`.
+        sample_rate, n_fft, win_length, hop_length, window, n_mels, f_min, f_max, mel_scale, norm, pad_mode, fft_dtype:
+            see `MelSpectrogram`.
         compression: `none` stores mel power, which every compression trains from. `logeps` stores
             the logarithm, as the reference's own feature files do; networks that read it must
             not compress again.
         gain_db: Applied to every waveform first: -20 leaves a tenth of the amplitude, a hundredth of the power.
+        patch_frames: Frames of a patch: what a network is trained on and scores at a time. A frame is `hop_length`
+            samples: 128 are 2.97 s by default. Clips that are shorter are repeated. The mel store does not depend on
+            it.
     """
 
     store_dir: FolderName = "data/stores"
     sample_rate: Annotated[int, Field(ge=1, le=1_000_000)] = 44_100
     n_fft: Annotated[int, Field(ge=2, le=1 << 20, multiple_of=2)] = 1024
+    win_length: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
     hop_length: Annotated[int, Field(ge=1, le=1 << 20)] = 1024
+    window: Literal["hann", "hamming", "blackman", "ones"] = "hann"
     n_mels: Annotated[int, Field(ge=1, le=4096)] = 128
     f_min: Annotated[float, Field(ge=0)] = 0.0
     f_max: Annotated[float, Field(gt=0)] | None = None
+    mel_scale: Literal["slaney", "htk"] = "slaney"
+    norm: Literal["slaney"] | None = "slaney"
     pad_mode: Literal["reflect", "constant"] = "reflect"
     fft_dtype: Literal["float64", "float32"] = "float64"
     compression: Literal["none", "logeps"] = "none"
     gain_db: Decibels = 0.0
+    patch_frames: Annotated[int, Field(ge=1, le=100_000)] = PATCH_FRAMES
+
+    @model_validator(mode="after")
+    def _window_in_frame(self) -> "FeatureSettings":
+        if self.win_length is not None and self.win_length > self.n_fft:
+            raise ValueError(
+                f"`features.win_length` must be at most `features.n_fft`. Received: win_length={self.win_length}, "
+                f"n_fft={self.n_fft}. Use a larger `n_fft`, or a shorter window"
+            )
+        return self
 
     @model_validator(mode="after")
     def _bands_in_range(self) -> "FeatureSettings":
@@ -185,8 +217,11 @@ class FeatureSettings(_Settings):
 
     @property
     def front_end(self) -> dict[str, Any]:
-        """The arguments of `MelSpectrogram`."""
-        return self.model_dump(exclude={"store_dir", "compression", "gain_db"})
+        """The arguments of `MelSpectrogram`; what it has learned since its first stores, only where it is used."""
+        plain = _without_unused(self, _LATER_FEATURES)
+        if self.win_length == self.n_fft:
+            del plain["win_length"]  # the default, written out
+        return {name: value for name, value in plain.items() if name not in _NOT_FRONT_END}
 
 
 class TrainingSettings(_Settings):
@@ -474,6 +509,12 @@ class Settings(_Settings):
                     f"`features.n_mels` must be at least {network.min_n_mels} for {network.title}. Received: "
                     f"features.n_mels={self.features.n_mels}. Use more bands, or leave {network.name} out of `models`"
                 )
+            if self.features.patch_frames < network.min_patch_frames:
+                raise ValueError(
+                    f"`features.patch_frames` must be at least {network.min_patch_frames} for {network.title}. "
+                    f"Received: features.patch_frames={self.features.patch_frames}. Use longer patches, a smaller "
+                    f"`features.hop_length`, or leave {network.name} out of `models`"
+                )
         if self.features.gain_db and self.save_models:
             raise ValueError(
                 f"`features.gain_db` must be 0 with `save_models`: a saved model takes recordings as they are. "
@@ -563,15 +604,15 @@ class Settings(_Settings):
         networks do not depend on, see `grid.identity_of`.
         """
         plain = self.dump()
-        unused = {"store_dir", *([] if self.features.gain_db else ["gain_db"])}
-        no_gain = set() if self.training.gain_db else {"gain_db"}
+        features = _without_unused(self.features, _LATER_FEATURES)
+        kept = {key: features[key] for key in _NOT_FRONT_END if key in features and key != "store_dir"}
         return {
             "protocol": plain["protocol"],
             "seed": plain["seed"],
             "threads": plain["threads"],
             "data": {"name": plain["data"]["name"], "validation_fold": plain["data"]["validation_fold"]},
-            "features": {key: value for key, value in plain["features"].items() if key not in unused},
-            "training": {key: value for key, value in plain["training"].items() if key not in no_gain},
+            "features": {**self.features.front_end, **kept},
+            "training": {**_without_unused(self.training, _LATER_TRAINING), "epochs": self.epochs},
             "episodic": plain["episodic"],
             # Under its first name, which finished runs have.
             "evaluation": {

@@ -143,6 +143,7 @@ def train_run(
         seed=spec.seed_for("weights"),
         l2=settings.training.l2,
         n_mels=settings.features.n_mels,
+        patch_frames=settings.features.patch_frames,
     )
 
     def compiled(network: keras.Model) -> keras.Model:
@@ -167,6 +168,7 @@ def train_run(
         settle=settle_network,
         gains_db=settings.evaluation.gains_db,
         hop=settings.patch_hop(MODELS[spec.model]),
+        patch_frames=settings.features.patch_frames,
         batch_size=settings.evaluation.batch_size,
         mean=MODELS[spec.model].mean,
     )
@@ -251,7 +253,13 @@ def seen_patches(
     batch_size = settings.training.batch_size
     n_epochs = min(settings.epochs, BATCHES)
     patches = training_patches(
-        store, clips, n_epochs=n_epochs, batch_size=batch_size, seed=seed, gain_db=_gain_db(store, settings)
+        store,
+        clips,
+        n_epochs=n_epochs,
+        batch_size=batch_size,
+        seed=seed,
+        patch_frames=settings.features.patch_frames,
+        gain_db=_gain_db(store, settings),
     )
     for batch, _ in patches.take(max(BATCHES, -(-len(clips) // batch_size))):  # of every clip at least one
         yield batch
@@ -290,6 +298,7 @@ def fit(
         n_epochs=settings.epochs,
         batch_size=training.batch_size,
         seed=seed,
+        patch_frames=settings.features.patch_frames,
         gain_db=_gain_db(store, settings),
     )
     sample = next(iter(patches))[0] if log_dir else None
