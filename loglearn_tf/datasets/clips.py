@@ -117,6 +117,26 @@ class DataSet:
         self.test_clips(fold)
         return tuple(clip for clip in self.clips if clip.fold in self.train_folds[fold])
 
+    def validation_clips(self, fold: int) -> tuple[Clip, ...]:
+        """The clips of the folds that are left out of training for `fold` and are not tested with it.
+
+        Folds that are only ever tested are none of these.
+
+        Raises:
+            ConfigError: If there is no such clip.
+        """
+        self.test_clips(fold)
+        only_tested = self.train_folds.keys() - {one for folds in self.train_folds.values() for one in folds}
+        used = {fold, *self.train_folds[fold], *only_tested}
+        clips = tuple(clip for clip in self.clips if clip.fold not in used)
+        if not clips:
+            raise ConfigError(
+                "`training.validation=fold` needs clips of a fold that is left out of training. Received: "
+                f"{self.name}, where none is left out for test fold {fold}. Set `data.validation_fold=next` where the "
+                "data set has folds to leave out, or `training.validation=share`."
+            )
+        return clips
+
     @property
     def recordings(self) -> dict[str, str]:
         """Clip -> its recording, by id, as rows of `predictions.csv` name clips."""

@@ -1,6 +1,7 @@
-"""The n-shot draw: which clips train a run."""
+"""The n-shot draw: which clips train a run, and which of them validate it."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -42,6 +43,59 @@ def draw_clips(dataset: DataSet, *, fold: int, n_shot: NShot, run: int, seed: in
         rng = np.random.default_rng(derive_seed(seed, "clips", dataset.name, fold, n_shot, run, dataset.classes[label]))
         drawn += [candidates[at] for at in rng.choice(len(candidates), size=n_shot, replace=False)]
     return tuple(drawn)
+
+
+def split_clips(clips: Sequence[Clip], *, share: float, seed: int) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
+    """Takes about a share of the clips of every class for validation, whole recordings at a time, at random.
+
+    At least one clip of every class, where that leaves it one to train with; a class of one recording has none. Of
+    classes of few, long recordings it may be more than the share.
+
+    Args:
+        clips: Of all classes, in a fixed order.
+        share: Above 0, below 1.
+        seed: Decides, together with the clips.
+
+    Returns:
+        Those that train, and those that validate, in the order of `clips`.
+
+    Raises:
+        ConfigError: If no clip can be spared.
+    """
+    recordings: dict[str, Counter[int]] = {}
+    for clip in clips:
+        recordings.setdefault(clip.recording, Counter())[clip.label] += 1
+    names = sorted(recordings)
+    names = [names[at] for at in np.random.default_rng(seed).permutation(len(names))]
+    left = Counter(clip.label for clip in clips)
+    wanted = {label: max(1, round(share * count)) for label, count in left.items()}
+    taken: Counter[int] = Counter()
+    chosen: set[str] = set()
+
+    def take(name: str, *, at_most: Mapping[int, int]) -> None:
+        inside = recordings[name]
+        if all(left[label] > n and taken[label] + n <= at_most[label] for label, n in inside.items()):
+            chosen.add(name)
+            taken.update(inside)
+            left.subtract(inside)
+
+    for name in names:
+        take(name, at_most=wanted)
+    # Classes all of whose recordings are longer than that: the shortest one.
+    for label in sorted(wanted):
+        for name in sorted(names, key=lambda name: recordings[name].total()):
+            if not taken[label] and label in recordings[name]:
+                take(name, at_most=Counter(clip.label for clip in clips))
+    if not chosen:
+        raise ConfigError(
+            "`training.validation=share` needs a class with two training recordings or more, as each must keep one to "
+            f"train with. Received: {len(clips)} training clips of {len(wanted)} classes. Use a larger `n_shot`, or "
+            "`training.validation=fold`."
+        )
+    return (
+        tuple(clip for clip in clips if clip.recording not in chosen),
+        tuple(clip for clip in clips if clip.recording in chosen),
+    )
 
 
 def check_n_shot(dataset: DataSet, *, fold: int, n_shot: NShot) -> None:

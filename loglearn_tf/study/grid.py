@@ -7,8 +7,8 @@ from typing import Any
 
 from loglearn_tf._util.registry import folder_name
 from loglearn_tf._util.seeds import derive_seed
-from loglearn_tf.datasets.clips import DataSet
-from loglearn_tf.datasets.few_shot import check_n_shot
+from loglearn_tf.datasets.clips import Clip, DataSet
+from loglearn_tf.datasets.few_shot import check_n_shot, draw_clips, split_clips
 from loglearn_tf.datasets.n_shot import ALL, NShot, folder_of_n
 from loglearn_tf.models.registry import MODELS
 from loglearn_tf.study.settings import Settings
@@ -49,8 +49,8 @@ class RunSpec:
         return self.dataset, self.model, self.compression, self.n_shot, self.fold, self.run
 
     def seed_for(self, purpose: str) -> int:
-        """The seed of `"weights"` or `"patches"`: the same for every compression."""
-        # Patches are also the same for every network; weights need not be.
+        """The seed of `"weights"`, `"patches"` or `"validation"`: the same for every compression."""
+        # Patches, and which clips validate, are also the same for every network; weights need not be.
         network = (self.model,) if purpose == "weights" else ()
         return derive_seed(self.seed, purpose, self.dataset, *network, self.n_shot, self.fold, self.run)
 
@@ -79,15 +79,34 @@ def _cheapness(cell: tuple[str, NShot]) -> tuple[bool, bool, float, str]:
     return clip_ms is not None, n_shot != ALL, -(clip_ms or 1.0) * n_clips, model
 
 
+def clips_of(spec: RunSpec, settings: Settings, dataset: DataSet) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
+    """The clips that a run trains with, and those that it validates with, which may be none.
+
+    Both depend on the data set, fold, n, run and the study's seed alone: not on compression or network.
+
+    Raises:
+        ConfigError: If there are too few clips for either.
+    """
+    clips = draw_clips(dataset, fold=spec.fold, n_shot=spec.n_shot, run=spec.run, seed=settings.seed)
+    if settings.training.validation == "fold":
+        return clips, dataset.validation_clips(spec.fold)
+    if settings.training.validation == "share":
+        return split_clips(clips, share=settings.training.validation_share, seed=spec.seed_for("validation"))
+    return clips, ()
+
+
 def check_grid(settings: Settings, dataset: DataSet) -> None:
     """Checks every fold and n of the grid against the data set, before any work is done.
 
     Raises:
-        ConfigError: If a fold holds no clips, or a class fewer than n, or none.
+        ConfigError: If a fold holds no clips, or a class fewer than n, or none; if there is nothing to validate with.
     """
     for fold in settings.folds:
         for n_shot in settings.n_shot:
             check_n_shot(dataset, fold=fold, n_shot=n_shot)
+    if settings.training.validation != "none":
+        for spec in {(one.n_shot, one.fold, one.run): one for one in plan_runs(settings)}.values():
+            clips_of(spec, settings, dataset)
 
 
 def run_identity(settings: Settings, dataset: DataSet) -> dict[str, Any]:

@@ -152,7 +152,12 @@ class DataSettings(_Settings):
 # What was added to a section after its first runs, and is no part of a run's identity or a store's name where it has
 # its default: runs and stores from before stay valid.
 _LATER_FEATURES = ("win_length", "window", "mel_scale", "norm", "gain_db", "patch_frames")
-_LATER_TRAINING = ("gain_db",)
+_LATER_TRAINING = (
+    *("gain_db", "validation", "validation_share", "patience", "optimizer", "schedule", "warmup_share"),
+    "class_weights",
+)
+# Without validation these say nothing, and without a schedule nothing warms up.
+_OF_VALIDATION = ("validation_share", "patience")
 _NOT_FRONT_END = ("store_dir", "compression", "gain_db", "patch_frames")
 
 
@@ -224,18 +229,104 @@ class FeatureSettings(_Settings):
         return {name: value for name, value in plain.items() if name not in _NOT_FRONT_END}
 
 
+# Name -> the arguments beside `weight_decay`, those of Keras.
+_OPTIMIZERS: dict[str, tuple[str, ...]] = {
+    "sgd": ("momentum", "nesterov"),
+    "rmsprop": ("rho", "momentum", "epsilon", "centered"),
+    "adam": ("beta_1", "beta_2", "epsilon", "amsgrad"),
+    "adamw": ("beta_1", "beta_2", "epsilon", "amsgrad"),
+    "nadam": ("beta_1", "beta_2", "epsilon"),
+    "adamax": ("beta_1", "beta_2", "epsilon"),
+    "adagrad": ("initial_accumulator_value", "epsilon"),
+    "adadelta": ("rho", "epsilon"),
+    "lamb": ("beta_1", "beta_2", "epsilon"),
+    "lion": ("beta_1", "beta_2"),
+}
+_SWITCHES = ("nesterov", "centered", "amsgrad")
+_BELOW_1 = ("momentum", "rho", "beta_1", "beta_2")
+
+
+class OptimizerSettings(BaseModel):
+    """An optimiser of Keras; `optimizer: NAME` is short for `optimizer: {name: NAME}`.
+
+    Beside the name it takes arguments of Keras' class, as `{name: adamw, weight_decay: 0.01}`: `weight_decay`, which is
+    for kernels, not for what compressions learn, biases, or normalisations; and `momentum`, `beta_1` and so on, where
+    the class has them.
+
+    Attributes:
+        name: `sgd`, `rmsprop`, `adam`, `adamw`, `nadam`, `adamax`, `adagrad`, `adadelta`, `lamb` or `lion`.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
+
+    name: str = "sgd"
+
+    @model_validator(mode="after")
+    def _of_keras(self) -> "OptimizerSettings":
+        where = "training.optimizer"
+        if self.name not in _OPTIMIZERS:
+            near = difflib.get_close_matches(self.name, _OPTIMIZERS, n=1)
+            hint = f"Did you mean {near[0]}" if near else f"Known: {', '.join(_OPTIMIZERS)}"
+            raise ValueError(f"`{where}` must name an optimiser of Keras. Received: {shown(self.name)}. {hint}")
+        known = (*_OPTIMIZERS[self.name], "weight_decay")
+        for key, value in self.args.items():
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f"Did you mean {near[0]}" if near else f"Known: {', '.join(known)}"
+                elsewhere = "; the learning rate is `training.learning_rate`" if key == "learning_rate" else ""
+                raise ValueError(
+                    f"`{where}` holds an argument that {self.name} does not take. Received: {printable(key)}. "
+                    f"{hint}{elsewhere}"
+                )
+            number = type(value) in (int, float) and math.isfinite(value)
+            rule = ""
+            if key in _SWITCHES:
+                rule = "" if isinstance(value, bool) else "true or false"
+            elif key in _BELOW_1:
+                rule = "" if number and 0 <= value < 1 else "a number from 0 to below 1"
+            elif key == "epsilon":
+                rule = "" if number and 0 < value < 1e38 else "a number above 0"
+            else:
+                rule = "" if number and 0 <= value < 1e38 else "a number of at least 0"
+            if rule:
+                hint = "Write it with a point, as 1.0e-3" if _is_number_in_text(value) else "Mend it, or leave it out"
+                raise ValueError(f"`{where}.{key}` must be {rule}. Received: {shown(value)}. {hint}")
+        return self
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """Arguments of Keras' class."""
+        return dict(self.model_extra or {})
+
+
+def _as_optimizer(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
 class TrainingSettings(_Settings):
     """One supervised training (docs/fidelity.md, "Supervised training").
 
     Attributes:
         epochs: `null` for the protocol's: 199 (`pons2018`) or 200 (`clean`).
         batch_size: Patches per update; the last, partial batch of an epoch is kept.
-        learning_rate: Of SGD without momentum.
+        learning_rate: Of the optimiser: SGD without momentum, unless `optimizer` is set.
         clip_norm: Global norm to which gradients are clipped.
         l2: `l2 * sum(w ** 2)` over conv and dense kernels is added to the loss.
         gain_db: `[low, high]`: every training patch is made louder or quieter by a random number of decibels between
             them, another one in every epoch, the same for all compressions; `null`, as in the paper, for none. A
             compression that is relative to the level of the clip does not see it.
+        validation: What tells when to stop. `none`, as in the paper: all epochs are done, and the last weights kept.
+            `fold`: the loss on the fold that `data.validation_fold: next` leaves out. `share`: that on a share of the
+            run's training clips, which then do not train, whole recordings at a time; the same for all compressions
+            and networks. Of every clip the patches that lie side by side count. With validation the weights of the
+            epoch with the lowest loss are kept.
+        validation_share: Of `validation: share`: of the clips of every class.
+        patience: With validation: epochs without a lower loss after which training ends; `epochs` are the most.
+        optimizer: Of Keras, by name, or with arguments: `{name: adamw, weight_decay: 0.01}`. See `OptimizerSettings`.
+        schedule: Of the learning rate: `constant`, or `cosine`, down to 0 over all updates that are planned.
+        warmup_share: Of `schedule: cosine`: the share of the updates over which the learning rate first rises from 0.
+        class_weights: `balanced`: clips count in the loss by `clips / (classes * clips of their class)`, so that
+            classes of `n_shot: all` count alike, however many clips they have; `none`: each clip alike.
     """
 
     epochs: Count | None = None
@@ -244,6 +335,22 @@ class TrainingSettings(_Settings):
     clip_norm: Annotated[float, Field(gt=0)] = 5.0
     l2: Annotated[float, Field(ge=0)] = 5e-4
     gain_db: tuple[Decibels, Decibels] | None = None
+    validation: Literal["none", "fold", "share"] = "none"
+    validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    patience: Count = 20
+    optimizer: Annotated[OptimizerSettings, BeforeValidator(_as_optimizer)] = OptimizerSettings()
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
+
+    @model_validator(mode="after")
+    def _warmup_of_a_schedule(self) -> "TrainingSettings":
+        if self.warmup_share and self.schedule == "constant":
+            raise ValueError(
+                "`training.warmup_share` is of `training.schedule=cosine`. Received: "
+                f"warmup_share={self.warmup_share:g}, schedule=constant. Set the schedule, or leave it out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _low_before_high(self) -> "TrainingSettings":
@@ -520,13 +627,19 @@ class Settings(_Settings):
                 f"`features.gain_db` must be 0 with `save_models`: a saved model takes recordings as they are. "
                 f"Received: features.gain_db={self.features.gain_db:g}"
             )
-        if self.training.gain_db is not None:
-            no_epochs = [name for name in self.models if (own := MODELS.own(name)) and "training" not in own.reads]
-            if no_epochs:
+        no_epochs = [name for name in self.models if (own := MODELS.own(name)) and "training" not in own.reads]
+        used = _without_unused(self.training, _LATER_TRAINING)
+        for key in _LATER_TRAINING:
+            if no_epochs and key in used:
                 raise ValueError(
-                    f"`training.gain_db` is not for {no_epochs[0]}, whose training draws episodes. Leave it out of "
-                    "`models`, or `training.gain_db`"
+                    f"`training.{key}` is not for {no_epochs[0]}, whose training draws episodes. Leave it out of "
+                    f"`models`, or `training.{key}`"
                 )
+        if self.training.validation == "fold" and self.data.validation_fold == "none":
+            raise ValueError(
+                "`training.validation=fold` takes the fold that `data.validation_fold=next` leaves out of training. "
+                "Received: data.validation_fold=none. Set it to next, or `training.validation=share`"
+            )
         gains = {"training.gain_db": self.training.gain_db, "evaluation.gains_db": self.evaluation.gains_db}
         changed = [name for name, value in gains.items() if value]
         if changed and self.features.compression != "none":
@@ -605,6 +718,9 @@ class Settings(_Settings):
         """
         plain = self.dump()
         features = _without_unused(self.features, _LATER_FEATURES)
+        training = _without_unused(self.training, _LATER_TRAINING)
+        if self.training.validation == "none":
+            training = {key: value for key, value in training.items() if key not in _OF_VALIDATION}
         kept = {key: features[key] for key in _NOT_FRONT_END if key in features and key != "store_dir"}
         return {
             "protocol": plain["protocol"],
@@ -612,7 +728,7 @@ class Settings(_Settings):
             "threads": plain["threads"],
             "data": {"name": plain["data"]["name"], "validation_fold": plain["data"]["validation_fold"]},
             "features": {**self.features.front_end, **kept},
-            "training": {**_without_unused(self.training, _LATER_TRAINING), "epochs": self.epochs},
+            "training": {**training, "epochs": self.epochs},
             "episodic": plain["episodic"],
             # Under its first name, which finished runs have.
             "evaluation": {

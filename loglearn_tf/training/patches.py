@@ -122,6 +122,26 @@ def evaluation_patches(
     return _read_ahead(whole_clips.flat_map(cut).batch(batch_size))
 
 
+def validation_patches(
+    store: MelSource, clips: Sequence[Clip], *, batch_size: int, patch_frames: int = PATCH_FRAMES
+) -> tf.data.Dataset:
+    """The patches of the clips that lie side by side, with their labels: the same in every epoch.
+
+    Args:
+        store: Mel power.
+        clips: Clips that do not train.
+        batch_size: Patches per batch; the last is partial.
+        patch_frames: Frames per patch, and between their beginnings.
+
+    Returns:
+        `(patches, labels)` as `training_patches` gives them.
+    """
+    labels = tf.constant([clip.label for clip in clips], tf.int32)
+    patches = evaluation_patches(store, clips, hop=patch_frames, batch_size=batch_size, patch_frames=patch_frames)
+    # Cut once: what a whole fold has of them is some 100 MB.
+    return patches.map(lambda some, numbers: (some, tf.gather(labels, numbers))).cache()
+
+
 def _read_ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
     """The next two batches are made while one is used."""
     options = tf.data.Options()
