@@ -173,8 +173,9 @@ class FeatureSettings(_Settings):
 
     Attributes:
         store_dir: Folder of the mel stores.
-        sample_rate, n_fft, win_length, hop_length, window, n_mels, f_min, f_max, mel_scale, norm, pad_mode, fft_dtype:
-            see `MelSpectrogram`.
+        sample_rate, n_fft, win_length, hop_length, window, n_mels, f_min, f_max, pad_mode, fft_dtype: see
+            `MelSpectrogram`.
+        mel_scale, norm: see `MelSpectrogram`.
         compression: `none` stores mel power, which every compression trains from. `logeps` stores
             the logarithm, as the reference's own feature files do; networks that read it must
             not compress again.

@@ -25,7 +25,8 @@ def test_the_default_is_the_published_one():
     model = build_model("timbre")
     optimizer = build_optimizer(model, TRAINING)
     expected = keras.optimizers.SGD(0.1, global_clipnorm=5.0)
-    assert type(optimizer) is keras.optimizers.SGD and optimizer.get_config() == expected.get_config()
+    assert type(optimizer) is keras.optimizers.SGD
+    assert {**optimizer.get_config(), "name": ""} == {**expected.get_config(), "name": ""}
 
 
 @pytest.mark.parametrize("name", _OPTIMIZERS)
@@ -128,6 +129,8 @@ def _weights(name):
 def test_anybodys_optimiser_leaves_every_compression_alone(name):
     inner = keras.Sequential([keras.Input((4, 4)), build_compression(name)])
     model = keras.Sequential([keras.Input((4, 4)), inner, keras.layers.Dense(2, bias_initializer="ones")])
+    for weight in inner.trainable_weights:  # some begin at zero, where decay does not show
+        weight.assign(np.ones(weight.shape))
     optimizer = keras.optimizers.AdamW(0.1, weight_decay=0.5)
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     exclude_compressions(optimizer, model)
@@ -142,7 +145,7 @@ def test_the_knee_stays_where_the_loss_does_not_depend_on_it():
     exclude_compressions(optimizer, model)
     model.compile(optimizer, "mse")
     before = float(layer.knee)
-    model.fit(np.ones((8, 4, 4)), np.zeros((8, 4, 4)), batch_size=1, epochs=3, verbose=0)
+    model.fit(np.ones((8, 4, 4)), np.zeros((8, 4, 4)), batch_size=1, epochs=3, verbose=0, shuffle=False)
     assert float(layer.knee) == before
 
 
@@ -163,5 +166,7 @@ def test_a_warning_names_compressions_that_have_no_knee(caplog):
     model = keras.Sequential(layers)
     model.compile(keras.optimizers.AdamW(1e-3, weight_decay=0.1), "mse")
     with caplog.at_level(logging.WARNING, "loglearn_tf"):
-        model.fit(np.ones((1, 4, 4)), np.zeros((1, 4, 1)), verbose=0, callbacks=[CompressionTrajectory()])
+        model.fit(
+            np.ones((1, 4, 4)), np.zeros((1, 4, 1)), verbose=0, shuffle=False, callbacks=[CompressionTrajectory()]
+        )
     assert "log_gain" in caplog.text and "alpha_pre_gate" in caplog.text and "exclude_compressions" in caplog.text
