@@ -728,7 +728,8 @@ class Settings(_Settings):
             "seed": plain["seed"],
             "threads": plain["threads"],
             "data": {"name": plain["data"]["name"], "validation_fold": plain["data"]["validation_fold"]},
-            "features": {**self.features.front_end, **kept},
+            # In text, as what is null is compared as what is absent.
+            "features": {**self.features.front_end, **({} if self.features.norm else {"norm": "none"}), **kept},
             "training": {**training, "epochs": self.epochs},
             "episodic": plain["episodic"],
             # Under its first name, which finished runs have.

@@ -104,7 +104,7 @@ def test_which_clips_a_run_takes(dataset, data):
         assert {clip.fold for clip in held_out} <= set(dataset.train_folds[fold])
 
 
-@hypothesis_settings(derandomize=True, deadline=None, max_examples=8)
+@hypothesis_settings(derandomize=True, deadline=None, max_examples=5)
 @given(data_sets(), st.sampled_from(["none", "fold", "share"]), st.sampled_from([2, "all"]))
 def test_which_clips_are_read(dataset, kind, n):
     """By a whole run: of the test fold nothing before its scoring begins."""
