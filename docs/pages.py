@@ -195,6 +195,8 @@ def _type(schema: Mapping[str, Any]) -> str:
     """A JSON schema in words, with its range."""
     if "anyOf" in schema:
         return ", or ".join(_type(one) for one in schema["anyOf"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
     if "enum" in schema:
         return "one of " + ", ".join(f"`{one}`" for one in schema["enum"])
     kind = schema["type"]

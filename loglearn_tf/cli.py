@@ -24,7 +24,7 @@ from loglearn_tf.datasets.registry import DATASETS, make_synthetic
 from loglearn_tf.errors import ConfigError, LoglearnError
 from loglearn_tf.study.grid import plan_runs
 from loglearn_tf.study.run_folder import read_runs, result_files, write_results
-from loglearn_tf.study.settings import load_settings, load_studies
+from loglearn_tf.study.settings import FeatureSettings, load_settings, load_studies
 from loglearn_tf.study.status import (
     format_failures,
     format_grid,
@@ -128,6 +128,9 @@ def _plan(options: argparse.Namespace) -> int:
         gap = "\n" if at else ""
         print(f"{gap}{settings.name}{part}: {len(state.results):,} runs in {settings.study_dir}\n")
         print(format_grid(state))
+        if (frames := settings.features.patch_frames) != FeatureSettings().patch_frames:
+            seconds = (frames - 1) * settings.features.hop_length / settings.features.sample_rate
+            print(f"Patches have {frames:,} frames: they begin and end {seconds:.3g} s apart.")
     if settings.contrasts:
         print(
             f"\n{len(settings.contrasts)} contrasts are written down: `loglearn contrasts` shows them, and "

@@ -122,7 +122,7 @@ def realistic_study(study_dir: Path, *overrides: str, seed: int = 1) -> Path:
         if (spec.model, spec.n_shot) == ("prototypical", 20):
             continue
         draw = (spec.model, spec.n_shot, spec.fold, spec.run)
-        level = base[spec.model] + 0.09 * np.log(spec.n_shot) + 0.02 * (spec.fold == 2)
+        level = base[spec.model] + 0.09 * np.log(300 if spec.n_shot == "all" else spec.n_shot) + 0.02 * (spec.fold == 2)
         level = levels.setdefault(draw, level + random.normal(0, 0.04))
         accurate = level + (gain[spec.model] if spec.compression == "loglearn" else 0) + random.normal(0, 0.012)
         answers = list(_answers(random, accurate))

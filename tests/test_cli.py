@@ -90,7 +90,7 @@ def test_missing_clips_are_counted_unless_allowed(capsys, tmp_path, us8k_copy):
     ("override", "says"),
     [
         ("n_shots=3", "Unknown key `n_shots` in the command line. Did you mean `n_shot`?"),
-        ("n_shot=ten", "`n_shot` in the command line: input should be a valid integer. Received: 'ten'"),
+        ("n_shot=ten", "`n_shot` in the command line: input should be a valid integer, or `all`. Received: 'ten'"),
         ("n_shot=[3]", "larger than the smallest class: with fold 1 as the test fold, air_conditioner has 2"),
         ("folds=[11]", "`folds` of us8k must be from 1 to 10. Received: fold 11"),
         ("folds=[7]", "Fold 7 has no clips"),

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from loglearn_tf.analysis.recordings import ClipDifferences
 from loglearn_tf.analysis.results import FloatArray, check_score
+from loglearn_tf.datasets.n_shot import NShot
 from loglearn_tf.errors import DataError
 from loglearn_tf.study.run_folder import Row, folder_of
 
@@ -61,7 +62,7 @@ class StudyAnswers:
 
     def __init__(self, study_dir: Path, rows: Iterable[Row]) -> None:
         self._study_dir = study_dir
-        self._rows: dict[tuple[str, str, str, int], dict[tuple[int, int], Row]] = {}
+        self._rows: dict[tuple[str, str, str, NShot], dict[tuple[int, int], Row]] = {}
         for row in rows:
             if row["status"] == "done":
                 cell = row["dataset"], row["model"], row["compression"], row["n_shot"]
@@ -75,7 +76,7 @@ class StudyAnswers:
         self,
         dataset: str,
         model: str,
-        n_shot: int,
+        n_shot: NShot,
         compression: str,
         baseline: str,
         *,

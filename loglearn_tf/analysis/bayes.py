@@ -11,6 +11,7 @@ import numpy.typing as npt
 from loglearn_tf.analysis import mixed
 from loglearn_tf.analysis.mixed import Differences
 from loglearn_tf.analysis.results import FloatArray, IntArray
+from loglearn_tf.datasets.n_shot import NShot, size_of
 
 # ---- Priors: half-t with 4 degrees of freedom for standard deviations, normal for the mean; fractions of accuracy ----
 
@@ -40,7 +41,7 @@ class Probabilities:
     """
 
     model: str | None
-    n_shot: int | None
+    n_shot: NShot | None
     worse: float
     equivalent: float
     better: float
@@ -71,7 +72,7 @@ class Posterior:
     r_hat: float
 
 
-def probabilities(cells: Mapping[tuple[str, int], Differences], *, margin: float = 0.02, seed: int = 0) -> Posterior:
+def probabilities(cells: Mapping[tuple[str, NShot], Differences], *, margin: float = 0.02, seed: int = 0) -> Posterior:
     """Draws from the posterior distribution of the true differences, by Gibbs sampling.
 
     `difference[g, n, fold, run] = mean + network[g] + cell[g, n] + fold part + run part`, all normal. The fold part is
@@ -101,7 +102,7 @@ def probabilities(cells: Mapping[tuple[str, int], Differences], *, margin: float
         et al., *Bayesian Analysis* 6, 2011, on half-t priors and how to draw from them.
     """
     mixed.check_margin(margin)
-    names = sorted(cells)
+    names = sorted(cells, key=lambda cell: (cell[0], size_of(cell[1])))
     folded = mixed.checked([cells[name] for name in names])
     design = design_of(names, [list(cell) for cell in folded], [list(map(len, cell.values())) for cell in folded])
     means = np.array([runs.mean() for cell in folded for runs in cell.values()])
@@ -159,7 +160,7 @@ class Design:
 
 
 def design_of(
-    cells: Sequence[tuple[str, int]], folds: Sequence[Sequence[int]], n_runs: Sequence[Sequence[int]]
+    cells: Sequence[tuple[str, NShot]], folds: Sequence[Sequence[int]], n_runs: Sequence[Sequence[int]]
 ) -> Design:
     """The design of a study: its cells, the folds of each, and the runs in each of these."""
     networks = sorted({model for model, _ in cells})
@@ -271,7 +272,7 @@ def _indicators(codes: npt.NDArray[Any]) -> FloatArray:
     return np.asarray(codes[:, np.newaxis] == levels, np.float64)
 
 
-def _probabilities(model: str | None, n_shot: int | None, draws: FloatArray, margin: float) -> Probabilities:
+def _probabilities(model: str | None, n_shot: NShot | None, draws: FloatArray, margin: float) -> Probabilities:
     low, high = np.quantile(draws, [0.025, 0.975])
     worse, better = float((draws < -margin).mean()), float((draws > margin).mean())
     return Probabilities(

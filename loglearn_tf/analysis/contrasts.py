@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from loglearn_tf.analysis import mixed
 from loglearn_tf.analysis.results import FloatArray, Rows, Runs
 from loglearn_tf.analysis.statistics import in_one_family
+from loglearn_tf.datasets.n_shot import NShot
 from loglearn_tf.errors import ConfigError
 
 
@@ -38,8 +39,8 @@ class Contrast:
     model: str
     compression: str
     baseline: str
-    n_shot: tuple[int, ...]
-    left_out: tuple[int, ...]
+    n_shot: tuple[NShot, ...]
+    left_out: tuple[NShot, ...]
     folds: tuple[int, ...]
     n_pairs: int
     mean: float
@@ -105,7 +106,7 @@ def contrasts(
 
 def differences(
     rows: Rows, *, compression: str = "loglearn", baseline: str = "logeps"
-) -> dict[tuple[str, str], dict[int, dict[int, FloatArray]]]:
+) -> dict[tuple[str, str], dict[NShot, dict[int, FloatArray]]]:
     """Paired differences by (data set, model), then n, then fold: an array of the runs'.
 
     Args:
@@ -114,14 +115,14 @@ def differences(
     Raises:
         DataError: As `statistics.compare`.
     """
-    found: dict[tuple[str, str], dict[int, dict[int, FloatArray]]] = {}
+    found: dict[tuple[str, str], dict[NShot, dict[int, FloatArray]]] = {}
     for (dataset, model, n_shot), folds, per_fold in Runs(rows).pairs(compression, baseline):
         found.setdefault((dataset, model), {})[n_shot] = dict(zip(folds, per_fold, strict=True))
     return found
 
 
 def _contrast(
-    names: tuple[str, str, str, str, tuple[int, ...], tuple[int, ...]],
+    names: tuple[str, str, str, str, tuple[NShot, ...], tuple[NShot, ...]],
     cells: list[dict[int, FloatArray]],
     margin: float,
     confidence: float,

@@ -15,6 +15,7 @@ from loglearn_tf.analysis.mixed import Estimate
 from loglearn_tf.analysis.recordings import ClipDifferences, two_way
 from loglearn_tf.analysis.results import SCORES, FloatArray
 from loglearn_tf.analysis.statistics import in_one_family
+from loglearn_tf.datasets.n_shot import NShot
 from loglearn_tf.errors import ConfigError, DataError
 from loglearn_tf.study.run_folder import Row, folder_of, read_runs, result_files
 from loglearn_tf.study.settings import ContrastSettings, Settings, load_studies
@@ -195,7 +196,7 @@ class _Cell:
     ours: StudyPart
     theirs: StudyPart
     model: str
-    n_shot: int
+    n_shot: NShot
 
     @property
     def data(self) -> Hashable:

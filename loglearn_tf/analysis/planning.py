@@ -7,6 +7,7 @@ from loglearn_tf._util.text import align
 from loglearn_tf.analysis.planned import StudyPart, contrasts_of
 from loglearn_tf.analysis.power import Needed, Power, Spread, needed, power, spreads
 from loglearn_tf.analysis.results import with_score
+from loglearn_tf.datasets.n_shot import NShot
 from loglearn_tf.errors import ConfigError
 from loglearn_tf.study.settings import ContrastSettings, Settings
 
@@ -106,7 +107,7 @@ def _rows(settings: Settings, of_models: Mapping[str, Spread], margin: float) ->
     family = len(settings.models) * len(settings.n_shot) * max(len(settings.compressions) - 1, 1)
     rows = []
     for model, spread in of_models.items():
-        cells: list[tuple[str, list[int], int]] = [(str(n), [n], family) for n in settings.n_shot]
+        cells: list[tuple[str, list[NShot], int]] = [(str(n), [n], family) for n in settings.n_shot]
         if len(settings.n_shot) > 1:
             # Of the averages there are as many as networks and compressions.
             cells.append(("average", list(settings.n_shot), family // len(settings.n_shot)))

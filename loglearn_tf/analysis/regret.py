@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loglearn_tf.analysis.results import FloatArray
+from loglearn_tf.datasets.n_shot import NShot
 from loglearn_tf.errors import ConfigError, DataError
 
 _RESAMPLES = 1999
@@ -25,7 +26,7 @@ class RegretCell:
 
     name: tuple[str, ...]
     data: Hashable
-    n_shot: int
+    n_shot: NShot
     accuracy: Mapping[str, Mapping[tuple[int, int], float]]
 
 
@@ -228,7 +229,7 @@ class _Resamples:
     def __init__(self, cells: Sequence[RegretCell], resamples: int, seed: int) -> None:
         self._cells = [_folds_and_runs(cell) for cell in cells]
         folds_of: dict[Hashable, set[int]] = {}
-        runs_of: dict[tuple[Hashable, int], set[int]] = {}
+        runs_of: dict[tuple[Hashable, NShot], set[int]] = {}
         for cell, (folds, runs) in zip(cells, self._cells, strict=True):
             folds_of.setdefault(cell.data, set()).update(folds)
             runs_of.setdefault((cell.data, cell.n_shot), set()).update(runs)

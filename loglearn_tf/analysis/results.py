@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loglearn_tf._util.text import shown
+from loglearn_tf.datasets.n_shot import n_shot_of, size_of
 from loglearn_tf.errors import ConfigError, DataError
 from loglearn_tf.study.run_folder import COLUMNS, LATER_COLUMNS, Row, read_runs, result_files
 
@@ -21,7 +22,7 @@ IntArray = npt.NDArray[np.int64]
 Cell = tuple[tuple[Any, ...], tuple[int, ...], list[FloatArray]]
 
 _TEXT = ("dataset", "model", "compression", "status")
-_WHOLE = ("n_shot", "fold", "run", "seed")
+_WHOLE = ("fold", "run", "seed")
 # Accuracies are multiples of 1 / clips; differences below this are rounding.
 DECIMALS = 10
 # Of the same weights: with batch normalisation as it was trained, and settled (`training.settling`).
@@ -45,9 +46,9 @@ def read_results(path: Path | str, *, score: str = "published") -> list[Row]:
         score: Which accuracy the column `accuracy` shall hold; see `with_score`.
 
     Returns:
-        One row a run, with the columns of `run_folder.COLUMNS`: `n_shot`, `fold`, `run` and `seed` are integers,
-        numbers are floats, and what is empty is `None`, as the settled score of runs of earlier versions. Further
-        columns of a CSV file stay text.
+        One row a run, with the columns of `run_folder.COLUMNS`: `fold`, `run` and `seed` are integers, and so is
+        `n_shot` where it is not `all`; numbers are floats, and what is empty is `None`, as the settled score of runs
+        of earlier versions. Further columns of a CSV file stay text.
 
     Raises:
         ConfigError: If there is no such score.
@@ -155,7 +156,7 @@ class Runs:
             done = [row for row in with_score(rows, score) if row["status"] == "done"]
             for name in self._COLUMNS:
                 column = [_value(name, row[name]) for row in done]
-                self.levels[name] = sorted(set(column))
+                self.levels[name] = sorted(set(column), key=size_of if name == "n_shot" else None)
                 number = {value: at for at, value in enumerate(self.levels[name])}
                 self._codes[name] = np.fromiter(map(number.__getitem__, column), np.int64, len(column))
             received = [row["accuracy"] for row in done]
@@ -253,6 +254,11 @@ def _typed(row: Mapping[str | None, Any], line: int) -> Row:
 
 def _value(column: str, value: Any) -> Any:
     """A cell's value in the type of its column."""
+    if column == "n_shot":
+        try:
+            return n_shot_of(value)
+        except ValueError:
+            raise DataError(f"`n_shot` of a run must be a whole number, or all. Received: {shown(value)}") from None
     if column in _WHOLE:
         if type(value) is int:
             return value

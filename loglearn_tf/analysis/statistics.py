@@ -11,6 +11,7 @@ import numpy as np
 
 from loglearn_tf.analysis import mixed
 from loglearn_tf.analysis.results import DECIMALS, FloatArray, Rows, Runs, independent
+from loglearn_tf.datasets.n_shot import NShot, size_of
 from loglearn_tf.errors import ConfigError, DataError
 
 # Of both kinds of verdict.
@@ -50,7 +51,7 @@ class Comparison:
 
     dataset: str
     model: str
-    n_shot: int
+    n_shot: NShot
     compression: str
     baseline: str
     n_pairs: int
@@ -86,7 +87,7 @@ class Accuracy:
 
     dataset: str
     model: str
-    n_shot: int
+    n_shot: NShot
     compression: str
     n_runs: int
     folds: tuple[int, ...]
@@ -185,8 +186,11 @@ def compare_all(
         if compression != one
         for cell in _compared(runs, compression, one, margin, confidence, seed)
     ]
-    order = ("dataset", "model", "n_shot", "compression", "baseline")
-    return _with_verdicts(sorted(found, key=lambda cell: tuple(getattr(cell, name) for name in order)))
+
+    def place(cell: Comparison) -> tuple[Any, ...]:
+        return cell.dataset, cell.model, size_of(cell.n_shot), cell.compression, cell.baseline
+
+    return _with_verdicts(sorted(found, key=place))
 
 
 def _compared(
@@ -200,7 +204,7 @@ def _compared(
 
 
 def _comparison(
-    names: tuple[str, str, int, str, str],
+    names: tuple[str, str, NShot, str, str],
     folds: tuple[int, ...],
     differences: Sequence[FloatArray],
     margin: float,
@@ -364,7 +368,7 @@ def rank(rows: Rows, *, score: str = "published") -> list[Ranking]:
 def _blocks(cells: Iterable[tuple[Any, ...]], several_folds: bool) -> dict[tuple[Any, ...], list[tuple[Any, ...]]]:
     """Block -> the (model, n, fold, run) in it."""
     blocks: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
-    for model, n_shot, fold, run in sorted(cells):
+    for model, n_shot, fold, run in sorted(cells, key=lambda cell: (cell[0], size_of(cell[1]), *cell[2:])):
         blocks.setdefault((model, n_shot, fold if several_folds else run), []).append((model, n_shot, fold, run))
     return blocks
 

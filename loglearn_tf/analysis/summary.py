@@ -6,6 +6,7 @@ from typing import Any
 from loglearn_tf._util.text import align
 from loglearn_tf.analysis.names import dataset_title, datasets_in_order, n_test_folds
 from loglearn_tf.analysis.results import SCORES, Runs, check_score, independent, with_score
+from loglearn_tf.datasets.n_shot import in_order
 from loglearn_tf.study.run_folder import Row
 
 
@@ -38,7 +39,7 @@ def _format_table(dataset: str, rows: Sequence[Row], score: str) -> str:
         for (_, model, n), _, values in runs.pairs(compression, "logeps"):
             shown[model, f"{compression} - logeps", n] = f"{100 * independent(values).mean():+.1f}"
 
-    shots = sorted({row["n_shot"] for row in rows})
+    shots = in_order(row["n_shot"] for row in rows)
     lines = [["model", "compression", *(f"n={n}" for n in shots)]]
     for model in sorted({row["model"] for row in rows}):
         compressions = sorted({row["compression"] for row in rows if row["model"] == model})

@@ -131,9 +131,13 @@ class DataSet:
 
     def validation_clips(self, fold: int) -> tuple[Clip, ...]:
         """The clips that neither train nor test where `fold` is the test fold: those of the fold after it, with
-        `validation_fold="next"`, or those that the data set's own split says; none where all others train."""
+        `validation_fold="next"`, or those that the data set's own split says; none where all others train.
+
+        Folds that are only ever tested are none of these.
+        """
         self.test_clips(fold)
-        used = (fold, *self.train_folds[fold])
+        only_tested = self.train_folds.keys() - {one for folds in self.train_folds.values() for one in folds}
+        used = {fold, *self.train_folds[fold], *only_tested}
         return tuple(clip for clip in self.clips if clip.fold not in used)
 
     @property

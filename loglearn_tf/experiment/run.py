@@ -136,6 +136,7 @@ class Worker:
             **({"relative": True} if is_relative(compression_of(outcome.model)) else {}),
             **_settled(outcome.settled),
             **({"levels": list(outcome.levels)} if outcome.levels else {}),
+            **({"best_epoch": outcome.best_epoch} if outcome.best_epoch is not None else {}),
             "train_seconds": round(outcome.train_seconds, 3),
             "eval_seconds": round(outcome.eval_seconds, 3),
             "peak_memory_mib": peak.mib(),

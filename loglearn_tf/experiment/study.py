@@ -24,6 +24,7 @@ from loglearn_tf.analysis.statistics import Comparison, compare_all
 from loglearn_tf.analysis.summary import format_tables
 from loglearn_tf.datasets import load_dataset
 from loglearn_tf.datasets.clips import DataSet
+from loglearn_tf.datasets.n_shot import NShot
 from loglearn_tf.datasets.registry import make_synthetic
 from loglearn_tf.errors import ConfigError
 from loglearn_tf.experiment.local import Executor, LocalExecutor, run_all
@@ -54,7 +55,7 @@ class RunRow(TypedDict):
     dataset: str
     model: str
     compression: str
-    n_shot: int
+    n_shot: NShot
     fold: int
     run: int
     seed: int
@@ -323,9 +324,18 @@ def check_networks(studies: Sequence[tuple[Settings, int]], *, on_progress: OnPr
                 setting = "models" if COMPRESSIONS.own(name) else "compressions"
             try:
                 compression = build_compression(layer, **{"name": folder_name(name), **arguments})
-                build_model(model, n_classes=n_classes, compression=compression, n_mels=settings.features.n_mels)
+                build_model(
+                    model,
+                    n_classes=n_classes,
+                    compression=compression,
+                    n_mels=settings.features.n_mels,
+                    patch_frames=settings.features.patch_frames,
+                )
             except ValueError as error:
-                raise ConfigError(f"`{setting}`: {error}") from error
+                raise ConfigError(
+                    f"`{setting}`: {error} (With features.patch_frames={settings.features.patch_frames} and "
+                    f"features.n_mels={settings.features.n_mels}.)"
+                ) from error
 
 
 def _spec(row: RunRow) -> RunSpec:

@@ -11,6 +11,8 @@ from loglearn_tf.errors import ConfigError
 # Always part of a store's key. What `MelSpectrogram` has learned since is part of it only where it is not the default:
 # the stores from before are found.
 _ALWAYS = ("sample_rate", "n_fft", "hop_length", "n_mels", "f_min", "f_max", "pad_mode", "fft_dtype")
+# What that is, beside `win_length`, and its values beside the default.
+_LATER = {"window": ("hamming", "blackman", "ones"), "mel_scale": ("htk",), "norm": (None,)}
 
 
 def completed(front_end: Mapping[str, Any]) -> dict[str, Any]:
@@ -21,7 +23,7 @@ def completed(front_end: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: If a value is out of its range.
     """
     # As settings have them. Otherwise the layer is asked, which loads TensorFlow.
-    if set(front_end) == set(_ALWAYS) and not any(isinstance(front_end[name], int) for name in ("f_min", "f_max")):
+    if _are_complete(front_end):
         return dict(front_end)
     from loglearn_tf.layers import MelSpectrogram
 
@@ -34,6 +36,18 @@ def completed(front_end: Mapping[str, Any]) -> dict[str, Any]:
             raise ConfigError(
                 f"`front_end` must hold arguments of `MelSpectrogram`. Received: {printable(name)}. {hint}"
             )
-    config = MelSpectrogram(**front_end).get_config()
+    layer = MelSpectrogram(**front_end)
+    config = {**layer.get_config(), "win_length": None if layer.win_length == layer.n_fft else layer.win_length}
     plain = MelSpectrogram(**{name: front_end[name] for name in _ALWAYS if name in front_end}).get_config()
     return {name: config[name] for name in known if name in _ALWAYS or config[name] != plain[name]}
+
+
+def _are_complete(front_end: Mapping[str, Any]) -> bool:
+    later = {name: value for name, value in front_end.items() if name not in _ALWAYS}
+    width = later.pop("win_length", 1)
+    return (
+        all(name in front_end for name in _ALWAYS)
+        and not any(isinstance(front_end[name], int) for name in ("f_min", "f_max"))
+        and all(name in _LATER and value in _LATER[name] for name, value in later.items())
+        and (type(width) is int and 1 <= width < front_end["n_fft"])
+    )

@@ -66,4 +66,5 @@ PROTOTYPICAL = Network(
     min_n_mels=32,
     clip_ms=400,  # 128 filters, two branches, several patches a clip
     citation="Snell, Swersky and Zemel, arXiv:1703.05175, 2017; Pons, Serrà and Serra, arXiv:1810.10274, 2018",
+    min_patch_frames=32,  # as VGG
 )

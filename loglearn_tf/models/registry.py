@@ -23,7 +23,8 @@ class Network:
         name: In settings, run folders and results.
         title: On paper: `"SB-CNN"`.
         build: Called with the keyword arguments `n_classes`, `compression` (a layer) and `seed`, and what `trainer`
-            passes: `n_mels` and `l2`, or `n_mels` and `protocol`. Returns a Keras model, `(batch, patch_frames,
+            passes: `patch_frames`, `n_mels` and `l2`, or `patch_frames`, `n_mels` and `protocol`; a builder that takes
+            no `patch_frames` has patches of one length. Returns a Keras model, `(batch, patch_frames,
             n_mels)` mel power to `(batch, n_classes)` logits.
         trainer: The function that does a run, as `module:attribute`; see `training.supervised.train_run`.
         reads: What of the sections `training`, `episodic` and `evaluation` of the settings the trainer reads: names of
@@ -34,6 +35,7 @@ class Network:
         clip_ms: Milliseconds of one core to train on a clip once; runs of costly networks start first. `None` where
             it was not measured: these start before all others.
         citation: Of the publication.
+        min_patch_frames: The fewest frames of a patch that the network can take.
     """
 
     name: str
@@ -46,10 +48,13 @@ class Network:
     min_n_mels: int = 1
     clip_ms: float | None = None
     citation: str = ""
+    min_patch_frames: int = 1
 
     def __call__(self, **arguments: Any) -> Any:
         """Builds the network; see `models.build_model`, which checks the arguments first."""
-        return self.build(**arguments)
+        # Builders from before patches had lengths take none.
+        length = {name: arguments.pop(name) for name in ("patch_frames",) if name in arguments}
+        return self.build(**arguments, **accepted(self.build, length))
 
 
 def _adopt(name: str, found: Any) -> Network:

@@ -57,4 +57,5 @@ SB_CNN = Network(
     min_n_mels=32,  # one band is left after the last convolution
     clip_ms=8,
     citation="Salamon and Bello, arXiv:1608.04363, 2017",
+    min_patch_frames=100,  # one column is left after the last convolution
 )

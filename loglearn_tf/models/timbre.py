@@ -44,4 +44,5 @@ TIMBRE = Network(
     min_n_mels=_BANDS,
     clip_ms=11,  # much for its size: CPUs are slow at the gradient of so wide a kernel
     citation="Pons, Slizovskaia, Gong, Gómez and Serra, arXiv:1703.06697, 2017",
+    min_patch_frames=7,  # that a filter spans
 )

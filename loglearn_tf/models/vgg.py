@@ -62,4 +62,5 @@ VGG = Network(
     min_n_mels=32,  # five poolings halve them
     clip_ms=14,
     citation="Pons, Serrà and Serra, arXiv:1810.10274, 2018",
+    min_patch_frames=32,  # five poolings halve them
 )

@@ -7,8 +7,10 @@ from typing import Any
 
 from loglearn_tf._util.registry import folder_name
 from loglearn_tf._util.seeds import derive_seed
-from loglearn_tf.datasets.clips import DataSet
-from loglearn_tf.datasets.few_shot import check_n_shot
+from loglearn_tf.datasets.clips import Clip, DataSet
+from loglearn_tf.datasets.few_shot import check_n_shot, draw_clips, split_clips
+from loglearn_tf.datasets.n_shot import ALL, NShot, folder_of_n
+from loglearn_tf.errors import ConfigError
 from loglearn_tf.models.registry import MODELS
 from loglearn_tf.study.settings import Settings
 
@@ -22,7 +24,7 @@ class RunSpec:
 
     Attributes:
         dataset, model, compression: Names.
-        n_shot: Training clips per class.
+        n_shot: Training clips per class; `all` for every one there is.
         fold: Test fold.
         run: Number of the repetition, from 0.
         seed: The study's.
@@ -31,7 +33,7 @@ class RunSpec:
     dataset: str
     model: str
     compression: str
-    n_shot: int
+    n_shot: NShot
     fold: int
     run: int
     seed: int
@@ -40,7 +42,7 @@ class RunSpec:
     def folder(self) -> Path:
         """Where its results lie, inside the study's folder."""
         cell = Path(*map(folder_name, (self.dataset, self.model, self.compression)))
-        return cell / f"n{self.n_shot:03d}" / f"fold{self.fold:02d}" / f"run{self.run:02d}"
+        return cell / folder_of_n(self.n_shot) / f"fold{self.fold:02d}" / f"run{self.run:02d}"
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -48,8 +50,8 @@ class RunSpec:
         return self.dataset, self.model, self.compression, self.n_shot, self.fold, self.run
 
     def seed_for(self, purpose: str) -> int:
-        """The seed of `"weights"` or `"patches"`: the same for every compression."""
-        # Patches are also the same for every network; weights need not be.
+        """The seed of `"weights"`, `"patches"` or `"validation"`: the same for every compression."""
+        # Patches, and which clips validate, are also the same for every network; weights need not be.
         network = (self.model,) if purpose == "weights" else ()
         return derive_seed(self.seed, purpose, self.dataset, *network, self.n_shot, self.fold, self.run)
 
@@ -69,23 +71,50 @@ def plan_runs(settings: Settings) -> list[RunSpec]:
     ]
 
 
-def _cheapness(cell: tuple[str, int]) -> tuple[bool, float, str]:
+def _cheapness(cell: tuple[str, NShot]) -> tuple[bool, bool, float, str]:
     """Sorts the most costly cells to the front, so that no long run is left for the end."""
     model, n_shot = cell
     network = MODELS.own(model)
     clip_ms = None if network is None else network.clip_ms
-    return clip_ms is not None, -(clip_ms or 1.0) * n_shot, model
+    n_clips = 1 if n_shot == ALL else n_shot
+    return clip_ms is not None, n_shot != ALL, -(clip_ms or 1.0) * n_clips, model
+
+
+def clips_of(spec: RunSpec, settings: Settings, dataset: DataSet) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
+    """The clips that a run trains with, and those that it validates with, which may be none.
+
+    Both depend on the data set, fold, n, run and the study's seed alone: not on compression or network.
+
+    Raises:
+        ConfigError: If there are too few clips for either.
+    """
+    clips = draw_clips(dataset, fold=spec.fold, n_shot=spec.n_shot, run=spec.run, seed=settings.seed)
+    if settings.training.validation == "fold":
+        held_out = dataset.validation_clips(spec.fold)
+        if not held_out:
+            raise ConfigError(
+                "`training.validation=fold` needs clips of a fold that is left out of training. Received: "
+                f"{dataset.name}, where none is left out for test fold {spec.fold}. Set `data.validation_fold=next` "
+                "where the data set has folds to leave out, or `training.validation=share`."
+            )
+        return clips, held_out
+    if settings.training.validation == "share":
+        return split_clips(clips, share=settings.training.validation_share, seed=spec.seed_for("validation"))
+    return clips, ()
 
 
 def check_grid(settings: Settings, dataset: DataSet) -> None:
     """Checks every fold and n of the grid against the data set, before any work is done.
 
     Raises:
-        ConfigError: If a fold holds no clips, or a class fewer than n.
+        ConfigError: If a fold holds no clips, or a class fewer than n, or none; if there is nothing to validate with.
     """
     for fold in settings.folds:
         for n_shot in settings.n_shot:
             check_n_shot(dataset, fold=fold, n_shot=n_shot)
+    if settings.training.validation != "none":
+        for spec in {(one.n_shot, one.fold, one.run): one for one in plan_runs(settings)}.values():
+            clips_of(spec, settings, dataset)
 
 
 def run_identity(settings: Settings, dataset: DataSet) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from loglearn_tf._util.csv import csv_bytes
 from loglearn_tf._util.files import remove_scratch, storage, write_bytes, write_json
+from loglearn_tf.datasets.n_shot import size_of
 from loglearn_tf.errors import ConfigError, DataError
 from loglearn_tf.study.grid import RunSpec, identity_differences, saved_identity
 
@@ -132,7 +133,7 @@ def read_runs(study_dir: Path) -> list[Row]:
     if not found:
         raise DataError(f"No finished run in {study_dir}. Run `loglearn run SETTINGS.yaml` first.")
     check_alike(found)
-    return sorted(found.values(), key=key_of)
+    return sorted(found.values(), key=_place_of)
 
 
 def check_alike(found: Mapping[Path, Row]) -> None:
@@ -162,6 +163,11 @@ def key_of(row: Row) -> tuple[Any, ...]:
 def spec_of(row: Row) -> RunSpec:
     """The run that a result is of."""
     return RunSpec(*(row[column] for column in _SPEC))
+
+
+def _place_of(row: Row) -> tuple[Any, ...]:
+    """Sorts runs by cell."""
+    return tuple(size_of(row[column]) if column == "n_shot" else row[column] for column in KEY)
 
 
 def folder_of(row: Row) -> Path:

@@ -16,9 +16,11 @@ from pydantic_core import PydanticCustomError
 from loglearn_tf._util.registry import Registry, folder_name, is_place
 from loglearn_tf._util.text import printable, shown
 from loglearn_tf.datasets.clips import LAST_FOLD, N_FOLDS, VALIDATION_FOLD
+from loglearn_tf.datasets.n_shot import ALL, NShot
 from loglearn_tf.datasets.registry import DATASETS, Corpus
 from loglearn_tf.errors import ConfigError
 from loglearn_tf.layers.compression import COMPRESSIONS
+from loglearn_tf.models.base import PATCH_FRAMES
 from loglearn_tf.models.registry import MODELS, Network
 from loglearn_tf.study.yaml_file import Override, merged, parse_override, read_table, settings_file, with_overrides
 
@@ -36,8 +38,20 @@ _LONGEST_NAME, _LONGEST_PATH = 255, 3500
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Name = Annotated[str, Field(pattern=_NAME, max_length=100)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
+# Of tables, whose keys are text in JSON.
+_AnyN = Annotated[Count | Literal["all"], Field()]
 Seed = Annotated[int, Field(ge=0, le=1 << 64)]
 Decibels = Annotated[float, Field(ge=-200, le=200)]
+
+
+def _as_n_shot(value: Any) -> Any:
+    """Text is `all`, or wrong; Pydantic would say so of a number first."""
+    if isinstance(value, str) and value != ALL:
+        raise PydanticCustomError("n_shot", "input should be a valid integer, or `all`")
+    return value
+
+
+N = Annotated[_AnyN, BeforeValidator(_as_n_shot)]
 
 
 def _as_folder(name: str) -> str:
@@ -137,30 +151,67 @@ class DataSettings(_Settings):
     synthetic: SyntheticSettings | None = None
 
 
+# What was added to a section after its first runs, and is no part of a run's identity or a store's name where it has
+# its default: runs and stores from before stay valid.
+_LATER_FEATURES = ("win_length", "window", "mel_scale", "norm", "gain_db", "patch_frames")
+_LATER_TRAINING = (
+    *("gain_db", "validation", "validation_share", "patience", "optimizer", "schedule", "warmup_share"),
+    "class_weights",
+)
+# Without validation these say nothing, and without a schedule nothing warms up.
+_OF_VALIDATION = ("validation_share", "patience")
+_NOT_FRONT_END = ("store_dir", "compression", "gain_db", "patch_frames")
+
+
+def _without_unused(section: _Settings, later: Iterable[str]) -> dict[str, Any]:
+    """A section as plain data, without those of the later settings that have their defaults."""
+    defaults = {name: type(section).model_fields[name].default for name in later}
+    plain: dict[str, Any] = section.model_dump(mode="json")
+    return {name: plain[name] for name in plain if name not in later or getattr(section, name) != defaults[name]}
+
+
 class FeatureSettings(_Settings):
-    """The mel front end, and where its stores lie.
+    """The mel front end, where its stores lie, and how long the patches are that networks take.
 
     Attributes:
         store_dir: Folder of the mel stores.
-        sample_rate, n_fft, hop_length, n_mels, f_min, f_max, pad_mode, fft_dtype: see
+        sample_rate, n_fft, win_length, hop_length, window, n_mels, f_min, f_max, pad_mode, fft_dtype: see
             `MelSpectrogram`.
+        mel_scale, norm: see `MelSpectrogram`.
         compression: `none` stores mel power, which every compression trains from. `logeps` stores
             the logarithm, as the reference's own feature files do; networks that read it must
             not compress again.
         gain_db: Applied to every waveform first: -20 leaves a tenth of the amplitude, a hundredth of the power.
+        patch_frames: Frames of a patch: what a network is trained on and scores at a time. A frame is `hop_length`
+            samples: 128 are 2.97 s by default. Clips that are shorter are repeated. The mel store does not depend on
+            it.
     """
 
     store_dir: FolderName = "data/stores"
     sample_rate: Annotated[int, Field(ge=1, le=1_000_000)] = 44_100
     n_fft: Annotated[int, Field(ge=2, le=1 << 20, multiple_of=2)] = 1024
+    win_length: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
     hop_length: Annotated[int, Field(ge=1, le=1 << 20)] = 1024
+    window: Literal["hann", "hamming", "blackman", "ones"] = "hann"
     n_mels: Annotated[int, Field(ge=1, le=4096)] = 128
     f_min: Annotated[float, Field(ge=0)] = 0.0
     f_max: Annotated[float, Field(gt=0)] | None = None
+    mel_scale: Literal["slaney", "htk"] = "slaney"
+    norm: Literal["slaney"] | None = "slaney"
     pad_mode: Literal["reflect", "constant"] = "reflect"
     fft_dtype: Literal["float64", "float32"] = "float64"
     compression: Literal["none", "logeps"] = "none"
     gain_db: Decibels = 0.0
+    patch_frames: Annotated[int, Field(ge=1, le=100_000)] = PATCH_FRAMES
+
+    @model_validator(mode="after")
+    def _window_in_frame(self) -> "FeatureSettings":
+        if self.win_length is not None and self.win_length > self.n_fft:
+            raise ValueError(
+                f"`features.win_length` must be at most `features.n_fft`. Received: win_length={self.win_length}, "
+                f"n_fft={self.n_fft}. Use a larger `n_fft`, or a shorter window"
+            )
+        return self
 
     @model_validator(mode="after")
     def _bands_in_range(self) -> "FeatureSettings":
@@ -174,8 +225,85 @@ class FeatureSettings(_Settings):
 
     @property
     def front_end(self) -> dict[str, Any]:
-        """The arguments of `MelSpectrogram`."""
-        return self.model_dump(exclude={"store_dir", "compression", "gain_db"})
+        """The arguments of `MelSpectrogram`; what it has learned since its first stores, only where it is used."""
+        plain = _without_unused(self, _LATER_FEATURES)
+        if self.win_length == self.n_fft:
+            del plain["win_length"]  # the default, written out
+        return {name: value for name, value in plain.items() if name not in _NOT_FRONT_END}
+
+
+# Name -> the arguments beside `weight_decay`, those of Keras.
+_OPTIMIZERS: dict[str, tuple[str, ...]] = {
+    "sgd": ("momentum", "nesterov"),
+    "rmsprop": ("rho", "momentum", "epsilon", "centered"),
+    "adam": ("beta_1", "beta_2", "epsilon", "amsgrad"),
+    "adamw": ("beta_1", "beta_2", "epsilon", "amsgrad"),
+    "nadam": ("beta_1", "beta_2", "epsilon"),
+    "adamax": ("beta_1", "beta_2", "epsilon"),
+    "adagrad": ("initial_accumulator_value", "epsilon"),
+    "adadelta": ("rho", "epsilon"),
+    "lamb": ("beta_1", "beta_2", "epsilon"),
+    "lion": ("beta_1", "beta_2"),
+}
+_SWITCHES = ("nesterov", "centered", "amsgrad")
+_BELOW_1 = ("momentum", "rho", "beta_1", "beta_2")
+
+
+class OptimizerSettings(BaseModel):
+    """An optimiser of Keras; `optimizer: NAME` is short for `optimizer: {name: NAME}`.
+
+    Beside the name it takes arguments of Keras' class, as `{name: adamw, weight_decay: 0.01}`: `weight_decay`, which is
+    for kernels, not for what compressions learn, biases, or normalisations; and `momentum`, `beta_1` and so on, where
+    the class has them.
+
+    Attributes:
+        name: `sgd`, `rmsprop`, `adam`, `adamw`, `nadam`, `adamax`, `adagrad`, `adadelta`, `lamb` or `lion`.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
+
+    name: str = "sgd"
+
+    @model_validator(mode="after")
+    def _of_keras(self) -> "OptimizerSettings":
+        where = "training.optimizer"
+        if self.name not in _OPTIMIZERS:
+            near = difflib.get_close_matches(self.name, _OPTIMIZERS, n=1)
+            hint = f"Did you mean {near[0]}" if near else f"Known: {', '.join(_OPTIMIZERS)}"
+            raise ValueError(f"`{where}` must name an optimiser of Keras. Received: {shown(self.name)}. {hint}")
+        known = (*_OPTIMIZERS[self.name], "weight_decay")
+        for key, value in self.args.items():
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f"Did you mean {near[0]}" if near else f"Known: {', '.join(known)}"
+                elsewhere = "; the learning rate is `training.learning_rate`" if key == "learning_rate" else ""
+                raise ValueError(
+                    f"`{where}` holds an argument that {self.name} does not take. Received: {printable(key)}. "
+                    f"{hint}{elsewhere}"
+                )
+            number = type(value) in (int, float) and math.isfinite(value)
+            rule = ""
+            if key in _SWITCHES:
+                rule = "" if isinstance(value, bool) else "true or false"
+            elif key in _BELOW_1:
+                rule = "" if number and 0 <= value < 1 else "a number from 0 to below 1"
+            elif key == "epsilon":
+                rule = "" if number and 0 < value < 1e38 else "a number above 0"
+            else:
+                rule = "" if number and 0 <= value < 1e38 else "a number of at least 0"
+            if rule:
+                hint = "Write it with a point, as 1.0e-3" if _is_number_in_text(value) else "Mend it, or leave it out"
+                raise ValueError(f"`{where}.{key}` must be {rule}. Received: {shown(value)}. {hint}")
+        return self
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """Arguments of Keras' class."""
+        return dict(self.model_extra or {})
+
+
+def _as_optimizer(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
 
 
 class TrainingSettings(_Settings):
@@ -184,12 +312,24 @@ class TrainingSettings(_Settings):
     Attributes:
         epochs: `null` for the protocol's: 199 (`pons2018`) or 200 (`clean`).
         batch_size: Patches per update; the last, partial batch of an epoch is kept.
-        learning_rate: Of SGD without momentum.
+        learning_rate: Of the optimiser: SGD without momentum, unless `optimizer` is set.
         clip_norm: Global norm to which gradients are clipped.
         l2: `l2 * sum(w ** 2)` over conv and dense kernels is added to the loss.
         gain_db: `[low, high]`: every training patch is made louder or quieter by a random number of decibels between
             them, another one in every epoch, the same for all compressions; `null`, as in the paper, for none. A
             compression that is relative to the level of the clip does not see it.
+        validation: What tells when to stop. `none`, as in the paper: all epochs are done, and the last weights kept.
+            `fold`: the loss on the fold that `data.validation_fold: next` leaves out. `share`: that on a share of the
+            run's training clips, which then do not train, whole recordings at a time; the same for all compressions
+            and networks. Of every clip the patches that lie side by side count. With validation the weights of the
+            epoch with the lowest loss are kept.
+        validation_share: Of `validation: share`: of the clips of every class.
+        patience: With validation: epochs without a lower loss after which training ends; `epochs` are the most.
+        optimizer: Of Keras, by name, or with arguments: `{name: adamw, weight_decay: 0.01}`. See `OptimizerSettings`.
+        schedule: Of the learning rate: `constant`, or `cosine`, down to 0 over all updates that are planned.
+        warmup_share: Of `schedule: cosine`: the share of the updates over which the learning rate first rises from 0.
+        class_weights: `balanced`: clips count in the loss by `clips / (classes * clips of their class)`, so that
+            classes of `n_shot: all` count alike, however many clips they have; `none`: each clip alike.
     """
 
     epochs: Count | None = None
@@ -198,6 +338,22 @@ class TrainingSettings(_Settings):
     clip_norm: Annotated[float, Field(gt=0)] = 5.0
     l2: Annotated[float, Field(ge=0)] = 5e-4
     gain_db: tuple[Decibels, Decibels] | None = None
+    validation: Literal["none", "fold", "share"] = "none"
+    validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    patience: Count = 20
+    optimizer: Annotated[OptimizerSettings, BeforeValidator(_as_optimizer)] = OptimizerSettings()
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
+
+    @model_validator(mode="after")
+    def _warmup_of_a_schedule(self) -> "TrainingSettings":
+        if self.warmup_share and self.schedule == "constant":
+            raise ValueError(
+                "`training.warmup_share` is of `training.schedule=cosine`. Received: "
+                f"warmup_share={self.warmup_share:g}, schedule=constant. Set the schedule, or leave it out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _low_before_high(self) -> "TrainingSettings":
@@ -336,7 +492,7 @@ class ContrastSettings(_Settings):
     compression: str
     baseline: str = "logeps"
     models: _Some[str] = None
-    n_shot: _Some[Count] = None
+    n_shot: _Some[N] = None
     parts: _Some[str] = None
     baseline_parts: _Some[str] = None
     score: Literal["published", "settled"] = "settled"
@@ -363,7 +519,7 @@ class ContrastCell(NamedTuple):
     ours: "Settings"
     theirs: "Settings"
     model: str
-    n_shot: int
+    n_shot: NShot
 
 
 class Settings(_Settings):
@@ -377,10 +533,11 @@ class Settings(_Settings):
         models: An axis of the grid: names in `MODELS`, or places of builders: `my_lab.nets:build_crnn`.
         compressions: An axis of the grid: names in `COMPRESSIONS`, places of layers: `my_lab.layers:MyLog`, or names
             in `variants`.
-        n_shot: An axis of the grid: training clips per class.
+        n_shot: An axis of the grid: training clips per class. `all` is every training clip of the fold, of classes of
+            any sizes: its runs differ in weights and patches alone, and share what else they share.
         folds: An axis of the grid: test folds.
         variants: Name -> a compression with other arguments.
-        runs: Repetitions of every cell: one number, or one per n.
+        runs: Repetitions of every cell: one number, or one per n: `{5: 4, all: 2}`.
         runs_dir: Where results go.
         workers: Processes that train side by side; `null` for one a core.
         threads: Of each process. One is fastest for many runs, and results with more differ in their last digits.
@@ -405,9 +562,9 @@ class Settings(_Settings):
     ]
     compressions: Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
     variants: dict[Name, CompressionVariant] = {}
-    n_shot: Annotated[tuple[Count, ...], BeforeValidator(_as_list), Field(min_length=1)]
+    n_shot: Annotated[tuple[N, ...], BeforeValidator(_as_list), Field(min_length=1)]
     folds: Annotated[tuple[int, ...], BeforeValidator(_as_list), Field(min_length=1)]
-    runs: Count | dict[Count, Count]
+    runs: Count | dict[_AnyN, Count]
     training: TrainingSettings = TrainingSettings()
     episodic: EpisodicSettings = EpisodicSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
@@ -462,18 +619,30 @@ class Settings(_Settings):
                     f"`features.n_mels` must be at least {network.min_n_mels} for {network.title}. Received: "
                     f"features.n_mels={self.features.n_mels}. Use more bands, or leave {network.name} out of `models`"
                 )
+            if self.features.patch_frames < network.min_patch_frames:
+                raise ValueError(
+                    f"`features.patch_frames` must be at least {network.min_patch_frames} for {network.title}. "
+                    f"Received: features.patch_frames={self.features.patch_frames}. Use longer patches, a smaller "
+                    f"`features.hop_length`, or leave {network.name} out of `models`"
+                )
         if self.features.gain_db and self.save_models:
             raise ValueError(
                 f"`features.gain_db` must be 0 with `save_models`: a saved model takes recordings as they are. "
                 f"Received: features.gain_db={self.features.gain_db:g}"
             )
-        if self.training.gain_db is not None:
-            no_epochs = [name for name in self.models if (own := MODELS.own(name)) and "training" not in own.reads]
-            if no_epochs:
+        no_epochs = [name for name in self.models if (own := MODELS.own(name)) and "training" not in own.reads]
+        used = _without_unused(self.training, _LATER_TRAINING)
+        for key in _LATER_TRAINING:
+            if no_epochs and key in used:
                 raise ValueError(
-                    f"`training.gain_db` is not for {no_epochs[0]}, whose training draws episodes. Leave it out of "
-                    "`models`, or `training.gain_db`"
+                    f"`training.{key}` is not for {no_epochs[0]}, whose training draws episodes. Leave it out of "
+                    f"`models`, or `training.{key}`"
                 )
+        if self.training.validation == "fold" and self.data.validation_fold == "none":
+            raise ValueError(
+                "`training.validation=fold` takes the fold that `data.validation_fold=next` leaves out of training. "
+                "Received: data.validation_fold=none. Set it to next, or `training.validation=share`"
+            )
         gains = {"training.gain_db": self.training.gain_db, "evaluation.gains_db": self.evaluation.gains_db}
         changed = [name for name, value in gains.items() if value]
         if changed and self.features.compression != "none":
@@ -520,7 +689,7 @@ class Settings(_Settings):
         variant = self.variants.get(name)
         return (name, {}) if variant is None else (variant.layer, dict(variant.args))
 
-    def runs_for(self, n_shot: int) -> int:
+    def runs_for(self, n_shot: NShot) -> int:
         """Repetitions of a cell with `n_shot` clips per class."""
         return self.runs if isinstance(self.runs, int) else self.runs[n_shot]
 
@@ -551,15 +720,19 @@ class Settings(_Settings):
         networks do not depend on, see `grid.identity_of`.
         """
         plain = self.dump()
-        unused = {"store_dir", *([] if self.features.gain_db else ["gain_db"])}
-        no_gain = set() if self.training.gain_db else {"gain_db"}
+        features = _without_unused(self.features, _LATER_FEATURES)
+        training = _without_unused(self.training, _LATER_TRAINING)
+        if self.training.validation == "none":
+            training = {key: value for key, value in training.items() if key not in _OF_VALIDATION}
+        kept = {key: features[key] for key in _NOT_FRONT_END if key in features and key != "store_dir"}
         return {
             "protocol": plain["protocol"],
             "seed": plain["seed"],
             "threads": plain["threads"],
             "data": {"name": plain["data"]["name"], "validation_fold": plain["data"]["validation_fold"]},
-            "features": {key: value for key, value in plain["features"].items() if key not in unused},
-            "training": {key: value for key, value in plain["training"].items() if key not in no_gain},
+            # In text, as what is null is compared as what is absent.
+            "features": {**self.features.front_end, **({} if self.features.norm else {"norm": "none"}), **kept},
+            "training": {**training, "epochs": self.epochs},
             "episodic": plain["episodic"],
             # Under its first name, which finished runs have.
             "evaluation": {
@@ -735,7 +908,9 @@ def check_contrasts(studies: Sequence[Settings], path: str | Path) -> None:
         what = json.dumps(
             [
                 *(contrast.compression, contrast.baseline, contrast.score, contrast.minus_score),
-                *sorted((str(ours.part), str(theirs.part), model, n_shot) for ours, theirs, model, n_shot in cells),
+                *sorted(
+                    (str(ours.part), str(theirs.part), model, str(n_shot)) for ours, theirs, model, n_shot in cells
+                ),
             ]
         )
         if what in compared:

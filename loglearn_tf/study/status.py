@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from loglearn_tf._util.files import storage, write_text
 from loglearn_tf._util.progress import format_seconds
 from loglearn_tf._util.text import align, first_few
+from loglearn_tf.datasets.n_shot import NShot, in_order
 from loglearn_tf.errors import ConfigError
 from loglearn_tf.study.grid import RunSpec, identity_differences, plan_runs, saved_identity
 from loglearn_tf.study.run_folder import read_result, result_files
@@ -24,7 +25,7 @@ _SETTINGS, _LOCK = "study.yaml", ".lock"
 # `is_worked_on` holds it for a moment, too.
 _LOCK_S = 1.0
 
-Kind = tuple[str, str, int]
+Kind = tuple[str, str, NShot]
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,8 @@ def format_grid(state: Survey) -> str:
     lines = [("", "runs", "done", "failed", "to do", "work left"), _line(state, "all", specs)]
     for title, value_of in axes.items():
         lines.append((title, "", "", "", "", ""))
-        for value in sorted({value_of(spec) for spec in specs}):
+        values = {value_of(spec) for spec in specs}
+        for value in in_order(values) if title == "n_shot" else sorted(values):
             lines.append(_line(state, f"  {value}", [spec for spec in specs if value_of(spec) == value]))
     warning = (
         f"{state.n_other:,} runs of this grid were made with other settings: `loglearn run` asks for another `name`."

@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from loglearn_tf.layers import Compression
+
 _log = logging.getLogger(__name__)
 
 
@@ -37,13 +39,15 @@ class CompressionTrajectory(keras.callbacks.Callback):  # type: ignore[misc]
             `_` and their names.
         log_dir: Folder of TensorBoard's event files; `None` for none.
         sample: `(batch, frames, n_mels)` mel power, for the histogram.
+        validation: Whether `fit` is given validation data, whose loss and accuracy rows then have.
 
     Attributes:
         rows: One dictionary an epoch, the state before training first: `epoch` (0 before training, then counted from
-            1), `loss`, `accuracy`, then `alpha`, `beta` and `knee` of each layer. `None` where there is nothing to
-            record: the loss before training, alpha of a compression without one. Of a layer with one value a band, the
-            median over bands, which the few bands without sound do not move; or a value that is not finite, if a band
-            has one.
+            1), `loss`, `accuracy`, with `validation` also `val_loss` and `val_accuracy`, then `alpha`, `beta` and
+            `knee` of each layer. `None` where there is nothing to record: the loss before training, alpha of a
+            compression without one. Of a layer with one value a band, the median over bands, which the few bands
+            without sound do not move; or a value that is not finite, if a band has one.
+        best_epoch: With validation, the epoch whose weights were kept, as the trainer of this package notes it.
 
     Raises:
         ValueError: When training begins, if the model has no layer with a knee and none was named.
@@ -67,20 +71,23 @@ class CompressionTrajectory(keras.callbacks.Callback):  # type: ignore[misc]
         *,
         log_dir: str | Path | None = None,
         sample: Any = None,
+        validation: bool = False,
     ) -> None:
         super().__init__()
         self.layers = layers
         self.log_dir = log_dir
         self.sample = sample
+        self.validation = validation
         self.rows: list[dict[str, float | int | None]] = []
+        self.best_epoch: int | None = None
         self._watched: Mapping[str, keras.layers.Layer] = layers or {}
         self._started = False
         self._writer: Any = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        _warn_of_weight_decay(self.model, (self.layers or {}).values())
         self._watched = _layers_with_knee(self.model) if self.layers is None else self.layers
         self._started = False
-        _warn_of_weight_decay(self.model, self._watched.values())
         if self.log_dir is not None:
             import tensorflow as tf
 
@@ -118,7 +125,8 @@ class CompressionTrajectory(keras.callbacks.Callback):  # type: ignore[misc]
         }
 
     def _record(self, epoch: int, logs: Mapping[str, Any]) -> None:
-        row = {"epoch": epoch, "loss": logs.get("loss"), "accuracy": logs.get("accuracy"), **self.values()}
+        logged = ("loss", "accuracy", *(("val_loss", "val_accuracy") if self.validation else ()))
+        row = {"epoch": epoch, **{name: logs.get(name) for name in logged}, **self.values()}
         self.rows.append(row)
         if self._writer is not None:
             scalars = {f"training/{name}": value for name, value in logs.items()}
@@ -145,8 +153,8 @@ class CompressionTrajectory(keras.callbacks.Callback):  # type: ignore[misc]
                     getattr(tf.summary, kind)(name, value, step=epoch)
 
 
-def _warn_of_weight_decay(model: keras.Model, layers: Iterable[keras.layers.Layer]) -> None:
-    """Says so in the log where an optimiser decays what compressions learn."""
+def _warn_of_weight_decay(model: keras.Model, watched: Iterable[keras.layers.Layer]) -> None:
+    """Says so in the log where an optimiser decays what compressions learn: those watched, and all of the model."""
     optimizer = getattr(model, "optimizer", None)
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of one that scales the loss
     # Not public, but what every optimiser of Keras 3 asks itself.
@@ -154,11 +162,14 @@ def _warn_of_weight_decay(model: keras.Model, layers: Iterable[keras.layers.Laye
     rate = getattr(optimizer, "weight_decay", None)
     if decays is None or not rate:
         return
-    decayed = [weight.path for layer in layers for weight in layer.trainable_weights if decays(weight)]
+    inside = [layer for layer in layers_inside(model, {id(model)}) if isinstance(layer, Compression)]
+    weights = {id(weight): weight for layer in (*watched, *inside) for weight in layer.trainable_weights}
+    decayed = [weight.path for weight in weights.values() if decays(weight)]
     if decayed:
         _log.warning(
             "The optimiser's weight decay (%s, %g) pulls %s to zero, whatever the loss: the knee moves by itself. "
-            "Before training begins: `optimizer.exclude_from_weight_decay(var_list=layer.trainable_weights)`.",
+            "Before training begins: `exclude_compressions(optimizer, model)` of `loglearn_tf.training.optimizers`, "
+            "or `optimizer.exclude_from_weight_decay(var_list=layer.trainable_weights)`.",
             type(optimizer).__name__,
             float(rate),
             " and ".join(decayed),

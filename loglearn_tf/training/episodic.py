@@ -115,6 +115,7 @@ def train_run(
         seed=spec.seed_for("weights"),
         protocol=settings.protocol,
         n_mels=settings.features.n_mels,
+        patch_frames=settings.features.patch_frames,
     )
     # Trained is the twin, scored and handed out the plain classifier: their variables are the same.
     classifier, training = (models or CompiledModels()).take(
@@ -133,6 +134,7 @@ def train_run(
         settle=lambda: settle_classifier(training, patches),
         gains_db=settings.evaluation.gains_db,
         hop=settings.patch_hop(MODELS[spec.model]),
+        patch_frames=settings.features.patch_frames,
         batch_size=settings.evaluation.batch_size,
         mean=MODELS[spec.model].mean,
     )
@@ -148,6 +150,7 @@ def draw_episodes(store: MelSource, clips: tuple[Clip, ...], *, spec: RunSpec, s
         patch_hop=settings.episodic.patch_hop,
         overlap=settings.protocol == "pons2018",
         seed=spec.seed_for("patches"),
+        patch_frames=settings.features.patch_frames,
     )
 
 

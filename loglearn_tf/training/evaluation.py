@@ -34,6 +34,7 @@ def clip_probabilities(
     hop: int,
     batch_size: int = 16,
     mean: str = "arithmetic",
+    patch_frames: int = PATCH_FRAMES,
 ) -> npt.NDArray[Any]:
     """Mean over a clip's patches of their class probabilities, the softmax of the logits.
 
@@ -42,13 +43,14 @@ def clip_probabilities(
 
     Args:
         model: `(batch, patch_frames, n_mels)` mel power to `(batch, n_classes)` logits. Patches are as long as its
-            input; 128 frames where that takes any number.
+            input, or as `patch_frames` where that takes any number.
         store: Mel power.
         clips: Clips to score; every one is scored, every patch counts.
         hop: Frames between the patches of a clip.
         batch_size: Patches scored at once, where they are cut.
         mean: `"arithmetic"`, of the probabilities; `"geometric"`, of their logarithms, as the reference does for
             prototypical networks, then scaled to sum to 1.
+        patch_frames: Frames of a patch, where the model takes any number.
 
     Returns:
         `(n_clips, n_classes)` float64, rows that sum to 1.
@@ -61,7 +63,7 @@ def clip_probabilities(
         raise ValueError(f"`mean` must be one of {MEANS}. Received: mean={mean!r}.")
     scorer = _scorer(model, hop)
     logits = (
-        _logits_of_cut_patches(model, store, clips, hop=hop, batch_size=batch_size)
+        _logits_of_cut_patches(model, store, clips, hop=hop, batch_size=batch_size, patch_frames=patch_frames)
         if scorer is None
         else _logits_of_sliding_patches(scorer, model, store, clips, hop=hop)
     )
@@ -76,10 +78,10 @@ def clip_probabilities(
 
 
 def _logits_of_cut_patches(
-    model: keras.Model, store: MelSource, clips: Sequence[Clip], *, hop: int, batch_size: int
+    model: keras.Model, store: MelSource, clips: Sequence[Clip], *, hop: int, batch_size: int, patch_frames: int
 ) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
     """`(n,)` indices into `clips` and `(n, n_classes)` logits, batch by batch: for any model."""
-    patch_frames = model.input_shape[1] or PATCH_FRAMES
+    patch_frames = model.input_shape[1] or patch_frames
     for patches, numbers in evaluation_patches(store, clips, hop=hop, batch_size=batch_size, patch_frames=patch_frames):
         # Compiled once for a model, however often it is scored.
         yield numbers.numpy(), np.asarray(model.predict_on_batch(patches))

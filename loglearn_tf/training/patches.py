@@ -122,6 +122,29 @@ def evaluation_patches(
     return _read_ahead(whole_clips.flat_map(cut).batch(batch_size))
 
 
+def validation_patches(
+    store: MelSource, clips: Sequence[Clip], *, batch_size: int, patch_frames: int = PATCH_FRAMES
+) -> tf.data.Dataset:
+    """The patches of the clips that lie side by side, with their labels: the same in every epoch.
+
+    Args:
+        store: Mel power.
+        clips: Clips that do not train.
+        batch_size: Patches per batch; the last is partial.
+        patch_frames: Frames per patch, and between their beginnings.
+
+    Returns:
+        `(patches, labels)` as `training_patches` gives them.
+    """
+    mels = [tile(store.mel(clip), patch_frames) for clip in clips]
+    # Copied: what a whole fold of US8K has of them is some 100 MB. Keras warns where it cannot count batches.
+    patches = [mel[: len(mel) // patch_frames * patch_frames].reshape(-1, patch_frames, mel.shape[1]) for mel in mels]
+    labels = np.repeat(np.array([clip.label for clip in clips], np.int32), [len(some) for some in patches])
+    with tf.device("CPU"):
+        held = (tf.constant(np.concatenate(patches)), tf.constant(labels))
+    return _read_ahead(tf.data.Dataset.from_tensor_slices(held).batch(batch_size))
+
+
 def _read_ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
     """The next two batches are made while one is used."""
     options = tf.data.Options()

@@ -1,6 +1,7 @@
 """One supervised run: drawn clips in, a trained network and its scored test clips out."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +13,17 @@ import numpy.typing as npt
 
 from loglearn_tf._util.registry import folder_name
 from loglearn_tf.datasets.clips import Clip, DataSet
-from loglearn_tf.datasets.few_shot import draw_clips
 from loglearn_tf.features.store import MelSource
 from loglearn_tf.layers import build_compression
 from loglearn_tf.models import MODELS, build_model
-from loglearn_tf.study.grid import RunSpec
+from loglearn_tf.study.grid import RunSpec, clips_of
 from loglearn_tf.study.settings import Settings, TrainingSettings
 from loglearn_tf.training.accelerated import accelerate
 from loglearn_tf.training.callbacks import CompressionTrajectory, StopOnNonFinite, compression_of, compression_values
 from loglearn_tf.training.evaluation import accuracy, clip_probabilities
 from loglearn_tf.training.levels import Levelled, at_gain, source_for
-from loglearn_tf.training.patches import training_patches
+from loglearn_tf.training.optimizers import build_optimizer
+from loglearn_tf.training.patches import training_patches, validation_patches
 from loglearn_tf.training.settling import BATCHES, InputNorm, settle
 
 Trained = TypeVar("Trained", bound=keras.Model)
@@ -34,14 +35,15 @@ class Outcome:
 
     Attributes:
         model: Trained.
-        history: One row an epoch: epoch, loss, accuracy, alpha, beta, knee; prototypical networks under `pons2018`
-            also `alpha_support`, `beta_support`, `knee_support`.
+        history: One row an epoch: epoch, loss, accuracy, with validation val_loss and val_accuracy, alpha, beta, knee;
+            prototypical networks under `pons2018` also `alpha_support`, `beta_support`, `knee_support`.
         clips: Test clips, in the data set's order.
         probabilities: `(n_clips, n_classes)`, of the test clips.
         accuracy: Share of test clips classified correctly.
         train_seconds, eval_seconds: Wall-clock time.
         settled: The score of the same weights with settled batch normalisation; `None` where a trainer gives none.
         levels: What the study asks for by `evaluation.gains_db`: for each, `gain_db`, `accuracy`, `accuracy_settled`.
+        best_epoch: With validation, the epoch whose weights the model has; else `None`, and it has the last one's.
     """
 
     model: keras.Model
@@ -53,6 +55,7 @@ class Outcome:
     eval_seconds: float
     settled: "Settled | None" = None
     levels: tuple[dict[str, float | None], ...] = ()
+    best_epoch: int | None = None
 
     @property
     def compression(self) -> dict[str, float | None]:
@@ -84,7 +87,7 @@ class CompiledModels:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[Hashable, tuple[keras.Model, Any]] = {}
+        self._kept: dict[Hashable, tuple[keras.Model, Any, list[npt.NDArray[Any]]]] = {}
 
     def take(
         self, kind: Hashable, new: keras.Model, compiled: Callable[[keras.Model], Trained]
@@ -97,12 +100,15 @@ class CompiledModels:
             compiled: Given `new`, makes what trains it: a compiled model with the same variables, perhaps among others.
         """
         if kind not in self._kept:
-            self._kept[kind] = new, compiled(new)
-        network, trained = self._kept[kind]
+            trained = compiled(new)
+            trained.optimizer.build(trained.trainable_variables)
+            self._kept[kind] = new, trained, [np.array(variable) for variable in trained.optimizer.variables]
+        network, trained, begun = self._kept[kind]
         if network is not new:
             for variable, value in zip(network.variables, new.variables, strict=True):
                 variable.assign(value)
-            trained.optimizer.iterations.assign(0)
+            for variable, start in zip(trained.optimizer.variables, begun, strict=True):
+                variable.assign(start)
         return network, trained
 
 
@@ -131,9 +137,9 @@ def train_run(
 
     Raises:
         NonFiniteError: If the loss, alpha or beta leaves the finite numbers.
-        ConfigError: If a class has fewer clips than the run draws.
+        ConfigError: If a class has fewer clips than the run draws, or there are none to validate with.
     """
-    clips = draw_clips(dataset, fold=spec.fold, n_shot=spec.n_shot, run=spec.run, seed=settings.seed)
+    clips, validation = clips_of(spec, settings, dataset)
     started = time.monotonic()
     compression, store = compression_for(spec, settings, store, clips)
     new = build_model(
@@ -143,20 +149,37 @@ def train_run(
         seed=spec.seed_for("weights"),
         l2=settings.training.l2,
         n_mels=settings.features.n_mels,
+        patch_frames=settings.features.patch_frames,
     )
+
+    updates = settings.epochs * _batches_per_epoch(clips, settings)
 
     def compiled(network: keras.Model) -> keras.Model:
         twin = accelerate(network).network
-        compile_as_published(twin, settings.training)
+        compile_as_published(twin, settings.training, updates=updates)
         return twin
 
     # Trained is the twin, scored and handed out the plain network: their variables are the same.
-    network, twin = (models or CompiledModels()).take((spec.model, spec.compression), new, compiled)
-    trajectory = fit(twin, store, clips, settings=settings, seed=spec.seed_for("patches"), log_dir=log_dir)
+    # A schedule is part of the compiled step.
+    planned = updates if settings.training.schedule != "constant" else None
+    network, twin = (models or CompiledModels()).take((spec.model, spec.compression, planned), new, compiled)
+    trajectory = fit(
+        twin,
+        store,
+        clips,
+        validation=validation,
+        settings=settings,
+        seed=spec.seed_for("patches"),
+        log_dir=log_dir,
+    )
+    # Of the weights that were kept.
+    kept_updates = int(twin.optimizer.iterations)
+    if trajectory.best_epoch is not None:
+        kept_updates = trajectory.best_epoch * _batches_per_epoch(clips, settings)
 
     def settle_network() -> InputNorm | None:
         patches = seen_patches(store, clips, settings=settings, seed=spec.seed_for("patches"))
-        return settle(network, updates=int(twin.optimizer.iterations), patches=patches)
+        return settle(network, updates=kept_updates, patches=patches)
 
     return scored(
         network,
@@ -167,6 +190,7 @@ def train_run(
         settle=settle_network,
         gains_db=settings.evaluation.gains_db,
         hop=settings.patch_hop(MODELS[spec.model]),
+        patch_frames=settings.features.patch_frames,
         batch_size=settings.evaluation.batch_size,
         mean=MODELS[spec.model].mean,
     )
@@ -231,6 +255,7 @@ def scored(
     return Outcome(
         model=model,
         history=trajectory.rows,
+        best_epoch=trajectory.best_epoch,
         clips=test_clips,
         probabilities=probabilities,
         accuracy=accuracy(probabilities, labels),
@@ -251,7 +276,13 @@ def seen_patches(
     batch_size = settings.training.batch_size
     n_epochs = min(settings.epochs, BATCHES)
     patches = training_patches(
-        store, clips, n_epochs=n_epochs, batch_size=batch_size, seed=seed, gain_db=_gain_db(store, settings)
+        store,
+        clips,
+        n_epochs=n_epochs,
+        batch_size=batch_size,
+        seed=seed,
+        patch_frames=settings.features.patch_frames,
+        gain_db=_gain_db(store, settings),
     )
     for batch, _ in patches.take(max(BATCHES, -(-len(clips) // batch_size))):  # of every clip at least one
         yield batch
@@ -262,10 +293,16 @@ def _gain_db(store: MelSource, settings: Settings) -> tuple[float, float] | None
     return None if isinstance(store, Levelled) else settings.training.gain_db
 
 
-def compile_as_published(model: keras.Model, training: TrainingSettings) -> None:
-    """Softmax cross-entropy of logits, SGD without momentum, gradients clipped to a global norm."""
+def compile_as_published(model: keras.Model, training: TrainingSettings, *, updates: int | None = None) -> None:
+    """Softmax cross-entropy of logits, gradients clipped to a global norm; SGD without momentum unless settings differ.
+
+    Args:
+        model: All its weights built.
+        training: Which optimiser.
+        updates: See `build_optimizer`.
+    """
     model.compile(
-        optimizer=keras.optimizers.SGD(training.learning_rate, global_clipnorm=training.clip_norm),
+        optimizer=build_optimizer(model, training, updates=updates),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         # Compiled by XLA, all networks train slower on CPUs.
@@ -280,9 +317,14 @@ def fit(
     *,
     settings: Settings,
     seed: int,
+    validation: tuple[Clip, ...] = (),
     log_dir: Path | None = None,
 ) -> CompressionTrajectory:
-    """Trains a compiled model in place on random patches of `clips`."""
+    """Trains a compiled model in place on random patches of `clips`.
+
+    With clips for validation it ends when their loss has not fallen for `training.patience` epochs, and the model has
+    the weights of the epoch with the lowest; the trajectory's `best_epoch` says which.
+    """
     training = settings.training
     patches = training_patches(
         store,
@@ -290,17 +332,44 @@ def fit(
         n_epochs=settings.epochs,
         batch_size=training.batch_size,
         seed=seed,
+        patch_frames=settings.features.patch_frames,
         gain_db=_gain_db(store, settings),
     )
     sample = next(iter(patches))[0] if log_dir else None
-    trajectory = CompressionTrajectory({"": compression_of(model)}, log_dir=log_dir, sample=sample)
+    trajectory = CompressionTrajectory(
+        {"": compression_of(model)}, log_dir=log_dir, sample=sample, validation=bool(validation)
+    )
+    held_out: dict[str, Any] = {}
+    best: list[keras.callbacks.EarlyStopping] = []
+    if validation:
+        batch_size, frames = settings.evaluation.batch_size, settings.features.patch_frames
+        held_out["validation_data"] = validation_patches(store, validation, batch_size=batch_size, patch_frames=frames)
+        best.append(
+            keras.callbacks.EarlyStopping("val_loss", mode="min", patience=training.patience, restore_best_weights=True)
+        )
+    if training.class_weights == "balanced":
+        held_out["class_weight"] = balanced_weights(clips)
     model.fit(
         patches,
         epochs=settings.epochs,
         # One data set holds all epochs, each with patches of its own.
-        steps_per_epoch=-(-len(clips) // training.batch_size),
-        callbacks=[StopOnNonFinite(trajectory), trajectory],
+        steps_per_epoch=_batches_per_epoch(clips, settings),
+        # The weights come back last, when what there was is recorded.
+        callbacks=[StopOnNonFinite(trajectory), trajectory, *best],
         shuffle=False,  # already shuffled
         verbose=0,
+        **held_out,
     )
+    for stopper in best:
+        trajectory.best_epoch = stopper.best_epoch + 1
     return trajectory
+
+
+def balanced_weights(clips: Sequence[Clip]) -> dict[int, float]:
+    """Class -> what its clips count in the loss: their classes then count alike, and all clips as many as they are."""
+    counts = Counter(clip.label for clip in clips)
+    return {label: len(clips) / (len(counts) * n) for label, n in sorted(counts.items())}
+
+
+def _batches_per_epoch(clips: Sequence[Clip], settings: Settings) -> int:
+    return -(-len(clips) // settings.training.batch_size)

@@ -75,6 +75,11 @@ def test_properties_of_every_draw(counts, data):
     with pytest.raises(ConfigError):
         draw_clips(dataset, **{**cell, "n_shot": smallest + 1})
 
+    every = draw_clips(dataset, **{**cell, "n_shot": "all"})
+    assert sorted(every, key=lambda clip: clip.clip_id) == [clip for clip in dataset.clips if clip.fold != fold]
+    assert [clip.label for clip in every] == sorted(clip.label for clip in every)
+    assert draw_clips(replace(dataset, clips=tuple(shuffled)), **{**cell, "n_shot": "all", "run": run + 1}) == every
+
 
 def test_a_class_can_be_drawn_whole():
     gun_shots = {clip for clip in draw(n_shot=14) if clip.label == 1}

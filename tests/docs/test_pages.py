@@ -112,7 +112,7 @@ def test_settings(site):
     for name, block in blocks.items():
         about = block.partition("\n\n")[2]
         assert len(about) > 5 and about.rstrip()[-1] in ".:)", f"{name}: {about}"
-        assert re.match(r':type: "(one|a list|text|a number|an integer|`true`|a table)', block), name
+        assert re.match(r':type: "(one|a list|text|a number|an integer|`true`|`slaney`|a table)', block), name
 
 
 @pytest.mark.parametrize(
@@ -123,8 +123,9 @@ def test_settings(site):
         ("features.n_fft", "an integer from 2 to 1,048,576 and divisible by 2", "`1024`"),
         ("protocol", "one of `pons2018`, `clean`", '`\\"pons2018\\"`'),
         ("run_timeout_s", "a number above 0 and of at most 1,000,000,000, or `null`", "`null`"),
-        ("n_shot", "one or a list, each an integer from 1 to 1,000,000", "required"),
+        ("n_shot", "one or a list, each an integer from 1 to 1,000,000, or `all`", "required"),
         ("data.name", "text", "required"),
+        ("training.optimizer.name", "text", '`\\"sgd\\"`'),
     ],
 )
 def test_types_ranges_and_defaults_of_settings(name, kind, default, site):

@@ -6,9 +6,12 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT, command, loglearn, results, short_overrides
+
+from loglearn_tf._util.registry import folder_name
 
 # More moments than a quick check needs:
 # LOGLEARN_KILLS=200 pytest -n 2 --dist=load tests/experiment/test_interruptions.py
@@ -65,9 +68,27 @@ def test_ctrl_c_ends_at_once_and_says_how_to_go_on(us8k_root, us8k_store, tmp_pa
     assert f"{n_done} of 8 runs done, 0 failed, {8 - n_done} to do" in loglearn("status", study).stdout
 
 
-def job(root: Path, home: Path) -> list[str]:
-    overrides = [*short_overrides(root, home), "models=[timbre]", "runs=4", "save_models=true", "workers=1"]
-    return command("run", ROOT / "experiments" / "us8k.yaml", *overrides)
+# A network that the package has never heard of.
+MY_LAB = """
+import keras
+
+
+def build(n_classes, compression, seed, n_mels, patch_frames):
+    mel = keras.Input((patch_frames, n_mels))
+    x = keras.layers.BatchNormalization()(keras.layers.GlobalAveragePooling1D()(compression(mel)))
+    start = keras.initializers.GlorotUniform(seed=seed)
+    return keras.Model(mel, keras.layers.Dense(n_classes, kernel_initializer=start, name="logits")(x))
+"""
+
+
+def job(root: Path, home: Path) -> dict[str, Any]:
+    """Arguments of `subprocess`: TIMBRE and a network from outside, with one clip a class and with all."""
+    home.mkdir(exist_ok=True)
+    (home / "my_lab_that_is_killed.py").write_text(MY_LAB)
+    overrides = [*short_overrides(root, home), 'models=[timbre,"my_lab_that_is_killed:build"]', "n_shot=[1,all]"]
+    arguments = command("run", ROOT / "experiments" / "us8k.yaml", *overrides, "save_models=true", "workers=1")
+    paths = os.pathsep.join([str(home), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {"args": arguments, "env": {**os.environ, "PYTHONPATH": paths}}
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +96,7 @@ def undisturbed(us8k_root, tmp_path_factory) -> Path:
     """Where a job has run from beginning to end; `seconds` in it says how long."""
     home = tmp_path_factory.mktemp("undisturbed")
     started = time.monotonic()
-    subprocess.run(job(us8k_root, home), check=True, capture_output=True)
+    subprocess.run(**job(us8k_root, home), check=True, capture_output=True)
     (home / "seconds").write_text(str(time.monotonic() - started))
     return home
 
@@ -90,7 +111,7 @@ def test_a_killed_job_ends_as_an_undisturbed_one(us8k_root, undisturbed, tmp_pat
     for attempt in range(5):
         home = tmp_path / str(attempt)
         started = time.monotonic()
-        process = subprocess.Popen(job(us8k_root, home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(**job(us8k_root, home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             # One kill in every stretch of the job, somewhere in it.
             process.wait(timeout=duration_s * (kill + moment.random()) / N_KILLS)
@@ -103,7 +124,7 @@ def test_a_killed_job_ends_as_an_undisturbed_one(us8k_root, undisturbed, tmp_pat
         pytest.fail("The job was never running any more when it was to be killed.")
     study = home / "runs" / "us8k"
     finished = {path: path.stat().st_mtime_ns for path in study.glob("us8k/**/result.json")}
-    again = subprocess.run(job(us8k_root, home), check=True, capture_output=True, text=True)
+    again = subprocess.run(**job(us8k_root, home), check=True, capture_output=True, text=True)
     # What was finished is not done again: neither counted among the runs, nor written.
     n_left = len(expected) - len(finished)
     assert again.stderr.count(": accuracy ") == n_left
@@ -111,7 +132,8 @@ def test_a_killed_job_ends_as_an_undisturbed_one(us8k_root, undisturbed, tmp_pat
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     assert results(study) == expected
     for row in expected:
-        folder = Path("us8k") / row["model"] / row["compression"] / "n001" / "fold01" / f"run0{row['run']}"
+        n = {"1": "n001", "all": "nall"}[row["n_shot"]]
+        folder = Path("us8k") / folder_name(row["model"]) / row["compression"] / n / "fold01" / "run00"
         assert {path.name for path in (study / folder).iterdir()} == {
             path.name for path in (undisturbed / "runs/us8k" / folder).iterdir()
         }
@@ -124,7 +146,7 @@ def test_a_killed_job_ends_as_an_undisturbed_one(us8k_root, undisturbed, tmp_pat
 def test_a_store_that_is_spoilt_under_a_running_study(us8k_root, undisturbed, tmp_path, fault):
     """The job ends, telling what failed; the same command mends the store and gives what an undisturbed job gives."""
     process = subprocess.Popen(
-        job(us8k_root, tmp_path),
+        **job(us8k_root, tmp_path),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as above
@@ -147,5 +169,5 @@ def test_a_store_that_is_spoilt_under_a_running_study(us8k_root, undisturbed, tm
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) in (0, 1, 130, -signal.SIGINT)
-    subprocess.run(job(us8k_root, tmp_path), check=True, capture_output=True)
+    subprocess.run(**job(us8k_root, tmp_path), check=True, capture_output=True)
     assert results(study) == results(undisturbed / "runs" / "us8k")

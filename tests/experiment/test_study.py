@@ -134,6 +134,22 @@ def test_clips_that_are_missing_are_warned_of(us8k_root, tmp_path, caplog):
     assert record.getMessage() == f"1 clips are missing under {dataset.root} and left out."
 
 
+def test_a_network_of_patches_of_another_length_is_refused_before_any_work(us8k_root, tmp_path, monkeypatch):
+    (tmp_path / "my_lab_of_one_length.py").write_text(
+        "import keras\n"
+        "def build(n_classes, compression, seed):\n"
+        "    mel = keras.Input((128, 128))\n"
+        "    return keras.Model(mel, keras.layers.Dense(n_classes)(keras.layers.Flatten()(compression(mel))))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    models = 'models=["my_lab_of_one_length:build"]'
+    study.check_networks([(short_settings(us8k_root, tmp_path, models), 10)], on_progress=print)
+    settings = short_settings(us8k_root, tmp_path, models, "features.patch_frames=64")
+    with pytest.raises(ConfigError, match=r"must take mel power of shape \(batch, 64, 128\)") as refused:
+        study.check_networks([(settings, 10)], on_progress=print)
+    assert str(refused.value).startswith("`models`: ") and "features.patch_frames=64" in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

@@ -1,5 +1,8 @@
 """However the arguments of the front end are written, one front end has one store."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -29,6 +32,41 @@ def test_all_the_layer_is_built_with_is_named(front_end):
     layer = MelSpectrogram(**front_end)
     assert completed(front_end) == {name: getattr(layer, name) for name in SETTINGS}
     assert isinstance(completed({**SETTINGS, "f_min": 0})["f_min"], float)  # 0 and 0.0 are one
+
+
+LATER = {"window": "hamming", "mel_scale": "htk", "norm": None, "win_length": 400}
+
+
+@given(st.sets(st.sampled_from(sorted(LATER)), min_size=1))
+def test_what_the_layer_has_learned_since_is_named_where_it_is_used(names):
+    used = {name: LATER[name] for name in names}
+    assert completed(used) == {**SETTINGS, **used} == FeatureSettings(**used).front_end
+    assert completed({**SETTINGS, **used}) == {**SETTINGS, **used}
+
+
+def test_defaults_written_out_are_none_of_it():
+    """A window as long as the frame is the default, too."""
+    written_out = {"window": "hann", "mel_scale": "slaney", "norm": "slaney", "win_length": 1024}
+    assert completed(written_out) == completed({**SETTINGS, **written_out}) == SETTINGS
+    assert FeatureSettings(**written_out).front_end == SETTINGS
+    assert FeatureSettings(n_fft=512, win_length=512).front_end == completed({"n_fft": 512})
+
+
+@pytest.mark.parametrize("wrong", [{"window": "kaiser"}, {"win_length": 2048}, {"norm": 1}, {"mel_scale": "bark"}])
+def test_later_values_out_of_their_range(wrong):
+    with pytest.raises(ValueError, match=f"`{next(iter(wrong))}` must be"):
+        completed({**SETTINGS, **wrong})
+
+
+def test_settings_load_no_tensorflow():
+    used = FeatureSettings(**LATER).front_end
+    program = f"""
+import sys
+from loglearn_tf.features.front_end import completed
+assert completed({used!r}) == {used!r}
+print(sorted({{"tensorflow", "keras"}} & set(sys.modules)))
+"""
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "[]\n"
 
 
 def test_one_store(us8k, tmp_path):

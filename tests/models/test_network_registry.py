@@ -57,6 +57,28 @@ def test_the_fewest_mel_bands(name):
         build_model(name, compression="none", n_mels=least - 1, **more)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_the_fewest_frames(name):
+    more = {"n_filters": 2} if name in ("vgg", "prototypical") else {}
+    least = MODELS[name].min_patch_frames
+    assert build_model(name, compression="none", patch_frames=least, **more).input_shape == (None, least, 128)
+    with pytest.raises(ValueError):
+        build_model(name, compression="none", patch_frames=least - 1, **more)
+
+
+def test_a_builder_of_patches_of_one_length():
+    from loglearn_tf.layers import LogEps
+
+    def build(n_classes, compression, seed, n_mels, l2=0.0):
+        mel = keras.Input((64, n_mels))
+        return keras.Model(mel, keras.layers.Dense(n_classes)(keras.layers.Flatten()(compression(mel))))
+
+    given = {"n_classes": 2, "compression": LogEps(), "seed": 0, "n_mels": 8, "patch_frames": 100}
+    assert Network(name="mine", title="Mine", build=build)(**given).input_shape == (None, 64, 8)
+    with pytest.raises(TypeError, match="n_filters"):
+        Network(name="mine", title="Mine", build=build)(**given, n_filters=3)
+
+
 def test_a_network_is_built_by_calling_its_record():
     from loglearn_tf.layers import LogEps
 

@@ -87,7 +87,7 @@ def test_no_run_depends_on_them(tmp_path):
         ({"models": "[]"}, "c.models` in FILE: tuple should have at least 1 item"),
         ({"parts": "[]"}, "c.parts` in FILE: tuple should have at least 1 item"),
         ({"n_shot": "[1, 1]"}, "c.n_shot` in FILE must not repeat a value. Received: [1, 1]."),
-        ({"n_shot": "'1'"}, "c.n_shot` in FILE: input should be a valid integer. Received: '1'."),
+        ({"n_shot": "'1'"}, "c.n_shot` in FILE: input should be a valid integer, or `all`. Received: '1'."),
         ({"parts": "[a]"}, "c.parts` in FILE must be left out: the study has no parts. Received: ['a']."),
         ({"baseline_parts": "[a]"}, "c.baseline_parts` in FILE must be left out: the study has no parts."),
         ({"baseline": "loglearn"}, "c.baseline` in FILE must differ from `compression`, or be taken from other parts"),

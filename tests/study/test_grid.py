@@ -259,3 +259,81 @@ def test_differences_see_what_only_one_side_has():
     assert differences(new, old) == ["features.fft_dtype: None -> float64"]
     assert differences(old, new) == ["features.fft_dtype: float64 -> None"]
     assert differences({"data": {"name": "us8k"}}, {"data": "us8k"}) == ["data: us8k -> {'name': 'us8k'}"]
+
+
+# ---- Settings that came later -------------------------------------------------------------------------------------
+
+# Of a finished VGG run, as version 0.2 wrote it.
+OF_BEFORE = {
+    "protocol": "pons2018",
+    "seed": 0,
+    "threads": 1,
+    "data": {"name": "us8k", "validation_fold": "next"},
+    "features": {
+        **{"sample_rate": 44100, "n_fft": 1024, "hop_length": 1024, "n_mels": 128, "f_min": 0.0, "f_max": None},
+        **{"pad_mode": "reflect", "fft_dtype": "float64", "compression": "none"},
+    },
+    "training": {"epochs": 199, "batch_size": 256, "learning_rate": 0.1, "clip_norm": 5.0, "l2": 0.0005},
+    "evaluation": {"hop": 1},
+    "clips": "abc",
+    "reads": ["training", "evaluation"],
+}
+NO_CHANGE = [
+    *("features.patch_frames=128", "features.win_length=null", "features.win_length=1024", "features.window=hann"),
+    *("features.mel_scale=slaney", "features.norm=slaney", "training.validation=none", "training.patience=7"),
+    *("training.validation_share=0.3", "training.optimizer=sgd", "training.optimizer={name: sgd}"),
+    *("training.schedule=constant", "training.class_weights=none", "training.warmup_share=0.0"),
+]
+CHANGES = {
+    "features.patch_frames=64": "features.patch_frames",
+    "features.win_length=512": "features.win_length",
+    "features.window=hamming": "features.window",
+    "features.mel_scale=htk": "features.mel_scale",
+    "features.norm=null": "features.norm",
+    "training.validation=fold": "training.validation",
+    "training.optimizer=adam": "training.optimizer",
+    "training.optimizer={name: sgd, momentum: 0.9}": "training.optimizer",
+    "training.schedule=cosine": "training.schedule",
+    "training.class_weights=balanced": "training.class_weights",
+}
+
+
+def identity_now(*overrides):
+    settings = load_settings(US8K, ["models=vgg", *overrides])
+    identity = {**settings.result_settings(), "clips": "abc"}
+    spec = plan_runs(settings)[0]
+    return identity, identity_of(spec, identity)
+
+
+def test_runs_of_before_are_those_of_today():
+    identity, of_run = identity_now()
+    assert of_run == OF_BEFORE
+    assert identity_differences(identity, OF_BEFORE) == []
+
+
+@pytest.mark.parametrize("override", NO_CHANGE)
+def test_defaults_written_out_change_nothing(override):
+    assert identity_now(override)[1] == OF_BEFORE
+
+
+@pytest.mark.parametrize("override", CHANGES)
+def test_what_is_used_is_another_study(override):
+    (difference, *_) = identity_differences(identity_now(override)[0], OF_BEFORE)
+    # A section that was not there is shown as a whole.
+    assert difference.startswith(CHANGES[override])
+
+
+def test_of_validation_its_own_settings_count_too():
+    ours = identity_now("training.validation=share", "training.patience=7")[0]
+    theirs = identity_now("training.validation=share")[0]
+    assert identity_differences(ours, theirs) == ["training.patience: None -> 7"]
+
+
+def test_runs_of_all_clips_come_first_and_have_a_folder():
+    specs = plan("models=[timbre,vgg]", "n_shot=[100,all]", "runs={100: 1, all: 2}", "folds=1")
+    assert [(spec.model, spec.n_shot) for spec in specs[::2]] == [
+        *[("vgg", "all")] * 2, *[("timbre", "all")] * 2, ("vgg", 100), ("timbre", 100)
+    ]  # fmt: skip
+    assert specs[0].folder == Path("us8k/vgg/loglearn/nall/fold01/run00")
+    seeds = {spec.seed_for(purpose) for spec in specs[:4] for purpose in ("weights", "patches")}
+    assert len(seeds) == 4  # of two runs; the compressions share them

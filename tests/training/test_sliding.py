@@ -59,6 +59,15 @@ def test_the_networks_of_the_experiment(name, kwargs, n_clips, n_frames):
         assert_same(model, power(n_clips, n_frames, 128), hop)
 
 
+@pytest.mark.parametrize(
+    ("name", "frames"), [("timbre", 7), ("sb_cnn", 100), ("sb_cnn", 143), ("vgg", 32), ("vgg", 75)]
+)
+def test_the_networks_with_patches_of_other_lengths(name, frames):
+    model = randomise(build_model(name, n_classes=3, compression="loglearn", patch_frames=frames))
+    for hop in (1, 3):
+        assert_same(model, power(2, frames + 7, 128), hop)
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 7, 8, 9, 30])
 def test_maxima_over_the_columns_of_every_patch(n):
     x = np.random.default_rng(0).normal(size=(3, 30, 2)).astype("float32")

@@ -19,8 +19,9 @@ from loglearn_tf.analysis.names import (
 from loglearn_tf.analysis.recordings import FEWEST_RECORDINGS, ClipDifferences, TwoWay, by_class, weights_of
 from loglearn_tf.analysis.report.document import Block, Paragraph
 from loglearn_tf.analysis.report.escape import file_stem
-from loglearn_tf.analysis.report.part import Drawing, Finished, Part, shots_in_order
+from loglearn_tf.analysis.report.part import Drawing, Finished, Part
 from loglearn_tf.analysis.report.table import Cell, Table, points, points_interval
+from loglearn_tf.datasets.n_shot import in_order
 from loglearn_tf.errors import DataError
 
 _BASELINE = "logeps"
@@ -90,7 +91,7 @@ def _of_data_set(
     synthetic = any(row["synthetic"] for row in finished.done if row["dataset"] == dataset)
     lacking: list[str] = []
     for model in models_in_order(model for model, _ in cells):
-        n_shot = shots_in_order(n for name, n in cells if name == model)[-1]
+        n_shot = in_order(n for name, n in cells if name == model)[-1]
         try:
             known = answers.recordings(dataset)
             pairs = answers.pairs(dataset, model, n_shot, compression, _BASELINE, score=finished.score)

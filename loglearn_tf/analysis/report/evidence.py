@@ -20,11 +20,12 @@ from loglearn_tf.analysis.recordings import FEWEST_RECORDINGS, TwoWay, by_class,
 from loglearn_tf.analysis.report.document import Block, Grid, Paragraph
 from loglearn_tf.analysis.report.table import points_interval
 from loglearn_tf.analysis.statistics import Comparison
+from loglearn_tf.datasets.n_shot import NShot, in_order, size_of
 from loglearn_tf.errors import DataError
 from loglearn_tf.study.run_folder import Row
 
 # Dataset, model, n, compression, baseline.
-Key = tuple[str, str, int, str, str]
+Key = tuple[str, str, NShot, str, str]
 # More than this of the beginning of moving averages moves the input of the network at test visibly.
 MOST_RESIDUE = 0.05
 
@@ -136,18 +137,18 @@ def at_test(done: Sequence[Row]) -> list[Block]:
     blocks: list[Block] = []
     for dataset in datasets_in_order(rows):
         ours = [row for row in rows if row["dataset"] == dataset]
-        cells: dict[tuple[str, str, int], list[Row]] = {}
+        cells: dict[tuple[str, str, NShot], list[Row]] = {}
         for row in ours:
             cells.setdefault((row["model"], row["compression"], row["n_shot"]), []).append(row)
         models, compressions = (
             models_in_order(cell[0] for cell in cells),
             compressions_in_order(cell[1] for cell in cells),
         )
-        order = sorted(cells, key=lambda cell: (models.index(cell[0]), cell[2], compressions.index(cell[1])))
+        order = sorted(cells, key=lambda cell: (models.index(cell[0]), size_of(cell[2]), compressions.index(cell[1])))
         residue = {cell: median(row["norm_residue"] for row in of) for cell, of in cells.items()}
         unsettled = [cell for cell in order if residue[cell] > MOST_RESIDUE]
         if unsettled:
-            of_n = {model: sorted({n for name, _, n in unsettled if name == model}) for model, *_ in unsettled}
+            of_n = {model: in_order(n for name, _, n in unsettled if name == model) for model, *_ in unsettled}
             where = "; ".join(f"{model_name(model)} at n = {', '.join(map(str, n))}" for model, n in of_n.items())
             blocks.append(
                 Paragraph(

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -20,6 +20,7 @@ from loglearn_tf.analysis.names import compression_name, compressions_in_order, 
 from loglearn_tf.analysis.report.fonts import OWN, make_readable, with_characters
 from loglearn_tf.analysis.report.run_files import Array, Kind, Scores, Trace, recall_differences
 from loglearn_tf.analysis.statistics import Accuracy, Ranking
+from loglearn_tf.datasets.n_shot import ALL, NShot, in_order, size_of
 from loglearn_tf.features.histogram import share_below
 
 # Okabe and Ito's colours; in grey, too, the second is lighter by far. Form does the rest.
@@ -35,6 +36,8 @@ _OTHER_MARKERS = ("^", "D", "v", "P", "X", "*", "<", ">", "h")
 _DIVERGING = LinearSegmentedColormap.from_list("logeps_loglearn", [_BLUE, "white", _ORANGE])
 # Room on an axis of n, before the first and after the last.
 _BESIDE_N = 1.35
+# How far `all` is from the largest n, as if it were as many times that.
+_ALL_BEYOND = 3.0
 # Above so many points, an SVG of single lines would be larger than a picture of them.
 _MANY_POINTS = 20_000
 _STYLE: Any = {
@@ -77,19 +80,19 @@ def draw_accuracy(dataset: str, accuracies: Sequence[Accuracy]) -> Figure:
     ours = [one for one in accuracies if one.dataset == dataset]
     models = models_in_order(one.model for one in ours)
     compressions = compressions_in_order(one.compression for one in ours)
-    shots = sorted({one.n_shot for one in ours})
+    places = _places_of_n(one.n_shot for one in ours)
     # Side by side, so that no interval hides another: by a hundredth of the axis.
-    aside = (_BESIDE_N**2 * shots[-1] / shots[0]) ** 0.01
+    aside = (_BESIDE_N**2 * max(places.values()) / min(places.values())) ** 0.01
     figure, panels = panels_of(len(models), width=2.45, height=3.0)
     for panel, model in zip(panels, models, strict=True):
         for at, compression in enumerate(compressions):
             cells = sorted(
                 (one for one in ours if (one.model, one.compression) == (model, compression)),
-                key=lambda one: one.n_shot,
+                key=lambda one: size_of(one.n_shot),
             )
             if not cells:
                 continue
-            x = [one.n_shot * aside ** (2 * at - len(compressions) + 1) for one in cells]
+            x = [places[one.n_shot] * aside ** (2 * at - len(compressions) + 1) for one in cells]
             y = [100 * one.mean for one in cells]
             look = look_of(compression, compressions)
             panel.plot(x, y, label=compression_name(compression), linewidth=1.8, markersize=5.5, zorder=3, **look)
@@ -97,7 +100,7 @@ def draw_accuracy(dataset: str, accuracies: Sequence[Accuracy]) -> Figure:
                 if one.low is not None and one.high is not None:
                     panel.vlines(place, 100 * one.low, 100 * one.high, color=look["color"], linewidth=1.3, zorder=2)
         panel.set_title(model_name(model))
-        _axis_of_n(panel, shots)
+        _axis_of_n(panel, places)
     panels[0].set_ylabel("accuracy (%)")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=max(2, len(panels)))
     return figure
@@ -163,7 +166,7 @@ def _cliques(ranks: Sequence[float], difference: float) -> list[tuple[int, int]]
 
 
 @in_style
-def draw_trajectories(traces: Mapping[int, Sequence[Trace]], *, relative: bool = False) -> Figure:
+def draw_trajectories(traces: Mapping[NShot, Sequence[Trace]], *, relative: bool = False) -> Figure:
     """Alpha, beta and knee over the epochs: every run thin, the median of each n thick.
 
     A run that ended early keeps its last value in the median.
@@ -177,7 +180,7 @@ def draw_trajectories(traces: Mapping[int, Sequence[Trace]], *, relative: bool =
     n_points = sum(len(run.epochs) for runs in traces.values() for run in runs)
     figure = Figure(figsize=(9.8, 2.6 * len(pairs) + 0.4), layout="constrained")
     grid = figure.subplots(len(pairs), 3, squeeze=False, sharex=True)
-    shots = sorted(traces)
+    shots = in_order(traces)
     # Dark to light: an order that grey print keeps.
     colours = [matplotlib.colormaps["cividis"](0.85 * at / max(1, len(shots) - 1)) for at in range(len(shots))]
     titles = {"alpha": "alpha", "beta": "beta", "knee": "knee = beta / alpha"}
@@ -227,14 +230,14 @@ def draw_class_differences(scores: Mapping[Kind, Scores], dataset: str) -> Figur
     kinds = {(model, n) for name, model, _, n in scores if name == dataset}
     found = {
         kind: difference
-        for kind in sorted(kinds)
+        for kind in sorted(kinds, key=lambda kind: (kind[0], size_of(kind[1])))
         if (difference := recall_differences(scores, dataset, *kind)) is not None
     }
     if not found:
         return None
     classes = next(one.classes for kind, one in scores.items() if kind[0] == dataset)
     models = models_in_order(model for model, _ in found)
-    shots = sorted({n for _, n in found})
+    shots = in_order(n for _, n in found)
     largest = max(float(np.nanmax(np.abs(difference), initial=0)) for difference in found.values())
     limit = 100 * max(largest, 0.01)
     figure = Figure(
@@ -412,11 +415,19 @@ def panels_of(n: int, *, width: float, height: float) -> tuple[Figure, list[Axes
     return figure, panels[:n]
 
 
-def _axis_of_n(panel: Axes, shots: Sequence[int]) -> None:
+def _places_of_n(n_shots: Iterable[NShot]) -> dict[NShot, float]:
+    """Where each n is on a logarithmic axis: `all`, which is no number, after the last one."""
+    shots = in_order(n_shots)
+    numbers = [float(n) for n in shots if n != ALL]
+    beyond = _ALL_BEYOND * numbers[-1] if numbers else 1.0
+    return {n: beyond if n == ALL else float(n) for n in shots}
+
+
+def _axis_of_n(panel: Axes, places: Mapping[NShot, float]) -> None:
     panel.set_xscale("log")
-    panel.set_xticks(shots, [str(n) for n in shots])
+    panel.set_xticks(list(places.values()), [str(n) for n in places])
     panel.xaxis.set_minor_locator(NullLocator())
-    panel.set_xlim(shots[0] / _BESIDE_N, shots[-1] * _BESIDE_N)
+    panel.set_xlim(min(places.values()) / _BESIDE_N, max(places.values()) * _BESIDE_N)
     panel.set_xlabel("n (training clips per class)")
 
 

@@ -13,6 +13,7 @@ from loglearn_tf.analysis.names import model_name
 from loglearn_tf.analysis.report.run_files import Unreadable, read_traces
 from loglearn_tf.analysis.report.table import MARKS, p_text, points, points_interval, verdict_interval
 from loglearn_tf.analysis.statistics import Accuracy, Comparison, accuracies, compare, compare_all
+from loglearn_tf.datasets.n_shot import n_shot_of
 from loglearn_tf.errors import ConfigError
 from loglearn_tf.features.histogram import START_ALPHA, START_BETA, MelHistogram, read_mel_histogram
 from loglearn_tf.study.run_folder import Row, key_of, read_runs
@@ -143,7 +144,7 @@ class _Places:
 
     def table(self, *, part: str, model: str, n: str) -> str:
         of_part = self._part(part)
-        names = {one.compression for one in of_part.accuracies if (one.model, one.n_shot) == (model, int(n))}
+        names = {one.compression for one in of_part.accuracies if (one.model, one.n_shot) == (model, n_shot_of(n))}
         if not names:
             raise LookupError(f"{part} has no finished run of {model} at n = {n}")
         order = of_part.settings.compressions
@@ -228,7 +229,7 @@ class _Places:
 
     def _accuracy(self, part: str, model: str, n: str, compression: str) -> Accuracy:
         for one in self._part(part).accuracies:
-            if (one.model, one.n_shot, one.compression) == (model, int(n), compression):
+            if (one.model, one.n_shot, one.compression) == (model, n_shot_of(n), compression):
                 return one
         raise LookupError(f"{part} has no finished run of {model} {compression} at n = {n}")
 
@@ -238,7 +239,7 @@ class _Places:
         if baseline != "logeps":
             found = compare(of_part.done, compression=compression, baseline=baseline)
         for one in found:
-            if (one.model, one.n_shot, one.compression) == (model, int(n), compression):
+            if (one.model, one.n_shot, one.compression) == (model, n_shot_of(n), compression):
                 return one
         raise LookupError(f"{part} has no pair of {model} {compression} and {baseline} at n = {n}")
 

@@ -22,8 +22,9 @@ from loglearn_tf.analysis.names import (
 from loglearn_tf.analysis.report.document import Block, Bullets
 from loglearn_tf.analysis.report.escape import file_stem
 from loglearn_tf.analysis.report.figures import in_style, look_of
-from loglearn_tf.analysis.report.part import Drawing, Finished, Part, shots_in_order
+from loglearn_tf.analysis.report.part import Drawing, Finished, Part
 from loglearn_tf.analysis.results import FloatArray, IntArray
+from loglearn_tf.datasets.n_shot import in_order
 from loglearn_tf.errors import DataError
 from loglearn_tf.study.run_folder import Row, folder_of
 
@@ -206,7 +207,7 @@ def draw_curves(curves: Mapping[tuple[str, str, Any], Curve]) -> Figure:
     """
     measures = [name for name in MEASURES if any(key[0] == name for key in curves)]
     compressions = compressions_in_order(key[1] for key in curves)
-    shots = shots_in_order(key[2] for key in curves)
+    shots = in_order(key[2] for key in curves)
     figure = Figure(figsize=(max(4.2, 0.7 + 1.9 * len(shots)), 0.5 + 1.9 * len(measures)), layout="constrained")
     grid = figure.subplots(len(measures), len(shots), squeeze=False, sharex=True, sharey="row")
     for line, measure in zip(grid, measures, strict=True):

@@ -19,10 +19,11 @@ from loglearn_tf.analysis.planned import StudyPart
 from loglearn_tf.analysis.report.document import Block, Paragraph
 from loglearn_tf.analysis.report.escape import file_stem
 from loglearn_tf.analysis.report.figures import in_style, look_of
-from loglearn_tf.analysis.report.part import Drawing, Finished, Part, shots_in_order
+from loglearn_tf.analysis.report.part import Drawing, Finished, Part
 from loglearn_tf.analysis.report.table import Cell, Table, points, points_interval
 from loglearn_tf.analysis.results import with_score
 from loglearn_tf.analysis.statistics import Accuracy, Comparison, accuracies, compare_all
+from loglearn_tf.datasets.n_shot import in_order
 from loglearn_tf.study.run_folder import Row, key_of, level_rows
 
 _BASELINE = "logeps"
@@ -259,7 +260,7 @@ def draw_levels(at: Mapping[tuple[str, Any, str], Mapping[float, Accuracy]]) -> 
         at: (network, n, compression) -> decibels -> accuracy.
     """
     models = models_in_order(key[0] for key in at)
-    shots = shots_in_order(key[1] for key in at)
+    shots = in_order(key[1] for key in at)
     compressions = compressions_in_order(key[2] for key in at)
     figure = Figure(figsize=(max(4.2, 0.7 + 2.0 * len(shots)), 0.6 + 2.2 * len(models)), layout="constrained")
     grid = figure.subplots(len(models), len(shots), squeeze=False, sharex=True, sharey=True)
@@ -293,7 +294,7 @@ def draw_levels(at: Mapping[tuple[str, Any, str], Mapping[float, Accuracy]]) -> 
 
 
 def _in_order(at: Mapping[tuple[str, Any, str], Any]) -> list[tuple[str, Any, str]]:
-    models, shots = models_in_order(key[0] for key in at), shots_in_order(key[1] for key in at)
+    models, shots = models_in_order(key[0] for key in at), in_order(key[1] for key in at)
     compressions = compressions_in_order(key[2] for key in at)
     return sorted(at, key=lambda key: (models.index(key[0]), shots.index(key[1]), compressions.index(key[2])))
 

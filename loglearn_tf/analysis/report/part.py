@@ -1,6 +1,6 @@
 """A section of the report that a module of its own makes: what it gets, and what it gives."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,11 +110,6 @@ class Part:
 
 # What a module of a section offers; `None` where a study has nothing that it is about.
 Maker = Callable[[Finished], Part | None]
-
-
-def shots_in_order(n_shots: Iterable[Any]) -> list[Any]:
-    """Each n once, by size; what is no number, such as `all`, comes last."""
-    return sorted(set(n_shots), key=lambda n: (isinstance(n, str), n))
 
 
 def mean_by_folds(values: Mapping[tuple[int, int], float]) -> float:

@@ -17,9 +17,10 @@ from loglearn_tf.analysis.names import (
 )
 from loglearn_tf.analysis.report.document import Block, Grid, Paragraph
 from loglearn_tf.analysis.report.escape import file_stem
-from loglearn_tf.analysis.report.part import Finished, Part, shots_in_order
+from loglearn_tf.analysis.report.part import Finished, Part
 from loglearn_tf.analysis.report.table import Cell, Table, points, points_interval
 from loglearn_tf.analysis.results import FloatArray
+from loglearn_tf.datasets.n_shot import NShot, in_order
 
 _ASSUMED = (
     "How probable it is that the true difference is worse (below minus the margin), equivalent (within it) or better "
@@ -131,9 +132,11 @@ def _of_data_set(finished: Finished, dataset: str, pairs: set[tuple[str, str]]) 
 def _lines(cells: Mapping[tuple[str, Any], Folds], finished: Finished) -> tuple[list[_Line], float]:
     """Those of networks and of all, then those of cells; and how well the draws agree."""
     models = models_in_order(model for model, _ in cells)
-    shots = shots_in_order(n for _, n in cells)
+    shots = in_order(n for _, n in cells)
     # By number: what an n is called decides nothing.
-    numbered = {(model, shots.index(n)): dict(folds) for (model, n), folds in cells.items()}
+    numbered: dict[tuple[str, NShot], Folds] = {
+        (model, shots.index(n)): dict(folds) for (model, n), folds in cells.items()
+    }
     posterior = bayes.probabilities(numbered, margin=finished.margin, seed=finished.seed)
     of_network = {found.model: found for found in posterior.networks}
     lines = [

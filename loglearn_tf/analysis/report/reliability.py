@@ -30,8 +30,9 @@ from loglearn_tf.analysis.names import (
 from loglearn_tf.analysis.report.document import Block, Bullets, Grid, Paragraph
 from loglearn_tf.analysis.report.escape import file_stem
 from loglearn_tf.analysis.report.figures import in_style, panels_of
-from loglearn_tf.analysis.report.part import Drawing, Finished, Part, by_folds, mean_by_folds, shots_in_order
+from loglearn_tf.analysis.report.part import Drawing, Finished, Part, by_folds, mean_by_folds
 from loglearn_tf.analysis.report.table import Cell, Table
+from loglearn_tf.datasets.n_shot import in_order
 from loglearn_tf.errors import DataError
 from loglearn_tf.study.run_folder import Row, folder_of
 
@@ -134,7 +135,7 @@ def _in_order(finished: Finished, measured: Mapping[_Key, _Measured]) -> Iterato
     """By network, compression, score (the report's first), n."""
     models = models_in_order(key[0] for key in measured)
     compressions = compressions_in_order(key[1] for key in measured)
-    shots = shots_in_order(key[2] for key in measured)
+    shots = in_order(key[2] for key in measured)
     for model in models:
         for compression in compressions:
             for score in (finished.score, finished.other_score):
@@ -189,7 +190,7 @@ def _interval(folds: dict[int, list[float]], confidence: float) -> tuple[float |
 def _table(
     finished: Finished, dataset: str, measured: Mapping[_Key, _Measured], records: list[dict[str, Any]]
 ) -> Table:
-    shots = shots_in_order(key[2] for key in measured)
+    shots = in_order(key[2] for key in measured)
     by_key = {tuple(one[name] for name in ("model", "compression", "n_shot", "score")): one for one in records}
     lines = dict.fromkeys((model, compression, score) for model, compression, _, score in by_key)
     body = tuple(
@@ -267,7 +268,7 @@ def _draw(finished: Finished, dataset: str, model: str, measured: Mapping[_Key, 
     ours = {key: cell.bins for key, cell in measured.items() if key[0] == model}
     scores = {key[3] for key in ours}
     score = finished.score if finished.score in scores else finished.other_score
-    shots = shots_in_order(key[2] for key in ours if key[3] == score)
+    shots = in_order(key[2] for key in ours if key[3] == score)
     shown = shots if len(shots) < 2 else [shots[0], shots[-1]]
     panels = {
         compression: {n: ours[model, compression, n, score] for n in shown if (model, compression, n, score) in ours}
@@ -303,7 +304,7 @@ def draw_reliability(panels: Mapping[str, Mapping[Any, Reliability]]) -> Figure:
         panels: Compression -> one n or two -> bins.
     """
     figure, axes = panels_of(len(panels), width=2.45, height=2.6)
-    shots = shots_in_order(n for lines in panels.values() for n in lines)
+    shots = in_order(n for lines in panels.values() for n in lines)
     # At most two, told apart by form and shade.
     looks: list[dict[str, Any]] = [
         {"color": "#22386E", "marker": "o", "linestyle": "-"},

@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from loglearn_tf.analysis.answers import PREDICTIONS
+from loglearn_tf.datasets.n_shot import NShot
 from loglearn_tf.study.run_folder import Row, folder_of
 
 Array = npt.NDArray[np.float64]
 # Data set, model, compression, n.
-Kind = tuple[str, str, str, int]
+Kind = tuple[str, str, str, NShot]
 _T = TypeVar("_T")
 _PROBABILITY = "p_"
 _TRACED = ("alpha", "beta", "knee")
@@ -120,7 +121,7 @@ def read_clip_ids(study_dir: Path, row: Row, name: str) -> list[str]:
         return []
 
 
-def recall_differences(scores: Mapping[Kind, Scores], dataset: str, model: str, n_shot: int) -> Array | None:
+def recall_differences(scores: Mapping[Kind, Scores], dataset: str, model: str, n_shot: NShot) -> Array | None:
     """Per class, loglearn's recall minus that of log-EPS: mean over paired runs, then over folds.
 
     Returns:

@@ -26,6 +26,7 @@ from loglearn_tf.analysis.report.table import MARKS, p_text, points, points_inte
 from loglearn_tf.analysis.report.verdicts import Source, Verdict, how_checked
 from loglearn_tf.analysis.statistics import Comparison, Ranking
 from loglearn_tf.analysis.summary import remarks, table_title
+from loglearn_tf.datasets.n_shot import ALL, NShot, in_order, size_of
 from loglearn_tf.errors import ConfigError
 from loglearn_tf.features.histogram import (
     KNEES_HEAD,
@@ -93,7 +94,7 @@ def what_was_run(study_dir: Path, rows: Sequence[Row]) -> list[Block]:
     facts += [
         ("Networks", ", ".join(map(model_name, models))),
         ("Compressions", ", ".join(map(compression_name, compressions))),
-        ("n, clips per class", ", ".join(map(str, sorted({row["n_shot"] for row in rows})))),
+        ("n, clips per class", ", ".join(map(str, in_order(row["n_shot"] for row in rows)))),
         ("Runs", f"{len(done):,} done, {len(rows) - len(done):,} failed"),
     ]
     config = read_config(study_dir, done or rows)
@@ -190,7 +191,7 @@ def all_numbers(summary: str, comparisons: Sequence[Comparison], confidence: flo
             *map(p_text, (one.p_value, one.p_holm, one.p_equivalence)),
             one.verdict,
         )
-        for one in sorted(comparisons, key=lambda one: (order[one.model], one.n_shot, one.compression))
+        for one in sorted(comparisons, key=lambda one: (order[one.model], size_of(one.n_shot), one.compression))
     )
     return Grid((*names, *numbers, *tests), body, summary, n_names=2)
 
@@ -401,19 +402,20 @@ def _planned(study_dir: Path) -> set[tuple[Any, ...]] | None:
 def _grid(rows: Sequence[Row], planned: set[tuple[Any, ...]]) -> tuple[tuple[str, ...], ...]:
     """Cells of the tables that lack runs: done, failed, not run."""
     found = {key_of(row): row["status"] for row in rows}
-    counts: dict[tuple[str, str, int], Counter[str]] = defaultdict(Counter)
+    counts: dict[tuple[str, str, NShot], Counter[str]] = defaultdict(Counter)
     for key in (*found, *(planned - found.keys())):
         counts[key[1:4]][found.get(key, "not run")] += 1
     models, compressions = (
         models_in_order(kind[0] for kind in counts),
         compressions_in_order(kind[1] for kind in counts),
     )
-    order = sorted(counts, key=lambda kind: (models.index(kind[0]), kind[2], compressions.index(kind[1])))
+    order = sorted(counts, key=lambda kind: (models.index(kind[0]), size_of(kind[2]), compressions.index(kind[1])))
     return tuple(
         (
             model_name(kind[0]),
             compression_name(kind[1]),
-            *(f"{value:,}" for value in (kind[2], *(counts[kind][state] for state in ("done", "failed", "not run")))),
+            kind[2] if kind[2] == ALL else f"{kind[2]:,}",
+            *(f"{counts[kind][state]:,}" for state in ("done", "failed", "not run")),
         )
         for kind in order
         if counts[kind]["failed"] or counts[kind]["not run"]

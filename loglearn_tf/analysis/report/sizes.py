@@ -64,7 +64,7 @@ class Size:
         return text + "."
 
 
-def size_of(verdict: Verdict, rows: Sequence[Row], *, confidence: float) -> Size | None:
+def size_found(verdict: Verdict, rows: Sequence[Row], *, confidence: float) -> Size | None:
     """The size over the cells that a verdict rests on; `None` where it rests on none.
 
     Args:

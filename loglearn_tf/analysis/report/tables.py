@@ -27,6 +27,7 @@ from loglearn_tf.analysis.report.table import (
 from loglearn_tf.analysis.results import Runs
 from loglearn_tf.analysis.statistics import Accuracy, Comparison
 from loglearn_tf.analysis.summary import remarks, table_title
+from loglearn_tf.datasets.n_shot import NShot, in_order, size_of
 from loglearn_tf.errors import ConfigError, DataError
 from loglearn_tf.study.run_folder import Row
 
@@ -69,7 +70,7 @@ def _all_differences(results: DatasetResults, comparisons: Sequence[Comparison])
 def _published(results: DatasetResults, _: Sequence[Comparison]) -> Table:
     """Ours beside theirs: every cell of the table of accuracy as `ours / published`."""
     ours = {(one.model, one.compression, one.n_shot): 100 * one.mean for one in results.accuracies}
-    theirs = {
+    theirs: dict[tuple[str, str, NShot], float] = {
         (model, compression, n): percent
         for model, by_compression in (results.published or {}).items()
         for compression, by_n in by_compression.items()
@@ -78,7 +79,7 @@ def _published(results: DatasetResults, _: Sequence[Comparison]) -> Table:
     found = {key: (ours.get(key), theirs.get(key)) for key in (*ours, *theirs)}
     models, compressions = models_in_order(key[0] for key in found), compressions_in_order(key[1] for key in found)
     keys = [(model, compression) for model in models for compression in compressions]
-    shots = sorted({key[2] for key in found})
+    shots = in_order(key[2] for key in found)
     body, records = _body_and_records(results, keys, found, _beside, _record_beside, shots)
     return Table(
         caption=table_title(results.dataset, results.rows, f"{results.accuracy} in %, mean over runs"),
@@ -158,12 +159,12 @@ def _has_regret(results: StudyResults) -> bool:
 def _regret_cells(results: StudyResults) -> list[RegretCell]:
     cells = []
     for part in results.parts:
-        accuracy: dict[tuple[str, int], dict[str, dict[tuple[int, int], float]]] = {}
+        accuracy: dict[tuple[str, NShot], dict[str, dict[tuple[int, int], float]]] = {}
         for _, model, n_shot, compression, fold, run, value in Runs(part.rows):
             accuracy.setdefault((model, n_shot), {}).setdefault(compression, {})[fold, run] = value
         cells += [
             RegretCell((part.folder.name, model, str(n_shot)), part.data, n_shot, of)
-            for (model, n_shot), of in sorted(accuracy.items())
+            for (model, n_shot), of in sorted(accuracy.items(), key=lambda item: (item[0][0], size_of(item[0][1])))
         ]
     return cells
 
@@ -253,7 +254,7 @@ def _body_and_records(
     found: Mapping[tuple[Any, ...], Any],
     cell_of: Callable[[Any, set[int]], Cell],
     record_of: Callable[[Any], dict[str, Any]],
-    shots: Sequence[int] | None = None,
+    shots: Sequence[NShot] | None = None,
 ) -> tuple[Body, tuple[dict[str, Any], ...]]:
     """What `Table` holds of the same cells, to be read and in full.
 
@@ -316,7 +317,7 @@ def _record_beside(percents: tuple[float | None, float | None]) -> dict[str, Any
     return {"accuracy_percent": None if ours is None else round(ours, 4), "published_percent": theirs}
 
 
-def _labels(results: DatasetResults, key: Sequence[str], n_shot: int) -> dict[str, Any]:
+def _labels(results: DatasetResults, key: Sequence[str], n_shot: NShot) -> dict[str, Any]:
     # A CSV file has no title that could say so.
     data = "synthetic" if results.rows[0]["synthetic"] else "real"
     return {
@@ -352,12 +353,12 @@ def _row_keys(rows: Sequence[Row]) -> list[tuple[str, str]]:
     ]
 
 
-def _heads(shots: Sequence[int]) -> list[str]:
+def _heads(shots: Sequence[NShot]) -> list[str]:
     return [f"n = {n}" for n in shots]
 
 
-def _shots(rows: Sequence[Row]) -> list[int]:
-    return sorted({row["n_shot"] for row in rows})
+def _shots(rows: Sequence[Row]) -> list[NShot]:
+    return in_order(row["n_shot"] for row in rows)
 
 
 def _folds(rows: Sequence[Row]) -> set[int]:

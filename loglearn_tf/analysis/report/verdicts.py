@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from loglearn_tf.analysis.names import model_name
 from loglearn_tf.analysis.statistics import Comparison
+from loglearn_tf.datasets.n_shot import NShot
 from loglearn_tf.errors import ConfigError
 
 PUBLISHED_FINDINGS = Path(__file__).with_name("published_findings.yaml")
@@ -17,7 +18,7 @@ PUBLISHED_FINDINGS = Path(__file__).with_name("published_findings.yaml")
 Claim = Literal["better", "worse", "much_worse", "equivalent"]
 Quantifier = Literal["every", "most", "some"]
 Percent = Annotated[float, Field(ge=0, le=100)]
-Cell = tuple[str, int]
+Cell = tuple[str, NShot]
 
 
 class _Data(BaseModel):

@@ -37,12 +37,13 @@ from loglearn_tf.analysis.report.overview import contrasts_section, write_overvi
 from loglearn_tf.analysis.report.part import Drawing, Finished
 from loglearn_tf.analysis.report.parts import make_parts
 from loglearn_tf.analysis.report.run_files import Kind, Scores, Trace, Unreadable, read_scores, read_traces
-from loglearn_tf.analysis.report.sizes import size_of, to_csv
+from loglearn_tf.analysis.report.sizes import size_found, to_csv
 from loglearn_tf.analysis.report.table import DatasetResults, Table
 from loglearn_tf.analysis.report.tables import TABLES
 from loglearn_tf.analysis.report.verdicts import PUBLISHED_FINDINGS, judge, load_published
 from loglearn_tf.analysis.results import check_score, with_score
 from loglearn_tf.analysis.statistics import Accuracy, accuracies, compare_all, rank
+from loglearn_tf.datasets.n_shot import size_of
 from loglearn_tf.errors import DataError
 from loglearn_tf.features.histogram import EDGES, START_ALPHA, START_BETA, MelHistogram, read_mel_histogram
 from loglearn_tf.study.run_folder import Row, read_runs
@@ -137,7 +138,7 @@ def write_report(
     synthetic = {row["dataset"] for row in rows if row["synthetic"]}
     published_cells = [one for one in comparisons if (one.compression, one.baseline) == ("loglearn", "logeps")]
     verdicts = judge(published.findings, published_cells, synthetic=synthetic)
-    found = {verdict.finding.id: size_of(verdict, done, confidence=confidence) for verdict in verdicts}
+    found = {verdict.finding.id: size_found(verdict, done, confidence=confidence) for verdict in verdicts}
 
     unreadable = Unreadable()
     datasets = [results.dataset for results in all_results]
@@ -340,7 +341,7 @@ def _confusions(dataset: str, scores: Mapping[Kind, Scores]) -> Iterable[_Drawn]
     name = dataset_name(dataset)
     ours = {kind: found for kind, found in scores.items() if kind[0] == dataset and kind[2] in ("loglearn", "logeps")}
     for model in models_in_order(kind[1] for kind in ours):
-        n_shot = max(kind[3] for kind in ours if kind[1] == model)
+        n_shot = max((kind[3] for kind in ours if kind[1] == model), key=size_of)
         shown = {kind[2]: found for kind, found in ours.items() if (kind[1], kind[3]) == (model, n_shot)}
         parts = ", ".join(f"{compression_name(key)} {len(found.recall):,}" for key, found in sorted(shown.items()))
         caption = (

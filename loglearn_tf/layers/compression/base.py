@@ -29,6 +29,10 @@ class Compression(keras.layers.Layer):  # type: ignore[misc]
     and mixed ones; pure float64, float16 and bfloat16 are asked for by a policy of that name, and give these numbers
     that type, as all other weights, so that an optimiser can clip the gradients of all to one norm.
 
+    What compressions learn is zero at no special place, and weight decay of an optimiser, as of
+    `keras.optimizers.AdamW`, pulls it there whatever the loss. Layers cannot say so to Keras' optimisers:
+    `loglearn_tf.training.optimizers.exclude_compressions(optimizer, model)` does, before training begins.
+
     Args:
         check_input: For debugging: names the first value that is negative or not finite. Costs a pass over the input.
             Works eagerly on every backend, and in compiled functions on TensorFlow, except under XLA.

@@ -44,8 +44,9 @@ class LearnableLog(Compression):
     Weight decay, as of `keras.optimizers.AdamW`, pulls the pre-gates to 0 whatever the loss, and so the knee to 0.69:
     at the start `ln(knee)` grows by `(7 - r) * eta * weight_decay` a step. Leave them out, before training begins:
     `optimizer.exclude_from_weight_decay(var_names=["pre_gate"])`, or, once the layer is built,
-    `var_list=layer.trainable_weights`, which works for every compression. Regularisers of other layers' kernels do not
-    reach them.
+    `var_list=layer.trainable_weights`, which works for every compression. For all compressions of a model at once, and
+    without forgetting what was left out before: `loglearn_tf.training.optimizers.exclude_compressions(optimizer,
+    model)`. Regularisers of other layers' kernels do not reach them.
 
     Works on Keras' TensorFlow, JAX and PyTorch backends.
 

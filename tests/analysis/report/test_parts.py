@@ -13,9 +13,9 @@ from loglearn_tf.analysis.planned import read_parts
 from loglearn_tf.analysis.report import by_recording, compressed, learning, levels, probabilities, reliability
 from loglearn_tf.analysis.report.document import Bullets, Grid, Paragraph
 from loglearn_tf.analysis.report.learning import History, curve_of
-from loglearn_tf.analysis.report.part import Finished, shots_in_order
+from loglearn_tf.analysis.report.part import Finished
 from loglearn_tf.analysis.report.run_files import Unreadable
-from loglearn_tf.analysis.report.sizes import size_of, to_csv
+from loglearn_tf.analysis.report.sizes import size_found, to_csv
 from loglearn_tf.analysis.report.table import points
 from loglearn_tf.analysis.report.verdicts import Finding, judge
 from loglearn_tf.analysis.report.writer import write_report
@@ -67,10 +67,6 @@ def differences_of(rows, model, n):
     folds = sorted({fold for fold, *_ in accuracy})
     runs = sorted({run for _, run, _ in accuracy})
     return {fold: [accuracy[fold, run, "loglearn"] - accuracy[fold, run, "logeps"] for run in runs] for fold in folds}
-
-
-def test_n_is_ordered_by_size_and_what_is_no_number_comes_last():
-    assert shots_in_order(["all", 10, 2, 10]) == [2, 10, "all"]
 
 
 class TestProbabilities:
@@ -437,7 +433,7 @@ class TestSizes:
     def test_a_verdict_has_its_sign_size_and_interval(self, tmp_path):
         rows = pairs(models=("vgg",))
         (verdict,) = judge([self.FINDING], compare_all(rows))
-        size = size_of(verdict, rows, confidence=0.95)
+        size = size_found(verdict, rows, confidence=0.95)
         estimate = mixed.over_folds(differences_of(rows, "vgg", 1), differences_of(rows, "vgg", 5))
         assert size.mean == pytest.approx(estimate.mean)
         assert [size.low, size.high] == pytest.approx(list(estimate.interval(0.95)))
@@ -449,12 +445,12 @@ class TestSizes:
     def test_one_fold_has_a_size_without_an_interval(self):
         rows = pairs(folds=(1,), shots=(1,))
         (verdict,) = judge([self.FINDING], compare_all(rows))
-        size = size_of(verdict, rows, confidence=0.95)
+        size = size_found(verdict, rows, confidence=0.95)
         assert size.low is None and "without an interval over folds" in size.sentence and "(" not in size.short
 
     def test_what_was_not_run_has_none(self):
         (verdict,) = judge([self.FINDING], [])
-        assert size_of(verdict, [], confidence=0.95) is None
+        assert size_found(verdict, [], confidence=0.95) is None
         (line,) = csv.DictReader(to_csv([verdict], {"f": None}).decode().splitlines())
         assert line["verdict"] == "not run" and line["difference_points"] == ""
 
