@@ -4,12 +4,14 @@ import logging
 import numbers
 from typing import TYPE_CHECKING, Any
 
+from loglearn_tf.models.check import check_network
 from loglearn_tf.models.registry import MODELS, Network
+from loglearn_tf.models.seeding import seeded
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["MODELS", "Network", "build_model"]
+__all__ = ["MODELS", "Network", "build_model", "check_network", "seeded"]
 _log = logging.getLogger(__name__)
 
 
