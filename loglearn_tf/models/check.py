@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loglearn_tf._util.text import printable
-from loglearn_tf.models.base import N_MELS, PATCH_FRAMES
+from loglearn_tf.models.base import PATCH_FRAMES
 
 if TYPE_CHECKING:
     import keras
@@ -22,37 +22,23 @@ _RTOL, _ATOL = 1e-3, 1e-4
 _SEEDS = (1, 2)
 
 
-def check_network(
+def try_out(
     name: str,
+    build: "Callable[..., keras.Model]",
     *,
-    n_classes: int = 10,
-    compression: "Callable[[], keras.layers.Layer] | None" = None,
-    n_mels: int = N_MELS,
-    saved: bool = True,
+    compression: "Callable[[], keras.layers.Layer] | None",
+    n_mels: int,
+    saved: bool,
 ) -> None:
-    """Checks that a network can be in a study: builds it a few times, and calls it on noise.
-
-    - It gives logits of the right shape, not probabilities.
-    - The compression is in it, is used once, and gradients reach it.
-    - With the same seed, networks with different compressions begin with the same weights and dropout seeds: else a
-      comparison would be one of draws. With another seed they begin with others.
-    - What it makes of a patch depends on nothing else: not on the patches before, nor on those of its batch.
-    - Saved and loaded, it gives the same.
+    """Does the work of `models.check_network`.
 
     Args:
-        name: As for `build_model`: `"my_lab.nets:build_crnn"`.
-        n_classes: Number of logits.
-        compression: Makes a new layer of a compression that it will be built with; loglearn, if none is given.
-        n_mels: Of its input.
-        saved: Whether it must be possible to save it; if not, what is wrong about that is a warning.
-
-    Raises:
-        ValueError: If anything of this is not so; says what to do.
+        name: Of the network.
+        build: Given `compression` and `seed`, builds it.
+        compression, n_mels, saved: See there.
     """
     from loglearn_tf.layers import LearnableLog, LogEps
-    from loglearn_tf.models import build_model
 
-    build = partial(build_model, name, n_classes=n_classes, n_mels=n_mels)
     first = build(compression=(compression or partial(LearnableLog, name="loglearn"))(), seed=_SEEDS[0])
     n_frames = first.input_shape[1] or PATCH_FRAMES
     # Powers of sounds, from 1e-8 to 100.

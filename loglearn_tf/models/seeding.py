@@ -38,6 +38,8 @@ def seeded(model: "keras.Model", seed: int) -> "keras.Model":
     """
     import keras
 
+    from loglearn_tf.layers import Compression
+
     place = iter(range(1_000_000))
 
     def copied(layer: "keras.layers.Layer") -> "keras.layers.Layer":
@@ -51,7 +53,7 @@ def seeded(model: "keras.Model", seed: int) -> "keras.Model":
             f"Received: {type(model).__name__} {model.name!r}: {error}. Give `seed` to its initialisers and dropouts "
             "instead."
         ) from error
-    given = {id(weight) for layer in model.layers if _is_compression(layer) for weight in layer.variables}
+    given = {id(weight) for layer in model.layers if isinstance(layer, Compression) for weight in layer.variables}
     for variable, drawn in zip(model.variables, clone.variables, strict=True):
         if id(variable) not in given:  # a compression may have been adapted
             variable.assign(drawn)
@@ -70,9 +72,3 @@ def _with_seeds(config: Any, seed: int, place: str) -> Any:
     if isinstance(config, list | tuple):
         return type(config)(_with_seeds(one, seed, f"{place}/{at}") for at, one in enumerate(config))
     return config
-
-
-def _is_compression(layer: Any) -> bool:
-    from loglearn_tf.layers import Compression
-
-    return isinstance(layer, Compression)
