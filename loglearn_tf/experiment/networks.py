@@ -1,5 +1,6 @@
 """Networks and compressions from outside, checked before any work is done."""
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 
@@ -10,6 +11,8 @@ from loglearn_tf.errors import ConfigError
 from loglearn_tf.layers.compression import COMPRESSIONS
 from loglearn_tf.models.registry import MODELS
 from loglearn_tf.study.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 
 def has_outside(settings: Settings) -> bool:
@@ -34,6 +37,7 @@ def check_networks(studies: Sequence[tuple[Settings, int]], *, on_progress: OnPr
     tensorflow(gpu=None)
     from loglearn_tf.layers import build_compression
     from loglearn_tf.models import build_model, check_network
+    from loglearn_tf.training.evaluation import how_scored
 
     checked = set()
     for settings, n_classes in studies:
@@ -60,3 +64,5 @@ def check_networks(studies: Sequence[tuple[Settings, int]], *, on_progress: OnPr
                 )
             except ValueError as error:
                 raise ConfigError(f"`models`: {error}") from error
+            built = build_model(model, n_classes=n_classes, compression=compression(), n_mels=n_mels)
+            _log.info("%s: %s", model, how_scored(built, hop=settings.patch_hop(MODELS[model])))

@@ -67,7 +67,7 @@ def _check_compression(name: str, build: Callable[..., Any], patches: npt.NDArra
     probe = _probe()
     model = build(compression=probe, seed=_SEEDS[0])
     probe.n_calls = 0
-    gradient = _gradient(model, probe, patches)
+    gradient = _gradient(model, probe, patches) if probe.built else None
     if probe.n_calls != 1:
         raise ValueError(
             f"Network {printable(name)} must call `compression` once on its input. Received: {probe.n_calls} calls for "
