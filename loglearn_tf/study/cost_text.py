@@ -20,7 +20,7 @@ def format_estimate(estimate: Estimate, *, machine_mib: float | None = None) -> 
         estimate: Of a study, or of a part.
         machine_mib: Its memory; `None` where that is not known.
     """
-    if not estimate.core_s:
+    if not estimate.seconds:
         n = f"{estimate.unknown:,} runs"
         return f"How long {n} take is not known: nothing is known of their networks. {estimate.costs.basis}"
     lines = [_total(estimate), f"{estimate.costs.basis} Reckoned {estimate.sounds.source}."]

@@ -19,7 +19,7 @@ from loglearn_tf.features.build import feature_function
 from loglearn_tf.layers import Compression
 from loglearn_tf.models import MODELS, build_model
 from loglearn_tf.models.base import PATCH_FRAMES
-from loglearn_tf.study.cost import Rates, Sounds, is_episodic
+from loglearn_tf.study.cost import TABLE, Rates, Sounds, is_episodic
 from loglearn_tf.study.grid import RunSpec
 from loglearn_tf.study.settings import Settings
 from loglearn_tf.training import episodic, supervised
@@ -30,16 +30,16 @@ from loglearn_tf.training.settling import settle
 
 Result = TypeVar("Result")
 
-# Patches of an update that are timed: what an update costs whatever its size, and what each further patch does. More of
-# them take as long a patch.
-_FEW, _MANY = 10, 48
+# Patches of the larger of two updates that are timed; the smaller has a quarter. They tell what an update costs
+# whatever its size, and what each patch does; of hundreds each takes as long.
+_FEWEST, _MOST = 16, 48
 _CLIPS = 2  # that are scored
 # Files of a run, its log, and what else is not timed.
 _REST_S = 0.15
 # Of settling an encoder, for each patch, to training on it.
 _SETTLED_OF_TRAINED = 0.65
-# What a layer gives is kept for the gradient, which is as large; the twin's fused layers keep less.
-_KEPT = 2.0
+# What a layer gives is kept for the gradient, which is as large; not all of it at the same time.
+_KEPT = 1.5
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,9 @@ def rates_of(settings: Settings, model: str, compression: str, sounds: Sounds) -
 def _supervised_rates(settings: Settings, model: str, compression: str, sounds: Sounds) -> Rates:
     source, n_clips = _noise(settings, sounds), max(settings.n_shot) * sounds.n_classes
     spec = RunSpec(settings.data.name, model, compression, min(settings.n_shot), settings.folds[0], 0, settings.seed)
-    few = _clips(min(_FEW, n_clips), sounds.n_classes)
-    many = _clips(max(min(_MANY, n_clips, settings.training.batch_size), len(few) + 1), sounds.n_classes)
+    n_many = max(_FEWEST, min(_MOST, n_clips, settings.training.batch_size))
+    many = _clips(n_many, sounds.n_classes)
+    few = many[: n_many // 4]
 
     def built() -> keras.Model:
         layer, _ = supervised.compression_for(spec, settings, source, few)
@@ -105,14 +106,15 @@ def _supervised_rates(settings: Settings, model: str, compression: str, sounds: 
         some = settings.model_copy(update={"training": training})
         return _timed(lambda: supervised.fit(twin, source, clips, settings=some, seed=0))[0]
 
-    first_s, once_s = fit(few, 1), fit(few, 1)
-    few_s = max((fit(few, 5) - once_s) / 4, 1e-5)
+    first_s = fit(few, 1)
+    once_s = min(fit(few, 1), fit(few, 1))
+    few_s = max((min(fit(few, 4), fit(few, 4)) - once_s) / 3, 1e-5)
     begin_s = max(once_s - few_s, 0.0)
-    many_s = max((fit(many, 1) - begin_s, (fit(many, 3) - begin_s) / 3), key=lambda one: -one)
+    many_s = min(fit(many, 1), fit(many, 1)) - begin_s
     patch_s = max((many_s - few_s) / (len(many) - len(few)), 1e-6)
     score_s, clip_s = _scoring(settings, model, network, source)
     frame_s, scored_s = _by_length(settings, model, sounds, clip_s)
-    patch_mib, weights_mib = _memory(network)
+    patch_mib, weights_mib = _memory(model, network)
 
     used = [0]
 
@@ -164,7 +166,7 @@ def _episodic_rates(settings: Settings, model: str, compression: str, sounds: So
     update_s = min(second_s, update()) if second_s < 1.0 else second_s
     score_s, clip_s = _scoring(settings, model, network, source)
     frame_s, scored_s = _by_length(settings, model, sounds, clip_s)
-    patch_mib, weights_mib = _memory(network)
+    patch_mib, weights_mib = _memory(model, network)
     patch_s = update_s / n_patches
     return Rates(
         run_s=build_s + _REST_S,
@@ -201,8 +203,10 @@ def _by_length(settings: Settings, model: str, sounds: Sounds, clip_s: float) ->
     return clip_s / frames, 0.0
 
 
-def _memory(network: keras.Model) -> tuple[float, float]:
-    """MiB of each patch of an update, and of the weights."""
+def _memory(model: str, network: keras.Model) -> tuple[float, float]:
+    """MiB of each patch of an update, and of the weights; they are those of all machines."""
+    if model in TABLE:
+        return TABLE[model].patch_mib, TABLE[model].weights_mib
     kept = sum(
         np.prod([size or 1 for size in tensor.shape])
         for layer in layers_inside(network, {id(network)})
