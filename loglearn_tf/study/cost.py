@@ -177,7 +177,7 @@ def updates_of(settings: Settings, model: str, n_shot: int, sounds: Sounds) -> t
         return settings.epochs * n, n_clips / n
     episodic = settings.episodic
     per_epoch = int(n_clips * sounds.patches(episodic.patch_hop)) // (episodic.n_query * sounds.n_classes)
-    epochs = episodic.patience + (settings.protocol == "pons2018") + min(NEW_BESTS, 2 * episodic.patience)
+    epochs = episodic.patience + (settings.protocol == "pons2018") + NEW_BESTS
     return epochs * per_epoch, sounds.n_classes * (episodic.n_query + min(episodic.n_support, n_shot))
 
 
