@@ -16,7 +16,7 @@ from loglearn_tf import __version__
 from loglearn_tf._util.files import write_text
 from loglearn_tf._util.progress import ProgressDisplay
 from loglearn_tf._util.streams import OutputError, silent_libraries, standard_streams
-from loglearn_tf._util.tensorflow_runtime import available_cores, be_quiet
+from loglearn_tf._util.tensorflow_runtime import available_cores, be_quiet, machine_memory_mib
 from loglearn_tf._util.text import align
 from loglearn_tf.analysis.results import SCORES
 from loglearn_tf.analysis.summary import format_tables
@@ -38,6 +38,8 @@ from loglearn_tf.study.yaml_file import experiment_names, settings_file
 if TYPE_CHECKING:
     from loglearn_tf.analysis.planned import StudyPart
     from loglearn_tf.analysis.power import Spread
+    from loglearn_tf.study.settings import Settings
+    from loglearn_tf.study.status import Survey
 
 DONE, SOME_RUNS_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 READER_LEFT = 141  # what a shell says of programs that SIGPIPE ends
@@ -120,23 +122,48 @@ def _messages_on_stderr() -> Iterator[None]:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    for at, settings in enumerate(load_studies(options.settings, options.overrides)):
+    studies = load_studies(options.settings, options.overrides)
+    states = []
+    for at, settings in enumerate(studies):
         if (corpus := DATASETS.own(settings.data.name)) is not None:
             corpus.check_root(Path(settings.data.root))
         state = survey(settings, settings.study_dir, workers=settings.workers or available_cores())
+        states.append((settings, state))
         part = f", part {settings.part}" if settings.part else ""
         gap = "\n" if at else ""
         print(f"{gap}{settings.name}{part}: {len(state.results):,} runs in {settings.study_dir}\n")
-        print(format_grid(state))
+        print(format_grid(state, with_time_left=False))
         if (frames := settings.features.patch_frames) != FeatureSettings().patch_frames:
             seconds = (frames - 1) * settings.features.hop_length / settings.features.sample_rate
             print(f"Patches have {frames:,} frames: they begin and end {seconds:.3g} s apart.")
-    if settings.contrasts:
+    if studies[0].contrasts:
         print(
-            f"\n{len(settings.contrasts)} contrasts are written down: `loglearn contrasts` shows them, and "
+            f"\n{len(studies[0].contrasts)} contrasts are written down: `loglearn contrasts` shows them, and "
             "`loglearn power` how exact their answers will be."
         )
+    sys.stdout.flush()  # what follows takes its time
+    _print_estimates(states, measure=not options.no_measure)
     return DONE
+
+
+def _print_estimates(states: "list[tuple[Settings, Survey]]", *, measure: bool) -> None:
+    from loglearn_tf.experiment.estimate import estimate_study
+    from loglearn_tf.study.cost import Estimate
+    from loglearn_tf.study.cost_text import format_estimate, format_whole
+
+    with ProgressDisplay() as show:
+        found = estimate_study(states, measure=measure, on_progress=show)
+    for (settings, state), one in zip(states, found, strict=True):
+        part = f"Part {settings.part}: " if settings.part else ""
+        if not state.to_do:
+            print(f"\n{part}Nothing is left to do.")
+        elif isinstance(one, str):
+            print(f"\n{part}{one}")
+        else:
+            print(f"\n{part}{format_estimate(one, machine_mib=machine_memory_mib())}")
+    known = [one for one in found if isinstance(one, Estimate) and one.core_s]
+    if len(known) > 1:
+        print(f"\n{format_whole(known)}")
 
 
 def _study_dirs(study: Path) -> list[Path]:
@@ -478,11 +505,16 @@ def _parser() -> argparse.ArgumentParser:
             help="settled: without what few updates leave of the beginning of batch normalisation (default: published)",
         )
 
-    add(
+    planned_first = add(
         "plan",
         _plan,
         [with_settings],
-        "count the runs of a study, done and to do, and estimate the time left; runs nothing",
+        "count the runs of a study, done and to do, and estimate time, memory and disk; runs nothing, writes nothing",
+    )
+    planned_first.add_argument(
+        "--no-measure",
+        action="store_true",
+        help="time no steps of the networks, which takes up to 20 s, but estimate from a table of another machine",
     )
     add("features", _features, [with_settings], "compute the mel store of a data set")
     explained = add("explain", _explain, [with_settings], "say what a knee flattens of a data set's mel power")

@@ -315,7 +315,7 @@ def test_what_is_cited_of_the_reference_can_be_read():
     ("arguments", "code"),
     [
         (["--help"], 0),
-        (["plan", "us8k"], 0),
+        (["plan", "us8k", "--no-measure"], 0),
         (["results", "no/such/study"], 2),
         (["data", "get", "us8k", "/dev/null/data"], 2),
         (["run", "us8k", "data.root=no/such/folder"], 2),

@@ -160,7 +160,7 @@ def test_unknown_command_is_exit_code_2(capsys):
 
 @pytest.mark.parametrize(("file", "n_runs"), [("us8k.yaml", "6,000"), ("tut.yaml", "600")])
 def test_plan_counts_the_grid_and_needs_no_data(capsys, tmp_path, file, n_runs):
-    assert main(["plan", str(ROOT / "experiments" / file), f"runs_dir={tmp_path}"]) == 0
+    assert main(["plan", str(ROOT / "experiments" / file), f"runs_dir={tmp_path}", "--no-measure"]) == 0
     out = capsys.readouterr().out
     assert f"{n_runs} runs" in out
     (total,) = [line.split() for line in out.splitlines() if line.startswith("all")]
@@ -181,7 +181,7 @@ def test_own_code_is_found_in_the_current_folder_after_all_else(tmp_path, monkey
     (tmp_path / "yaml.py").write_text("raise SystemExit")
     with pytest.raises(ImportError):
         importlib.import_module("own_code_of_mine")
-    assert main(["plan", US8K, f"runs_dir={tmp_path}"]) == 0
+    assert main(["plan", US8K, f"runs_dir={tmp_path}", "--no-measure"]) == 0
     importlib.import_module("own_code_of_mine")
     assert sys.path[-1] == ""
 
@@ -202,7 +202,7 @@ def test_light_commands_do_not_load_tensorflow(tmp_path):
     """`--help`, `plan` and `results` answer at once because nothing heavy is imported."""
     code = (
         "import sys; from loglearn_tf.cli import main\n"
-        f"main(['plan', {US8K!r}]); main(['results', {str(tmp_path)!r}])\n"
+        f"main(['plan', {US8K!r}, '--no-measure']); main(['results', {str(tmp_path)!r}])\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
         "heavy = {'tensorflow', 'keras', 'librosa', 'scipy', 'sklearn', 'pandas', 'soundfile'} & set(sys.modules)\n"
@@ -245,7 +245,7 @@ def parts(tmp_path, us8k_root):
 
 
 def test_a_study_in_parts_runs_them_all_and_reports_on_each(capsys, parts, tmp_path):
-    assert main(["plan", str(parts)]) == 0
+    assert main(["plan", str(parts), "--no-measure"]) == 0
     out = capsys.readouterr().out
     assert "why, part full: 2 runs in" in out and "why, part half: 2 runs in" in out
     assert main(["run", str(parts)]) == 0
@@ -360,7 +360,7 @@ def test_a_wrong_argument_of_a_variant_is_told_before_anything_is_run(capsys, pa
         ("--help > /dev/full", 2, "loglearn: Cannot write standard output: No space left on device. Send it to"),
         ("plan us8k > /dev/full", 2, "loglearn: Cannot write standard output: No space left on device. Send it to"),
         ("plan us8k >&-", 2, "loglearn: Cannot write standard output: it is closed."),
-        ("plan us8k 2>&-", 0, ""),
+        ("plan us8k --no-measure 2>&-", 0, ""),
         ("plan us8k >&- 2>&-", 2, ""),
         ("plan nowhere.yaml 2> /dev/full", 2, ""),
     ],

@@ -158,7 +158,7 @@ def test_all_five_kinds_on_the_command_line(settings, tmp_path):
         return done.stdout
 
     overrides = ["compressions=[my_lab_of_tones:CubeRoot,logeps]", "runs=2", "workers=1"]
-    planned = loglearn("plan", tmp_path / "tones.yaml", *overrides)
+    planned = loglearn("plan", tmp_path / "tones.yaml", *overrides, "--no-measure")
     assert "4 runs" in planned and "my_lab_of_tones:CubeRoot" in planned
     ran = loglearn("run", tmp_path / "tones.yaml", *overrides)
     assert "my_lab_of_tones:CubeRoot - logeps" in ran

@@ -31,6 +31,14 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def machine_memory_mib() -> float | None:
+    """Of this machine; `None` where the system does not tell (Windows)."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
 def tensorflow(*, threads: int = 1, parallel_calls: int = 1, gpu: int | None = 0) -> Any:
     """Imports TensorFlow with few threads per operation and deterministic operations, and Keras with its defaults.
 

@@ -1,7 +1,7 @@
 """The list of data sets, and what is known of each before one of them is read."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,9 @@ class Corpus:
         check_root: Raises a `DataError` where a root is plainly something else, by its folders and names alone, so that
             `loglearn plan` says so, too; nothing need be there.
         listed_seconds: Clip -> how long it lasts, as the metadata has it.
+        clips_of_fold: Fold -> how many clips it has, all of it; empty where the root decides. What a study costs is
+            estimated from them before the data are there.
+        clip_seconds: Lengths of clips, those that stand for all: seconds.
         clip_folders: Given the data set and the root it was loaded from, the folders in which every file should be a
             clip; `None` where clips may lie among other files.
         synthetic: Function that makes a set of computed sounds in its layout, as `module:attribute`; empty where there
@@ -51,6 +54,8 @@ class Corpus:
     is_at: Callable[[Path], bool] = lambda root: False
     check_root: Callable[[Path], None] = lambda root: None
     listed_seconds: Callable[[DataSet], dict[str, float]] = lambda dataset: {}
+    clips_of_fold: Mapping[int, int] = field(default_factory=dict)
+    clip_seconds: tuple[float, ...] = ()
     clip_folders: Callable[[DataSet, Path], list[Path] | None] = lambda dataset, root: None
     synthetic: str = ""
     n_counts: int = 1

@@ -19,21 +19,19 @@ from typing import Any, TypedDict, cast
 from loglearn_tf._util.process import call
 from loglearn_tf._util.progress import OnProgress, Progress
 from loglearn_tf._util.registry import folder_name
-from loglearn_tf._util.tensorflow_runtime import available_cores, tensorflow
+from loglearn_tf._util.tensorflow_runtime import available_cores
 from loglearn_tf.analysis.statistics import Comparison, compare_all
 from loglearn_tf.analysis.summary import format_tables
 from loglearn_tf.datasets import load_dataset
 from loglearn_tf.datasets.clips import DataSet
 from loglearn_tf.datasets.n_shot import NShot
 from loglearn_tf.datasets.registry import make_synthetic
-from loglearn_tf.errors import ConfigError
 from loglearn_tf.experiment.local import Executor, LocalExecutor, run_all
+from loglearn_tf.experiment.networks import check_networks, has_outside
 from loglearn_tf.experiment.run import Work
 from loglearn_tf.features.build import build_store
 from loglearn_tf.features.histogram import MelHistogram, count_mel_histogram, read_mel_histogram, write_mel_histogram
 from loglearn_tf.features.store import MelStore
-from loglearn_tf.layers.compression import COMPRESSIONS
-from loglearn_tf.models.registry import MODELS
 from loglearn_tf.study.grid import RunSpec, check_grid, plan_runs, run_identity
 from loglearn_tf.study.run_folder import remove_unfinished, split_done, write_results
 from loglearn_tf.study.settings import Settings
@@ -140,8 +138,7 @@ def run_parts(studies: Sequence[Settings], *, on_progress: OnProgress | None = N
     to_build = [
         (settings, len(dataset.classes))
         for settings, dataset in zip(studies, datasets, strict=True)
-        if any(MODELS.own(name) is None for name in settings.models)
-        or any(COMPRESSIONS.own(name) is None for name in settings.compressions)
+        if has_outside(settings)
     ]
     if to_build:
         call(check_networks, to_build)
@@ -295,47 +292,6 @@ def _write_mel_power(settings: Settings, dataset: DataSet, store: MelStore) -> N
         power = mel_power_of(settings, dataset, store)
         if power is not None:
             write_mel_histogram(settings.study_dir, power, store=name)
-
-
-def check_networks(studies: Sequence[tuple[Settings, int]], *, on_progress: OnProgress) -> None:
-    """Builds a network with each variant and each name from outside: only they know their arguments and shapes. For a
-    process of its own.
-
-    Args:
-        studies: Settings, and the number of classes of their data set.
-        on_progress: Not called.
-
-    Raises:
-        ConfigError: If a layer or a builder cannot be imported, or refuses its arguments.
-    """
-    tensorflow(gpu=None)
-    from loglearn_tf.layers import build_compression
-    from loglearn_tf.models import build_model
-
-    for settings, n_classes in studies:
-        unknown = [name for name in settings.models if MODELS.own(name) is None]
-        pairs = {(model, settings.compressions[0]) for model in unknown}
-        pairs |= {(settings.models[0], name) for name in settings.compressions if COMPRESSIONS.own(name) is None}
-        for model, name in sorted(pairs):
-            layer, arguments = settings.compression(name)
-            if name in settings.variants:
-                setting = f"variants.{name}"
-            else:
-                setting = "models" if COMPRESSIONS.own(name) else "compressions"
-            try:
-                compression = build_compression(layer, **{"name": folder_name(name), **arguments})
-                build_model(
-                    model,
-                    n_classes=n_classes,
-                    compression=compression,
-                    n_mels=settings.features.n_mels,
-                    patch_frames=settings.features.patch_frames,
-                )
-            except ValueError as error:
-                raise ConfigError(
-                    f"`{setting}`: {error} (With features.patch_frames={settings.features.patch_frames} and "
-                    f"features.n_mels={settings.features.n_mels}.)"
-                ) from error
 
 
 def _spec(row: RunRow) -> RunSpec:

@@ -17,10 +17,11 @@ from loglearn_tf._util.progress import OnProgress, Progress
 from loglearn_tf._util.tensorflow_runtime import available_cores, is_repeatable, tensorflow
 from loglearn_tf._util.text import first_few
 from loglearn_tf.audio import Origin, Samples, load_segments, load_with_origin
+from loglearn_tf.audio.decoder import open_sound
 from loglearn_tf.datasets.clips import Clip, by_file
 from loglearn_tf.errors import AudioError, DataError
 from loglearn_tf.features.front_end import completed
-from loglearn_tf.features.shards import ABSENT, FORMAT, damaged, fault_in, write_shard
+from loglearn_tf.features.shards import ABSENT, FORMAT, damaged, fault_in, shard_paths, write_shard
 from loglearn_tf.features.store import MelStore
 
 # Clips in a shard: the unit of resuming. 128 clips of US8K are 11 MB and half a second of work.
@@ -113,6 +114,44 @@ def build_store(
     finally:
         lock.release()
     return MelStore(folder)
+
+
+def n_to_compute(
+    clips: Sequence[Clip],
+    *,
+    name: str,
+    front_end: Mapping[str, Any],
+    store_dir: str | Path,
+    compression: str = "none",
+    gain_db: float = 0.0,
+) -> int:
+    """How many clips' mel power `build_store`, which takes these arguments, would compute; reads no sound, and does not
+    look whether what is there is damaged."""
+    clips = sorted(clips, key=lambda clip: clip.clip_id)
+    folder = Path(store_dir) / f"{name}-{_key(clips, completed(front_end), compression, gain_db)}"
+    shards = (clips[at : at + _SHARD_CLIPS] for at in range(0, len(clips), _SHARD_CLIPS))
+    return sum(len(shard) for number, shard in enumerate(shards) if not shard_paths(folder, number)[1].is_file())
+
+
+def seconds_of(clip: Clip) -> float | None:
+    """How long a clip lasts, by its header; `None` where that does not say, or cannot be read."""
+    try:
+        with open_sound(clip.path) as sound:
+            return None if sound.n_frames is None else sound.n_frames / sound.origin.sample_rate
+    except AudioError:
+        return None
+
+
+def feature_function(front_end: Mapping[str, Any], compression: str = "none") -> Callable[[Sequence[Path]], None]:
+    """Reads and transforms sound files as `build_store` does, and keeps nothing: for who wants to know how long."""
+    front_end = completed(front_end)
+    mel_of = _mel_function(front_end, compression)
+
+    def compute(paths: Sequence[Path]) -> None:
+        for at in range(0, len(paths), _CLIPS_AT_ONCE):
+            _read_and_transform(paths[at : at + _CLIPS_AT_ONCE], mel_of, sample_rate=front_end["sample_rate"])
+
+    return compute
 
 
 def _compute_alone(*work: Any, on_progress: OnProgress) -> None:

@@ -2,14 +2,19 @@
 
 import logging
 import numbers
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from loglearn_tf.models.base import N_MELS, PATCH_FRAMES
+from loglearn_tf.models.check import try_out
 from loglearn_tf.models.registry import MODELS, Network
+from loglearn_tf.models.seeding import seeded
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["MODELS", "Network", "build_model"]
+__all__ = ["MODELS", "Network", "build_model", "check_network", "seeded"]
 _log = logging.getLogger(__name__)
 
 
@@ -60,6 +65,38 @@ def build_model(
     _check(model, name, n_classes=int(n_classes), **kwargs)
     _check_types(model)
     return model
+
+
+def check_network(
+    name: str,
+    *,
+    n_classes: int = 10,
+    compression: "Callable[[], keras.layers.Layer] | None" = None,
+    n_mels: int = N_MELS,
+    patch_frames: int = PATCH_FRAMES,
+    saved: bool = True,
+) -> None:
+    """Checks that a network can be in a study: builds it a few times, and calls it on noise.
+
+    - It gives logits of the right shape, not probabilities.
+    - The compression is in it, is used once, and gradients reach it.
+    - With the same seed, networks with different compressions begin with the same weights and dropout seeds: else a
+      comparison would be one of draws. With another seed they begin with others.
+    - What it makes of a patch depends on nothing else: not on the patches before, nor on those of its batch.
+    - Saved and loaded, it gives the same.
+
+    Args:
+        name: As for `build_model`: `"my_lab.nets:build_crnn"`.
+        n_classes: Number of logits.
+        compression: Makes a new layer of a compression that it will be built with; loglearn, if none is given.
+        n_mels, patch_frames: Of its input.
+        saved: Whether it must be possible to save it; if not, what is wrong about that is a warning.
+
+    Raises:
+        ValueError: If anything of this is not so; says what to do.
+    """
+    build = partial(build_model, name, n_classes=n_classes, n_mels=n_mels, patch_frames=patch_frames)
+    try_out(name, build, compression=compression, shape=(patch_frames, n_mels), saved=saved)
 
 
 def _check_types(model: Any) -> None:

@@ -51,6 +51,15 @@ class Survey:
         """Runs that are `done`, `failed` or `to do`."""
         return sum(_state(result) == state for result in self.results.values())
 
+    @property
+    def to_do(self) -> list[RunSpec]:
+        """Runs that are not done, in the order in which they would be; failed ones are tried again."""
+        return [spec for spec, result in self.results.items() if _state(result) != "done"]
+
+    def seconds_of(self, spec: RunSpec) -> float | None:
+        """The mean of finished runs of the same kind (model, compression, n); `None` where there is none."""
+        return self._seconds_of_kinds.get(_kind(spec))
+
     def seconds_left(self, specs: Iterable[RunSpec]) -> tuple[float, int]:
         """Work left in the runs that are not done, one after another, from finished runs of the same kind.
 
@@ -148,8 +157,8 @@ def is_worked_on(study_dir: Path) -> bool:
         return False
 
 
-def format_grid(state: Survey) -> str:
-    """The grid by model, compression, n and fold: runs, done, failed, to do, and the work left."""
+def format_grid(state: Survey, *, with_time_left: bool = True) -> str:
+    """The grid by model, compression, n and fold: runs, done, failed, to do, and the work left by finished runs."""
     axes: dict[str, Callable[[RunSpec], Any]] = {
         "model": lambda spec: spec.model,
         "compression": lambda spec: spec.compression,
@@ -168,7 +177,8 @@ def format_grid(state: Survey) -> str:
         if state.n_other
         else ""
     )
-    return "\n".join([align(lines), "", *([warning] if warning else []), format_time_left(state)])
+    sentences = [*([warning] if warning else []), *([format_time_left(state)] if with_time_left else [])]
+    return "\n".join([align(lines), *([""] if sentences else []), *sentences])
 
 
 def format_time_left(state: Survey) -> str:

@@ -15,7 +15,7 @@ from loglearn_tf.features.store import MelSource
 from loglearn_tf.layers.clip_head import MEANS
 from loglearn_tf.models.base import PATCH_FRAMES
 from loglearn_tf.training.patches import evaluation_patches, tile
-from loglearn_tf.training.sliding import SlidingScorer, sliding_scorer
+from loglearn_tf.training.sliding import NoMapsError, SlidingScorer, sliding_scorer
 
 _log = logging.getLogger(__name__)
 
@@ -119,6 +119,17 @@ def _scorer(model: keras.Model, hop: int) -> SlidingScorer | None:
     if kind not in kept:
         kept[kind] = sliding_scorer(model, hop=hop)
     return kept[kind]
+
+
+def how_scored(model: keras.Model, *, hop: int) -> str:
+    """How `clip_probabilities` scores a model, in words, and why its patches are cut where they are."""
+    if hop > _LARGEST_SLIDING_HOP:
+        return f"its patches are cut, {hop} frames apart, to be scored"
+    try:
+        SlidingScorer(model, hop=hop)
+    except NoMapsError as reason:
+        return f"its patches are cut to be scored, which takes longer than maps of whole clips: {reason}"
+    return "scored from maps of whole clips"
 
 
 def accuracy(probabilities: npt.NDArray[Any], labels: Sequence[int]) -> float:

@@ -139,7 +139,8 @@ def test_a_network_of_patches_of_another_length_is_refused_before_any_work(us8k_
         "import keras\n"
         "def build(n_classes, compression, seed):\n"
         "    mel = keras.Input((128, 128))\n"
-        "    return keras.Model(mel, keras.layers.Dense(n_classes)(keras.layers.Flatten()(compression(mel))))\n"
+        "    dense = keras.layers.Dense(n_classes, kernel_initializer=keras.initializers.GlorotUniform(seed))\n"
+        "    return keras.Model(mel, dense(keras.layers.Flatten()(compression(mel))))\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     models = 'models=["my_lab_of_one_length:build"]'

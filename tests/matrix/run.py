@@ -2,7 +2,7 @@
 
 Each surrounding gets an environment of its own. One model with two `LearnableLog` layers is trained in each, by a
 loop of its own, and saved; fresh processes in all of them load it, after `import loglearn_tf` alone and with Keras'
-safe mode on, and must give the same logits to 1e-5.
+safe mode on, and must give the same logits to 1e-5. The loops of experiments/examples run on their backends.
 
 Run: python tests/matrix/run.py [FOLDER]     (default: .matrix; some 8 GB, mostly PyTorch)
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+EXAMPLES = ROOT / "experiments" / "examples"
 # The package's own requirements would bring TensorFlow everywhere.
 WITHOUT_TENSORFLOW = ["keras", "numpy", "wrapt", "h5py"]
 # Name -> Keras' backend, and what pip installs beside the package.
@@ -33,17 +34,20 @@ def main() -> int:
     for name in SURROUNDINGS:
         model = home / f"from-{name}.keras"
         try:
-            print(_run(home, name, "save.py", model).strip(), flush=True)
+            print(_run(home, name, HERE / "save.py", model).strip(), flush=True)
         except subprocess.CalledProcessError as error:
             print(f"{name}, save.py FAILED:\n{error.stderr}", flush=True)
             return 1
         models.append(model)
     failed = False
-    for name, script in [*((name, "load.py") for name in SURROUNDINGS), ("torch", "to_onnx.py")]:
+    steps = [(name, HERE / "load.py", models) for name in SURROUNDINGS]
+    steps += [("torch", HERE / "to_onnx.py", models)]
+    steps += [("torch", EXAMPLES / "torch_loop.py", []), ("jax", EXAMPLES / "jax_loop.py", [])]
+    for name, script, arguments in steps:
         try:
-            print(_run(home, name, script, *models).strip(), flush=True)
+            print(_run(home, name, script, *arguments).strip(), flush=True)
         except subprocess.CalledProcessError as error:
-            print(f"{name}, {script} FAILED:\n{error.stderr}", flush=True)
+            print(f"{name}, {script.name} FAILED:\n{error.stderr}", flush=True)
             failed = True
     return int(failed)
 
@@ -60,11 +64,11 @@ def _install(folder: Path, packages: list[str]) -> None:
     (folder / ".installed").touch()
 
 
-def _run(home: Path, name: str, script: str, *arguments: Path) -> str:
+def _run(home: Path, name: str, script: Path, *arguments: Path) -> str:
     env = {**os.environ, "KERAS_BACKEND": SURROUNDINGS[name][0], "TF_CPP_MIN_LOG_LEVEL": "3", "SURROUNDING": name}
     python = home / name / "bin" / "python"
     return subprocess.run(
-        [python, HERE / script, *arguments], env=env, cwd=home, check=True, capture_output=True, text=True
+        [python, script, *arguments], env=env, cwd=home, check=True, capture_output=True, text=True
     ).stdout
 
 

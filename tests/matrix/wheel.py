@@ -63,9 +63,9 @@ def check_commands(home: Path, bin_dir: Path) -> None:
     version = _run(home, bin_dir / "loglearn", "--version")
     assert _run(home, bin_dir / "python", "-m", "loglearn_tf", "--version") == version
     for name, n_runs in {"us8k": "6,000", "tut": "600", "folder": "100", "demo": "8"}.items():
-        planned = _run(home, bin_dir / "loglearn", "plan", name)
+        planned = _run(home, bin_dir / "loglearn", "plan", name, "--no-measure")
         assert f"{name}: {n_runs} runs in runs/{name}" in planned, planned
-    assert "why, part main_full" in _run(home, bin_dir / "loglearn", "plan", "why")
+    assert "why, part main_full" in _run(home, bin_dir / "loglearn", "plan", "why", "--no-measure")
     table = _run(home, bin_dir / "loglearn", "run", "demo")
     print(table)
     for expected in ("SYNTHETIC DATA", r"\ntimbre +loglearn - logeps +[-+]\d+\.\d\n", "Report: runs/demo/report.html"):

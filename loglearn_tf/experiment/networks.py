@@ -1,0 +1,68 @@
+"""Networks and compressions from outside, checked before any work is done."""
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+
+from loglearn_tf._util.progress import OnProgress
+from loglearn_tf._util.registry import folder_name
+from loglearn_tf._util.tensorflow_runtime import tensorflow
+from loglearn_tf.errors import ConfigError
+from loglearn_tf.layers.compression import COMPRESSIONS
+from loglearn_tf.models.registry import MODELS
+from loglearn_tf.study.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+def has_outside(settings: Settings) -> bool:
+    """Whether a study names what only its own code knows: a network, a compression, or arguments of one."""
+    return any(MODELS.own(name) is None for name in settings.models) or any(
+        COMPRESSIONS.own(name) is None for name in settings.compressions
+    )
+
+
+def check_networks(studies: Sequence[tuple[Settings, int]], *, on_progress: OnProgress | None = None) -> None:
+    """Builds a network with each variant and each name from outside, and tries networks from outside out. For a process
+    of its own.
+
+    Args:
+        studies: Settings, and the number of classes of their data set.
+        on_progress: Not called.
+
+    Raises:
+        ConfigError: If a layer or a builder cannot be imported, or refuses its arguments, or a network is not what a
+            study needs; see `models.check_network`.
+    """
+    tensorflow(gpu=None)
+    from loglearn_tf.layers import build_compression
+    from loglearn_tf.models import build_model, check_network
+    from loglearn_tf.training.evaluation import how_scored
+
+    checked = set()
+    for settings, n_classes in studies:
+        n_mels, patch_frames = settings.features.n_mels, settings.features.patch_frames
+        shape = {"n_mels": n_mels, "patch_frames": patch_frames}
+        of_shape = f"(With features.patch_frames={patch_frames} and features.n_mels={n_mels}.)"
+        for name in settings.compressions:
+            if COMPRESSIONS.own(name) is None:
+                layer, arguments = settings.compression(name)
+                try:
+                    compression = build_compression(layer, **{"name": folder_name(name), **arguments})
+                    build_model(settings.models[0], n_classes=n_classes, compression=compression, **shape)
+                except ValueError as error:
+                    setting = f"variants.{name}" if name in settings.variants else "compressions"
+                    raise ConfigError(f"`{setting}`: {error} {of_shape}") from error
+        layer, arguments = settings.compression(settings.compressions[0])
+        compression = partial(build_compression, layer, **{"name": folder_name(settings.compressions[0]), **arguments})
+        for model in settings.models:
+            kind = (model, n_classes, n_mels, patch_frames, settings.save_models)
+            if MODELS.own(model) is not None or kind in checked:
+                continue
+            checked.add(kind)
+            try:
+                check_network(model, n_classes=n_classes, compression=compression, saved=settings.save_models, **shape)
+            except ValueError as error:
+                raise ConfigError(f"`models`: {error} {of_shape}") from error
+            built = build_model(model, n_classes=n_classes, compression=compression(), **shape)
+            _log.info("%s: %s", model, how_scored(built, hop=settings.patch_hop(MODELS[model])))
