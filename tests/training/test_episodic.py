@@ -221,13 +221,14 @@ class TestTraining:
             np.testing.assert_array_equal(one, other)
 
     def test_training_learns(self, noise_store, us8k_root, tmp_path):
-        settings = short_settings(us8k_root, tmp_path, "episodic.patience=30")
+        settings = short_settings(us8k_root, tmp_path, "episodic.patience=10")
         model = build_model("prototypical", n_classes=3, n_filters=4, seed=2)
         rows = self.fit(model, noise_store, settings)
         assert max(row["accuracy"] for row in rows[1:]) > 0.9
 
 
 class TestRun:
+    @pytest.mark.usefixtures("narrow_prototypical")
     def test_too_few_patches_for_an_update_leave_the_encoder_untrained(self, us8k, us8k_store, settings):
         """US8K at n = 1: at most 20 patches, 50 queries. The reference then tests what was initialised."""
         spec = dataclasses.replace(SPEC, n_shot=1)

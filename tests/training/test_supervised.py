@@ -268,6 +268,7 @@ class TestCompressions:
         assert {row["knee"] for row in outcome.history} == {outcome.history[0]["knee"]}
         assert outcome.history[0]["knee"] == pytest.approx(np.log1p(np.exp(-2)) / np.exp(16), rel=1e-6)
 
+    @pytest.mark.usefixtures("narrow_prototypical")
     @pytest.mark.parametrize("model", ["timbre", "prototypical"])
     def test_variants_share_clips_patches_and_weights_with_the_baseline(
         self, us8k, us8k_store, us8k_root, tmp_path, model
@@ -277,6 +278,9 @@ class TestCompressions:
         settings = self.with_variants(
             us8k_root, tmp_path, eps="{layer: loglearn_knee, args: {knee: 2.220446049250313e-16, trainable: false}}"
         )
+        settings = settings.model_copy(
+            update={"episodic": settings.episodic.model_copy(update={"n_query": 1, "patience": 1})}
+        )
         train = episodic.train_run if model == "prototypical" else train_run
         ours, theirs = (
             train(spec_for(model, compression), settings, us8k, us8k_store) for compression in ("eps", "logeps")
@@ -284,6 +288,7 @@ class TestCompressions:
         for mine, other in zip(ours.history[1:], theirs.history[1:], strict=True):
             assert mine["loss"] == pytest.approx(other["loss"], rel=5e-3)
 
+    @pytest.mark.usefixtures("narrow_prototypical")
     def test_an_adapted_prototypical_network_begins_with_the_same_knee_for_support_and_queries(
         self, us8k, us8k_store, settings
     ):
