@@ -238,7 +238,7 @@ parts:
 
 
 @pytest.fixture
-def parts(tmp_path, us8k_root):
+def parts(tmp_path, us8k_root, networks_checked_here):
     path = tmp_path / "why.yaml"
     path.write_text(PARTS.format(root=us8k_root, home=tmp_path))
     return path
