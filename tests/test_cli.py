@@ -231,6 +231,7 @@ runs: 1
 training: {{epochs: 1}}
 evaluation: {{hop: 40}}
 workers: 1
+tensorboard: none
 parts:
   full: {{}}
   half: {{features: {{f_max: 11025.0}}}}

@@ -218,11 +218,11 @@ def test_two_jobs_do_not_work_on_one_study(undisturbed, capsys):
     assert "Another process is working on" in told
 
 
-def test_failed_runs_are_exit_code_1_and_are_told(us8k_root, us8k_store, tmp_path):
+def test_failed_runs_are_exit_code_1_and_are_told(us8k_root, us8k_store, tmp_path, capsys):
     overrides = [*short_overrides(us8k_root, tmp_path), f"features.store_dir={us8k_store.folder.parent}"]
     overrides += ["models=[timbre]", "training.learning_rate=1.0e+30", "training.epochs=5", "workers=1"]
-    done = loglearn("run", ROOT / "experiments" / "us8k.yaml", *overrides, code=1)
-    assert "2 of 2 runs failed" in done.stdout + done.stderr
+    said, told = called(capsys, "run", ROOT / "experiments" / "us8k.yaml", *overrides, code=1)
+    assert "2 of 2 runs failed" in said + told
     row = results(tmp_path / "runs" / "us8k")[0]
     assert row["status"] == "failed" and row["accuracy"] == ""
     (path, _) = (tmp_path / "runs").rglob("result.json")
@@ -235,9 +235,9 @@ def test_tut_in_the_official_layout_but_for_missing_clips(tut, tmp_path, capsys,
     overrides = [*short_overrides(root, tmp_path), "evaluation.hop=100", f"models=[{model}]", "workers=1"]
     _, told = called(capsys, "run", ROOT / "experiments" / "tut.yaml", *overrides, code=2)
     assert f"missing under {root}" in told and missing[0].stem in told
-    done = loglearn("run", ROOT / "experiments" / "tut.yaml", *overrides, "data.allow_missing=true")
-    assert done.stdout.startswith("SYNTHETIC DATA, not TUT Acoustic Scenes 2017")
-    assert "2 clips of the data set were missing and left out" in done.stdout
+    said, _ = called(capsys, "run", ROOT / "experiments" / "tut.yaml", *overrides, "data.allow_missing=true")
+    assert said.startswith("SYNTHETIC DATA, not TUT Acoustic Scenes 2017")
+    assert "2 clips of the data set were missing and left out" in said
     rows = results(tmp_path / "runs" / "tut")
     assert len(rows) == 2 and {row["status"] for row in rows} == {"done"}
     run = tmp_path / "runs" / "tut" / "tut" / model / "loglearn" / "n001" / "fold01" / "run00"

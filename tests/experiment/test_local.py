@@ -138,13 +138,13 @@ def test_a_full_disk_ends_the_study_and_keeps_what_was_finished(work, monkeypatc
             raise StorageError("Cannot write it: No space left on device.")
         real(path, content)
 
-    monkeypatch.setattr(results, "write_bytes", full_after_the_first_run)
-    with pytest.raises(StorageError, match="No space left"):
-        run_all(specs, work, executor := LocalExecutor(work, workers=1), on_result=lambda spec, _: written.append(spec))
+    executor = LocalExecutor(work, workers=1)
+    with monkeypatch.context() as patched, pytest.raises(StorageError, match="No space left"):
+        patched.setattr(results, "write_bytes", full_after_the_first_run)
+        run_all(specs, work, executor, on_result=lambda spec, _: written.append(spec))
     first, *others = (read_result(work.settings.study_dir, spec) for spec in specs)
     assert first["status"] == "done" and others == [None, None, None]
     assert not executor.pids
-    monkeypatch.undo()
     run_all(specs[1:], work, LocalExecutor(work, workers=1), on_result=lambda spec, _: written.append(spec))
     assert written == specs
 
