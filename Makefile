@@ -39,7 +39,7 @@ PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-ch
 COMPILE = $(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo us8k tut tensorboard quick test coverage bench fuzz test-matrix lint docs clean
+.PHONY: help install demo us8k tut tensorboard quick test test-long coverage bench fuzz test-matrix lint docs clean
 
 help:  ## this text
 	@echo "Learning the logarithmic compression of mel spectrograms: loglearn against log-EPS."
@@ -95,14 +95,19 @@ QUICK = tests/layers tests/models tests/study tests/util tests/test_architecture
         tests/test_public_api.py
 
 quick: $(VENV)/.installed-test  ## the contract tests, in under a minute
-	$(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=2 --dist=load -m "not slow" $(QUICK)
+	$(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=2 --dist=load -m "not slow and not long" $(QUICK)
 
-test: $(VENV)/.installed-test  ## the tests
-	$(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+PYTEST = $(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+
+test: $(VENV)/.installed-test  ## the tests, but for those marked `long`
+	$(PYTEST) -m "not long"
+
+test-long: $(VENV)/.installed-test  ## those marked `long`: kills in every quarter, forty runs on Ray, whole networks
+	$(PYTEST) -m long
 
 coverage: $(VENV)/.installed-test  ## the tests, and what of the package they go through
 	@$(PIP_INSTALL) ".[$(TFIO)test,cluster,dev]"
-	$(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder --cov
+	$(PYTEST) --cov
 
 bench: $(VENV)/.installed-test  ## what each stage costs against a plain implementation; experiments/benchmarks/latest.md
 	$(VENV)/bin/python experiments/benchmarks/stages.py

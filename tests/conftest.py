@@ -1,23 +1,30 @@
 """Fixtures: the shared reference material, and one small synthetic data set for the whole session."""
 
 import csv
+import gc
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # Before NumPy: tests run side by side already, and threads of matrix products that wait for one another do so busily.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 import pytest
+from filelock import FileLock
+from narrow_networks import NARROW
 
 from loglearn_tf._util.tensorflow_runtime import available_cores, be_quiet, tensorflow
 from loglearn_tf.audio import tensorflow_io
 from loglearn_tf.datasets import DataSet, load_dataset
 from loglearn_tf.datasets.clips import Clip
 from loglearn_tf.datasets.synthetic import make_us8k
+from loglearn_tf.experiment import study
 from loglearn_tf.features.build import build_store
 from loglearn_tf.features.store import MelStore
+from loglearn_tf.models import MODELS
 from loglearn_tf.study.settings import Settings, load_settings
 
 be_quiet()
@@ -36,6 +43,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if hasattr(config, "workerinput") or not config.getoption("numprocesses", 0):
         tensorflow()
+        # A full collection goes through all that has been imported: a tenth of the time of tests that trace graphs.
+        gc.freeze()
+        gc.set_threshold(5_000, 20, 10)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -53,10 +63,20 @@ def shared() -> Path:
     return path
 
 
+@contextmanager
+def for_all_workers(tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
+    """A folder that processes which run tests side by side have in common, for one of them at a time to fill."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    with FileLock(folder / f"{name}.lock"):
+        yield folder / name
+
+
 @pytest.fixture(scope="session")
 def us8k_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A synthetic UrbanSound8K: 2 clips of each class in folds 1, 2, 3."""
-    return make_us8k(tmp_path_factory.mktemp("data") / "us8k", clips_per_class=2, folds=(1, 2, 3))
+    """A synthetic UrbanSound8K: 2 clips of each class in folds 1, 2, 3. Read-only."""
+    with for_all_workers(tmp_path_factory, "us8k") as root:
+        return make_us8k(root, clips_per_class=2, folds=(1, 2, 3))
 
 
 @pytest.fixture(scope="session")
@@ -66,10 +86,10 @@ def us8k(us8k_root: Path) -> DataSet:
 
 @pytest.fixture(scope="session")
 def us8k_store(us8k: DataSet, tmp_path_factory: pytest.TempPathFactory) -> MelStore:
+    """Its mel power. Read-only; runs that are given its folder's folder as `features.store_dir` find it there."""
     settings = load_settings(ROOT / "experiments" / "us8k.yaml")
-    return build_store(
-        us8k.clips, name="us8k", front_end=settings.features.front_end, store_dir=tmp_path_factory.mktemp("stores")
-    )
+    with for_all_workers(tmp_path_factory, "stores") as store_dir:
+        return build_store(us8k.clips, name="us8k", front_end=settings.features.front_end, store_dir=store_dir)
 
 
 @pytest.fixture
@@ -83,7 +103,7 @@ def short_settings(root: Path, tmp_path: Path, *more: str) -> Settings:
 
 
 def short_overrides(root: Path, tmp_path: Path) -> list[str]:
-    """Overrides that let experiments/us8k.yaml run in seconds: one fold, n = 1, two epochs."""
+    """Overrides that let experiments/us8k.yaml run in seconds: one fold, n = 1, two epochs, no pictures."""
     return [
         f"data.root={root}",
         f"features.store_dir={tmp_path / 'stores'}",
@@ -94,7 +114,21 @@ def short_overrides(root: Path, tmp_path: Path) -> list[str]:
         "training.epochs=2",
         "evaluation.patch_hop=20",
         "workers=2",
+        "tensorboard=none",
     ]
+
+
+@pytest.fixture
+def networks_checked_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a study, its variants and networks from outside are built in this process, not in another that would have
+    to load TensorFlow; tests/experiment/test_study.py and others do it there."""
+    monkeypatch.setattr(study, "call", lambda function, *arguments: function(*arguments, on_progress=print))
+
+
+@pytest.fixture
+def narrow_prototypical(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`prototypical` has 4 filters: for what does not depend on their number, as the seconds of an update do."""
+    monkeypatch.setitem(MODELS._found, "prototypical", NARROW)
 
 
 def command(*arguments: object) -> list[str]:
@@ -102,7 +136,8 @@ def command(*arguments: object) -> list[str]:
 
 
 def loglearn(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command(*arguments), capture_output=True, text=True)
+    # Here, so that settings can name `narrow_networks:NARROW`.
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, cwd=Path(__file__).parent)
     assert done.returncode == code, done.stdout + done.stderr
     return done
 

@@ -231,6 +231,7 @@ runs: 1
 training: {{epochs: 1}}
 evaluation: {{hop: 40}}
 workers: 1
+tensorboard: none
 parts:
   full: {{}}
   half: {{features: {{f_max: 11025.0}}}}
@@ -238,7 +239,7 @@ parts:
 
 
 @pytest.fixture
-def parts(tmp_path, us8k_root):
+def parts(tmp_path, us8k_root, networks_checked_here):
     path = tmp_path / "why.yaml"
     path.write_text(PARTS.format(root=us8k_root, home=tmp_path))
     return path

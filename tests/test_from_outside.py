@@ -151,39 +151,37 @@ def test_a_run_whose_network_cannot_be_imported_is_described(settings, us8k, us8
 def test_all_five_kinds_on_the_command_line(settings, tmp_path):
     """A data set, a network, a compression, a report table and an export format, found in the current folder."""
 
-    def loglearn(*arguments):
-        command = [sys.executable, "-m", "loglearn_tf", *map(str, arguments)]
+    def python(*arguments):
+        command = [sys.executable, *map(str, arguments)]
         done = subprocess.run(command, cwd=tmp_path / "code", capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    overrides = ["compressions=[my_lab_of_tones:CubeRoot,logeps]", "runs=2", "workers=1"]
-    planned = loglearn("plan", tmp_path / "tones.yaml", *overrides, "--no-measure")
-    assert "4 runs" in planned and "my_lab_of_tones:CubeRoot" in planned
-    ran = loglearn("run", tmp_path / "tones.yaml", *overrides)
+    study = [tmp_path / "tones.yaml", "compressions=[my_lab_of_tones:CubeRoot,logeps]", "runs=2", "workers=1"]
+    ran = python("-m", "loglearn_tf", "run", *study)
     assert "my_lab_of_tones:CubeRoot - logeps" in ran
-    loglearn("report", settings.study_dir, "--table", "my_lab_of_tones:count_runs")
+
+    # The others in one process: the module imports TensorFlow, which takes seconds.
+    (trained,) = settings.study_dir.glob("*/*/my_lab_of_tones-CubeRoot/n002/fold01/run00/model.keras")
+    commands = [
+        ["plan", *study, "--no-measure"],
+        ["report", settings.study_dir, "--table", "my_lab_of_tones:count_runs"],
+        ["predict", trained, tmp_path / "high-1-0.wav", "--format", "jsonl", "--top", "1"],
+        ["export", trained, "--to", "my_lab_of_tones:to_json", "--output", tmp_path / "model.json"],
+    ]
+    several = """
+import json, sys
+from loglearn_tf.cli import main
+for command in json.loads(sys.argv[1]):
+    print("####")
+    assert main(command) == 0
+    import my_lab_of_tones  # a file names its layer; whoever opens it imports the module that registers it
+"""
+    _, planned, _, predicted, _ = python("-c", several, json.dumps(commands, default=str)).split("####\n")
+    assert "4 runs" in planned and "my_lab_of_tones:CubeRoot" in planned
     page = (settings.study_dir / "report.html").read_text()
     assert "Runs that are done" in page and "my_lab_of_tones:build_loudest" in page
     (counted,) = (settings.study_dir / "tables").glob("*count_runs.csv")
     assert counted.read_text() == "runs\n4\n"
-
-    (trained,) = settings.study_dir.glob("*/*/my_lab_of_tones-CubeRoot/n002/fold01/run00/model.keras")
-    # The file names the layer; whoever opens it imports the module that registers it.
-    opened = """
-import json, sys
-import my_lab_of_tones
-from loglearn_tf.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
-    for arguments in (
-        ["predict", trained, tmp_path / "high-1-0.wav", "--format", "jsonl", "--top", "1"],
-        ["export", trained, "--to", "my_lab_of_tones:to_json", "--output", tmp_path / "model.json"],
-    ):
-        done = subprocess.run(
-            [sys.executable, "-c", opened, *map(str, arguments)], cwd=tmp_path / "code", capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        if arguments[0] == "predict":
-            assert set(json.loads(done.stdout)["classes"]) <= {"low", "high"}
+    assert set(json.loads(predicted)["classes"]) <= {"low", "high"}
     assert json.loads((tmp_path / "model.json").read_text()) == {"name": "clip_classifier", "outputs": 2}

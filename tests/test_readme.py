@@ -59,6 +59,7 @@ def test_commands_for_a_trained_model(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "savedmodel" / "saved_model.pb").is_file() and (tmp_path / "model.tflite").is_file()
 
 
+@pytest.mark.long
 def test_commands_for_own_recordings(shared, tmp_path):
     """Real clips laid out as anyone's would be, and nothing but the README's commands, shortened to seconds."""
     (block,) = (one for one in re.findall(r"```sh\n(.*?)```", README, re.S) if "folder data.root=recordings" in one)
@@ -90,7 +91,8 @@ def test_targets_and_files_it_names_exist():
         assert re.search(rf"^{target}:", makefile, re.M), target
     for path in re.findall(r"(?:experiments|data)/[\w.]+\.(?:yaml|md)", README):
         assert (ROOT / path).is_file(), path
-    assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    commands = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert {"make test", "make test-long"} <= {*commands}  # together they are all tests
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -107,7 +109,8 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("us8k", "loglearn run us8k"),
         ("tut", "loglearn run tut"),
         ("quick", "tests/test_public_api.py"),
-        ("test", "python -m pytest --numprocesses=auto"),
+        ("test", '-m "not long"'),
+        ("test-long", "-m long"),
         ("tensorboard", "tensorboard --logdir runs"),
         ("bench", "python experiments/benchmarks/stages.py"),
         ("fuzz", "python experiments/benchmarks/fuzz_audio.py"),

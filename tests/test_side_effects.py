@@ -115,7 +115,7 @@ from loglearn_tf.models import MODELS
 
 settings = check("load_settings", lambda: loglearn_tf.load_settings(
     "SETTINGS", [f"data.root={root}", f"runs_dir={home}/runs", f"features.store_dir={home}/stores", "models=timbre",
-    "n_shot=1", "folds=1", "runs=1", "training.epochs=1", "evaluation.hop=40", "workers=2", "save_models=true"]))
+    "n_shot=1", "folds=1", "runs=1", "training.epochs=1", "evaluation.hop=40", "workers=1", "save_models=true"]))
 dataset = check("load_dataset", lambda: loglearn_tf.load_dataset("us8k", root))
 check("check_data", lambda: data_check.check_data(root))
 check("build_store", lambda: build_store(

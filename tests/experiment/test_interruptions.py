@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, command, loglearn, results, short_overrides
+from conftest import ROOT, command, results, short_overrides
 
 from loglearn_tf._util.registry import folder_name
+from loglearn_tf.cli import main
 
-# More moments than a quick check needs:
-# LOGLEARN_KILLS=200 pytest -n 2 --dist=load tests/experiment/test_interruptions.py
-N_KILLS = int(os.environ.get("LOGLEARN_KILLS", "2"))
+# One kill in each stretch of the job: in the first and in the second half of it; and, as these take long, in every
+# quarter. More: LOGLEARN_KILLS=200 pytest -n 2 --dist=load -m long tests/experiment/test_interruptions.py
+N_KILLS = int(os.environ.get("LOGLEARN_KILLS", "4"))
+STRETCHES = [(0, 2), (1, 2)] + [pytest.param(at, N_KILLS, marks=pytest.mark.long) for at in range(N_KILLS)]
 
 
 def children(pid: int) -> list[int]:
@@ -28,10 +30,10 @@ def is_running(pid: int) -> bool:
     return bool(state) and not state.startswith("Z")  # which nobody has asked what of
 
 
-def test_ctrl_c_ends_at_once_and_says_how_to_go_on(us8k_root, us8k_store, tmp_path):
+def test_ctrl_c_ends_at_once_and_says_how_to_go_on(us8k_root, us8k_store, tmp_path, capsys):
     """SIGINT to the whole process group, as a terminal sends it, while two workers train."""
     overrides = [*short_overrides(us8k_root, tmp_path), f"features.store_dir={us8k_store.folder.parent}"]
-    overrides += ["models=[timbre]", "runs=4", "training.epochs=200"]
+    overrides += ["models=[timbre]", "runs=8", "training.epochs=20"]
     process = subprocess.Popen(
         command("run", ROOT / "experiments" / "us8k.yaml", *overrides),
         stderr=subprocess.PIPE,
@@ -47,8 +49,8 @@ def test_ctrl_c_ends_at_once_and_says_how_to_go_on(us8k_root, us8k_store, tmp_pa
     workers = children(process.pid)
     assert workers
     # Meanwhile a second job on the same study is refused, and disturbs nothing.
-    second = loglearn("run", ROOT / "experiments" / "us8k.yaml", *overrides, code=2)
-    assert f"Another process is working on {study}" in second.stderr
+    assert main(["run", str(ROOT / "experiments" / "us8k.yaml"), *overrides]) == 2
+    assert f"Another process is working on {study}" in capsys.readouterr().err
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=20)
     assert process.returncode == 130
@@ -64,8 +66,9 @@ def test_ctrl_c_ends_at_once_and_says_how_to_go_on(us8k_root, us8k_store, tmp_pa
         assert time.monotonic() < deadline
         time.sleep(0.1)
     n_done = len(list(study.rglob("result.json")))
-    assert 1 <= n_done < 8
-    assert f"{n_done} of 8 runs done, 0 failed, {8 - n_done} to do" in loglearn("status", study).stdout
+    assert 1 <= n_done < 16
+    assert main(["status", str(study)]) == 0
+    assert f"{n_done} of 16 runs done, 0 failed, {16 - n_done} to do" in capsys.readouterr().out
 
 
 # A network that the package has never heard of.
@@ -86,7 +89,8 @@ def job(root: Path, home: Path) -> dict[str, Any]:
     home.mkdir(exist_ok=True)
     (home / "my_lab_that_is_killed.py").write_text(MY_LAB)
     overrides = [*short_overrides(root, home), 'models=[timbre,"my_lab_that_is_killed:build"]', "n_shot=[1,all]"]
-    arguments = command("run", ROOT / "experiments" / "us8k.yaml", *overrides, "save_models=true", "workers=1")
+    more = ["save_models=true", "workers=1", "tensorboard=first"]
+    arguments = command("run", ROOT / "experiments" / "us8k.yaml", *overrides, *more)
     paths = os.pathsep.join([str(home), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {"args": arguments, "env": {**os.environ, "PYTHONPATH": paths}}
 
@@ -101,20 +105,19 @@ def undisturbed(us8k_root, tmp_path_factory) -> Path:
     return home
 
 
-@pytest.mark.parametrize("kill", range(N_KILLS))
-def test_a_killed_job_ends_as_an_undisturbed_one(us8k_root, undisturbed, tmp_path, kill):
+@pytest.mark.parametrize(("stretch", "of"), STRETCHES)
+def test_a_killed_job_ends_as_an_undisturbed_one(us8k_root, undisturbed, tmp_path, stretch, of):
     """kill -9 at a random moment of the job, features and training; then the same command again."""
     duration_s = float((undisturbed / "seconds").read_text())
     expected = results(undisturbed / "runs" / "us8k")
     assert len(expected) == 8 and {row["status"] for row in expected} == {"done"}
-    moment = random.Random(kill)
+    moment = random.Random(stretch)
     for attempt in range(5):
         home = tmp_path / str(attempt)
         started = time.monotonic()
         process = subprocess.Popen(**job(us8k_root, home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            # One kill in every stretch of the job, somewhere in it.
-            process.wait(timeout=duration_s * (kill + moment.random()) / N_KILLS)
+            process.wait(timeout=duration_s * (stretch + moment.random()) / of)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
@@ -142,7 +145,8 @@ def test_a_killed_job_ends_as_an_undisturbed_one(us8k_root, undisturbed, tmp_pat
     assert not (study / ".unfinished").exists() or not list((study / ".unfinished").iterdir())
 
 
-@pytest.mark.parametrize("fault", ["truncated", "overwritten"] if N_KILLS > 3 else ["truncated"])
+@pytest.mark.long
+@pytest.mark.parametrize("fault", ["truncated", "overwritten"])
 def test_a_store_that_is_spoilt_under_a_running_study(us8k_root, undisturbed, tmp_path, fault):
     """The job ends, telling what failed; the same command mends the store and gives what an undisturbed job gives."""
     process = subprocess.Popen(

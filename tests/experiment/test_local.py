@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import importlib
 import os
 import queue
 import signal
@@ -28,6 +29,32 @@ def work(us8k, us8k_store, us8k_root, tmp_path):
     return make
 
 
+# A worker that trains nothing, and loads no TensorFlow: what the driver does with it is the same.
+PRETENDS = """
+import time
+from loglearn_tf.experiment.run import Record, failure
+
+def serve(work, slot, receive, send):
+    while True:
+        record = failure(receive(), work, "")
+        time.sleep(0.2)
+        send(Record({**record.result, "status": "done", "accuracy": 0.5}, {**record.files, "predictions.csv": b"."}))
+"""
+
+
+@pytest.fixture(params=["pretends", pytest.param("trains", marks=pytest.mark.long)])
+def serve(request, tmp_path, monkeypatch):
+    """What worker processes do."""
+    if request.param == "pretends":
+        (tmp_path / "pretending_worker.py").write_text(PRETENDS)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr(local, "_serve", importlib.import_module("pretending_worker").serve)
+        yield
+        del sys.modules["pretending_worker"]
+    else:
+        yield
+
+
 def is_there(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -36,6 +63,7 @@ def is_there(pid: int) -> bool:
     return True
 
 
+@pytest.mark.usefixtures("serve")
 def test_a_killed_worker_costs_one_try_and_no_run(work):
     work = work("models=[timbre]", "runs=3")
     specs = plan_runs(work.settings)
@@ -99,6 +127,7 @@ def test_a_store_that_is_gone_is_named_by_every_run(work, tmp_path):
         assert f"Mel store {tmp_path / 'gone'} is incomplete" in error and "`loglearn features`" in error
 
 
+@pytest.mark.usefixtures("serve")
 def test_a_full_disk_ends_the_study_and_keeps_what_was_finished(work, monkeypatch):
     work = work("models=[timbre]", "runs=2")
     specs = plan_runs(work.settings)
@@ -109,13 +138,13 @@ def test_a_full_disk_ends_the_study_and_keeps_what_was_finished(work, monkeypatc
             raise StorageError("Cannot write it: No space left on device.")
         real(path, content)
 
-    monkeypatch.setattr(results, "write_bytes", full_after_the_first_run)
-    with pytest.raises(StorageError, match="No space left"):
-        run_all(specs, work, executor := LocalExecutor(work, workers=1), on_result=lambda spec, _: written.append(spec))
+    executor = LocalExecutor(work, workers=1)
+    with monkeypatch.context() as patched, pytest.raises(StorageError, match="No space left"):
+        patched.setattr(results, "write_bytes", full_after_the_first_run)
+        run_all(specs, work, executor, on_result=lambda spec, _: written.append(spec))
     first, *others = (read_result(work.settings.study_dir, spec) for spec in specs)
     assert first["status"] == "done" and others == [None, None, None]
     assert not executor.pids
-    monkeypatch.undo()
     run_all(specs[1:], work, LocalExecutor(work, workers=1), on_result=lambda spec, _: written.append(spec))
     assert written == specs
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -63,27 +65,32 @@ class Node:
             self._process.wait()
 
 
+@contextmanager
+def running(*arguments: str, home: Path) -> Iterator[Node]:
+    node = Node(*arguments, home=home, log=home / "log")
+    try:
+        node.wait_for("--block")
+        yield node
+    finally:
+        node.kill()
+
+
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    """Address of a head node, and the second node."""
+def address(tmp_path_factory):
+    """Of a cluster of one node."""
+    address = f"127.0.0.1:{(port := free_port())}"
     # Short: it holds sockets, whose names the system limits to 107 characters.
     with tempfile.TemporaryDirectory(prefix="ray-") as short:
-        yield from _cluster(tmp_path_factory.mktemp("ray"), Path(short))
+        head = ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={short}"]
+        with running(*head, home=tmp_path_factory.mktemp("head")):
+            yield address
 
 
-def _cluster(home: Path, short: Path):
-    port = free_port()
-    address = f"127.0.0.1:{port}"
-    head = ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={short}"]
-    nodes = [Node(*head, home=home, log=home / "head.log")]
-    try:
-        nodes[0].wait_for("--block")
-        nodes.append(Node(f"--address={address}", home=home, log=home / "second.log"))
-        nodes[1].wait_for("--block")
-        yield address, nodes[1]
-    finally:
-        for node in reversed(nodes):
-            node.kill()
+@pytest.fixture
+def second(address, tmp_path_factory):
+    """Another node of that cluster."""
+    with running(f"--address={address}", home=tmp_path_factory.mktemp("second")) as node:
+        yield node
 
 
 def accuracies(study: Path) -> dict[tuple[str, ...], str]:
@@ -95,9 +102,11 @@ def accuracies(study: Path) -> dict[tuple[str, ...], str]:
         }
 
 
-def test_forty_runs_survive_the_death_of_a_node(cluster, us8k_root, us8k_store, tmp_path):
-    address, second = cluster
-    grid = [f"features.store_dir={us8k_store.folder.parent}", "models=[timbre]", "runs=20"]
+# A few long runs, or many short ones.
+@pytest.mark.parametrize(("runs", "epochs"), [(2, 40), pytest.param(20, 2, marks=pytest.mark.long)])
+def test_runs_survive_the_death_of_a_node(address, second, us8k_root, us8k_store, tmp_path, runs, epochs):
+    grid = [f"features.store_dir={us8k_store.folder.parent}", "models=[timbre]"]
+    grid += [f"runs={runs}", f"training.epochs={epochs}"]
     here, there = tmp_path / "here", tmp_path / "there"
     assert main(["run", US8K, *short_overrides(us8k_root, here), *grid, "workers=1"]) == 0
     # The nodes do not see `features.store_dir`: they are sent the store.
@@ -106,19 +115,18 @@ def test_forty_runs_survive_the_death_of_a_node(cluster, us8k_root, us8k_store, 
         job = subprocess.Popen(
             [sys.executable, "-m", "loglearn_tf.cli", "run", US8K, *overrides], stdout=log, stderr=subprocess.STDOUT
         )
-        while len(list((there / "runs").rglob("result.json"))) < 10 or not second.is_at_work():
+        while len(list((there / "runs").rglob("result.json"))) < runs // 2 or not second.is_at_work():
             assert job.poll() is None, (tmp_path / "log").read_text()
             time.sleep(0.1)
         second.kill()
-        assert len(list((there / "runs").rglob("result.json"))) < 40
+        assert len(list((there / "runs").rglob("result.json"))) < 2 * runs
         assert job.wait(300) == 0, (tmp_path / "log").read_text()
     expected = accuracies(here / "runs" / "us8k")
-    assert len(expected) == 40
+    assert len(expected) == 2 * runs
     assert accuracies(there / "runs" / "us8k") == expected
 
 
-def test_a_cluster_without_enough_cpus(cluster, us8k_root, tmp_path, capsys):
-    address, _ = cluster
+def test_a_cluster_without_enough_cpus(address, us8k_root, tmp_path, capsys):
     overrides = [*short_overrides(us8k_root, tmp_path), "models=[timbre]", f"ray.address={address}", "ray.cpus=64"]
     assert main(["run", US8K, *overrides]) == 2
     message = capsys.readouterr().err
@@ -134,8 +142,7 @@ def test_no_cluster_at_the_address(us8k_root, tmp_path, capsys):
     assert "No Ray cluster answers at `ray=127.0.0.1:" in message and "ray start --head" in message
 
 
-def test_a_run_that_takes_too_long_is_ended(cluster, us8k_root, us8k_store, tmp_path, capsys):
-    address, _ = cluster
+def test_a_run_that_takes_too_long_is_ended(address, us8k_root, us8k_store, tmp_path, capsys):
     overrides = [*short_overrides(us8k_root, tmp_path), f"features.store_dir={us8k_store.folder.parent}"]
     overrides += ["models=[timbre]", "compressions=[loglearn]", "training.epochs=1000000", "run_timeout_s=3"]
     assert main(["run", US8K, *overrides, f"ray.address={address}"]) == 1

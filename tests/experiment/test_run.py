@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import functools
 import io
 import os
 import platform
@@ -16,8 +15,6 @@ from conftest import ROOT, read_scalars, short_settings
 from loglearn_tf.analysis.statistics import accuracies
 from loglearn_tf.errors import DataError
 from loglearn_tf.experiment.run import Work, Worker, _is_logged, describe_software
-from loglearn_tf.models import MODELS
-from loglearn_tf.models.prototypical import build_prototypical
 from loglearn_tf.study.grid import plan_runs
 from loglearn_tf.study.run_folder import level_rows, read_runs, write_results, write_run
 from loglearn_tf.study.settings import load_settings
@@ -37,7 +34,7 @@ def worker(us8k, us8k_store, us8k_root, tmp_path):
 
 
 def test_a_record_tells_all_about_a_run(worker):
-    worker, (spec, _) = worker("models=[timbre]")
+    worker, (spec, _) = worker("models=[timbre]", "tensorboard=first")
     record = worker.perform(spec)
     result = record.result
     assert result["status"] == "done" and 0 <= result["accuracy"] <= 1
@@ -98,7 +95,7 @@ def test_event_files_are_kept_for_the_runs_that_are_asked_for(worker, setting, l
 
 
 def test_event_files_hold_what_history_holds(worker, tmp_path):
-    worker, (spec, _) = worker("models=[timbre]")
+    worker, (spec, _) = worker("models=[timbre]", "tensorboard=first")
     record = worker.perform(spec)
     for name, content in record.files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -127,6 +124,7 @@ def test_peak_memory_is_the_runs_own():
     assert PeakMemory().mib() < with_block - 200
 
 
+@pytest.mark.usefixtures("narrow_prototypical")
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -134,11 +132,8 @@ def test_peak_memory_is_the_runs_own():
         ["models=[prototypical]", "episodic.n_query=1", "episodic.patience=1", "episodic.patch_hop=300"],
     ],
 )
-def test_kept_networks_change_no_result(worker, overrides, monkeypatch):
+def test_kept_networks_change_no_result(worker, overrides):
     """The second run goes through a network that the first compiled and trained, the third through what it left."""
-    # What is kept, and how, does not depend on the number of filters; the seconds of an update do.
-    small = dataclasses.replace(MODELS["prototypical"], build=functools.partial(build_prototypical, n_filters=8))
-    monkeypatch.setitem(MODELS._found, "prototypical", small)
     overrides = [*overrides, "compressions=[loglearn]", "runs=2"]
     kept, (one, other) = worker(*overrides)
     first, second, again = kept.perform(one), kept.perform(other), kept.perform(one)

@@ -21,6 +21,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 (NOTEBOOK,) = (one for one in re.findall(r"```python\n(.*?)```", README, re.S) if "run_study" in one)
 
 
+@pytest.mark.long
 def test_ten_lines_run_a_study_and_get_its_differences(tmp_path):
     """From stdin, which no worker can import again."""
     assert NOTEBOOK.count("\n") <= 10

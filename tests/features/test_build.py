@@ -373,6 +373,7 @@ def test_a_clips_numbers_do_not_depend_on_what_is_computed_beside_it(fft_dtype, 
     np.testing.assert_array_equal(together, alone)
 
 
+@pytest.mark.long
 def test_a_process_with_another_tensorflow_gets_the_same_store_and_keeps_its_own(clips, tmp_path):
     """With 64 threads: they would share the sums of a long FFT's few frames, whose last digits then differ."""
     front_end = {**FRONT_END, "n_fft": 65536}

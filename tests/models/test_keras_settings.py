@@ -19,6 +19,7 @@ def restored():
 
 
 def small(name, **more):
+    more |= {"n_filters": 4} if name in ("vgg", "prototypical") else {}
     return build_model(name, n_classes=2, seed=3, patch_frames=32 if name != "sb_cnn" else 128, **more)
 
 

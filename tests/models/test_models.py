@@ -336,7 +336,7 @@ class TestErrors:
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """Folder with a patch model and a waveform model, and what they should return."""
+    """Folder with a patch model, a prototypical and a waveform model, and what they should return."""
     folder = tmp_path_factory.mktemp("saved")
     patch_model = build_model("timbre", n_classes=3)
     randomise(patch_model)
@@ -349,15 +349,20 @@ def saved(tmp_path_factory):
     pre_gates = np.linspace(-1, 6, 8, dtype="float32")
     wave_model.get_layer("loglearn").set_weights([pre_gates, pre_gates[::-1]])
 
+    proto_model = build_model("prototypical", n_classes=3, n_filters=4, seed=1)
+    proto_model.get_layer("prototypes").prototypes.assign(np.random.default_rng(0).normal(size=(3, 10)))
+
     inputs = {
         "mel": random_mel(2),
         "waveform": np.random.default_rng(1).uniform(-1, 1, (2, 1024)).astype("float32"),
     }
     np.savez(folder / "inputs.npz", **inputs)
     patch_model.save(folder / "patch.keras")
+    proto_model.save(folder / "proto.keras")
     wave_model.save(folder / "wave.keras")
     return folder, {
         "patch": patch_model(inputs["mel"]).numpy(),
+        "proto": proto_model(inputs["mel"]).numpy(),
         "wave": wave_model(inputs["waveform"]).numpy(),
         "alpha": 54.59815,  # exp(4)
         "alpha_per_band": np.exp(np.linspace(-1, 6, 8)),
@@ -374,10 +379,12 @@ import numpy as np
 
 folder = sys.argv[1]
 patch_model = keras.models.load_model(folder + "/patch.keras")  # no custom_objects, safe mode on
+proto_model = keras.models.load_model(folder + "/proto.keras")
 wave_model = keras.models.load_model(folder + "/wave.keras")
 inputs = np.load(folder + "/inputs.npz")
 print(json.dumps({{
     "patch": patch_model(inputs["mel"]).numpy().tolist(),
+    "proto": proto_model(inputs["mel"]).numpy().tolist(),
     "wave": wave_model(inputs["waveform"]).numpy().tolist(),
     "alpha": float(patch_model.get_layer("loglearn").alpha),
     "alpha_per_band": wave_model.get_layer("loglearn").alpha.numpy().tolist(),

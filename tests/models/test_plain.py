@@ -183,6 +183,9 @@ for name in sys.argv[1:]:
 
 
 @pytest.mark.slow
-def test_xla_trains_every_network():
+@pytest.mark.parametrize(
+    "networks", [["sb_cnn"], pytest.param(["vgg", "timbre", "prototypical"], marks=pytest.mark.long)]
+)
+def test_xla_trains_every_network(networks):
     """In a process of its own: where operations are deterministic, as in this one, Keras does without XLA."""
-    python(XLA, *NETWORKS)
+    python(XLA, *networks)

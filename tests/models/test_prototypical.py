@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-from conftest import python
 
 from loglearn_tf import LearnableLog, build_model
 from loglearn_tf.layers import Prototypes
@@ -95,20 +94,3 @@ def test_names_what_is_wrong(wrong, told):
         build_model("prototypical", **wrong)
     with pytest.raises(ValueError, match="Received: distance='cosine'"):
         Prototypes(n_classes=2, distance="cosine")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("imports", ["import keras, loglearn_tf", "import loglearn_tf, keras"])
-def test_a_saved_model_loads_in_a_fresh_process(tmp_path, imports):
-    model = build_model("prototypical", n_classes=3, n_filters=4, seed=1)
-    rng = np.random.default_rng(0)
-    model.get_layer("prototypes").prototypes.assign(rng.normal(size=(3, 10)))
-    mel = rng.lognormal(-9, 3, (2, 128, 128)).astype("float32")
-    model.save(tmp_path / "model.keras")
-    np.save(tmp_path / "mel.npy", mel)
-    program = f"""
-{imports}, numpy
-numpy.save("logits.npy", keras.models.load_model("model.keras")(numpy.load("mel.npy")))
-"""
-    python(program, cwd=tmp_path)
-    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), model(mel), rtol=1e-6)

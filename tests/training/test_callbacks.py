@@ -26,7 +26,9 @@ def fit(callback, *layers, epochs=2):
     branches = [keras.layers.Flatten()(layer(mel)) for layer in layers]
     x = keras.layers.Concatenate()(branches) if len(branches) > 1 else branches[0]
     model = keras.Model(mel, keras.layers.Dense(2)(x))
-    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    # Callbacks are called alike, and to trace takes far longer than these steps.
+    model.compile("sgd", loss, metrics=["accuracy"], run_eagerly=True)
     model.fit(POWER, LABELS, epochs=epochs, verbose=0, callbacks=[callback], validation_split=0.25)
     return model
 
@@ -198,7 +200,7 @@ class TestWhereLayersAreFound:
     def test_in_a_subclassed_model(self):
         layer, trajectory = LearnableLog(), CompressionTrajectory()
         model = Subclassed(layer)
-        model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=True)
         model.fit(POWER, LABELS, epochs=1, verbose=0, callbacks=[trajectory])
         assert trajectory.rows[-1]["alpha"] == float(layer.alpha)
 
@@ -267,7 +269,7 @@ class TestWeightDecay:
         model = keras.Model(mel, layer(mel) * 0)
         if exclude == "by weight, once it is built":
             optimizer.exclude_from_weight_decay(var_list=layer.trainable_weights)
-        model.compile(optimizer, "mse")
+        model.compile(optimizer, "mse", run_eagerly=True)
         before = float(layer.knee)
         model.fit(POWER, POWER * 0, epochs=2, batch_size=1, verbose=0, callbacks=[CompressionTrajectory()])
         return float(layer.knee) / before
@@ -297,7 +299,7 @@ class TestWeightDecay:
     def test_is_not_told_where_nothing_is_learned_or_decayed(self, layer, caplog):
         mel = keras.Input((8, 4))
         model = keras.Model(mel, keras.layers.Dense(1)(layer(mel)))
-        model.compile(keras.optimizers.AdamW(0.01), "mse")
+        model.compile(keras.optimizers.AdamW(0.01), "mse", run_eagerly=True)
         model.fit(POWER, POWER[..., :1], verbose=0, callbacks=[CompressionTrajectory({"": layer})], shuffle=False)
         learned = LearnableLog()
         self.fit(keras.optimizers.Adam(0.01), learned)

@@ -1,11 +1,13 @@
 """Prototypical training: episodes, gradients through both branches, and when it stops."""
 
 import dataclasses
+import functools
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
-from conftest import short_settings
+from conftest import ArrayStore, short_settings
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -44,9 +46,27 @@ def noises(n_classes: int, clips_per_class: int, n_frames: int = 260) -> list[np
     return mels
 
 
-@pytest.fixture
-def noise_store(array_store):
-    return array_store(noises(3, 6), labels=[label for label in range(3) for _ in range(6)])
+@pytest.fixture(scope="module")
+def noise_store():
+    return ArrayStore(noises(3, 6), labels=[label for label in range(3) for _ in range(6)])
+
+
+@pytest.fixture(scope="module")
+def trained(noise_store, us8k_root, tmp_path_factory):
+    """Protocol -> a classifier that was trained by it, once; and what there was before and after."""
+
+    @functools.cache
+    def trained(protocol):
+        home = tmp_path_factory.mktemp("trained")
+        settings = short_settings(us8k_root, home, f"protocol={protocol}", "episodic.patience=1")
+        model = build_model("prototypical", n_classes=3, n_filters=4, protocol=protocol, seed=2)
+        drawn = draw_episodes(noise_store, noise_store.clips, spec=SPEC, settings=settings)
+        training = prepare(model, drawn, settings=settings)
+        before = model.get_weights()
+        rows = fit(training, drawn, settings=settings).rows
+        return SimpleNamespace(model=model, training=training, before=before, rows=rows)
+
+    return trained
 
 
 class TestEpisodes:
@@ -94,8 +114,6 @@ class TestEpisodes:
     @given(st.lists(st.integers(128, 450), min_size=2, max_size=8), st.integers(1, 5), st.integers(0, 99))
     @hypothesis_settings(derandomize=True, deadline=None, max_examples=15)
     def test_clean_never_asks_for_a_patch_of_the_support(self, lengths, n_support, seed):
-        from conftest import ArrayStore
-
         labels = [i % 2 for i in range(len(lengths))]
         store = ArrayStore([numbered(i, n) for i, n in enumerate(lengths)], labels=labels)
         n_patches = [1 + (n - 128) // 42 for n in lengths]
@@ -175,10 +193,8 @@ class TestTraining:
         assert not np.allclose(training.encoder.get_layer("input_norm").moving_mean.numpy(), moving)
 
     @pytest.mark.parametrize("protocol", ["pons2018", "clean"])
-    def test_history_tells_every_pair(self, noise_store, us8k_root, tmp_path, protocol):
-        settings = short_settings(us8k_root, tmp_path, f"protocol={protocol}", "episodic.patience=2")
-        model = build_model("prototypical", n_classes=3, n_filters=4, protocol=protocol, seed=2)
-        rows = self.fit(model, noise_store, settings)
+    def test_history_tells_every_pair(self, trained, protocol):
+        model, rows = trained(protocol).model, trained(protocol).rows
         pairs = ["alpha", "beta", "knee"]
         if protocol == "pons2018":
             pairs += ["alpha_support", "beta_support", "knee_support"]
@@ -188,16 +204,11 @@ class TestTraining:
         assert [row["epoch"] for row in rows] == list(range(len(rows)))
         assert np.any(model.get_layer("prototypes").prototypes.numpy())
 
-    def test_the_encoder_is_accelerated_and_the_classifier_plain(self, noise_store, us8k_root, tmp_path):
-        settings = short_settings(us8k_root, tmp_path, "episodic.patience=1")
-        model = build_model("prototypical", n_classes=3, n_filters=4, seed=2)
-        drawn = draw_episodes(noise_store, noise_store.clips, spec=SPEC, settings=settings)
-        training = prepare(model, drawn, settings=settings)
-        before = model.get_weights()
-        fit(training, drawn, settings=settings)
-        assert any(isinstance(layer, Fused) for layer in training.encoder.layers)
-        assert not any(isinstance(layer, Fused) for layer in model.get_layer("encoder").layers)
-        for old, new in zip(before, model.get_weights(), strict=True):
+    def test_the_encoder_is_accelerated_and_the_classifier_plain(self, trained):
+        found = trained("pons2018")
+        assert any(isinstance(layer, Fused) for layer in found.training.encoder.layers)
+        assert not any(isinstance(layer, Fused) for layer in found.model.get_layer("encoder").layers)
+        for old, new in zip(found.before, found.model.get_weights(), strict=True):
             assert np.any(old != new)
 
     def test_another_run_begins_as_if_it_were_the_first(self, noise_store):
@@ -221,13 +232,14 @@ class TestTraining:
             np.testing.assert_array_equal(one, other)
 
     def test_training_learns(self, noise_store, us8k_root, tmp_path):
-        settings = short_settings(us8k_root, tmp_path, "episodic.patience=30")
+        settings = short_settings(us8k_root, tmp_path, "episodic.patience=10")
         model = build_model("prototypical", n_classes=3, n_filters=4, seed=2)
         rows = self.fit(model, noise_store, settings)
         assert max(row["accuracy"] for row in rows[1:]) > 0.9
 
 
 class TestRun:
+    @pytest.mark.usefixtures("narrow_prototypical")
     def test_too_few_patches_for_an_update_leave_the_encoder_untrained(self, us8k, us8k_store, settings):
         """US8K at n = 1: at most 20 patches, 50 queries. The reference then tests what was initialised."""
         spec = dataclasses.replace(SPEC, n_shot=1)

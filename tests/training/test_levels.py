@@ -96,6 +96,7 @@ def test_a_network_of_mel_power_is_handed_out_as_ever():
     assert [layer.name for layer in classifier.layers] == ["waveform", "front_end", "clip"]
 
 
+@pytest.mark.usefixtures("narrow_prototypical")
 def test_prototypical_networks_too(us8k, us8k_store, settings):
     spec = spec_for("prototypical", "relative_knee")
     drawn = episodic.draw_episodes(Levelled(us8k_store), us8k.clips[:10], spec=spec, settings=settings)

@@ -1,16 +1,12 @@
 """Settled batch normalisation: its closed form, what is computed anew, and what is left as it was."""
 
-import dataclasses
-import functools
-
 import keras
 import numpy as np
 import pytest
 from conftest import short_settings
 from keras import layers
 
-from loglearn_tf.models import MODELS, build_model
-from loglearn_tf.models.prototypical import build_prototypical
+from loglearn_tf.models import build_model
 from loglearn_tf.study.grid import RunSpec
 from loglearn_tf.training import episodic
 from loglearn_tf.training.accelerated import accelerate
@@ -226,12 +222,10 @@ class TestRuns:
         # The mean of the averages is still near zero, where they began.
         assert high.settled.norm.shift - low.settled.norm.shift > 3
 
+    @pytest.mark.usefixtures("narrow_prototypical")
     @pytest.mark.parametrize("model", ["vgg", "prototypical"])
-    def test_the_published_weights_stay(self, us8k, us8k_store, us8k_root, tmp_path, model, monkeypatch):
+    def test_the_published_weights_stay(self, us8k, us8k_store, us8k_root, tmp_path, model):
         """Scored, saved and handed out is what was trained; a settled score is of its own."""
-        # Filters change no more than the seconds.
-        small = dataclasses.replace(MODELS["prototypical"], build=functools.partial(build_prototypical, n_filters=8))
-        monkeypatch.setitem(MODELS._found, "prototypical", small)
         settings = short_settings(us8k_root, tmp_path, "episodic.n_query=1", "episodic.patience=1", "training.epochs=1")
         train = episodic.train_run if model == "prototypical" else train_run
         spec = spec_for(model, "logeps")

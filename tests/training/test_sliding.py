@@ -115,12 +115,17 @@ def network(draw):
     return keras.Model(mel, keras.layers.Dense(2)(x) if draw(st.booleans()) else x)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
-@given(data=st.data(), hop=st.integers(1, 9), more=st.integers(0, 23), n_clips=st.integers(1, 2))
-def test_any_network_of_such_layers(data, hop, more, n_clips):
-    model = network(data.draw)
-    patch_frames, n_mels = model.input_shape[1:]
-    assert_same(randomise(model), power(n_clips, patch_frames + more, n_mels), hop)
+# Each network is built, traced and scored: several a second, at best.
+@pytest.mark.parametrize("examples", [8, pytest.param(30, marks=pytest.mark.long)])
+def test_any_network_of_such_layers(examples):
+    @settings(max_examples=examples, deadline=None, derandomize=True)
+    @given(data=st.data(), hop=st.integers(1, 9), more=st.integers(0, 23), n_clips=st.integers(1, 2))
+    def check(data, hop, more, n_clips):
+        model = network(data.draw)
+        patch_frames, n_mels = model.input_shape[1:]
+        assert_same(randomise(model), power(n_clips, patch_frames + more, n_mels), hop)
+
+    check()
 
 
 def test_a_nested_model():

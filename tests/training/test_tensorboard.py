@@ -24,7 +24,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 def server(us8k, us8k_store, us8k_root, tmp_path_factory):
     """Address of a TensorBoard on the folder of one run."""
     home = tmp_path_factory.mktemp("tensorboard")
-    settings = short_settings(us8k_root, home, "models=[timbre]", "compressions=[loglearn]")
+    settings = short_settings(us8k_root, home, "models=[timbre]", "compressions=[loglearn]", "tensorboard=first")
     (spec,) = plan_runs(settings)
     record = Worker(Work(settings, us8k, us8k_store.folder)).perform(spec)
     write_run(settings.study_dir, spec, record.files, record.result)

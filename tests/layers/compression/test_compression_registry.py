@@ -83,10 +83,15 @@ print(list(COMPRESSIONS)[-1], COMPRESSIONS["quiet"].title, COMPRESSIONS["quiet"]
     "first",
     [
         "import loglearn_tf.layers.compression.base",
-        "import loglearn_tf.layers.compression.log",
-        "import loglearn_tf.layers.mel_spectrogram",
-        "from loglearn_tf.layers import Compression",
-        "import loglearn_tf, keras",
+        *(
+            pytest.param(first, marks=pytest.mark.long)  # each loads TensorFlow
+            for first in (
+                "import loglearn_tf.layers.compression.log",
+                "import loglearn_tf.layers.mel_spectrogram",
+                "from loglearn_tf.layers import Compression",
+                "import loglearn_tf, keras",
+            )
+        ),
     ],
 )
 def test_whatever_imports_keras_first_all_layers_are_registered(first):
