@@ -20,7 +20,6 @@ from loglearn_tf.datasets.n_shot import ALL, NShot
 from loglearn_tf.datasets.registry import DATASETS, Corpus
 from loglearn_tf.errors import ConfigError
 from loglearn_tf.layers.compression import COMPRESSIONS
-from loglearn_tf.models.base import PATCH_FRAMES
 from loglearn_tf.models.registry import MODELS, Network
 from loglearn_tf.study.yaml_file import Override, merged, parse_override, read_table, settings_file, with_overrides
 
@@ -202,7 +201,7 @@ class FeatureSettings(_Settings):
     fft_dtype: Literal["float64", "float32"] = "float64"
     compression: Literal["none", "logeps"] = "none"
     gain_db: Decibels = 0.0
-    patch_frames: Annotated[int, Field(ge=1, le=100_000)] = PATCH_FRAMES
+    patch_frames: Annotated[int, Field(ge=1, le=100_000)] = 128
 
     @model_validator(mode="after")
     def _window_in_frame(self) -> "FeatureSettings":

@@ -8,9 +8,15 @@ from conftest import short_settings
 from loglearn_tf.datasets.few_shot import draw_clips
 from loglearn_tf.deploy.clip_classifier import clip_classifier
 from loglearn_tf.experiment.run import Work, Worker
+from loglearn_tf.models.base import PATCH_FRAMES
 from loglearn_tf.study.grid import RunSpec
+from loglearn_tf.study.settings import FeatureSettings
 from loglearn_tf.training import episodic, patches, supervised
 from loglearn_tf.training.evaluation import clip_probabilities
+
+
+def test_the_default_is_that_of_the_networks():
+    assert FeatureSettings().patch_frames == PATCH_FRAMES
 
 
 @pytest.mark.parametrize(("model", "frames"), [("timbre", 40), ("vgg", 150)])
