@@ -91,8 +91,8 @@ def test_patches_that_inner_normalisation_is_settled_with(n_shot, batch_size, ep
 
 def test_short_clips_are_filled_up_and_long_ones_have_more_patches():
     sounds = Sounds(10, {1: 800}, (60, 173, 431), 0, "")
-    assert sounds.patches(1) == (1 + 46 + 304) / 3 and sounds.patches(42) == (1 + 2 + 8) / 3
-    assert sounds.scored_frames() == (128 + 173 + 431) / 3
+    assert sounds.patches(1, 128) == (1 + 46 + 304) / 3 and sounds.patches(42, 128) == (1 + 2 + 8) / 3
+    assert sounds.scored_frames(128) == (128 + 173 + 431) / 3
 
 
 def test_workers_start_compile_and_are_replaced():
