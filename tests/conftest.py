@@ -49,9 +49,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that take minutes come first, so that no core waits for another at the end."""
-    long = ("test_whole_way.py", "test_interruptions.py", "test_ray.py", "test_local.py")
-    items.sort(key=lambda item: long.index(item.path.name) if item.path.name in long else len(long))
+    """The files that take longest come first, so that no core waits for another at the end."""
+    first = [
+        f"test_{name}.py"
+        for name in ["interruptions", "whole_way", "ray", "episodic", "supervised", "run", "levels", "cli", "callbacks", "study", "from_outside", "side_effects", "settling", "evaluation", "plain", "local"]
+    ]
+    items.sort(key=lambda item: first.index(item.path.name) if item.path.name in first else len(first))
 
 
 @pytest.fixture(scope="session")
