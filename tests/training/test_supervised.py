@@ -296,8 +296,10 @@ class TestCompressions:
         ours, theirs = (
             train(spec_for(model, compression), settings, us8k, us8k_store) for compression in ("eps", "logeps")
         )
-        for mine, other in zip(ours.history[1:], theirs.history[1:], strict=True):
-            assert mine["loss"] == pytest.approx(other["loss"], rel=5e-3)
+        # Later epochs of a narrow prototypical network, with an update for each query, multiply the last digits' difference.
+        n_epochs = 1 if model == "prototypical" else len(ours.history)
+        for mine, other in list(zip(ours.history, theirs.history, strict=True))[1 : 1 + n_epochs]:
+            assert mine["loss"] == pytest.approx(other["loss"], rel=5e-4)
 
     @pytest.mark.usefixtures("narrow_prototypical")
     def test_an_adapted_prototypical_network_begins_with_the_same_knee_for_support_and_queries(

@@ -398,6 +398,7 @@ def test_tables_are_named_after_the_study_and_no_difference_is_shown_twice(mine)
     assert {path.name for path in (study_dir / "tables").glob("*.csv")} == {
         "mine-table-1-accuracy.csv",
         "mine-table-2-all-differences.csv",
+        "folder-table-probabilities.csv",
     }
 
 
