@@ -296,7 +296,7 @@ class TestCompressions:
         ours, theirs = (
             train(spec_for(model, compression), settings, us8k, us8k_store) for compression in ("eps", "logeps")
         )
-        # Later epochs of a narrow prototypical network, with an update for each query, multiply the last digits' difference.
+        # With an update for each query, later epochs of a narrow prototypical network multiply the last digits.
         n_epochs = 1 if model == "prototypical" else len(ours.history)
         for mine, other in list(zip(ours.history, theirs.history, strict=True))[1 : 1 + n_epochs]:
             assert mine["loss"] == pytest.approx(other["loss"], rel=5e-4)
