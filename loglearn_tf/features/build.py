@@ -265,18 +265,25 @@ def _mel_function(front_end: Mapping[str, Any], compression: str) -> Callable[[S
     """
     import tensorflow as tf
 
+    from loglearn_tf.features.spectrum import PowerSpectrum
     from loglearn_tf.layers import MelSpectrogram, build_compression
 
     front, compress = MelSpectrogram(**front_end), build_compression(compression)
+    front.build((None, None))
+    spectrum = PowerSpectrum(front)
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.float32)])  # type: ignore[untyped-decorator]
-    def transform(waveforms: Any) -> Any:
+    @tf.function(input_signature=[tf.TensorSpec((None, None, front.n_fft // 2 + 1), tf.float32)])  # type: ignore[untyped-decorator]
+    def compressed_mel(power: Any) -> Any:
         # Cheap, and on a GPU matrix products lose digits (TF32): a store must not depend on the device.
         with tf.device("CPU"):
-            return compress(front(waveforms))
+            return compress(front.mel(power))
+
+    def transform(waveforms: Samples) -> Samples:
+        mel: Samples = compressed_mel(spectrum(waveforms)).numpy()
+        return mel
 
     transform(np.zeros((1, 1), np.float32))  # traced once, before the threads start
-    return lambda waveforms: transform(waveforms).numpy()
+    return transform
 
 
 def _key(clips: Iterable[Clip], front_end: Mapping[str, Any], compression: str, gain_db: float) -> str:

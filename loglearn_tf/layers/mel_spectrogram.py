@@ -179,11 +179,7 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
         waveform = _pad(tf, waveform, self.n_fft // 2, self.hop_length, self.pad_mode)
         frames = tf.cast(_frames(tf, waveform, self.n_fft, self.hop_length), dtype)
         frames *= _window(tf, self.window, self.win_length or self.n_fft, self.n_fft, dtype)
-        power = tf.cast(self.power(frames), tf.float32)  # (batch, frames, bins)
-        n_frames = tf.shape(power)[1]
-        power = tf.reshape(power, [-1, self.n_fft // 2 + 1])
-        mel = [tf.matmul(power[:, first:last], tf.constant(bank)) for first, last, bank in self._banks]
-        return tf.reshape(tf.concat(mel, axis=1), [-1, n_frames, self.n_mels])
+        return self.mel(tf.cast(self.power(frames), tf.float32))
 
     def power(self, frames: Any) -> Any:
         """Squared magnitude of the Fourier transform: `(..., n_fft)` windowed frames to `(..., n_fft // 2 + 1)`."""
@@ -192,6 +188,26 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
         spectrum = tf.signal.rfft(frames)
         # Not tf.abs(...) ** 2: its guarded square root costs more than the transform.
         return tf.math.real(spectrum) ** 2 + tf.math.imag(spectrum) ** 2
+
+    def mel(self, power: Any) -> Any:
+        """The filter bank: `(batch, frames, n_fft // 2 + 1)` float32 power to `(batch, frames, n_mels)`.
+
+        The layer must be built.
+        """
+        import tensorflow as tf
+
+        n_frames = tf.shape(power)[1]
+        power = tf.reshape(power, [-1, self.n_fft // 2 + 1])
+        mel = [tf.matmul(power[:, first:last], tf.constant(bank)) for first, last, bank in self._banks]
+        return tf.reshape(tf.concat(mel, axis=1), [-1, n_frames, self.n_mels])
+
+    def window_samples(self) -> npt.NDArray[Any]:
+        """`(n_fft,)` in `fft_dtype`: what each frame is multiplied by."""
+        import tensorflow as tf
+
+        dtype = tf.as_dtype(self.fft_dtype)
+        window: npt.NDArray[Any] = np.array(_window(tf, self.window, self.win_length or self.n_fft, self.n_fft, dtype))
+        return window
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         *batch, samples = input_shape
