@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import median
@@ -10,8 +10,19 @@ from typing import Any
 
 from loglearn_tf._util.progress import format_seconds
 from loglearn_tf.analysis.names import model_name
+from loglearn_tf.analysis.planned import Outcome, StudyPart, evaluate, read_parts
 from loglearn_tf.analysis.report.run_files import Unreadable, read_traces
-from loglearn_tf.analysis.report.table import MARKS, p_text, points, points_interval, verdict_interval
+from loglearn_tf.analysis.report.table import (
+    MARKS,
+    StudyResults,
+    p_text,
+    points,
+    points_interval,
+    to_markdown,
+    verdict_interval,
+)
+from loglearn_tf.analysis.report.tables import REGRET
+from loglearn_tf.analysis.results import with_score
 from loglearn_tf.analysis.statistics import Accuracy, Comparison, accuracies, compare, compare_all
 from loglearn_tf.datasets.n_shot import n_shot_of
 from loglearn_tf.errors import ConfigError
@@ -27,7 +38,8 @@ def fill(template: Path, study_dir: Path) -> str:
 
     The text is Markdown with places such as `{{difference part=main_full model=timbre n=10 compression=loglearn}}`:
 
-    - `accuracy`: mean accuracy in percent with its interval.
+    - `accuracy`: mean accuracy in percent with its interval. Here and below, `score=settled` asks for the settled
+      score instead of the published one.
     - `difference`: minus log-EPS, or `baseline=...`, in points, with the interval that its verdict rests on: the 90 %
       one, which says so, of "equivalent", else the 95 % one.
     - `verdict`: its verdict, Holm-corrected over all compressions of the part; `p`: its Holm-corrected p. With
@@ -39,6 +51,9 @@ def fill(template: Path, study_dir: Path) -> str:
     - `moved` (part, compression, model): knee at the end over that at the start: least, median and most of the runs.
     - `values` (part, compression, `name=alpha`): least and most of it at the end.
     - `best` (part, model, n, `among=a,b,c`): the compression among these with the largest difference, and that.
+    - `contrast` (`name=...`): one of the study's contrasts, in points, with the interval that its verdict rests on, and
+      that; `contrasts`: a table of all of them, with those that are not run yet.
+    - `regret` (`score=settled`): a table of the worst-case regret of each compression over the parts.
     - `n_runs`, `clips` (part), `time`, `commit`, `machine`: of the whole study, or of a part.
 
     Args:
@@ -78,6 +93,7 @@ class _Part:
     """The runs of one part, and what is computed from them once."""
 
     folder: Path
+    score: str = "published"
 
     @cached_property
     def settings(self) -> Any:
@@ -95,7 +111,7 @@ class _Part:
         if n_done < len(state.results):
             raise LookupError(f"only {n_done:,} of {len(state.results):,} runs of {self.folder} are done")
         planned = {spec.key for spec in state.results}
-        return [row for row in read_runs(self.folder) if key_of(row) in planned]
+        return with_score([row for row in read_runs(self.folder) if key_of(row) in planned], self.score)
 
     @property
     def remark(self) -> str:
@@ -115,10 +131,10 @@ class _Places:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._known: dict[str, _Part] = {}
+        self._known: dict[tuple[str, str], _Part] = {}
 
-    def accuracy(self, *, part: str, model: str, n: str, compression: str) -> str:
-        one = self._accuracy(part, model, n, compression)
+    def accuracy(self, *, part: str, model: str, n: str, compression: str, score: str = "published") -> str:
+        one = self._accuracy(part, model, n, compression, score)
         interval = "" if one.low is None or one.high is None else f" ({100 * one.low:.1f} to {100 * one.high:.1f})"
         return f"{100 * one.mean:.1f} %{interval}{self._part(part).remark}"
 
@@ -142,8 +158,8 @@ class _Places:
         low, high = (one.low, one.high) if over == "folds" else (one.low_within, one.high_within)
         return "none" if low is None or high is None else f"{50 * (high - low):.1f}"
 
-    def table(self, *, part: str, model: str, n: str) -> str:
-        of_part = self._part(part)
+    def table(self, *, part: str, model: str, n: str, score: str = "published") -> str:
+        of_part = self._part(part, score)
         names = {one.compression for one in of_part.accuracies if (one.model, one.n_shot) == (model, n_shot_of(n))}
         if not names:
             raise LookupError(f"{part} has no finished run of {model} at n = {n}")
@@ -151,11 +167,11 @@ class _Places:
         head = ("Compression", "Accuracy", "Minus log-EPS, points", "On these folds", "p (Holm)", "Verdict")
         lines = [f"| {' | '.join(head)} |", "|---|--:|--:|--:|--:|---|"]
         for name in sorted(names, key=lambda name: (name != "logeps", order.index(name))):
-            shown = [f"`{name}`", self.accuracy(part=part, model=model, n=n, compression=name)]
+            shown = [f"`{name}`", self.accuracy(part=part, model=model, n=n, compression=name, score=score)]
             if name == "logeps":
                 shown += ["", "", "", "baseline"]
             else:
-                one = self._comparison(part, model, n, name)
+                one = self._comparison(part, model, n, name, score=score)
                 within = points_interval(one.low_within, one.high_within)
                 shown += [_with_interval(one), within, p_text(one.p_holm), f"{MARKS[one.verdict]} {one.verdict}"]
             lines.append(f"| {' | '.join(shown)} |")
@@ -198,6 +214,41 @@ class _Places:
             f"on these folds {points_interval(best.low_within, best.high_within) or 'no interval'}"
         )
 
+    def contrast(self, *, name: str) -> str:
+        if name not in self._contrasts:
+            raise LookupError(f"there is no contrast {name}; there are {', '.join(self._contrasts) or 'none'}")
+        one = self._contrasts[name]
+        if one.waiting:
+            raise LookupError(f"contrast {name} is {one.waiting}")
+        return f"{_with_interval(one)}, {one.verdict}"
+
+    def contrasts(self) -> str:
+        head = ("Contrast", "What", "Points", "By recordings, 95 %", "Pairs", "p (Holm)", "Verdict")
+        lines = [f"| {' | '.join(head)} |", "|---|---|--:|--:|--:|--:|---|"]
+        for name, one in self._contrasts.items():
+            shown = [name, one.contrast.title, "", "", "", "", one.waiting]
+            if not one.waiting:
+                by_recordings = points_interval(one.low_recordings, one.high_recordings) or "none"
+                shown[2:] = [_with_interval(one), by_recordings, f"{one.n_pairs:,}", p_text(one.p_holm) or "none"]
+                shown.append(f"{MARKS[one.verdict]} {one.verdict}")
+            lines.append(f"| {' | '.join(shown)} |")
+        return "\n".join(lines)
+
+    def regret(self, *, score: str = "settled") -> str:
+        parts = [replace(part, rows=with_score(part.rows, score)) for part in self._parts]
+        results = StudyResults(parts, score=score)
+        if not REGRET.applies(results):
+            raise LookupError("regret needs two parts or more that share compressions")
+        return to_markdown(REGRET.of_study(results)).rstrip()
+
+    @cached_property
+    def _parts(self) -> list[StudyPart]:
+        return read_parts(self._folder)
+
+    @cached_property
+    def _contrasts(self) -> dict[str, Outcome]:
+        return {one.name: one for one in evaluate(self._parts)}
+
     def n_runs(self, *, part: str | None = None) -> str:
         return f"{len(self._done(part)):,}"
 
@@ -215,10 +266,10 @@ class _Places:
     def machine(self, *, part: str | None = None) -> str:
         return ", ".join(f"{name} {self._version(part, name)}" for name in ("python", "tensorflow", "keras", "numpy"))
 
-    def _part(self, name: str) -> _Part:
+    def _part(self, name: str, score: str = "published") -> _Part:
         if not (self._folder / name).is_dir():
             raise LookupError(f"{self._folder} has no part {name}")
-        return self._known.setdefault(name, _Part(self._folder / name))
+        return self._known.setdefault((name, score), _Part(self._folder / name, score))
 
     def _done(self, part: str | None) -> list[Row]:
         """Of one part, or of all."""
@@ -227,14 +278,22 @@ class _Places:
             raise LookupError(f"{self._folder} has no parts")
         return [row for name in names for row in self._part(name).done]
 
-    def _accuracy(self, part: str, model: str, n: str, compression: str) -> Accuracy:
-        for one in self._part(part).accuracies:
+    def _accuracy(self, part: str, model: str, n: str, compression: str, score: str) -> Accuracy:
+        for one in self._part(part, score).accuracies:
             if (one.model, one.n_shot, one.compression) == (model, n_shot_of(n), compression):
                 return one
         raise LookupError(f"{part} has no finished run of {model} {compression} at n = {n}")
 
-    def _comparison(self, part: str, model: str, n: str, compression: str, baseline: str = "logeps") -> Comparison:
-        of_part = self._part(part)
+    def _comparison(
+        self,
+        part: str,
+        model: str,
+        n: str,
+        compression: str,
+        baseline: str = "logeps",
+        score: str = "published",
+    ) -> Comparison:
+        of_part = self._part(part, score)
         found = of_part.comparisons
         if baseline != "logeps":
             found = compare(of_part.done, compression=compression, baseline=baseline)
@@ -254,6 +313,6 @@ class _Places:
         return " and ".join(sorted({(row.get("versions") or {}).get(name) or "unknown" for row in self._done(part)}))
 
 
-def _with_interval(one: Comparison) -> str:
+def _with_interval(one: Comparison | Outcome) -> str:
     interval = verdict_interval(one)
     return f"{points(one.mean)} ({interval})" if interval else points(one.mean)

@@ -5,18 +5,29 @@ import json
 import numpy as np
 import pytest
 import yaml
-from fake_study import history, run_row, write
+from fake_study import history, run_row, study_in_parts, write
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from loglearn_tf.analysis.planned import evaluate, read_parts
 from loglearn_tf.analysis.report import fill
+from loglearn_tf.analysis.report.table import points, points_interval
+from loglearn_tf.analysis.results import SCORES, with_score
 from loglearn_tf.errors import ConfigError
 from loglearn_tf.features.histogram import EDGES, MelHistogram, write_mel_histogram
 from loglearn_tf.study.settings import load_settings
 from loglearn_tf.study.status import remember_settings
 
 PART = "part=full model=vgg n=1"
+
+
+def identify(folder, settings):
+    """Runs of other settings do not count: these are of the study's."""
+    for result in folder.rglob("result.json"):
+        row = json.loads(result.read_text())
+        row["identity"] = {**settings.result_settings(), "clips": "abc"}
+        result.write_text(json.dumps(row))
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +56,7 @@ def study(tmp_path_factory):
         path.write_text(yaml.safe_dump({**plain, "variants": {"low": {"layer": "loglearn"}}, **grid}))
         settings = load_settings(path)
         remember_settings(settings)
-        for result in (folder / part).rglob("result.json"):
-            row = json.loads(result.read_text())
-            row["identity"] = {**settings.result_settings(), "clips": "abc"}
-            result.write_text(json.dumps(row))
+        identify(folder / part, settings)
     counts = np.zeros((2, len(EDGES) - 1), np.int64)
     counts[0, np.searchsorted(EDGES, 1e-6)] = 60
     counts[1, np.searchsorted(EDGES, 1e-1)] = 40
@@ -160,3 +168,77 @@ def test_any_text_without_places_is_left_alone(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("text") / "text.md"
     path.write_bytes(text.encode())
     assert fill(path, path.parent) == path.read_text(encoding="utf-8")
+
+
+IN_PARTS = """
+name: study
+data: {name: us8k, root: sounds}
+models: [timbre]
+compressions: [logeps, loglearn, log]
+n_shot: [1, 5]
+folds: [1, 2, 3]
+runs: 3
+parts: {a: {}, b: {features: {gain_db: -20.0}}, never: {features: {gain_db: -40.0}}}
+contrasts:
+  more: {title: Loglearn is better, compression: loglearn, parts: [a, b], expect: It knows more clips.}
+  later: {title: At the lowest level, compression: loglearn, parts: [never], expect: "Less, by 3 points"}
+"""
+
+
+@pytest.fixture(scope="module")
+def in_parts(tmp_path_factory):
+    """The folder of a study with contrasts, two of its three parts run; and a text with its numbers."""
+    folder = study_in_parts(tmp_path_factory.mktemp("study") / "study.yaml", IN_PARTS, only=["a", "b"])
+    for part in read_parts(folder):
+        identify(part.folder, part.settings)
+
+    def filled(text):
+        path = folder.parent / "text.md"
+        path.write_text(text, encoding="utf-8")
+        return fill(path, folder)
+
+    return folder, filled
+
+
+def test_contrasts(in_parts):
+    folder, filled = in_parts
+    one = {one.name: one for one in evaluate(read_parts(folder))}["more"]
+    shown = filled("{{contrast name=more}}")
+    assert shown == f"{points(one.mean)} ({points_interval(one.low, one.high)}), {one.verdict}"
+    head, _, more, later = filled("{{contrasts}}").splitlines()
+    assert head.startswith("| Contrast | What |")
+    assert more.startswith(f"| more | Loglearn is better | {points(one.mean)} (") and f"| {one.n_pairs} |" in more
+    assert later.startswith("| later | At the lowest level |") and "not run yet" in later
+
+
+def test_contrasts_that_are_not_run_or_not_there(in_parts):
+    _, filled = in_parts
+    with pytest.raises(ConfigError, match="contrast later is not run yet"):
+        filled("{{contrast name=later}}")
+    with pytest.raises(ConfigError, match="there is no contrast most; there are more, later"):
+        filled("{{contrast name=most}}")
+
+
+def test_regret(in_parts):
+    folder, filled = in_parts
+    lines = filled("{{regret score=published}}").splitlines()
+    body = [line for line in lines if line.startswith("|")][2:]
+    # Whoever is the best in every cell has no regret.
+    assert len(body) == 3 and lines[0].startswith("**") and "Worst-case regret" in lines[0]
+    rows = {score: [row for part in read_parts(folder) for row in with_score(part.rows, score)] for score in SCORES}
+    assert rows["published"] != rows["settled"] and filled("{{regret}}") != filled("{{regret score=published}}")
+
+
+def test_the_settled_score(in_parts):
+    folder, filled = in_parts
+    cell = "part=a model=timbre n=5 compression=loglearn"
+    for score in SCORES:
+        rows = with_score(next(part.rows for part in read_parts(folder) if part.folder.name == "a"), score)
+        of_folds = [
+            np.mean([row["accuracy"] for row in rows if (row["compression"], row["n_shot"], row["fold"]) == wanted])
+            for wanted in (("loglearn", 5, fold) for fold in (1, 2, 3))
+        ]
+        assert filled(f"{{{{accuracy {cell} score={score}}}}}").startswith(f"{100 * np.mean(of_folds):.1f} % (")
+    assert filled(f"{{{{difference {cell}}}}}") != filled(f"{{{{difference {cell} score=settled}}}}")
+    with pytest.raises(ConfigError, match="`score` must be"):
+        filled(f"{{{{accuracy {cell} score=best}}}}")
