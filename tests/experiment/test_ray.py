@@ -24,6 +24,24 @@ pytest.importorskip("ray", reason="ray, the extra [cluster], is not installed")
 US8K = str(ROOT / "experiments" / "us8k.yaml")
 
 
+# A network that the package has never heard of; every node must have it.
+MY_LAB = """
+import keras
+
+
+def build(n_classes, compression, seed, n_mels, patch_frames):
+    mel = keras.Input((patch_frames, n_mels))
+    x = keras.layers.BatchNormalization()(keras.layers.GlobalAveragePooling1D()(compression(mel)))
+    start = keras.initializers.GlorotUniform(seed=seed)
+    return keras.Model(mel, keras.layers.Dense(n_classes, kernel_initializer=start, name="logits")(x))
+"""
+
+
+def paths(folder: Path) -> str:
+    """`PYTHONPATH` with a folder in front."""
+    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -42,7 +60,8 @@ class Node:
             stdout=log.open("w"),
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, "TMPDIR": str(home)},  # the node's own disk, where it puts the mel store
+            # The node's own disk, where it puts the mel store, and what its user has installed there.
+            env={**os.environ, "TMPDIR": str(home), "PYTHONPATH": paths(home)},
         )
         self._log = log
 
@@ -67,6 +86,7 @@ class Node:
 
 @contextmanager
 def running(*arguments: str, home: Path) -> Iterator[Node]:
+    (home / "my_lab_on_nodes.py").write_text(MY_LAB)
     node = Node(*arguments, home=home, log=home / "log")
     try:
         node.wait_for("--block")
@@ -96,33 +116,49 @@ def second(address, tmp_path_factory):
 def accuracies(study: Path) -> dict[tuple[str, ...], str]:
     with (study / "results.csv").open() as file:
         return {
-            (row["model"], row["compression"], row["run"]): row["accuracy"]
+            (row["model"], row["compression"], row["n_shot"], row["run"]): row["accuracy"]
             for row in csv.DictReader(file)
             if row["status"] == "done"
         }
 
 
-# A few long runs, or many short ones.
-@pytest.mark.parametrize(("runs", "epochs"), [(2, 40), pytest.param(20, 2, marks=pytest.mark.long)])
-def test_runs_survive_the_death_of_a_node(address, second, us8k_root, us8k_store, tmp_path, runs, epochs):
-    grid = [f"features.store_dir={us8k_store.folder.parent}", "models=[timbre]"]
-    grid += [f"runs={runs}", f"training.epochs={epochs}"]
+@pytest.mark.parametrize(
+    "grid",
+    [
+        pytest.param(
+            ["models=[timbre,'my_lab_on_nodes:build']", "n_shot=[1,all]", "training.epochs=30"],
+            id="a few long runs, also of a network from outside, and of all clips",
+        ),
+        pytest.param(["models=[timbre]", "runs=20", "training.epochs=2"], id="many short runs", marks=pytest.mark.long),
+    ],
+)
+def test_runs_survive_the_death_of_a_node(address, second, us8k_root, us8k_store, tmp_path, grid):
+    (tmp_path / "my_lab_on_nodes.py").write_text(MY_LAB)
+    grid = [f"features.store_dir={us8k_store.folder.parent}", *grid]
     here, there = tmp_path / "here", tmp_path / "there"
-    assert main(["run", US8K, *short_overrides(us8k_root, here), *grid, "workers=1"]) == 0
-    # The nodes do not see `features.store_dir`: they are sent the store.
-    overrides = [*short_overrides(us8k_root, there), *grid, f"ray={{address: '{address}', ship_store: true}}"]
-    with (tmp_path / "log").open("w+") as log:
-        job = subprocess.Popen(
-            [sys.executable, "-m", "loglearn_tf.cli", "run", US8K, *overrides], stdout=log, stderr=subprocess.STDOUT
-        )
-        while len(list((there / "runs").rglob("result.json"))) < runs // 2 or not second.is_at_work():
-            assert job.poll() is None, (tmp_path / "log").read_text()
-            time.sleep(0.1)
-        second.kill()
-        assert len(list((there / "runs").rglob("result.json"))) < 2 * runs
-        assert job.wait(300) == 0, (tmp_path / "log").read_text()
+
+    def run(home: Path, *more: str) -> subprocess.Popen[bytes]:
+        """The study, as a command of its own: its log is beside it."""
+        overrides = [*short_overrides(us8k_root, home), *grid, *more]
+        with home.with_suffix(".log").open("w") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "loglearn_tf.cli", "run", US8K, *overrides],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONPATH": paths(tmp_path)},
+            )
+
+    assert run(here, "workers=1").wait(300) == 0, here.with_suffix(".log").read_text()
     expected = accuracies(here / "runs" / "us8k")
-    assert len(expected) == 2 * runs
+    assert len(expected) >= 4
+    # The nodes do not see `features.store_dir`: they are sent the store.
+    job = run(there, f"ray={{address: '{address}', ship_store: true}}")
+    while len(list((there / "runs").rglob("result.json"))) < len(expected) // 4 or not second.is_at_work():
+        assert job.poll() is None, there.with_suffix(".log").read_text()
+        time.sleep(0.1)
+    second.kill()
+    assert len(list((there / "runs").rglob("result.json"))) < len(expected)
+    assert job.wait(300) == 0, there.with_suffix(".log").read_text()
     assert accuracies(there / "runs" / "us8k") == expected
 
 
