@@ -286,7 +286,7 @@ def _drawing(
         + (f", its first {MOST_FRAMES} of {n_frames:,} frames" if n_frames > MOST_FRAMES else "")
         + f". First its mel power in dB below its loudest bin, black from −{-FLOOR_DB:g} dB on; then the output of "
         "each compression at the start and, with the medians of alpha and beta over all runs, at the end. If the knee "
-        f"moved by less than {100 * _MOVED:g} %, there is one picture for both. Each output is shown in units of its own "
+        f"moved by less than {100 * _MOVED:g} %, one picture shows both. Each output is shown in units of its own "
         f"standard deviation from its own mean, from −{SHOWN_STD:g} to +{SHOWN_STD:g}, over all its bins, which also "
         "removes what batch normalisation removes."
     )
