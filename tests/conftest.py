@@ -52,7 +52,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that take longest come first, so that no core waits for another at the end."""
     first = [
         f"test_{name}.py"
-        for name in ["interruptions", "whole_way", "ray", "episodic", "supervised", "run", "levels", "cli", "callbacks", "study", "from_outside", "side_effects", "settling", "evaluation", "plain", "local"]
+        for name in [
+            "interruptions",
+            "whole_way",
+            "ray",
+            "episodic",
+            "supervised",
+            "run",
+            "levels",
+            "cli",
+            "callbacks",
+            "study",
+            "from_outside",
+            "side_effects",
+            "settling",
+            "evaluation",
+            "plain",
+            "local",
+        ]
     ]
     items.sort(key=lambda item: first.index(item.path.name) if item.path.name in first else len(first))
 

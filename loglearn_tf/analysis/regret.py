@@ -85,7 +85,7 @@ def worst_regrets(
 
     The interval is a percentile bootstrap over what was sampled: the folds of each data set, with replacement, and the
     runs within each. Compressions, networks and levels that share folds or training clips are resampled together. In
-    every resample the best compression and the worst cell are chosen anew, as in another study.
+    every resample the best compression and the worst cell are chosen again, as in another study.
 
     This is not an unbiased estimate. The best of several means is above the best true mean, and the maximum over cells
     is above the largest true regret, so worst regrets are too large, more so for noisier cells and more of them;

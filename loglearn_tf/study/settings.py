@@ -366,11 +366,11 @@ class EpisodicSettings(_Settings):
     """One prototypical training (docs/fidelity.md, "Prototypical training"); optimiser and clipping: `training`.
 
     Attributes:
-        n_support: At most so many clips per class make its prototype, one random patch each.
+        n_support: Maximum number of clips per class in its prototype, with one random patch each.
         n_query: Patches per class and update.
         patch_hop: Frames between the patches of a clip, in training and evaluation.
-        patience: Epochs without a new best training accuracy after which training stops; smaller
-            is shorter, and no longer the published protocol.
+        patience: Epochs without a new best training accuracy after which training stops. Smaller values shorten
+            training, but are not the published protocol.
     """
 
     n_support: Count = 5
@@ -536,7 +536,7 @@ class Settings(_Settings):
         variants: Name -> a compression with non-default arguments.
         runs: Repetitions of every cell: one number, or one per n: `{5: 4, all: 2}`.
         runs_dir: Folder of the results.
-        workers: Processes that train side by side; `null` for one per core.
+        workers: Processes that train in parallel; `null` for one per core.
         threads: Threads per process. One is fastest for many runs; results with more differ in their last digits.
         run_timeout_s: Seconds after which a run is stopped and recorded as failed, including the start of its worker;
             `null` for no limit. The next `loglearn run` retries it.

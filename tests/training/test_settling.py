@@ -136,7 +136,7 @@ class TestAnew:
         norm = layers.BatchNormalization()
         model = keras.Sequential([keras.Input((2,)), layers.Dense(2), norm])
         with pytest.raises(
-            ValueError, match=r"`patches` must give training batches: .* no closed form. Received: none"
+            ValueError, match=r"`patches` must contain training batches: .* no closed form. Received: none"
         ):
             settle(model, updates=10)
         settle(model, updates=10, patches=[np.ones((3, 2), "float32")])
