@@ -123,7 +123,7 @@ def test_settings(site):
         ("features.n_fft", "an integer from 2 to 1,048,576 and divisible by 2", "`1024`"),
         ("protocol", "one of `pons2018`, `clean`", '`\\"pons2018\\"`'),
         ("run_timeout_s", "a number above 0 and of at most 1,000,000,000, or `null`", "`null`"),
-        ("n_shot", "one or a list, each an integer from 1 to 1,000,000 or `all`", "required"),
+        ("n_shot", "one or a list, each an integer from 1 to 1,000,000, or `all`", "required"),
         ("data.name", "text", "required"),
         ("training.optimizer.name", "text", '`\\"sgd\\"`'),
     ],
