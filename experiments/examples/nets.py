@@ -22,7 +22,7 @@ def build_crnn(
     n_mels: int = 128,
     n_units: int = 32,
 ) -> keras.Model:
-    """Two convolutions that pool time and bands, and a GRU over the remaining time steps; 32,976 parameters at 10 classes.
+    """Two convolutions that pool time and bands, and a GRU over the remaining steps; 32,976 parameters at 10 classes.
 
     Args:
         n_classes: Number of logits.

@@ -667,7 +667,7 @@ class Settings(_Settings):
         outside = [fold for fold in self.folds if fold not in corpus.test_folds] if corpus.test_folds else []
         if outside:
             first, last = corpus.test_folds[0], corpus.test_folds[-1]
-            rule = f"from {first} to {last}" if first < last else f"[{first}], {corpus.short}'s one split"
+            rule = f"between {first} and {last}" if first < last else f"[{first}], {corpus.short}'s one split"
             raise ValueError(f"`folds` of {corpus.name} must be {rule}. Received: fold {outside[0]}")
 
     def _check_compressions(self) -> None:

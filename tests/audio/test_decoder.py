@@ -480,8 +480,8 @@ def test_the_whole_message_of_a_truncated_file(tmp_path):
     with pytest.raises(AudioError) as error:
         load_waveform(path)
     assert str(error.value) == (
-        f"Cannot read audio file {path}: it holds 1000 of the 176400 frames its header "
-        "declares (truncated). Download or copy it again."
+        f"Cannot read audio file {path}: it has 1000 of the 176400 frames declared in its "
+        "header (truncated). Download or copy it again."
     )
 
 

@@ -338,8 +338,8 @@ def test_data_check_reads_segments(listed, capsys):
     assert "5 clips" in said and "error" not in said.partition("\n")[2].partition("0 files")[0]
     assert "a.wav#t=0,1.5: 1.50 s" in said
     assert (
-        "advice: overlap across folds: 1 pair of segments that share time, in different folds, so that the same "
-        "sound trains and tests: a.wav#t=0,1.5 (fold 1) and a.wav#t=1,2 (fold 2). Put all segments of a "
+        "advice: overlap across folds: 1 pair of overlapping segments in different folds: the same "
+        "sound is in training and test sets: a.wav#t=0,1.5 (fold 1) and a.wav#t=1,2 (fold 2). Put all segments of a "
         "file into one fold" in said
     )
     assert "advice: torn recordings: 2 recordings in several folds" in said

@@ -90,7 +90,7 @@ class TestWhatWasWrittenIsRun:
     def test_several_outputs(self, tmp_path):
         x = keras.Input((2,))
         model = keras.Model(x, {"b": keras.layers.Dense(1)(x), "a": LearnableLog()(x)})
-        assert "TensorFlow alone" in export_model(model, tmp_path / "served", to="savedmodel")
+        assert "only TensorFlow" in export_model(model, tmp_path / "served", to="savedmodel")
 
 
 @keras.saving.register_keras_serializable(package="test_export")
@@ -139,7 +139,7 @@ class TestModelsThatAreNoGraph:
 
     def test_inside_a_graph_they_are_exported(self, tmp_path):
         x = keras.Input((4,))
-        assert "TensorFlow alone" in export_model(keras.Model(x, OfOnesOwn()(x)), tmp_path / "x", to="savedmodel")
+        assert "only TensorFlow" in export_model(keras.Model(x, OfOnesOwn()(x)), tmp_path / "x", to="savedmodel")
 
 
 class TestFromOutside:

@@ -80,9 +80,9 @@ def test_no_run_depends_on_them(tmp_path):
             {"compression": "loglern"},
             "c.compression` in FILE must be in the grid. Received: 'loglern'. Did you mean log",
         ),
-        ({"baseline": "power"}, "c.baseline` in FILE must be in the grid. Received: 'power'. There are: logeps, logle"),
-        ({"models": "[sb_cnn]"}, "c.models` in FILE must be in the grid. Received: 'sb_cnn'. There are: timbre, vgg."),
-        ({"n_shot": "[1, 2]"}, "c.n_shot` in FILE must be in the grid. Received: 2. There are: 1, 5."),
+        ({"baseline": "power"}, "c.baseline` in FILE must be in the grid. Received: 'power'. Known: logeps, logle"),
+        ({"models": "[sb_cnn]"}, "c.models` in FILE must be in the grid. Received: 'sb_cnn'. Known: timbre, vgg."),
+        ({"n_shot": "[1, 2]"}, "c.n_shot` in FILE must be in the grid. Received: 2. Known: 1, 5."),
         ({"n_shot": "[]"}, "c.n_shot` in FILE: tuple should have at least 1 item"),
         ({"models": "[]"}, "c.models` in FILE: tuple should have at least 1 item"),
         ({"parts": "[]"}, "c.parts` in FILE: tuple should have at least 1 item"),
@@ -111,7 +111,7 @@ def test_wrong_fields(tmp_path, fields, message):
     [
         (
             {"parts": "[a, c]"},
-            "c.parts` in FILE must name parts of the study. Received: 'c'. There are: a, b, split, el",
+            "c.parts` in FILE must name parts of the study. Received: 'c'. Known: a, b, split, el",
         ),
         ({"parts": "[a, a]"}, "c.parts` in FILE must not repeat a value."),
         ({"parts": "a", "n_shot": 7}, "c.n_shot` in FILE must be in the grid of part a. Received: 7."),

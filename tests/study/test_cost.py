@@ -195,7 +195,7 @@ def test_the_text_names_what_takes_most_and_what_would_halve_it():
     specs = plan_runs(settings)
     found = estimate(settings, specs, sounds, costs_of(settings, sounds), workers=2, cores=2, runs_per_worker=50)
     text = format_estimate(found, machine_mib=4000)
-    assert "prototypical at n = 100 takes 48 % of it." in text
+    assert "prototypical at n = 100 takes 48 % of the time." in text
     assert "`models=[sb_cnn,vgg,timbre]`: " in text and "`n_shot=[1,2,5,10,20,50]`: " in text
     assert "One run of prototypical at n = 100 takes 14 h on one core" in text
     assert "That is too little: set `workers=1`." in text and "`episodic.patience`" in text

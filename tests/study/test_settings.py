@@ -389,7 +389,7 @@ def test_wrong_value_in_a_file(write):
 @pytest.mark.parametrize("value", ["1e-3", "5E4"])
 def test_yaml_takes_1e_3_for_text(value):
     message = refusal(US8K, f"training.learning_rate={value}")
-    assert f"Received: '{value}'. Write it with a point, as 1.0e-3." in message
+    assert f"Received: '{value}'. Write it with a decimal point: 1.0e-3." in message
     # The remedy helps.
     assert us8k("training.learning_rate=1.0e-3").training.learning_rate == 0.001
 
@@ -432,7 +432,7 @@ def test_every_n_needs_a_number_of_runs():
 def test_the_logarithm_of_a_logarithm_is_refused():
     """The reference code would train on NaN: log-EPS features are negative."""
     message = refusal(US8K, "features.compression=logeps")
-    assert "compression loglearn takes mel power" in message
+    assert "compression loglearn needs mel power" in message
     assert "`features.compression=logeps` stores logarithms" in message
     assert "Set `features.compression=none`, or `compressions=[none]`." in message
     assert "compression logeps takes" in refusal(US8K, "features.compression=logeps", "compressions=[none,logeps]")
@@ -539,7 +539,7 @@ def test_a_file_that_cannot_be_read(tmp_path):
     absent = tmp_path / "us9k.yaml"
     message = refusal(absent)
     assert message.startswith(f"Cannot read settings file {absent}: ")
-    assert message.endswith("Name a YAML file or built-in experiment: decisive, demo, folder, tut, us8k, why.")
+    assert message.endswith("Name a YAML file or a built-in experiment: decisive, demo, folder, tut, us8k, why.")
     assert refusal(tmp_path).startswith(f"Cannot read settings file {tmp_path}: ")
     absent.write_bytes(b"name: \xff\n")
     assert refusal(absent).startswith(f"Cannot read settings file {absent}: ")
@@ -625,7 +625,7 @@ def test_bad_compressions(write, overrides, message):
 
 
 def test_a_variant_of_another_compression_takes_no_stored_logarithms_either(write):
-    assert "compression low takes mel power" in refusal(
+    assert "compression low needs mel power" in refusal(
         write(VARIANTS), "features.compression=logeps", "compressions=[low]"
     )
 
@@ -831,7 +831,10 @@ def merges(n: int, listed: bool) -> str:
         ('a: "\\ud800"', "is not valid YAML"),
         ('a: "\\Uffffffff"', "is not valid YAML"),
         ("a: 2001-99-99", "is not valid YAML"),
-        (MINIMAL + f"parts: {{{', '.join(f'p{at}: ' for at in range(1001))}}}", "at most 1,000. Received: 1,001"),
+        (
+            MINIMAL + f"parts: {{{', '.join(f'p{at}: ' for at in range(1001))}}}",
+            "at most 1,000 entries. Received: 1,001",
+        ),
         ("n_shot: " + "9" * 5000, "a number may have at most 100 characters. Received: 5,000"),
         ("a: \x00", "is not valid YAML"),
         ("--- a\n--- b", "is not valid YAML"),
@@ -957,7 +960,7 @@ def test_a_name_that_no_experiment_has(name, hint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("mine").write_text(MINIMAL)
     message = refusal(name)
-    assert "an experiment of the package: decisive, demo, folder, tut, us8k, why. Received: " in message
+    assert "a built-in experiment: decisive, demo, folder, tut, us8k, why. Received: " in message
     assert hint in message
     assert message.endswith("Write a file with its folder or suffix, for example ./study or study.yaml.")
 

@@ -179,7 +179,9 @@ class TestLeftAlone:
 
     @pytest.mark.parametrize("updates", [-1, 1.5, True, None])
     def test_updates_are_a_count(self, updates):
-        with pytest.raises(ValueError, match="`updates` must be the number of updates .* Received: updates="):
+        with pytest.raises(
+            ValueError, match="`updates` must be the number of moving-average updates.* Received: updates="
+        ):
             settle(build_model("timbre"), updates=updates)
 
     def test_a_twin_is_settled_as_its_network_is(self):

@@ -379,7 +379,7 @@ def test_nothing_is_done_where_it_is_already(serve, root, us8k, caplog):
     web.paths.clear()
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     assert len(get_us8k(web, root, us8k).clips) == 10
-    assert "us8k is in" in caplog.text and not web.paths
+    assert "us8k is already in" in caplog.text and not web.paths
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
 
 
@@ -481,7 +481,7 @@ def test_the_folder_of_downloaded_archives_is_not_for_reading_only(tmp_path, roo
     if way == "by a link":
         named = tmp_path / "link"
         named.symlink_to(archives)
-    with pytest.raises(ConfigError, match=f"`--from-dir` must not be {archives}.* Received: {named}. Leave it out"):
+    with pytest.raises(ConfigError, match=f"`--from-dir` must not be {archives}.* Received: {named}. Omit it"):
         get("us8k", root, from_dir=named, parts=parts_of("us8k", {TAR: us8k}))
     assert (archives / TAR).read_bytes() == us8k
 
@@ -628,7 +628,7 @@ def test_a_server_that_sends_on_to_nowhere(serve, root, us8k):
 @pytest.mark.parametrize("code", [401, 403, 404, 410])
 def test_an_error_that_stays_is_told_at_once(serve, root, us8k, code):
     web = serve({TAR: us8k}, probe_faults=[status(code)])
-    with pytest.raises(DownloadError, match=rf"{web.address}/records/.*{TAR}\?.* answers {code} .*`--from-dir`"):
+    with pytest.raises(DownloadError, match=rf"{web.address}/records/.*{TAR}\?.* returned {code} .*`--from-dir`"):
         get_us8k(web, root, us8k)
     assert len(web.paths) == 1 and not visible(root)
 
@@ -649,7 +649,7 @@ def test_errors_of_a_server_are_waited_out_ever_longer(serve, root, us8k, waits)
 
 def test_and_given_up_in_the_end(serve, root, us8k, waits):
     web = serve({TAR: us8k}, faults=[status(504) for _ in range(9)])
-    with pytest.raises(DownloadError, match="answers 504 .*, 4 times"):
+    with pytest.raises(DownloadError, match="returned 504 .*, 4 times"):
         get_us8k(web, root, us8k, patience=replace(PATIENCE, wait_s=60))
     assert waits == [60, 100, 100] and len(web.starts) == 4
 
@@ -895,7 +895,7 @@ def test_two_jobs_at_once(serve, root, us8k):
     first = threading.Thread(target=get_us8k, args=(web, root, us8k))
     first.start()
     assert web.stalled.wait(60)
-    with pytest.raises(ConfigError, match=f"Another process is downloading us8k into {root}"):
+    with pytest.raises(ConfigError, match=f"Another process is downloading us8k to {root}"):
         get_us8k(web, root, us8k)
     web.end.set()
     first.join(60)
@@ -1022,7 +1022,7 @@ def is_refused(tmp_path: Path, root: Path, kind: str, content: bytes, name: str)
     (tmp_path / "shelf").mkdir()
     (tmp_path / "shelf" / kind).write_bytes(content)
     before = tree(tmp_path)
-    with pytest.raises(DataError, match=rf"must hold .*\. Received: {re.escape(repr(name))}\. It is not unpacked"):
+    with pytest.raises(DataError, match=rf"must contain .*\. Received: {re.escape(repr(name))}\. It is not unpacked"):
         unpack_only(tmp_path, root, kind, content)
     assert not visible(root)
     after = tree(tmp_path)
@@ -1117,7 +1117,7 @@ def test_command_that_fails(serve, root, us8k, capsys):
     web = serve({})
     assert main(["data", "get", "tut", str(root), "--server", web.address]) == 2
     said = capsys.readouterr().err
-    assert "loglearn: http://127.0.0.1" in said and "answers 404 Not Found" in said and "Traceback" not in said
+    assert "loglearn: http://127.0.0.1" in said and "returned 404 Not Found" in said and "Traceback" not in said
 
 
 def test_command_that_cannot_write(capsys):
