@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 LOGLEARN := $(VENV)/bin/loglearn
 
-# Where the data lies, and what part of the grid to run. Empty: as the YAML file says.
+# Location of the data, and part of the grid to run. Empty: as in the YAML file.
 DATA ?=
 FOLDS ?=
 N_SHOT ?=
@@ -11,9 +11,9 @@ RUNS ?=
 MODELS ?=
 COMPRESSIONS ?=
 WORKERS ?=
-# Where tensorboard looks.
+# Folder for tensorboard.
 RUNS_DIR ?= runs
-# Any other settings, as SET="training.epochs=20 evaluation.hop=4"
+# Any other settings, e.g. SET="training.epochs=20 evaluation.patch_hop=4"
 SET ?=
 
 empty :=
@@ -30,38 +30,38 @@ NARROWED = $(if $(strip $(FOLDS)),folds=$(call list,$(FOLDS))) \
            $(SET)
 OVERRIDES = $(if $(strip $(DATA)),"data.root=$(DATA)") $(NARROWED)
 
-# tensorflow-io has wheels for Python up to 3.12 on these systems only; without it soundfile decodes all.
+# tensorflow-io has wheels only for Python up to 3.12 on these systems; without it soundfile decodes everything.
 TFIO = $(shell $(PYTHON) -c "import sys, platform as p; \
 print('tfio,' if sys.version_info < (3, 13) and (p.system(), p.machine()) in \
 [('Linux', 'x86_64'), ('Darwin', 'x86_64')] else '')")
 PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --editable
-# On all cores, where pip uses one. Files for other versions of Python, which some libraries hold, fail: no matter.
+# On all cores (pip uses one). Files for other Python versions in some libraries fail, which does not matter.
 COMPILE = $(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo us8k tut tensorboard quick test test-long coverage bench fuzz test-matrix lint docs clean
 
-help:  ## this text
+help:  ## show this text
 	@echo "Learning the logarithmic compression of mel spectrograms: loglearn against log-EPS."
 	@echo
 	@echo "Targets:"
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 20
 	@echo
-	@echo "Variables of us8k and tut (the whole grid is thousands of runs; these narrow it):"
-	@echo "  DATA=PATH           the data set's folder (data/README.md says where to get it)"
+	@echo "Variables for us8k and tut, to run a part of the grid (the whole grid has thousands of runs):"
+	@echo "  DATA=PATH           data set folder (see data/README.md)"
 	@echo "  FOLDS=\"1 2\"         test folds                N_SHOT=\"1 10\"     clips per class"
-	@echo "  RUNS=2              repetitions of a cell     WORKERS=2         processes side by side"
+	@echo "  RUNS=2              repetitions per cell      WORKERS=2         parallel processes"
 	@echo "  MODELS=\"vgg timbre\" COMPRESSIONS=\"loglearn logeps\""
 	@echo "  SET=\"training.epochs=20 name=short\"           any other setting of the YAML file"
-	@echo "  PYTHON=python3.12   the Python that .venv is made with"
+	@echo "  PYTHON=python3.12   Python version for .venv"
 	@echo
 	@echo "Example: make us8k DATA=/data/UrbanSound8K FOLDS=1 N_SHOT=10 RUNS=2"
 
-install: $(VENV)/.installed  ## make .venv with the package and what it needs
+install: $(VENV)/.installed  ## create .venv with the package and its dependencies
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" || \
-	  { echo "Python 3.10 or newer is needed; $(PYTHON) is older. Name another: make PYTHON=python3.12 ..."; exit 2; }
+	  { echo "Python 3.10 or newer is needed; $(PYTHON) is older. Choose another: make PYTHON=python3.12 ..."; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "$(PYTHON) cannot make virtual environments (on Debian: apt install python3-venv)."; rm -rf $(VENV); exit 2; }
 
@@ -71,14 +71,14 @@ $(VENV)/.installed: setup.cfg setup.py pyproject.toml | $(VENV)/bin/python
 	@$(COMPILE)
 	@touch $@
 
-# With what the tests need beside: pytest, and ray for the tests on a cluster. In one go: resolving takes its time, too.
+# With the test dependencies: pytest, and ray for cluster tests. In one step, since resolving also takes time.
 $(VENV)/.installed-test: setup.cfg setup.py pyproject.toml | $(VENV)/bin/python
-	@echo "Installing into $(VENV), with what the tests need (this takes a minute or more) ..."
+	@echo "Installing into $(VENV), with test dependencies (this takes a minute or more) ..."
 	@$(PIP_INSTALL) ".[$(TFIO)test,cluster]"
 	@$(COMPILE)
 	@touch $(VENV)/.installed $@
 
-demo: install  ## the whole experiment in small, on SYNTHETIC sounds: 4 networks x 2 compressions
+demo: install  ## a small version of the experiment, on SYNTHETIC sounds: 4 networks x 2 compressions
 	$(LOGLEARN) run demo $(NARROWED)
 
 us8k: install  ## the paper's experiment on UrbanSound8K (DATA=); finished runs are skipped
@@ -87,36 +87,36 @@ us8k: install  ## the paper's experiment on UrbanSound8K (DATA=); finished runs 
 tut: install  ## the paper's experiment on TUT Acoustic Scenes 2017 (DATA=)
 	$(LOGLEARN) run tut $(OVERRIDES)
 
-tensorboard: install  ## trajectories of alpha, beta and knee of what was run (RUNS_DIR=), in the browser
+tensorboard: install  ## show trajectories of alpha, beta and knee (RUNS_DIR=) in the browser
 	$(VENV)/bin/tensorboard --logdir $(RUNS_DIR)
 
-# The contracts that most changes could break: what layers, networks and settings promise, who imports whom, packaging.
+# The contracts that changes are most likely to break: layers, networks, settings, imports and packaging.
 QUICK = tests/layers tests/models tests/study tests/util tests/test_architecture.py tests/test_packaging.py \
         tests/test_public_api.py
 
-quick: $(VENV)/.installed-test  ## the contract tests, in under a minute
+quick: $(VENV)/.installed-test  ## contract tests, in under a minute
 	$(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=2 --dist=load -m "not slow and not long" $(QUICK)
 
 PYTEST = $(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
-test: $(VENV)/.installed-test  ## the tests, but for those marked `long`
+test: $(VENV)/.installed-test  ## all tests except those marked `long`
 	$(PYTEST) -m "not long"
 
-test-long: $(VENV)/.installed-test  ## those marked `long`: kills in every quarter, forty runs on Ray, whole networks
+test-long: $(VENV)/.installed-test  ## tests marked `long`: more interruptions, forty runs on Ray, full-width networks
 	$(PYTEST) -m long
 
-coverage: $(VENV)/.installed-test  ## the tests, and what of the package they go through
+coverage: $(VENV)/.installed-test  ## the tests, with a report of the code they cover
 	@$(PIP_INSTALL) ".[$(TFIO)test,cluster,dev]"
 	$(PYTEST) --cov
 
-bench: $(VENV)/.installed-test  ## what each stage costs against a plain implementation; experiments/benchmarks/latest.md
+bench: $(VENV)/.installed-test  ## cost of each stage against a plain implementation; experiments/benchmarks/latest.md
 	$(VENV)/bin/python experiments/benchmarks/stages.py
 
-fuzz: $(VENV)/.installed-test  ## 20,000 damaged texts and 20,000 audio files through what reads them; minutes
+fuzz: $(VENV)/.installed-test  ## read 20,000 damaged text files and 20,000 damaged audio files; minutes
 	$(VENV)/bin/python experiments/benchmarks/fuzz_text.py
 	$(VENV)/bin/python experiments/benchmarks/fuzz_audio.py
 
-test-matrix:  ## the wheel without a checkout; saved models on TensorFlow 2.17 and the newest, JAX and PyTorch; some 11 GB
+test-matrix:  ## test the wheel without a checkout, and saved models on TensorFlow 2.17 and latest, JAX and PyTorch; 11 GB
 	$(PYTHON) tests/matrix/wheel.py
 	$(PYTHON) tests/matrix/run.py
 
@@ -127,12 +127,12 @@ lint: $(VENV)/.installed-test  ## ruff, its formatter and mypy
 	$(VENV)/bin/mypy
 
 $(VENV)/.installed-docs: setup.cfg setup.py pyproject.toml | $(VENV)/bin/python
-	@echo "Installing into $(VENV), with what the documentation needs ..."
+	@echo "Installing into $(VENV), with documentation dependencies ..."
 	@$(PIP_INSTALL) ".[$(TFIO)docs]"
 	@touch $(VENV)/.installed $@
 
-docs: $(VENV)/.installed-docs  ## the documentation, build/docs/index.html; needs no network once installed
+docs: $(VENV)/.installed-docs  ## build the documentation, build/docs/index.html; needs no network once installed
 	$(VENV)/bin/python -m sphinx -W --keep-going -q -E -b html docs build/docs
 
-clean:  ## remove .venv, .matrix and caches; data, stores and runs stay
+clean:  ## remove .venv, .matrix and caches; keeps data, stores and runs
 	rm -rf $(VENV) .matrix build docs/_generated *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

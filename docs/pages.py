@@ -1,6 +1,6 @@
-"""What the pages take from the code: the text that stands for each `<!-- generated: NAME -->` in their Markdown.
+"""Text that pages take from the code: the replacement of each `<!-- generated: NAME -->` in their Markdown.
 
-Needs no Sphinx. `conf.py` expands every page when it is read, and the tests look at the same text.
+Sphinx is not needed. `conf.py` expands every page when it is read, and the tests check the same text.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from typing import Any
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-# Documents that live elsewhere in the repository, and the page that includes each.
+# Documents elsewhere in the repository, and the page that includes each.
 INCLUDED = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
@@ -26,7 +26,7 @@ INCLUDED = {
 _MARKER = re.compile(r"^<!-- generated: ([\w-]+)(?: (\S+))? -->$", re.MULTILINE)
 _LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)((?:#[^)\s]*)?)(?=\))")
 _FENCED = re.compile(r"^(`{3,}).*?^\1`*$", re.MULTILINE | re.DOTALL)
-# As docstrings cite a page.
+# Citations of a page in docstrings.
 CITED = re.compile(r"\bdocs/(fidelity|architecture)\.md\b")
 _DIAGRAM = re.compile(r"^```mermaid\n.*?^```$", re.MULTILINE | re.DOTALL)
 
@@ -41,7 +41,7 @@ def expand(text: str, page: Path) -> str:
     """A page's Markdown, with the text that is generated or included, and links that lead from page to page.
 
     Args:
-        text: Of the file.
+        text: Content of the file.
         page: Relative to this folder, such as `reference/settings.md`.
 
     Raises:
@@ -55,7 +55,7 @@ def expand(text: str, page: Path) -> str:
             return linked(path.read_text(encoding="utf-8"), path.parent, page)
         return CITED.sub(r"{doc}`docs/\1.md </\1>`", GENERATORS[name]())
 
-    # Links first: those of an included text start from another folder.
+    # Links first: those of an included text are relative to another folder.
     text = _MARKER.sub(generated, linked(text, (DOCS / page).parent, page))
     return _DIAGRAM.sub("![The folders of the package and the arrows between them](/_generated/architecture.svg)", text)
 
@@ -112,7 +112,7 @@ def _described(thing: Any, section: str) -> dict[str, str]:
 
 
 def setting_names() -> list[str]:
-    """Every setting by its full name, sections left out."""
+    """Every setting by its full name, without sections."""
     return [name for name, *_ in _settings()]
 
 
@@ -173,11 +173,11 @@ def _settings_text() -> str:
 
 
 def _optional_section(prefix: str) -> str:
-    return {"data.synthetic": " Left out unless given.", "ray": " Left out unless given."}.get(prefix, "")
+    return {"data.synthetic": " Omitted unless given.", "ray": " Omitted unless given."}.get(prefix, "")
 
 
 def _followed(text: str, field: str) -> str:
-    """A description that only points at a layer's argument, replaced by that argument's own."""
+    """A description that only points at a layer's argument, replaced by the description there."""
     layer = re.fullmatch(r"[Ss]ee `(\w+)`\.", text)
     if not layer:
         return text[0].upper() + text[1:]
@@ -187,7 +187,7 @@ def _followed(text: str, field: str) -> str:
 
 
 def _plain(value: Any) -> str:
-    """A value as YAML has it."""
+    """A value in YAML."""
     return json.dumps(list(value) if isinstance(value, tuple) else value)
 
 
@@ -290,7 +290,7 @@ def _entry(name: str, lines: Mapping[str, Any], text: str = "") -> str:
 
 
 def own(registry: Any) -> dict[str, Any]:
-    """The entries of the package itself; what is installed beside it while the site is built does not belong here."""
+    """The entries of the package itself; other installed packages are not included."""
     return {name: record for name in registry if (record := registry.own(name)) is not None}
 
 
@@ -365,7 +365,7 @@ def _tables_text() -> str:
     for name, record in own(TABLES).items():
         files = "`DATASET-table-" + name + "`"
         if record.numbered is not None:
-            files = f"`tableNUMBER{record.numbered[1]}` where the source numbers it, else {files}"
+            files = f"`tableNUMBER{record.numbered[1]}` if the source numbers it, otherwise {files}"
         compared = f"`{record.baseline}`" if record.baseline else "nothing"
         entries.append(_entry(name, {"Compared with": compared, "Files": files}, _summary(record.build)))
     return "\n\n".join(entries)

@@ -1,4 +1,4 @@
-"""The pictures of the site, made by the package itself from a synthetic clip: the same bytes at every build."""
+"""The pictures of the site, made by the package from a synthetic clip: the same bytes in every build."""
 
 import re
 import tempfile
@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 Array = npt.NDArray[np.float32]
-# Ink, paper and three colours that are told apart on it, also by those who see red and green alike.
+# Ink, paper and three colours that colour-blind readers can distinguish.
 THEMES = {
     "light": ("#222832", "#ffffff", ("#005f9e", "#c2410c", "#5b21b6")),
     "dark": ("#ced6dd", "#14181e", ("#5cb8ff", "#ff9e5e", "#c4a5ff")),
@@ -26,8 +26,8 @@ def draw_all(folder: Path, *, architecture: str) -> None:
     """Writes every picture as SVG, for light and dark pages.
 
     Args:
-        folder: Made if it is not there.
-        architecture: The Markdown that holds the diagram of the folders.
+        folder: Created if missing.
+        architecture: The Markdown with the diagram of the folders.
     """
     folder.mkdir(exist_ok=True)
     mel = mel_of_a_clip()
@@ -66,7 +66,7 @@ def _save(path: Path, theme: str, size: tuple[float, float], draw: Callable[[Fig
 
 
 def _panels(figure: Figure, mel: Array) -> None:
-    """One clip before and after compression: what each makes visible."""
+    """One clip before and after each compression."""
     from loglearn_tf.layers import LearnableLog, LogEps
 
     quiet = mel * 1e-4
@@ -93,7 +93,7 @@ def _panels(figure: Figure, mel: Array) -> None:
 
 
 def _knee(figure: Figure, mel: Array, theme: str) -> None:
-    """How much of the clip lies below each knee, as its level falls."""
+    """The share of the clip below each knee, for falling levels."""
     from loglearn_tf.layers import LearnableLog, LogEps
 
     start = float(np.asarray(LearnableLog().knee))
@@ -113,7 +113,7 @@ def _knee(figure: Figure, mel: Array, theme: str) -> None:
 
 # ---- The folders of the package ------------------------------------------------------------------------------------
 
-# Where each box of the diagram stands: column, and row from the top.
+# Position of each box of the diagram: column, and row from the top.
 _PLACES = {
     "file": (0, 0), "audio": (0, 1), "datasets": (0, 2), "features": (0, 3),
     "layers": (2.3, 1), "models": (1.75, 2), "study": (0.85, 3), "training": (1, 4.3),
@@ -124,7 +124,7 @@ _LABELLED_EARLY = {"features", "models"}
 
 
 def edges(markdown: str) -> list[tuple[str, str, str]]:
-    """From, to and label of every arrow of the Mermaid diagram in a document."""
+    """Source, target and label of every arrow of the Mermaid diagram in a document."""
     found = []
     for line in markdown.partition("```mermaid")[2].partition("```")[0].splitlines():
         if "-->" not in line:

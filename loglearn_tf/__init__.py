@@ -1,8 +1,8 @@
 """Learning the logarithmic compression of mel spectrograms: a reproduction in Keras 3.
 
 Public names are imported when first used, so that `import loglearn_tf` does not load TensorFlow.
-The layers register with Keras as soon as anything imports it: a model saved with them loads after
-`import loglearn_tf` alone, without `custom_objects`.
+The layers register with Keras as soon as anything imports it, so a model saved with them loads after
+`import loglearn_tf`, without `custom_objects`.
 """
 
 import importlib
@@ -67,8 +67,8 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-# Runs at once if Keras is loaded already. The command line answers `--help` in a fraction of a
-# second because nothing here imports Keras itself.
+# Runs at once if Keras is already loaded. The command line answers `--help` in a fraction of a second because nothing
+# here imports Keras itself.
 @wrapt.when_imported("loglearn_tf.layers.compression.base")  # see `register`
 @wrapt.when_imported("keras")
 def _register_layers(_module: Any) -> None:

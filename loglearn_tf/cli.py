@@ -1,5 +1,4 @@
-"""The command line, `loglearn`: parsing and printing. Everything that takes long is imported by the command that
-needs it."""
+"""The command line, `loglearn`: parsing and printing. Slow imports happen inside the command that needs them."""
 
 import argparse
 import json
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from loglearn_tf.study.status import Survey
 
 DONE, SOME_RUNS_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
-READER_LEFT = 141  # what a shell says of programs that SIGPIPE ends
+READER_LEFT = 141  # the exit code a shell reports for a program ended by SIGPIPE
 PROBLEMS_FOUND = SOME_RUNS_FAILED
 
 
@@ -50,14 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Returns:
-        0 done, 1 some runs or files failed or data have faults, 2 wrong input, or output that cannot be written, 130
-        stopped, 141 whoever read the output has left.
+        0 success, 1 failed runs, unreadable files or data problems, 2 invalid input or unwritable output,
+        130 interrupted, 141 the reader of the output has left.
     """
     try:
         with standard_streams():
             return _main(arguments)
     except OutputError as error:
-        if error.reader_has_left:  # as in `loglearn results ... | head`
+        if error.reader_has_left:  # for example `loglearn results ... | head`
             return READER_LEFT
         print(f"loglearn: {error}", file=sys.stderr)
         return WRONG_INPUT
@@ -66,10 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     if options.verbose:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0")  # workers are quiet without
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0")  # workers are quiet by default
     else:
         be_quiet()
-    # A user's own code, `my_lab.nets:build`, is found in the current folder; nothing else is hidden by what lies there.
+    # User code such as `my_lab.nets:build` is found in the current folder; files there hide no installed package.
     if "" not in sys.path:
         sys.path.append("")
     decodes_here = options.command in (_predict, _check_data)
@@ -83,12 +82,12 @@ def _main(arguments: Sequence[str] | None) -> int:
     except OSError as error:
         if error.filename is not None or "temporary directory" not in str(error):
             raise
-        # Of TensorFlow or matplotlib, when they are imported.
-        print(f"loglearn: {error.strerror or error}. Set TMPDIR to a folder that can be written.", file=sys.stderr)
+        # Raised by TensorFlow or matplotlib on import.
+        print(f"loglearn: {error.strerror or error}. Set TMPDIR to a writable folder.", file=sys.stderr)
         return WRONG_INPUT
     except KeyboardInterrupt:
         goes_on = options.command in (_run, _features, _explain, _get)
-        kept = " What was finished is kept; the same command goes on from here." if goes_on else ""
+        kept = " Finished work is kept; rerun the command to resume." if goes_on else ""
         print(f"\nStopped.{kept}", file=sys.stderr)
         return INTERRUPTED
 
@@ -97,11 +96,11 @@ def _hint_about_names(message: str) -> str:
     encoding = sys.getfilesystemencoding()
     if encoding == "utf-8" or (message.isascii() and "\\udc" not in message):
         return ""
-    return f" Names of files are taken for {encoding} here; where they are UTF-8, set PYTHONUTF8=1."
+    return f" File names are read as {encoding} here; if they are UTF-8, set PYTHONUTF8=1."
 
 
 class _Stderr(logging.Handler):
-    """What the library logs, on stderr as it is at that moment: a live progress line puts itself in its place."""
+    """Prints what the library logs to the current stderr: a live progress line may have replaced it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         warning = "Warning: " if record.levelno >= logging.WARNING else ""
@@ -135,13 +134,13 @@ def _plan(options: argparse.Namespace) -> int:
         print(format_grid(state, with_time_left=False))
         if (frames := settings.features.patch_frames) != FeatureSettings().patch_frames:
             seconds = (frames - 1) * settings.features.hop_length / settings.features.sample_rate
-            print(f"Patches have {frames:,} frames: they begin and end {seconds:.3g} s apart.")
+            print(f"Patches have {frames:,} frames: each spans {seconds:.3g} s from first to last.")
     if studies[0].contrasts:
         print(
-            f"\n{len(studies[0].contrasts)} contrasts are written down: `loglearn contrasts` shows them, and "
-            "`loglearn power` how exact their answers will be."
+            f"\n{len(studies[0].contrasts)} contrasts are planned: `loglearn contrasts` shows them, "
+            f"`loglearn power` how precise their answers will be."
         )
-    sys.stdout.flush()  # what follows takes its time
+    sys.stdout.flush()  # the estimate takes a while
     _print_estimates(states, measure=not options.no_measure)
     return DONE
 
@@ -156,7 +155,7 @@ def _print_estimates(states: "list[tuple[Settings, Survey]]", *, measure: bool) 
     for (settings, state), one in zip(states, found, strict=True):
         part = f"Part {settings.part}: " if settings.part else ""
         if not state.to_do:
-            print(f"\n{part}Nothing is left to do.")
+            print(f"\n{part}Nothing left to do.")
         elif isinstance(one, str):
             print(f"\n{part}{one}")
         else:
@@ -167,7 +166,7 @@ def _print_estimates(states: "list[tuple[Settings, Survey]]", *, measure: bool) 
 
 
 def _study_dirs(study: Path) -> list[Path]:
-    """The study's folder; of a study in parts, those of its parts."""
+    """The study's folder, or those of its parts."""
     return sorted(path.parent for path in study.glob("*/study.yaml")) or [study]
 
 
@@ -183,10 +182,10 @@ def _print_status(study_dir: Path) -> None:
     n_done, n_failed = state.count("done"), state.count("failed")
     print(
         f"{study_dir}: {n_done:,} of {len(state.results):,} runs done, {n_failed:,} failed, "
-        f"{state.count('to do'):,} to do; {'a job is' if is_worked_on(study_dir) else 'no job is'} working on it."
+        f"{state.count('to do'):,} to do; {'a job is' if is_worked_on(study_dir) else 'no job is'} running."
     )
     if state.n_outside:
-        print(f"{state.n_outside:,} more runs are outside the grid that was asked for last.")
+        print(f"{state.n_outside:,} more runs are outside the grid of the last `loglearn run`.")
     print(format_time_left(state))
     if n_failed:
         print(format_failures(state))
@@ -212,14 +211,14 @@ def _explain(options: argparse.Namespace) -> int:
     beta = mel_power.START_BETA if options.beta is None else options.beta
     for name, value in (("alpha", alpha), ("beta", beta)):
         if not 0 < value < float("inf"):
-            raise ConfigError(f"`--{name}` must be above 0. Received: {value}.")
+            raise ConfigError(f"`--{name}` must be greater than 0. Received: {value}.")
     with ProgressDisplay() as show:
         store = prepare_store(settings, dataset, on_progress=show)
     power = mel_power_of(settings, dataset, store)
     if power is None:
         raise ConfigError(
-            "`loglearn explain` needs a store of mel power. Received: "
-            f"features.compression={settings.features.compression}. Leave it out."
+            "`loglearn explain` needs a mel-power store. Received: "
+            f"features.compression={settings.features.compression}. Omit this setting."
         )
     if dataset.synthetic:
         print("SYNTHETIC DATA")
@@ -241,13 +240,13 @@ def _run(options: argparse.Namespace) -> int:
     with ProgressDisplay() as show:
         for result in run_parts(studies, on_progress=show):
             print(result)
-            print(f"One row a run: {result.study_dir / 'results.csv'}")
+            print(f"One row per run: {result.study_dir / 'results.csv'}")
             print(f"Report: {result.report}")
             if result.failed:
                 code = SOME_RUNS_FAILED
                 print(
                     f"{len(result.failed):,} of {len(plan_runs(result.settings)):,} runs failed: "
-                    f"{result.folder(result.failed[0]) / 'result.json'} says why. Running again tries them again.",
+                    f"{result.folder(result.failed[0]) / 'result.json'} gives the reason. Rerun to retry them.",
                     file=sys.stderr,
                 )
     if studies[0].part:
@@ -258,14 +257,14 @@ def _run(options: argparse.Namespace) -> int:
 def _results(options: argparse.Namespace) -> int:
     for study_dir in _study_dirs(options.study):
         print(format_tables(write_results(study_dir), score=options.score))
-        print(f"One row a run: {study_dir / 'results.csv'}")
+        print(f"One row per run: {study_dir / 'results.csv'}")
     return DONE
 
 
 def _report(options: argparse.Namespace) -> int:
     if options.fill is None:
         if options.output is not None:
-            raise ConfigError(f"`--output` belongs to `--fill`. Received: --output {options.output}. Leave it out.")
+            raise ConfigError(f"`--output` requires `--fill`. Received: --output {options.output}. Omit it.")
         from loglearn_tf.analysis.report.tables import TABLES
 
         parts = _study_dirs(options.study)
@@ -279,9 +278,9 @@ def _report(options: argparse.Namespace) -> int:
     from loglearn_tf.analysis.report import fill
 
     if options.margin != 2.0:
-        raise ConfigError(f"`--margin` is not of `--fill`. Received: --margin {options.margin:g}. Leave it out.")
+        raise ConfigError(f"`--margin` cannot be used with `--fill`. Received: --margin {options.margin:g}. Omit it.")
     if options.score is not None:
-        raise ConfigError(f"`--score` is not of `--fill`. Received: --score {options.score}. Leave it out.")
+        raise ConfigError(f"`--score` cannot be used with `--fill`. Received: --score {options.score}. Omit it.")
     path = options.output or options.study / "FINDINGS.md"
     write_text(path, fill(options.fill, options.study))
     print(f"Findings: {path}")
@@ -307,7 +306,7 @@ def _spread(options: argparse.Namespace) -> "Spread":
     given = {"--run-std": options.run_std, "--fold-std": options.fold_std}
     for name, value in given.items():
         if value is not None and not 0 <= value <= 100:
-            raise ConfigError(f"`{name}` must be from 0 to 100 points. Received: {value:g}.")
+            raise ConfigError(f"`{name}` must be between 0 and 100 points. Received: {value:g}.")
     run_std, fold_std = (None if value is None else value / 100 for value in given.values())
     return Spread(RUN_STD if run_std is None else run_std, FOLD_STD if fold_std is None else fold_std)
 
@@ -320,8 +319,8 @@ def _contrasts(options: argparse.Namespace) -> int:
     outcomes = evaluate(parts)
     if not outcomes:
         raise ConfigError(
-            f"{options.study} has no contrasts. Write them down under `contrasts` in its YAML file; "
-            f"{settings_file('decisive')} is an example."
+            f"{options.study} has no contrasts. Add them under `contrasts` in its YAML file; "
+            f"{settings_file('decisive')} has examples."
         )
     if any(row["synthetic"] for part in parts for row in part.rows):
         print("SYNTHETIC DATA")
@@ -333,7 +332,7 @@ def _power(options: argparse.Namespace) -> int:
     from loglearn_tf.analysis import planning
 
     if not 0 < options.margin < 100:
-        raise ConfigError(f"`--margin` must be above 0 and below 100 points. Received: {options.margin:g}.")
+        raise ConfigError(f"`--margin` must be greater than 0 and less than 100 points. Received: {options.margin:g}.")
     parts, spread, margin = _parts(options), _spread(options), options.margin / 100
     is_stated = options.run_std is not None or options.fold_std is not None
     for part in parts:
@@ -359,7 +358,7 @@ def _restore(options: argparse.Namespace) -> int:
     from loglearn_tf.study.archive import restore
 
     n_added = restore(options.archive, options.study)
-    print(f"{n_added:,} finished runs were added to {options.study}")
+    print(f"{n_added:,} finished runs added to {options.study}")
     return DONE
 
 
@@ -367,7 +366,7 @@ def _recommend(options: argparse.Namespace) -> int:
     from loglearn_tf.analysis.recommend import recommend
 
     if not 0 < options.margin < 100:
-        raise ConfigError(f"`--margin` must be above 0 and below 100 points. Received: {options.margin:g}.")
+        raise ConfigError(f"`--margin` must be greater than 0 and less than 100 points. Received: {options.margin:g}.")
     found = recommend(options.study, options.overrides, score=options.score, margin=options.margin / 100)
     print(json.dumps(found.to_json(), indent=1, ensure_ascii=False) if options.json else found)
     return DONE
@@ -402,7 +401,7 @@ def _predict(options: argparse.Namespace) -> int:
             else:
                 write(prediction)
     if n_unreadable:
-        print(f"loglearn: {n_unreadable:,} of {len(sounds):,} files cannot be read.", file=sys.stderr)
+        print(f"loglearn: {n_unreadable:,} of {len(sounds):,} files could not be read.", file=sys.stderr)
     return SOME_RUNS_FAILED if n_unreadable else DONE
 
 
@@ -428,14 +427,14 @@ def _show(options: argparse.Namespace) -> int:
 
 def _synthetic(options: argparse.Namespace) -> int:
     make_synthetic(options.name, options.root, clips_per_class=options.clips_per_class, seed=options.seed)
-    print(f"A SYNTHETIC data set in the layout of {options.name} is in {options.root}")
+    print(f"SYNTHETIC data set in the layout of {options.name}: {options.root}")
     return DONE
 
 
 def _get(options: argparse.Namespace) -> int:
     from loglearn_tf.datasets.download import official as download
 
-    # What the experiments read by default.
+    # Where the experiments look by default.
     root = options.root or Path(DATASETS[options.name].download_root)
     with ProgressDisplay() as show:
         dataset = download.get(
@@ -460,27 +459,25 @@ def _check_data(options: argparse.Namespace) -> int:
         print("\n" + align([data_check.FORMATS_HEAD, *rows]))
     if options.csv is not None:
         data_check.write_csv(report, options.csv, spreadsheet_safe=options.spreadsheet_safe)
-        print(f"\nOne row a clip: {options.csv}")
+        print(f"\nOne row per clip: {options.csv}")
     return PROBLEMS_FOUND if report.n_errors or (options.strict and report.n_warnings) else DONE
 
 
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--verbose", action="store_true", help="show messages of TensorFlow and of decoders")
+    common.add_argument("--verbose", action="store_true", help="show messages from TensorFlow and audio decoders")
     with_settings = argparse.ArgumentParser(add_help=False, parents=[common])
+    with_settings.add_argument("settings", help="YAML file or built-in experiment: " + ", ".join(experiment_names()))
     with_settings.add_argument(
-        "settings", help="YAML file, or an experiment of the package: " + ", ".join(experiment_names())
-    )
-    with_settings.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="settings that differ, as n_shot=[1,10] data.root=/path"
+        "overrides", nargs="*", metavar="key=value", help="settings to override, e.g. n_shot=[1,10] data.root=/path"
     )
 
     parser = argparse.ArgumentParser(
         prog="loglearn",
-        description="Learning the logarithmic compression of mel spectrograms: the experiment and its comparison.",
-        epilog="Exit codes: 0 done, 1 some runs or files failed or data have faults, 2 wrong input, 130 stopped. "
-        "Output is UTF-8 in files and pipes, and what a terminal cannot show is escaped by a backslash; if it cannot "
-        "be written, the exit code is 2, or 141 if its reader has left.",
+        description="Learning the logarithmic compression of mel spectrograms: the experiment and its analysis.",
+        epilog="Exit codes: 0 success, 1 failed runs, unreadable files or data problems, 2 invalid input or unwritable "
+        "output, 130 interrupted, 141 output pipe closed by its reader. Output to files and pipes is UTF-8; characters "
+        "that a terminal cannot show are escaped with a backslash.",
     )
     parser.add_argument("--version", action="version", version=f"loglearn_tf {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -494,7 +491,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument(
             "--spreadsheet-safe",
             action="store_true",
-            help="in CSV, put an apostrophe before text that a spreadsheet would run as a formula",
+            help="in CSV, prefix text that a spreadsheet would run as a formula with an apostrophe",
         )
 
     def add_score(sub: argparse.ArgumentParser) -> None:
@@ -502,147 +499,145 @@ def _parser() -> argparse.ArgumentParser:
             "--score",
             choices=tuple(SCORES),
             default="published",
-            help="settled: without what few updates leave of the beginning of batch normalisation (default: published)",
+            help="settled: free of the initial values of batch normalisation's moving averages (default: published)",
         )
 
     planned_first = add(
         "plan",
         _plan,
         [with_settings],
-        "count the runs of a study, done and to do, and estimate time, memory and disk; runs nothing, writes nothing",
+        "count finished and remaining runs and estimate time, memory and disk; runs and writes nothing",
     )
     planned_first.add_argument(
         "--no-measure",
         action="store_true",
-        help="time no steps of the networks, which takes up to 20 s, but estimate from a table of another machine",
+        help="skip timing steps of the networks (up to 20 s); estimate from stored timings of another machine",
     )
     add("features", _features, [with_settings], "compute the mel store of a data set")
-    explained = add("explain", _explain, [with_settings], "say what a knee flattens of a data set's mel power")
-    explained.add_argument("--alpha", type=float, help="default: 1096.633, where loglearn starts")
+    explained = add("explain", _explain, [with_settings], "show how much of a data set's mel power a knee flattens")
+    explained.add_argument("--alpha", type=float, help="default: 1096.633, the initial value of loglearn")
     explained.add_argument("--beta", type=float, help="default: 1.31326")
-    add("run", _run, [with_settings], "do the runs of a study that are not done yet, then print the tables")
-    status = add("status", _status, [common], "say how far a study is, what failed and why; runs nothing")
-    status.add_argument("study", type=Path, help="the study's folder, as runs/us8k")
+    add("run", _run, [with_settings], "run what is left of a study, then print the tables")
+    status = add("status", _status, [common], "show progress, failures and their reasons; runs nothing")
+    status.add_argument("study", type=Path, help="study folder, e.g. runs/us8k")
     results = add("results", _results, [common], "rebuild results.csv from the run folders and print the tables")
-    results.add_argument("study", type=Path, help="the study's folder, as runs/us8k")
+    results.add_argument("study", type=Path, help="study folder, e.g. runs/us8k")
     add_score(results)
-    report = add("report", _report, [common], "write report.html, report.md, tables and figures of a study")
-    report.add_argument("study", type=Path, help="the study's folder, as runs/us8k")
+    report = add("report", _report, [common], "write report.html, report.md, tables and figures")
+    report.add_argument("study", type=Path, help="study folder, e.g. runs/us8k")
     report.add_argument(
-        "--margin", type=float, default=2.0, metavar="POINTS", help="differences below it count as none (default: 2)"
+        "--margin", type=float, default=2.0, metavar="POINTS", help="smaller differences count as none (default: 2)"
     )
     report.add_argument(
         "--table",
         action="append",
         default=[],
         metavar="PLACE",
-        help="one more table, of your own: module:attribute; may be given again",
+        help="additional table of your own, as module:attribute; repeatable",
     )
     report.add_argument(
-        "--fill", type=Path, metavar="TEXT", help="instead, put the study's numbers into a text of findings"
+        "--fill", type=Path, metavar="TEXT", help="fill the study's numbers into this text instead of writing a report"
     )
-    report.add_argument("--output", type=Path, help="of --fill; default: FINDINGS.md in the study's folder")
+    report.add_argument("--output", type=Path, help="output file for --fill (default: FINDINGS.md in the study folder)")
     report.add_argument(
         "--score",
         choices=tuple(SCORES),
-        help="settled: without what few updates leave of the beginning of batch normalisation (default: published; "
-        "settled of a study of one's own, where all runs have it)",
+        help="settled: free of the initial values of batch normalisation's moving averages (default: published; "
+        "for your own data, settled if all runs have it)",
     )
     of_study = argparse.ArgumentParser(add_help=False, parents=[common])
+    of_study.add_argument("study", help="study folder, e.g. runs/us8k, YAML file or built-in experiment")
     of_study.add_argument(
-        "study", help="the study's folder, as runs/us8k, or its YAML file, or an experiment of the package"
+        "overrides", nargs="*", metavar="key=value", help="settings to override, with a YAML file or experiment"
     )
-    of_study.add_argument("overrides", nargs="*", metavar="key=value", help="settings that differ, of a YAML file")
     recommended = add(
         "recommend",
         _recommend,
         [of_study],
-        "say which compression a study's finished runs recommend, how sure that is, and what learning adds",
+        "show which compression the finished runs recommend, how certain that is, and what learning adds",
     )
     recommended.add_argument(
-        "--margin", type=float, default=2.0, metavar="POINTS", help="differences below it count as none (default: 2)"
+        "--margin", type=float, default=2.0, metavar="POINTS", help="smaller differences count as none (default: 2)"
     )
     recommended.add_argument(
-        "--score", choices=tuple(SCORES), help="which accuracy (default: settled, where the runs have it)"
+        "--score", choices=tuple(SCORES), help="which accuracy to use (default: settled, if the runs have it)"
     )
-    recommended.add_argument("--json", action="store_true", help="print all numbers as JSON, and the sentences")
+    recommended.add_argument("--json", action="store_true", help="print all numbers and sentences as JSON")
     planned = argparse.ArgumentParser(add_help=False, parents=[of_study])
-    for option, of, default in (("--run-std", "the runs of a fold", 5.5), ("--fold-std", "the folds' own means", 2)):
+    for option, of, default in (("--run-std", "the runs of a fold", 5.5), ("--fold-std", "fold means", 2)):
         planned.add_argument(
             option,
             type=float,
             metavar="POINTS",
-            help=f"standard deviation of paired differences between {of}, where it is stated (default: {default:g})",
+            help=f"standard deviation of paired differences between {of}, before any run (default: {default:g})",
         )
     add(
         "contrasts",
         _contrasts,
         [planned],
-        "say what a study set out to find, and what became of it; runs nothing",
+        "show the planned contrasts of a study and their results; runs nothing",
     )
     powered = add(
         "power",
         _power,
         [planned],
-        "say what a study can decide: from how much its runs vary or, before any, from stated values; runs nothing",
+        "show what a study can decide, from how much its runs vary or, before any run, from assumed values",
     )
     powered.add_argument(
-        "--margin", type=float, default=2.0, metavar="POINTS", help="differences below it count as none (default: 2)"
+        "--margin", type=float, default=2.0, metavar="POINTS", help="smaller differences count as none (default: 2)"
     )
     add_score(powered)
     archived = add(
         "archive",
         _archive,
         [common],
-        "keep the finished runs of a study in one small file, without models and event files",
+        "store the finished runs of a study in one small file, without models and event files",
     )
-    archived.add_argument("study", type=Path, help="the study's folder, as runs/us8k")
-    archived.add_argument("folder", type=Path, help="folder of the archive")
+    archived.add_argument("study", type=Path, help="study folder, e.g. runs/us8k")
+    archived.add_argument("folder", type=Path, help="archive folder")
     restored = add(
         "restore",
         _restore,
         [common],
-        "make the run folders of an archive again; reports can then be made, and `loglearn run` goes on from them",
+        "restore run folders from an archive, to make reports or to continue with `loglearn run`",
     )
-    restored.add_argument("archive", type=Path, help="folder of the archive, as experiments/results/decisive")
-    restored.add_argument("study", type=Path, help="the study's folder, as runs/decisive; finished runs there stay")
-    predicted = add("predict", _predict, [common], "say what a saved model hears in sound files")
-    predicted.add_argument("model", type=Path, help="model.keras of a run, its run folder, or any clip classifier")
-    predicted.add_argument("sounds", type=Path, nargs="+", help="sound files, or folders to search for them")
-    predicted.add_argument("--top", type=int, default=3, metavar="K", help="most probable classes to name (default: 3)")
+    restored.add_argument("archive", type=Path, help="archive folder, e.g. experiments/results/decisive")
+    restored.add_argument("study", type=Path, help="study folder, e.g. runs/decisive; finished runs in it are kept")
+    predicted = add("predict", _predict, [common], "classify sound files with a saved model")
+    predicted.add_argument("model", type=Path, help="run folder, its model.keras, or any clip classifier")
+    predicted.add_argument("sounds", type=Path, nargs="+", help="sound files, or folders to search")
+    predicted.add_argument("--top", type=int, default=3, metavar="K", help="number of classes to show (default: 3)")
     predicted.add_argument(
         "--every",
         type=float,
         metavar="SECONDS",
-        help="classify each part of this length by itself, with its start and end in seconds; the last is what is left",
+        help="classify consecutive parts of this length, with start and end in seconds; the last part may be shorter",
     )
     predicted.add_argument("--format", choices=("table", "csv", "jsonl"), default="table")
     add_spreadsheet_safe(predicted)
-    exported = add(
-        "export", _export, [common], "write a saved model in a form for elsewhere, such as SavedModel or TFLite"
-    )
+    exported = add("export", _export, [common], "export a saved model to another format, such as SavedModel or TFLite")
     exported.add_argument("model", type=Path, help="run folder with model.keras, or a .keras file")
     exported.add_argument(
-        "--to", metavar="FORMAT", required=True, help="savedmodel, tflite, or one of your own as module:attribute"
+        "--to", metavar="FORMAT", required=True, help="savedmodel, tflite, or your own as module:attribute"
     )
-    exported.add_argument("--output", type=Path, help="default: beside the model")
+    exported.add_argument("--output", type=Path, help="default: next to the model")
     shown = add("show", _show, [common], "describe a saved model: front end, classes, alpha, beta, knee and curve")
     shown.add_argument("model", type=Path, help="run folder with model.keras, or a .keras file")
     for reader in (predicted, exported, shown):
         reader.add_argument(
             "--trust",
             action="store_true",
-            help="you know who made the model; asked for where the installed Keras has known ways around its safe mode",
+            help="trust the source of the model; required if the installed Keras has known ways around its safe mode",
         )
-    data = commands.add_parser("data", help="get or make data sets")
+    data = commands.add_parser("data", help="download, check or generate data sets")
     corpora = [DATASETS[name] for name in DATASETS if DATASETS.own(name)]
     data_commands = data.add_subparsers(title="commands", required=True, metavar="COMMAND")
     made = data_commands.add_parser(
-        "synthetic", parents=[common], help="make a small data set of computed sounds in an official layout"
+        "synthetic", parents=[common], help="generate a small data set of computed sounds in an official layout"
     )
     made.set_defaults(command=_synthetic)
     made.add_argument("name", choices=[corpus.name for corpus in corpora if corpus.synthetic])
-    made.add_argument("root", type=Path, help="folder to make it in")
+    made.add_argument("root", type=Path, help="folder to create it in")
     made.add_argument(
         "--clips-per-class",
         type=int,
@@ -656,31 +651,31 @@ def _parser() -> argparse.ArgumentParser:
     got = data_commands.add_parser(
         "get",
         parents=[common],
-        help="download an official data set, check it and unpack it; the same command goes on after an interruption",
+        help="download, verify and unpack an official data set; rerun the command to resume",
     )
     got.set_defaults(command=_get)
     official = [corpus for corpus in corpora if corpus.download]
     got.add_argument("name", choices=[corpus.name for corpus in official])
     defaults = ", ".join(f"{corpus.download_root} for {corpus.name}" for corpus in official)
-    got.add_argument("root", type=Path, nargs="?", help=f"folder to put it in (default: {defaults})")
-    got.add_argument("--from-dir", type=Path, metavar="FOLDER", help="take the archives from here; downloads nothing")
-    got.add_argument("--keep-archives", action="store_true", help="keep downloaded archives, in ROOT/.archives")
-    # A mirror, or a test.
+    got.add_argument("root", type=Path, nargs="?", help=f"target folder (default: {defaults})")
+    got.add_argument("--from-dir", type=Path, metavar="FOLDER", help="use archives in this folder, download nothing")
+    got.add_argument("--keep-archives", action="store_true", help="keep the downloaded archives in ROOT/.archives")
+    # For mirrors and tests.
     got.add_argument("--server", metavar="URL", help=argparse.SUPPRESS)
 
     checked = data_commands.add_parser(
         "check",
         parents=[common],
-        help="go through a data set: missing, unreadable, silent, clipped and doubled clips",
-        description="Goes through a whole data set and says what is wrong with it; changes nothing.",
-        epilog="Exit codes: 0 nothing wrong, 1 errors (with --strict also warnings), 2 wrong input, 130 stopped.",
+        help="check a data set for missing, unreadable, silent, clipped and duplicate clips",
+        description="Check a whole data set and list its problems; changes nothing.",
+        epilog="Exit codes: 0 no problems, 1 errors (with --strict also warnings), 2 invalid input, 130 interrupted.",
     )
     checked.set_defaults(command=_check_data)
-    checked.add_argument("root", type=Path, help="the data set's folder, or the CSV file of one's own recordings")
+    checked.add_argument("root", type=Path, help="data set folder, or CSV file of your own recordings")
     checked.add_argument(
-        "--data", metavar="NAME", help=f"{', '.join(DATASETS)}, or module:attribute (default: by the layout)"
+        "--data", metavar="NAME", help=f"{', '.join(DATASETS)}, or module:attribute (default: detected from the layout)"
     )
-    checked.add_argument("--csv", type=Path, metavar="FILE", help="write one row for each clip")
+    checked.add_argument("--csv", type=Path, metavar="FILE", help="write one row per clip to this file")
     add_spreadsheet_safe(checked)
     checked.add_argument("--strict", action="store_true", help="warnings count as errors")
 

@@ -48,7 +48,7 @@ def test_missing_data_root(capsys, tmp_path):
 def test_missing_csv_column(capsys, tmp_path, us8k_copy):
     csv = us8k_copy / "metadata" / "UrbanSound8K.csv"
     csv.write_text(csv.read_text().replace("classID", "class_id"))
-    assert f"{csv} lacks the column `classID`" in fails(capsys, *run_in(tmp_path, us8k_copy))
+    assert f"{csv} has no column `classID`" in fails(capsys, *run_in(tmp_path, us8k_copy))
 
 
 def test_unknown_class(capsys, tmp_path, us8k_copy):
@@ -75,7 +75,7 @@ def spoil_one_clip(root: Path, how: str) -> Path:
 def test_unreadable_audio(capsys, tmp_path, us8k_copy, how):
     path = spoil_one_clip(us8k_copy, how)
     message = fails(capsys, *run_in(tmp_path, us8k_copy))
-    assert "1 of 60 clips cannot be read" in message and str(path) in message
+    assert "1 of 60 clips could not be read" in message and str(path) in message
     assert not list((tmp_path / "runs").rglob("result.json"))
 
 
@@ -91,12 +91,12 @@ def test_missing_clips_are_counted_unless_allowed(capsys, tmp_path, us8k_copy):
     [
         ("n_shots=3", "Unknown key `n_shots` in the command line. Did you mean `n_shot`?"),
         ("n_shot=ten", "`n_shot` in the command line: input should be a valid integer, or `all`. Received: 'ten'"),
-        ("n_shot=[3]", "larger than the smallest class: with fold 1 as the test fold, air_conditioner has 2"),
-        ("folds=[11]", "`folds` of us8k must be from 1 to 10. Received: fold 11"),
+        ("n_shot=[3]", "larger than the smallest class: with test fold 1, air_conditioner has 2"),
+        ("folds=[11]", "`folds` of us8k must be between 1 and 10. Received: fold 11"),
         ("folds=[7]", "Fold 7 has no clips"),
         ("features.compression=logeps", "`features.compression=logeps` stores logarithms"),
         ("workers=0", "`workers` in the command line"),
-        ("data.synthetic.seed=1", "not made here"),
+        ("data.synthetic.seed=1", "not synthetic"),
     ],
 )  # fmt: skip
 def test_wrong_settings(capsys, tmp_path, us8k_root, us8k_copy, override, says):
@@ -119,14 +119,14 @@ def test_results_of_nothing(capsys, tmp_path):
 def test_a_folder_that_cannot_be_written(capsys, tmp_path, us8k_root):
     (tmp_path / "runs").write_text("a file")
     message = fails(capsys, *run_in(tmp_path, us8k_root))
-    assert f"Cannot write {tmp_path / 'runs' / 'us8k'}: " in message and "name another folder (`runs_dir=`" in message
+    assert f"Cannot write {tmp_path / 'runs' / 'us8k'}: " in message and "choose another folder (`runs_dir=`" in message
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's; nobody, root included, makes a folder there")
 @pytest.mark.parametrize("key", ["runs_dir", "features.store_dir"])
 def test_a_file_system_that_takes_no_files(capsys, tmp_path, us8k_root, key):
     message = fails(capsys, *run_in(tmp_path, us8k_root, "models=[timbre]", f"{key}=/proc/loglearn"))
-    assert "Cannot write /proc/loglearn/" in message and "name another folder" in message
+    assert "Cannot write /proc/loglearn/" in message and "choose another folder" in message
 
 
 def test_a_run_folder_of_another_version(capsys, tmp_path, us8k_root):
@@ -134,7 +134,7 @@ def test_a_run_folder_of_another_version(capsys, tmp_path, us8k_root):
     path.parent.mkdir(parents=True)
     path.write_text('{"status": "done", "format": 2}')
     message = fails(capsys, *run_in(tmp_path, us8k_root))
-    assert f"{path} is of another version of loglearn_tf" in message and "`name=...`" in message
+    assert f"{path} is from another version of loglearn_tf" in message and "`name=...`" in message
     assert path.read_text() == '{"status": "done", "format": 2}'
 
 
@@ -145,7 +145,7 @@ def test_wrong_synthetic_arguments(capsys, tmp_path):
 
 def test_too_many_synthetic_numbers(capsys, tmp_path):
     message = fails(capsys, "data", "synthetic", "us8k", str(tmp_path / "made"), "--clips-per-class", "1", "2")
-    assert "`clips_per_class` of us8k must have at most 1 numbers. Received: [1, 2]" in message
+    assert "`clips_per_class` of us8k may have at most 1 numbers. Received: [1, 2]" in message
 
 
 def test_a_synthetic_set_where_no_file_can_be(capsys):
@@ -193,7 +193,7 @@ def test_messages_of_the_library_come_on_stderr_and_only_while_a_command_runs(ca
     before = list(logger.handlers), logger.level
     assert main(["features", US8K, *short_overrides(us8k_copy, tmp_path), "data.allow_missing=true"]) == 0
     said = capsys.readouterr()
-    assert said.err.startswith(f"Warning: 7 clips are missing under {us8k_copy} and left out.\nFeatures ")
+    assert said.err.startswith(f"Warning: 7 clips are missing under {us8k_copy} and are skipped.\nFeatures ")
     assert said.out.startswith("53 clips in ")
     assert (list(logger.handlers), logger.level) == before
 
@@ -210,7 +210,10 @@ def test_light_commands_do_not_load_tensorflow(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    codes = "Exit codes: 0 done, 1 some runs or files failed or data have faults, 2 wrong input, 130 stopped."
+    codes = (
+        "Exit codes: 0 success, 1 failed runs, unreadable files or data problems, 2 invalid input or "
+        "unwritable output, 130 interrupted"
+    )
     assert codes in " ".join(done.stdout.split())
 
 
@@ -259,12 +262,12 @@ def test_a_study_in_parts_runs_them_all_and_reports_on_each(capsys, parts, tmp_p
         assert (study / part / "report.html").is_file()
     # Nothing is done again, and a part can be asked for alone; a smaller grid is the study's grid from then on.
     assert main(["run", str(parts), "part=half", "compressions=[low]"]) == 0
-    assert "1 of 1 runs are done already." in capsys.readouterr().err
+    assert "1 of 1 runs are already done." in capsys.readouterr().err
     assert main(["status", str(study)]) == 0
     out = capsys.readouterr().out
     assert "2 of 2 runs done, 0 failed, 0 to do" in out and "1 of 1 runs done, 0 failed, 0 to do" in out
     assert main(["results", str(study)]) == 0
-    assert capsys.readouterr().out.count("One row a run: ") == 2
+    assert capsys.readouterr().out.count("One row per run: ") == 2
 
     text = tmp_path / "text.md"
     text.write_text("{{n_runs}} runs; {{accuracy part=half model=timbre n=1 compression=low}}")
@@ -272,9 +275,13 @@ def test_a_study_in_parts_runs_them_all_and_reports_on_each(capsys, parts, tmp_p
     # Of `half` the smaller grid alone.
     assert (tmp_path / "FINDINGS.md").read_text().startswith("3 runs; ")
     assert "has no parts" in fails(capsys, "run", US8K, "part=full")
-    assert "`--margin` is not of `--fill`" in fails(capsys, "report", str(study), "--fill", str(text), "--margin", "1")
-    assert "`--score` is not of `--fill`" in fails(capsys, "report", str(study), "--fill", str(text), "--score=settled")
-    assert "`--output` belongs to `--fill`" in fails(capsys, "report", str(study), "--output", "a.md")
+    assert "`--margin` cannot be used with `--fill`" in fails(
+        capsys, "report", str(study), "--fill", str(text), "--margin", "1"
+    )
+    assert "`--score` cannot be used with `--fill`" in fails(
+        capsys, "report", str(study), "--fill", str(text), "--score=settled"
+    )
+    assert "`--output` requires `--fill`" in fails(capsys, "report", str(study), "--output", "a.md")
 
 
 CONTRASTS = """\
@@ -307,10 +314,10 @@ def test_contrasts_of_a_file_and_of_a_folder(capsys, written, tmp_path):
         "more: Loglearn is better\n  ↑ better, +" in of_file or "more: Loglearn is better\n  ? undecided, +" in of_file
     )
     assert "both: At both levels\n  not run yet: 24 of 48 runs\n" in of_file
-    assert "Its interval will be about ±" in of_file and "2 contrasts, Holm's correction over all of them." in of_file
+    assert "Its interval will be about ±" in of_file and "2 contrasts; Holm's correction covers all of them." in of_file
     assert main(["contrasts", str(tmp_path / "runs" / "written")]) == 0
     of_folder = capsys.readouterr().out
-    assert "not run yet: there are no runs of part b" in of_folder
+    assert "not run yet: part b has no runs" in of_folder
     assert of_folder.split("both:")[0] == of_file.split("both:")[0]
 
 
@@ -330,16 +337,18 @@ def test_what_a_study_can_decide_before_and_after(capsys, written, tmp_path):
 
 def test_contrasts_and_power_of_what_has_none(capsys, written, tmp_path):
     message = fails(capsys, "contrasts", "us8k")
-    assert "us8k has no contrasts. Write them down under `contrasts` in its YAML file;" in message
-    assert "decisive.yaml is an example" in message
-    assert "is not the folder of a study" in fails(capsys, "power", str(tmp_path))
+    assert "us8k has no contrasts. Add them under `contrasts` in its YAML file;" in message
+    assert "decisive.yaml has examples" in message
+    assert "is not a study folder" in fails(capsys, "power", str(tmp_path))
     assert "No such file" in fails(capsys, "power", str(tmp_path / "none.yaml"))
     folder = str(tmp_path / "runs" / "written")
-    assert "Received: runs=3 for the folder" in fails(capsys, "contrasts", folder, "runs=3")
-    assert "`--run-std` must be from 0 to 100 points. Received: -1." in fails(capsys, "power", "us8k", "--run-std=-1")
-    assert "`--margin` must be above 0 and below 100 points." in fails(capsys, "power", "us8k", "--margin=0")
+    assert "Received: runs=3 for" in fails(capsys, "contrasts", folder, "runs=3")
+    assert ("`--run-std` must be between 0 and 100 points. Received: -1.") in fails(
+        capsys, "power", "us8k", "--run-std=-1"
+    )
+    assert "`--margin` must be greater than 0 and less than 100 points." in fails(capsys, "power", "us8k", "--margin=0")
     message = fails(capsys, "power", "us8k", "--run-std=0", "--fold-std=0")
-    assert "must be above 0. Received: 0 for all" in message
+    assert "must be greater than 0. Received: 0 for all" in message
     message = fails(capsys, "run", str(written), "contrasts.more.n_shot=[7]")
     assert "`contrasts.more.n_shot` in" in message and "must be in the grid of part a. Received: 7." in message
 
@@ -348,7 +357,7 @@ def test_a_wrong_argument_of_a_variant_is_told_before_anything_is_run(capsys, pa
     message = fails(capsys, "run", str(parts), "variants.low.args={alpha: 3.0}")
     assert "`variants.low`: Compression loglearn does not take" in message
     message = fails(capsys, "run", str(parts), "variants.low={layer: log, args: {alpha: [1.0, 2.0]}}")
-    assert "`variants.low`: `alpha` must hold one number for every mel band" in message
+    assert "`variants.low`: `alpha` must have one number per mel band" in message
     message = fails(capsys, "run", str(parts), "variants.conv={layer: log}", "compressions=[conv]")
     assert "`variants.conv`:" in message
     assert not (tmp_path / "runs").exists()
@@ -358,8 +367,8 @@ def test_a_wrong_argument_of_a_variant_is_told_before_anything_is_run(capsys, pa
 @pytest.mark.parametrize(
     ("redirected", "code", "says"),
     [
-        ("--help > /dev/full", 2, "loglearn: Cannot write standard output: No space left on device. Send it to"),
-        ("plan us8k > /dev/full", 2, "loglearn: Cannot write standard output: No space left on device. Send it to"),
+        ("--help > /dev/full", 2, "loglearn: Cannot write standard output: No space left on device. Redirect it to"),
+        ("plan us8k > /dev/full", 2, "loglearn: Cannot write standard output: No space left on device. Redirect it to"),
         ("plan us8k >&-", 2, "loglearn: Cannot write standard output: it is closed."),
         ("plan us8k --no-measure 2>&-", 0, ""),
         ("plan us8k >&- 2>&-", 2, ""),
@@ -398,7 +407,7 @@ def test_a_locale_that_is_not_utf8(tmp_path):
     )
     said = done.stderr.decode("utf-8")
     assert done.returncode == 2 and "犬.wav" in said
-    assert said.endswith("Names of files are taken for ascii here; where they are UTF-8, set PYTHONUTF8=1.\n")
+    assert said.endswith("File names are read as ascii here; if they are UTF-8, set PYTHONUTF8=1.\n")
 
 
 def test_no_folder_for_temporary_files(capsys, monkeypatch):
@@ -412,7 +421,7 @@ def test_no_folder_for_temporary_files(capsys, monkeypatch):
 
     monkeypatch.setattr("loglearn_tf.cli.load_studies", none)
     message = fails(capsys, "plan", US8K)
-    assert "No usable temporary directory found" in message and "Set TMPDIR to a folder that can be written." in message
+    assert "No usable temporary directory found" in message and "Set TMPDIR to a writable folder." in message
 
 
 def test_results_of_either_score(tmp_path, capsys):
@@ -426,7 +435,7 @@ def test_results_of_either_score(tmp_path, capsys):
     title, _, *lines = capsys.readouterr().out.splitlines()
     assert "settled accuracy in %" in title
     assert [line.split()[-1] for line in lines[:3]] == ["25.0", "35.0", "+10.0"]
-    assert lines[3] == "2 of 4 runs have no settled score, as an earlier version did them."
+    assert lines[3] == "2 of 4 runs have no settled score, since they are of an earlier version."
 
 
 def test_a_study_kept_and_made_again(tmp_path, capsys):
@@ -437,6 +446,6 @@ def test_a_study_kept_and_made_again(tmp_path, capsys):
         str(tmp_path / "kept" / name) for name in ("runs.tar.xz", "results.csv")
     ]
     assert main(["restore", str(tmp_path / "kept"), str(tmp_path / "again")]) == 0
-    assert capsys.readouterr().out == f"2 finished runs were added to {tmp_path / 'again'}\n"
+    assert capsys.readouterr().out == f"2 finished runs added to {tmp_path / 'again'}\n"
     assert main(["results", str(tmp_path / "again")]) == 0
     assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()[2:5]] == ["50.0", "60.0", "+10.0"]

@@ -175,7 +175,7 @@ def test_a_study_ends_with_its_table_and_its_report(demo):
 def test_a_second_call_does_nothing_again_and_prints_the_same_table(two, undisturbed, capsys):
     before = files(undisturbed)
     said, told = called(capsys, "run", DEMO, *demo_overrides(undisturbed))
-    assert "4 of 4 runs are done already" in told
+    assert "4 of 4 runs are already done" in told
     assert said == two.said
     after = files(undisturbed)
     changed = {name for name in before if after[name] != before[name]}
@@ -183,7 +183,7 @@ def test_a_second_call_does_nothing_again_and_prints_the_same_table(two, undistu
     assert not any(name.startswith(("runs/demo/us8k/", "stores/", "data/")) for name in changed)
     assert set(after) == set(before)
     plan, _ = called(capsys, "plan", DEMO, *demo_overrides(undisturbed))
-    assert "all 4 4 0 0" in " ".join(plan.split()) and "Nothing is left to do." in plan
+    assert "all 4 4 0 0" in " ".join(plan.split()) and "Nothing left to do." in plan
 
 
 def test_a_study_is_rebuilt_from_its_folders(undisturbed, capsys):
@@ -199,9 +199,9 @@ def test_a_study_says_what_it_recommends(undisturbed, capsys):
     """Of one run each, nothing can be told, and that is what it says."""
     study = undisturbed / "runs" / "demo"
     said = " ".join(called(capsys, "recommend", study)[0].split())
-    assert "SYNTHETIC DATA: these sounds were computed." in said
+    assert "SYNTHETIC DATA: these sounds are computed." in said
     n_networks = len({row["model"] for row in results(study)})
-    told = "How far differences are from the truth cannot be told: two compressions have one fold"
+    told = "The precision of the differences is unknown: two compressions have only one fold"
     assert said.count(told) == n_networks > 1
     data = json.loads(called(capsys, "recommend", study, "--json")[0])
     accuracies = {
@@ -260,7 +260,7 @@ def test_tut_in_the_official_layout_but_for_missing_clips(tut, tmp_path, capsys,
     assert f"missing under {root}" in told and missing[0].stem in told
     said, _ = called(capsys, "run", ROOT / "experiments" / "tut.yaml", *overrides, "data.allow_missing=true")
     assert said.startswith("SYNTHETIC DATA, not TUT Acoustic Scenes 2017")
-    assert "2 clips of the data set were missing and left out" in said
+    assert "2 clips of the data set were missing and were skipped" in said
     rows = results(tmp_path / "runs" / "tut")
     assert len(rows) == 2 and {row["status"] for row in rows} == {"done"}
     run = tmp_path / "runs" / "tut" / "tut" / model / "loglearn" / "n001" / "fold01" / "run00"

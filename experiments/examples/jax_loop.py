@@ -1,4 +1,4 @@
-"""`LearnableLog` in a function of JAX, trained by a loop of JAX: `stateless_call` and `value_and_grad`.
+"""`LearnableLog` in a JAX function, trained in a JAX loop with `stateless_call` and `value_and_grad`.
 
 Run: KERAS_BACKEND=jax python experiments/examples/jax_loop.py
 Needs: jax and keras; no TensorFlow
@@ -22,13 +22,13 @@ N_MELS, N_CLASSES, RATE = 16, 3, 0.1
 def main() -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(60) % N_CLASSES
-    # Classes differ in faint bands, which a lower knee brings out.
+    # Classes differ in faint bands, which a lower knee reveals.
     level = np.where(np.arange(N_MELS) // 5 == labels[:, None], 1e-3, 1e-5)
     mel = jnp.asarray(level[:, None] * rng.exponential(size=(60, 20, N_MELS)), jnp.float32)
 
     compression = LearnableLog()
     compression.build((None, None, N_MELS))
-    # The layer's weights are an argument of the function that is differentiated, beside all others.
+    # The layer's weights are an argument of the differentiated function, like all others.
     parameters = {
         "compression": [variable.value for variable in compression.trainable_variables],
         "kernel": 0.1 * jax.random.normal(jax.random.key(0), (N_MELS, N_CLASSES)),
@@ -51,7 +51,7 @@ def main() -> None:
     for _ in range(50):
         loss, parameters = step(parameters)
         losses.append(float(loss))
-    # Back into the layer, to be saved or shown.
+    # Copy the weights back into the layer, to save or show it.
     for variable, value in zip(compression.trainable_variables, parameters["compression"], strict=True):
         variable.assign(value)
     after = float(compression.alpha)

@@ -1,4 +1,4 @@
-"""Two networks that are not of the package, for `models` in a study: a small CRNN, and a MobileNet from scratch.
+"""Two networks outside the package, for `models` in a study: a small CRNN, and a MobileNet from scratch.
 
 Run, in the folder of the checkout:
     loglearn plan us8k "models=[experiments.examples.nets:build_crnn]"
@@ -22,14 +22,14 @@ def build_crnn(
     n_mels: int = 128,
     n_units: int = 32,
 ) -> keras.Model:
-    """Two convolutions that pool time and bands, and a GRU over what is left of time; 32,976 parameters at 10 classes.
+    """Two convolutions that pool time and bands, and a GRU over the remaining steps; 32,976 parameters at 10 classes.
 
     Args:
         n_classes: Number of logits.
         compression: Applied to the mel power.
-        seed: Of the weights.
-        patch_frames, n_mels: Of a patch; multiples of 8 and 16.
-        n_units: Of the GRU.
+        seed: Seed of the weights.
+        patch_frames, n_mels: Size of a patch; multiples of 8 and 16.
+        n_units: Units of the GRU.
     """
     mel = keras.Input((patch_frames, n_mels), name="mel", dtype="float32")
     x = layers.Reshape((patch_frames, n_mels, 1))(compression(mel))
@@ -51,14 +51,14 @@ def build_mobilenet(
     n_mels: int = 128,
     alpha: float = 0.25,
 ) -> keras.Model:
-    """MobileNet of `keras.applications`, from scratch: the compressed patch three times, as an image's channels.
+    """MobileNet of `keras.applications`, from scratch: with the compressed patch as all three channels of an image.
 
     Args:
         n_classes: Number of logits.
         compression: Applied to the mel power.
-        seed: Of the weights: MobileNet's layers take none.
-        patch_frames, n_mels: Of a patch, at least 32.
-        alpha: Width, as of MobileNet.
+        seed: Seed of the weights; MobileNet's layers take none themselves.
+        patch_frames, n_mels: Size of a patch, at least 32.
+        alpha: Width, as for MobileNet.
     """
     mel = keras.Input((patch_frames, n_mels), name="mel", dtype="float32")
     x = layers.Reshape((patch_frames, n_mels, 1))(compression(mel))

@@ -1,4 +1,4 @@
-"""`LearnableLog` inside a network of PyTorch, trained by a loop of PyTorch.
+"""`LearnableLog` inside a PyTorch network, trained in a PyTorch loop.
 
 Run: KERAS_BACKEND=torch python experiments/examples/torch_loop.py
 Needs: torch and keras; no TensorFlow
@@ -19,7 +19,7 @@ class Net(torch.nn.Module):
 
     def __init__(self, n_mels: int, n_classes: int) -> None:
         super().__init__()
-        # On this backend a Keras layer is a `torch.nn.Module`. Built, its weights are among the network's parameters.
+        # On this backend a Keras layer is a `torch.nn.Module`. Once built, its weights are parameters of the network.
         self.compression = LearnableLog()
         self.compression.build((None, None, n_mels))
         self.norm = torch.nn.BatchNorm1d(n_mels)
@@ -35,7 +35,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     labels = torch.arange(60, device=device) % 3
-    # Classes differ in faint bands, which a lower knee brings out.
+    # Classes differ in faint bands, which a lower knee reveals.
     level = np.where(np.arange(16) // 5 == labels.cpu().numpy()[:, None], 1e-3, 1e-5)
     mel = torch.tensor(level[:, None] * rng.exponential(size=(60, 20, 16)), dtype=torch.float32, device=device)
 

@@ -1,1 +1,1 @@
-"""Helpers that know nothing of the experiment."""
+"""Helpers that are independent of the experiment."""

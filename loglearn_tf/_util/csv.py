@@ -1,4 +1,4 @@
-"""Rows to CSV files."""
+"""Writes rows to CSV files."""
 
 import csv
 import io
@@ -11,12 +11,12 @@ def csv_bytes(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, spre
     """Rows as a CSV file in UTF-8.
 
     Args:
-        columns: The header; other keys of the rows are left out.
-        rows: Column -> value; `None` and what is missing stay empty.
-        spreadsheet_safe: Whether text goes through `spreadsheet_text`. By default a reader gets back what was written.
+        columns: The header; other keys of the rows are ignored.
+        rows: Column -> value; `None` and missing values are empty.
+        spreadsheet_safe: Whether to apply `spreadsheet_text`. By default text is written unchanged.
 
     Returns:
-        The file's content. Surrogates, which UTF-8 cannot hold, are escaped.
+        The file's content. Surrogates, which UTF-8 cannot represent, are escaped.
     """
     text = io.StringIO()
     write = row_writer(text, spreadsheet_safe=spreadsheet_safe)
@@ -27,8 +27,8 @@ def csv_bytes(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, spre
 
 
 def row_writer(out: TextIO, *, spreadsheet_safe: bool = False) -> Callable[[Iterable[Any]], object]:
-    """Writes rows to a file as they come; the arguments are those of `csv_bytes`."""
-    # Given a line end of "\n", Python before 3.13 leaves "\r" unquoted, which readers take for the end of a row.
+    """Writes rows to a file one by one; for the arguments see `csv_bytes`."""
+    # With line ends of "\n", Python before 3.13 leaves "\r" unquoted, which readers treat as the end of a row.
     write = csv.writer(_UnixLines(out), lineterminator="\r\n").writerow
     if not spreadsheet_safe:
         return write
@@ -36,7 +36,7 @@ def row_writer(out: TextIO, *, spreadsheet_safe: bool = False) -> Callable[[Iter
 
 
 def spreadsheet_text(text: str) -> str:
-    """Text with an apostrophe before it where a spreadsheet would run it as a formula: after `=`, `+`, `-` or `@`."""
+    """Prefixes text that a spreadsheet would run as a formula (`=`, `+`, `-` or `@`) with an apostrophe."""
     starts_one = text.startswith(("=", "+", "-", "@", "\t", "\r"))
     return f"'{text}" if starts_one and not _is_number(text) else text
 

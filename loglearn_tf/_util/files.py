@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear complete or not at all."""
 
 import json
 import os
@@ -16,15 +16,15 @@ _SCRATCH_NAME = re.compile(rf"\..+\.\w{{8}}\{_SCRATCH}")  # the eight letters ar
 
 
 def write_file(path: Path, write: Callable[[BinaryIO], Any], *, durable: bool = True) -> None:
-    """Writes through a temporary file beside `path` that is renamed when complete and on disk.
+    """Writes through a temporary file next to `path` that is renamed when complete and on disk.
 
     Args:
-        path: The file; its folder is made.
-        write: Given the temporary file, writes it.
-        durable: Whether it is on disk before it is renamed. Without, a machine that loses power may leave it empty.
+        path: The file; its folder is created.
+        write: Function that writes the temporary file.
+        durable: Whether to flush it to disk before renaming. Otherwise a power failure may leave it empty.
 
     Raises:
-        StorageError: If it cannot be written; `path` is then as it was.
+        StorageError: If it cannot be written; `path` is then unchanged.
     """
     with storage(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,8 +44,8 @@ def write_file(path: Path, write: Callable[[BinaryIO], Any], *, durable: bool = 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Where to write a file or folder that then takes the place of `path`; until it is complete, and if it fails, what
-    was there stays.
+    """Yields a temporary path for a file or folder that then replaces `path`; on failure, the old content stays.
+
 
     Raises:
         StorageError: If it cannot be written.
@@ -56,7 +56,7 @@ def replacing(path: Path) -> Iterator[Path]:
             new, old = Path(scratch, "new", path.name), Path(scratch, "old")
             new.parent.mkdir()
             yield new
-            if path.exists() and (path.is_dir() or new.is_dir()):  # only files replace one another
+            if path.exists() and (path.is_dir() or new.is_dir()):  # only files can replace each other
                 path.rename(old)
             try:
                 new.replace(path)
@@ -67,25 +67,25 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def is_scratch(path: Path) -> bool:
-    """Whether a file is what `write_file` left where it was killed."""
+    """Whether a file was left behind by a killed `write_file`."""
     return _SCRATCH_NAME.fullmatch(path.name) is not None
 
 
 def remove_scratch(folder: Path) -> None:
-    """Removes what `write_file` left in a folder where it was killed; only while no other process writes there."""
+    """Removes files left behind by a killed `write_file`; call it only if no other process writes there."""
     for path in folder.glob(f".*{_SCRATCH}"):
         path.unlink(missing_ok=True)
 
 
 @contextmanager
 def storage(path: Path) -> Iterator[None]:
-    """Turns what the system says about writing `path` into a `StorageError` with the remedy."""
+    """Turns a system error on writing `path` into a `StorageError` with the remedy."""
     try:
         yield
     except OSError as error:
         raise StorageError(
-            f"Cannot write {path}: {error.strerror or error}. Free space there, or name another folder (`runs_dir=`, "
-            "`features.store_dir=`, `--output`). What was finished before is kept; the same command goes on from it."
+            f"Cannot write {path}: {error.strerror or error}. Free some space or choose another folder (`runs_dir=`, "
+            "`features.store_dir=`, `--output`). Finished work is kept; rerun the command to resume."
         ) from error
 
 
@@ -102,7 +102,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def _umask() -> int:
-    # There is no way to read it but to set it.
+    # It can only be read by setting it.
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -1,7 +1,7 @@
-"""Processes of their own for work that needs TensorFlow as this package sets it up; the caller's stays as it is.
+"""Separate processes for work that needs TensorFlow configured by this package, without affecting the caller.
 
-`multiprocessing` would import the caller's `__main__` again in each of them, which runs a script without a main guard
-once more and fails for `python - < script`. These start from nothing but `sys.path`.
+`multiprocessing` would import the caller's `__main__` again in each of them, which reruns a script without a main guard
+and fails for `python - < script`. These processes start with nothing but `sys.path`.
 """
 
 import logging
@@ -22,35 +22,35 @@ from loglearn_tf._util.tensorflow_runtime import be_quiet
 from loglearn_tf.errors import LoglearnError, WorkerError
 
 Result = TypeVar("Result")
-# What a process runs: it gets a function that waits for the next message, and one that sends an answer.
+# A job gets a function that waits for the next message and one that sends an answer.
 Job = Callable[[Callable[[], Any], Callable[[Any], None]], None]
 Inbox = queue.SimpleQueue[tuple["Process", Any]]
 
-# In an inbox, after the last message of a process: it has ended, by itself or not.
+# The last message of a process in an inbox: it has ended, normally or not.
 ENDED = object()
 
 
 class Process:
-    """A new Python process that runs a job, and ends at once when this one does, however that happens.
+    """A new Python process that runs a job and ends when this process ends, however that happens.
 
-    It has this process' `sys.path`, environment, folder and stderr. Ctrl-C does not reach it: whoever started it ends
-    it. May be started in any thread.
+    It inherits `sys.path`, environment, folder and stderr. Ctrl-C does not reach it: the process that started it must
+    end it. It can be started in any thread.
 
     Args:
-        job: What to run; it and all messages must be picklable, by names that the new process can import.
-        inbox: Where its messages arrive, as (this process, message), the last of them `ENDED`.
+        job: What to run; it and all messages must be picklable by names that the new process can import.
+        inbox: Queue of its messages, as (this process, message), ending with `ENDED`.
     """
 
     def __init__(self, job: Job, inbox: Inbox) -> None:
-        content = pickle.dumps(job)  # before there is a process that would wait for it
+        content = pickle.dumps(job)  # before a process waits for it
         path = [str(folder) for folder in sys.path]
-        # Its own folder first in `sys.path`, as -c has it, could hide a module of the standard library.
+        # With -c, the current folder comes first in `sys.path` and could hide a standard module.
         program = f"import sys; sys.path[:] = {path!r}; from loglearn_tf._util.process import main; main()"
         self._process = subprocess.Popen(
             [sys.executable, "-c", program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # Out of reach of the terminal's Ctrl-C.
+            # Not reached by Ctrl-C in the terminal.
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
         )
@@ -66,11 +66,11 @@ class Process:
 
     @property
     def exitcode(self) -> int | None:
-        """Of a process that has ended; negative: of the signal that ended it."""
+        """Exit code of an ended process; negative for a signal."""
         return self._process.poll()
 
     def send(self, message: Any) -> None:
-        """To its job. One that has ended gets nothing: its inbox tells."""
+        """Sends a message to its job; ignored if the process has ended, which the inbox reports."""
         self._write(pickle.dumps(message))
 
     def _write(self, content: bytes) -> None:
@@ -81,13 +81,13 @@ class Process:
             pass  # it has ended
 
     def end(self, *, at_once: bool = False) -> None:
-        """Ends it: one that waits for a message in peace, one that works only by `at_once`."""
+        """Ends the process: normally if it waits for a message; a busy one only with `at_once`."""
         if at_once:
             self._process.kill()
         try:
             self._requests.close()
         except OSError:
-            pass  # bytes that it never took
+            pass  # unread bytes
         try:
             self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
@@ -103,24 +103,24 @@ class Process:
                     inbox.put((self, pickle.load(answers)))
             except EOFError:
                 pass
-            except Exception:  # of a message that ends too early, or cannot be read here, pickle raises what it likes
+            except Exception:  # pickle raises anything on truncated or unreadable messages
                 self._process.kill()
         self._process.wait()
         inbox.put((self, ENDED))
 
 
 def call(function: Callable[..., Result], *arguments: Any, on_progress: OnProgress | None = None) -> Result:
-    """Calls a function in a process of its own, and waits for what it returns.
+    """Calls a function in a separate process and waits for its result.
 
-    What it logs is logged here, and its progress told here.
+    Its log messages and progress are forwarded.
 
     Args:
-        function: Takes `on_progress`, too. It, its arguments and its result must be picklable.
+        function: Must also accept `on_progress`. The function, its arguments and its result must be picklable.
 
     Raises:
-        LoglearnError: As the function does.
+        LoglearnError: If the function raises it.
         WorkerError: If the process dies.
-        RuntimeError: If the function raises anything else; holds its traceback.
+        RuntimeError: If the function raises anything else; contains its traceback.
     """
     inbox: Inbox = queue.SimpleQueue()
     process = Process(partial(_answer, function, arguments), inbox)
@@ -139,8 +139,8 @@ def call(function: Callable[..., Result], *arguments: Any, on_progress: OnProgre
                 raise message
             elif message is ENDED:
                 raise WorkerError(
-                    f"A process that this one had started died (exit code {process.exitcode}); out of memory? What "
-                    "was finished is kept; start again with fewer `workers`, or on a machine with more memory."
+                    f"A child process died (exit code {process.exitcode}); out of memory? Finished "
+                    "work is kept; rerun with fewer `workers`, or on a machine with more memory."
                 )
             else:
                 returned, value = message
@@ -157,10 +157,10 @@ def call(function: Callable[..., Result], *arguments: Any, on_progress: OnProgre
 
 
 def main() -> None:
-    """Runs the job that comes first on stdin; messages follow there, answers go to what was stdout."""
+    """Runs the job received first on stdin; messages follow there, answers go to the original stdout."""
     be_quiet()
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    # What libraries print must not get between the answers, nor processes of theirs take the messages.
+    # Output of libraries must not mix with the answers, nor may their processes read the messages.
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.dup2(2, 1)
@@ -179,10 +179,10 @@ def main() -> None:
             while True:
                 messages.put(pickle.load(requests))
         except (EOFError, pickle.UnpicklingError):
-            # Nobody waits for an answer any more: the process that asked is dead, or has all it wants. TensorFlow
-            # would take a second and more to be taken apart.
+            # No one waits for an answer: the parent is dead or has everything it needs. A normal exit would spend a
+            # second or more on shutting TensorFlow down.
             os._exit(0)
-        except BaseException:  # a message that holds what cannot be imported here
+        except BaseException:  # a message that cannot be imported here
             traceback.print_exc()
             os._exit(1)
 
@@ -217,4 +217,4 @@ def _answer(
         send(error)
     except Exception:
         send((False, traceback.format_exc()))
-    receive()  # until this process is ended
+    receive()  # waits until this process is ended

@@ -1,4 +1,4 @@
-"""How far a long piece of work is: what libraries tell, and what a command shows of it."""
+"""Progress of long work: reported by libraries, shown by commands."""
 
 import sys
 import time
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-# Lines in a log file: often enough to see life, seldom enough to read.
+# Interval of lines in a log file: often enough to show life, rare enough to read.
 _PLAIN_INTERVAL_S = 10.0
 
 
 @dataclass(frozen=True)
 class Step:
-    """How far a piece of work is. The first of each tells that it begins, with `done` equal to `start`.
+    """Progress of a piece of work. The first step reports its start, with `done` equal to `start`.
 
     Attributes:
-        work: What is being done: `"Features"`, `"Runs"`.
-        done: Steps done, with those in `start`.
-        total: Number of all steps; `None` if unknown.
-        failed: Steps that failed.
-        unit: Of the steps, for a rate: `"runs"`, `"bytes"`; empty if a rate says nothing.
-        start: Steps that were done before.
-        text: What the last step gave; mostly empty.
+        work: Name of the work: `"Features"`, `"Runs"`.
+        done: Finished steps, including those in `start`.
+        total: Total number of steps; `None` if unknown.
+        failed: Failed steps.
+        unit: Unit of steps, for a rate: `"runs"`, `"bytes"`; empty if a rate is meaningless.
+        start: Steps done earlier.
+        text: Result of the last step; usually empty.
     """
 
     work: str
@@ -38,10 +38,10 @@ OnProgress = Callable[[Step], None]
 
 
 class Progress:
-    """Counts the steps of a piece of work, and tells each to whoever wants to know.
+    """Counts the steps of a piece of work and reports each.
 
     Args:
-        on_progress: Called with every `Step`, in the thread that does the work; `None` for nobody.
+        on_progress: Called with every `Step`, in the working thread; `None` for no reports.
         work, total, unit, start: See `Step`.
     """
 
@@ -54,7 +54,7 @@ class Progress:
         self.advance(n=0)
 
     def advance(self, text: str = "", *, n: int = 1, failed: bool = False) -> None:
-        """One more step is done, or `n`, below 0 where some were in vain; `text` says what it gave."""
+        """Counts one more step, or `n` (negative if work was lost); `text` is its result."""
         self.done += n
         self._failed += failed
         if self._on_progress is not None:
@@ -95,7 +95,7 @@ class ProgressDisplay:
             print(f"{step.work} {_count(step)}{tail}{text}", file=sys.stderr, flush=True)
         self._last = step
         if step.done == step.total:
-            self._close()  # what is printed now is no business of the live line's
+            self._close()  # normal output must not be redirected by the live line
 
     def _open(self, step: Step, now: float) -> None:
         self._close()
@@ -112,7 +112,8 @@ class ProgressDisplay:
                 TextColumn("{task.fields[state]}"),
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
-                # TensorFlow writes to the descriptors, past rich; its noise is switched off elsewhere.
+                # TensorFlow writes directly to the file descriptors, bypassing rich; its messages are disabled
+                # elsewhere.
                 redirect_stdout=True,
                 redirect_stderr=True,
             )
@@ -133,7 +134,7 @@ class ProgressDisplay:
         return f"{format_seconds((now - self._started) / gained * (step.total - step.done))} left"
 
     def _state(self, step: Step, now: float) -> str:
-        """Failures and rate, where there is something to say."""
+        """Failures and rate, if any."""
         failed = f"{step.failed} failed" if step.failed else ""
         per_second = max(step.done - step.start, 0) / max(now - self._started, 1e-9)
         if step.unit == "bytes":
@@ -160,7 +161,7 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_bytes(n_bytes: int) -> str:
-    """`812 bytes`, `45.2 kB`, `5.6 GB`: in powers of 1000, as the servers of data sets and disks count."""
+    """`812 bytes`, `45.2 kB`, `5.6 GB`: in powers of 1000, as used for downloads and disks."""
     value, unit = float(n_bytes), "bytes"
     for larger in ("kB", "MB", "GB", "TB"):
         if value < 999.95:

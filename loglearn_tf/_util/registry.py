@@ -1,8 +1,8 @@
-"""Open lists: names to records, of this package, of installed packages, and of a user's own code.
+"""Open lists: names -> records, from this package, installed packages, and user code.
 
-A record says everything that the package needs to know of one thing (a compression, a network, a data set, a report
-table, an export format) and stands in the file of that thing. A registry has one line a thing: its name and where its
-record is. Names are known without importing anything; a record is imported when it is asked for.
+A record contains everything the package needs to know about a compression, network, data set, report table or export
+format, and is in the same file as the thing it describes. A registry has one line per thing: its name and the location
+of its record. Names are known without importing anything; a record is imported when it is needed.
 """
 
 import importlib
@@ -18,25 +18,25 @@ from loglearn_tf._util.text import printable, shown
 from loglearn_tf.errors import ConfigError
 
 Record = TypeVar("Record")
-# As `my_lab.nets:build_crnn`, the form of entry points.
+# For example `my_lab.nets:build_crnn`, the form of entry points.
 _PLACE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 
 
 class Registry(Mapping[str, Record], Generic[Record]):
-    """Names to records, in the order in which they are listed.
+    """Names -> records, in the order in which they are listed.
 
-    Three kinds of names: those of the package; those that installed packages add by an entry point of `group`; and, not
-    listed but found when asked for, `module:attribute`, for code that is installed nowhere.
+    There are three kinds of names: those of the package; those that installed packages add with an entry point in
+    `group`; and, unlisted but valid, `module:attribute`, for code that is not installed.
 
     Args:
-        kind: What the records are of, for messages: `"compression"`.
-        group: Of entry points: `"loglearn_tf.compressions"`.
-        own: Name -> the record, or where it is, as `"loglearn_tf.models.vgg:VGG"`.
-        adopt: Given a name from outside and what it stands for, returns the record: what stands there if it is one, a
-            record made of it if it is, for instance, a bare function.
+        kind: What the records describe, for messages: `"compression"`.
+        group: Group of entry points: `"loglearn_tf.compressions"`.
+        own: Name -> the record, or its location: `"loglearn_tf.models.vgg:VGG"`.
+        adopt: Function of an outside name and the object behind it that returns the record: the object itself if it is
+            a record, or a record made from it if it is, for example, a plain function.
 
     Raises:
-        ConfigError: When a name is looked up that is not listed, or whose record cannot be imported.
+        ConfigError: On access to a name that is not listed or whose record cannot be imported.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Registry(Mapping[str, Record], Generic[Record]):
 
     @cached_property
     def _installed(self) -> dict[str, EntryPoint]:
-        # A name of the package's own means what it says, whatever else is installed.
+        # The package's own names take precedence over installed packages.
         return {entry.name: entry for entry in entry_points(group=self.group) if entry.name not in self._own}
 
     def __iter__(self) -> Iterator[str]:
@@ -61,7 +61,7 @@ class Registry(Mapping[str, Record], Generic[Record]):
         return len(self._own) + len(self._installed)
 
     def __contains__(self, name: object) -> bool:
-        """Whether the name is listed, or has the form `module:attribute`; imports nothing."""
+        """Whether the name is listed or has the form `module:attribute`; imports nothing."""
         return isinstance(name, str) and (name in self._own or name in self._installed or is_place(name))
 
     def __getitem__(self, name: str) -> Record:
@@ -70,9 +70,9 @@ class Registry(Mapping[str, Record], Generic[Record]):
         return self._found[name]
 
     def own(self, name: str) -> Record | None:
-        """The record of a name of the package's own.
+        """The record of one of the package's own names.
 
-        `None` for any other name: its module may be slow to import, or not be installed where results are read.
+        `None` for any other name: its module may be slow to import, or missing where results are read.
         """
         return self[name] if name in self._own else None
 
@@ -83,11 +83,11 @@ class Registry(Mapping[str, Record], Generic[Record]):
         """Raises the error of an unknown name; imports nothing.
 
         Args:
-            name: To look for.
-            setting: What names it, for the message: `"models"`.
+            name: Name to check.
+            setting: Setting that contains it, for the message: `"models"`.
 
         Raises:
-            ConfigError: If it is not listed, and not of the form `module:attribute`.
+            ConfigError: If it is not listed and not of the form `module:attribute`.
         """
         if name in self:
             return
@@ -95,7 +95,7 @@ class Registry(Mapping[str, Record], Generic[Record]):
         hint = f"Did you mean {near[0]}?" if near else f"Known: {printable(', '.join(sorted(self)))}."
         article = "an" if self.kind[0] in "aeiou" else "a"
         raise ConfigError(
-            f"`{setting}` must name {article} {self.kind}: one that is listed, or one of yours as `module:attribute`. "
+            f"`{setting}` must name {article} {self.kind} from the list, or your own as `module:attribute`. "
             f"Received: {shown(name)}. {hint}"
         )
 
@@ -109,7 +109,7 @@ class Registry(Mapping[str, Record], Generic[Record]):
 
 
 def accepted(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the arguments that a function takes by name."""
+    """The arguments that a function accepts by name."""
     parameters = inspect.signature(function).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return dict(arguments)
@@ -123,7 +123,7 @@ def is_place(name: str) -> bool:
 
 
 def folder_name(name: str) -> str:
-    """What a folder of the named thing is called: on Windows, and for some tools, `my_lab.nets:build` is no name."""
+    """The folder name for a name: `my_lab.nets:build` is not valid on Windows and for some tools."""
     return name.replace(":", "-")
 
 
@@ -131,19 +131,19 @@ def load(place: str, *, what: str) -> Any:
     """Imports `module:attribute`.
 
     Args:
-        place: Where it is.
-        what: It is, for messages.
+        place: Its location.
+        what: What it is, for messages.
 
     Raises:
-        ConfigError: If the module cannot be imported, or has no such attribute.
+        ConfigError: If the module cannot be imported or has no such attribute.
     """
     module_name, _, attribute = place.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # whatever the module's own code raises
+    except Exception as error:  # user code may raise anything
         raise ConfigError(
             f"The module of {printable(what)} cannot be imported: {type(error).__name__}: {printable(str(error))}. "
-            f"Install the package of {module_name}, or put its folder on PYTHONPATH."
+            f"Install the package with {module_name}, or add its folder to PYTHONPATH."
         ) from error
     try:
         return getattr(module, attribute)

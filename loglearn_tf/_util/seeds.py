@@ -1,12 +1,12 @@
-"""Seeds: every random draw has its own, derived from the study's seed and what is drawn for."""
+"""Seeds: every random draw has its own, derived from the study's seed and its purpose."""
 
 import hashlib
 
 
 def derive_seed(seed: int, *what: str | int) -> int:
-    """A seed in [0, 2**31) for one purpose, independent of every other purpose's.
+    """A seed in [0, 2**31) for one purpose, independent of all others.
 
-    Depends on the arguments alone: never on the order of the work, the machine or the Python hash.
+    Depends only on the arguments, never on the order of the work, the machine or Python's hash.
 
     Example:
         >>> derive_seed(0, "us8k", 1) == derive_seed(0, "us8k", 1) != derive_seed(0, "us8k", 2)

@@ -1,5 +1,4 @@
-"""Standard output and standard error, as a command line needs them: every name can be written, and what cannot be
-written is an error of its own.
+"""Standard output and error for a command line: any name can be printed, and failed output is a separate error.
 
 For processes that belong to this package, like `tensorflow_runtime`.
 """
@@ -18,28 +17,28 @@ _ESCAPES = "loglearn_tf.escapes"
 
 
 class OutputError(Exception):
-    """Standard output is closed, or cannot be written; not an `OSError`, which parsers of arguments pass over."""
+    """Standard output is closed or cannot be written; not an `OSError`, which argument parsers ignore."""
 
     def __init__(self, error: OSError | None = None) -> None:
         reason = "it is closed" if error is None else error.strerror or str(error)
-        super().__init__(f"Cannot write standard output: {reason}. Send it to a file with room, or {os.devnull}.")
+        super().__init__(f"Cannot write standard output: {reason}. Redirect it to a file, or to {os.devnull}.")
         self.reader_has_left = isinstance(error, BrokenPipeError)
 
 
 @contextmanager
 def standard_streams() -> Iterator[None]:
-    """Standard streams for the commands within.
+    """Configures the standard streams for commands.
 
-    Output to files and pipes is UTF-8, whatever the locale says: it is read elsewhere, and later. A terminal gets its
-    own encoding. What an encoding cannot hold is escaped by a backslash. Standard error is never a reason to stop.
+    Output to files and pipes is UTF-8, whatever the locale, since it may be read elsewhere. A terminal gets its own
+    encoding. Characters that an encoding lacks are escaped with a backslash. Errors on standard error are ignored.
 
     Raises:
-        OutputError: If standard output is closed, or where it cannot be written, at the latest at the end. What it
-            still holds is then dropped.
+        OutputError: If standard output is closed or cannot be written, at the latest at the end. Pending output is then
+            dropped.
     """
     codecs.register_error(_ESCAPES, _escape)
     if sys.stderr is None:
-        # Printing to None would print on standard output; and no other file must get its descriptor.
+        # Printing to None would print to standard output; and no other file may get its descriptor.
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     if sys.stdout is None:
         raise OutputError
@@ -54,7 +53,7 @@ def standard_streams() -> Iterator[None]:
             finally:
                 sys.stdout.flush()
     except OutputError:
-        # Or Python would complain again when it exits.
+        # Otherwise Python would complain again on exit.
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
         raise
@@ -62,15 +61,15 @@ def standard_streams() -> Iterator[None]:
 
 @contextmanager
 def silent_libraries() -> Iterator[None]:
-    """Keeps off the terminal what libraries in C write on standard error, such as mpg123's notes on damaged frames.
+    """Suppresses what C libraries write to standard error, such as mpg123's notes on damaged frames.
 
-    What Python writes arrives, and so does where a crash happened.
+    Output from Python, and crash locations, still appear.
     """
     stderr = sys.stderr
     try:
         is_ours = stderr.fileno() == 2
         kept = os.dup(2)
-    except OSError:  # a program that calls the command line has put something else there
+    except OSError:  # stderr was replaced by a program that calls the command line
         yield
         return
     stderr.flush()
@@ -91,7 +90,7 @@ def silent_libraries() -> Iterator[None]:
 
 
 class _Stream:
-    """Stands for a stream."""
+    """A proxy for a stream."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -126,10 +125,10 @@ class _Messages(_Stream):
 
 
 def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
-    """What an encoding cannot hold, in characters that it can."""
+    """Escapes characters that an encoding lacks."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = path_text(error.object[error.start : error.end])
-    if error.encoding == "utf-8":  # for which only bytes may be beyond ASCII
+    if error.encoding == "utf-8":  # where only raw bytes need escaping
         return text.encode("utf-8", "backslashreplace"), error.end
     return text.encode("ascii", "backslashreplace").decode("ascii"), error.end

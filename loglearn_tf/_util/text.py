@@ -1,51 +1,51 @@
-"""Text for people: what was received, as errors show it, and tables."""
+"""Text for messages: received values, paths and tables."""
 
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
-_LONGEST_PATH = 4096  # that Linux opens
-_LONGEST_SHOWN = 300  # characters of what was received, in a message
+_LONGEST_PATH = 4096  # limit of Linux
+_LONGEST_SHOWN = 300  # characters of a received value in a message
 
 
 def shown(value: Any) -> str:
-    """As errors show what was received: a line without end must not fill the terminal."""
+    """A received value as shown in errors, limited in length."""
     return printable(repr(value))
 
 
 def printable(text: str, *, longest: int = _LONGEST_SHOWN) -> str:
-    """Cut where it is long; line breaks and escape sequences, which terminals obey, escaped."""
+    """Shortens long text and escapes line breaks and terminal control sequences."""
     text = text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
     return text if len(text) <= longest else f"{text[:longest]}... ({len(text):,} characters)"
 
 
 def path_text(path: "str | os.PathLike[str]") -> str:
-    """A path, or part of one, as text, whatever the locale: the bytes of names are mostly UTF-8, and escaped where they
-    are not, as `\\xe9`."""
+    """A path, or part of one, as text, whatever the locale: bytes of names are decoded as UTF-8 if possible, otherwise
+    escaped as in `\\xe9`."""
     try:
         return os.fsencode(path).decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # it is no name of a file here
+    except UnicodeEncodeError:  # not a valid file name here
         return os.fspath(path)
 
 
 def file_name(path: "str | os.PathLike[str]") -> str:
-    """A path, whole."""
+    """A path as text, not shortened."""
     try:
         text = os.fsencode(path).decode("utf-8")
-    except UnicodeError:  # bytes are escaped as Python holds them
+    except UnicodeError:  # undecodable bytes stay escaped
         text = os.fspath(path)
     return printable(text, longest=_LONGEST_PATH)
 
 
 def first_few(items: Sequence[Item], *, show: Callable[[Item], str] = str, most: int = 5, noun: str = "") -> list[str]:
-    """The first of a list that may be long, and how many follow: `["a.wav", "b.wav", "and 1,200 more"]`.
+    """The first items of a long list and the number of others: `["a.wav", "b.wav", "and 1,200 more"]`.
 
     Args:
-        items: All of them.
-        show: Makes text of one; called for those that are shown.
-        most: How many are.
-        noun: What the others are, where it must be said.
+        items: All items.
+        show: Formats an item; called only for those shown.
+        most: Maximum number shown.
+        noun: What the others are, if needed.
     """
     left = len(items) - most
     more = [f"and {left:,} more {noun}".rstrip()] if left > 0 else []
@@ -53,7 +53,7 @@ def first_few(items: Sequence[Item], *, show: Callable[[Item], str] = str, most:
 
 
 def align(lines: Sequence[Sequence[str]], *, n_names: int = 1) -> str:
-    """A table as text: names to the left, numbers to the right."""
+    """A table as text: names left-aligned, numbers right-aligned."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(

@@ -1,1 +1,1 @@
-"""Finished runs to accuracies, comparisons and reports; no TensorFlow."""
+"""Turns finished runs into accuracies, comparisons and reports. No TensorFlow is needed."""

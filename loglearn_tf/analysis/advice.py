@@ -1,4 +1,4 @@
-"""What a study recommends, as data: `recommend.recommend` makes it, `advice_words` says it."""
+"""The recommendation of a study as data: made by `recommend.recommend`, put into words by `advice_words`."""
 
 import textwrap
 from collections.abc import Iterable
@@ -10,17 +10,17 @@ from loglearn_tf.analysis.best import Ordered, Standing
 
 @dataclass(frozen=True)
 class Learning:
-    """What learning adds: accuracy of a compression that learns less that of one that does not. Fractions of accuracy.
+    """What learning adds: accuracy of a learned compression minus that of a fixed one. Fractions of accuracy.
 
     Attributes:
-        dataset, model: Where.
-        learned, fixed: The two.
-        same_start: Whether `fixed` is where `learned` begins; else their formulas differ, too.
-        n_pairs: Of runs.
-        mean: Of the differences: over runs, folds, then n.
-        low, high, low_90, high_90: 95 % and 90 % interval; `None` where there is none.
-        p_value, p_holm, n_corrected, p_equivalence, margin, verdict: As those of a `contrasts.Contrast`; corrected over
-            all such differences of the part.
+        dataset, model: Data set and network.
+        learned, fixed: The two compressions.
+        same_start: Whether `fixed` stays where `learned` starts; otherwise their formulas differ, too.
+        n_pairs: Number of pairs of runs.
+        mean: Mean difference: over runs, then folds, then n.
+        low, high, low_90, high_90: 95 % and 90 % interval; `None` if it cannot be computed.
+        p_value, p_holm, n_corrected, p_equivalence, margin, verdict: As in `contrasts.Contrast`, corrected over all
+            such differences of the part.
     """
 
     dataset: str
@@ -44,12 +44,12 @@ class Learning:
 
 @dataclass(frozen=True)
 class AtLevel:
-    """What the same trained networks lose where recordings are louder or quieter than those they were trained on.
+    """How the accuracy of trained networks changes if recordings are louder or quieter than in training.
 
     Attributes:
         model, compression, gain_db: Which networks, and by how many decibels test clips were made louder.
-        change: Their accuracy there less that at the level of the recordings.
-        low, high: Its 95 % interval, by itself; `None` where there is none.
+        change: Their accuracy at that level minus that at the original level.
+        low, high: Its 95 % interval, uncorrected; `None` if it cannot be computed.
     """
 
     model: str
@@ -62,16 +62,17 @@ class AtLevel:
 
 @dataclass(frozen=True)
 class Level:
-    """How loud the recordings of a data set are, as far as compressions see it.
+    """How loud the recordings of a data set are, as far as it matters to compressions.
 
     Attributes:
         dataset: Its name.
-        knee: Mel power of loglearn's knee at the start.
-        below_knee: Share of all mel power values that lie below it: loglearn and the like make them one constant.
-        silent: Share without any power: digital silence.
-        clip_dbfs: 5, 50 and 95 % quantile of the levels of clips, RMS in dB below full scale, where -3 is a sine of
-            full scale; silent clips not counted. `None` where the study was begun by a version that did not count it.
-        at_other_levels: Where the study has `evaluation.gains_db`.
+        knee: Mel power at loglearn's initial knee.
+        below_knee: Share of all mel power values below it, which loglearn and similar compressions map to one constant.
+        silent: Share with zero power: digital silence.
+        clip_dbfs: 5, 50 and 95 % quantiles of the clip levels, RMS in dB relative to full scale, where a full-scale
+            sine is -3; silent clips are not counted. `None` if the study was started by a version that did not record
+            it.
+        at_other_levels: Changes of accuracy, if the study has `evaluation.gains_db`.
     """
 
     dataset: str
@@ -84,15 +85,15 @@ class Level:
 
 @dataclass(frozen=True)
 class More:
-    """What would tell two compressions apart, with a chance of 80 %.
+    """What it takes to distinguish two compressions with a power of 80 %.
 
     Attributes:
         compression, other: The recommended one, and the one that may be better.
-        mean: Accuracy of the first less that of the second, as found.
-        as_found: Whether that difference, taken for the true one, is to be found; else that there is none is to be
-            shown, within the margin.
-        runs, folds: How many more runs in each fold, or more folds, it takes; `None` where no number up to 10,000 does.
-        unknown: Why that cannot be told; empty where it can.
+        mean: Observed accuracy of the first minus that of the second.
+        as_found: If true, the observed difference is assumed to be the true one and is to be detected; otherwise
+            equivalence within the margin is to be shown.
+        runs, folds: Additional runs per fold, or additional folds; `None` if no number up to 10,000 is enough.
+        unknown: Why this is unknown; empty if it is known.
     """
 
     compression: str
@@ -106,24 +107,24 @@ class More:
 
 @dataclass(frozen=True)
 class Answer:
-    """Which compression, for one data set and network.
+    """The recommended compression for one data set and network.
 
     Attributes:
-        dataset, model: Which.
-        n_shot: The n that count, each with the same weight.
+        dataset, model: Data set and network.
+        n_shot: Values of n, with equal weights.
         folds: Test folds.
-        n_runs: Finished runs.
-        rests_on: `"folds"`; of a single fold `"runs"`, or `"recordings and runs"`.
-        rests_on_because: Of a single fold without recordings: why not.
-        ordered: All compressions.
-        recommended: One of them.
-        reason: `"best"`: it alone can be the best. `"near"`: the simplest of those that are shown to be within the
+        n_runs: Number of finished runs.
+        rests_on: `"folds"`; for a single fold, `"runs"` or `"recordings and runs"`.
+        rests_on_because: Why recordings were not used, for a single fold.
+        ordered: All compressions, in order.
+        recommended: The recommended compression.
+        reason: `"best"`: the only one that can be the best. `"near"`: the simplest of those shown to be within the
             margin of the best. `"open"`: the simplest of those that can be the best and whose mean is within the margin
-            of the highest: a choice, not a finding. `"highest"`: the same where the highest is alone in that.
-            `"alone"`: nothing was compared.
-        learns: Whether the recommended one learns anything.
+            of the highest: a choice, not a finding. `"highest"`: the same if only the highest qualifies. `"alone"`:
+            there was nothing to compare.
+        learns: Whether the recommended one has learned parameters.
         learning: What learning adds.
-        more: What it takes to know more; `None` where nothing is open.
+        more: What it takes to decide more; `None` if nothing is open.
     """
 
     dataset: str
@@ -146,26 +147,26 @@ class Answer:
 
     @property
     def can_be_best(self) -> tuple[str, ...]:
-        """With the certainty asked for, the best is among these."""
+        """Compressions that include the best one, with the requested confidence."""
         return tuple(one.compression for one in self.standings if one.can_be_best)
 
     @property
     def near(self) -> tuple[str, ...]:
-        """Shown to be no more than the margin behind the best."""
+        """Compressions shown to be no more than the margin behind the best."""
         return tuple(one.compression for one in self.standings if one.near)
 
 
 @dataclass(frozen=True)
 class Overall:
-    """What several answers, of networks or of parts, have in common.
+    """What the answers for several networks or parts have in common.
 
     Attributes:
-        n_answers: How many.
-        n_open: In how many of these the runs do not decide.
-        agree: Whether they recommend the same.
-        can_be_best, near: Compressions that are among these in every answer.
-        recommended: The one that all recommend, or the simplest that is near the best in all of them, or can be the
-            best in all of them; `None` where no compression can.
+        n_answers: Number of answers.
+        n_open: Number of answers that the runs do not decide.
+        agree: Whether they all recommend the same compression.
+        can_be_best, near: Compressions in this set in every answer.
+        recommended: The one that all recommend; else the simplest that is near the best in all of them, or that can be
+            the best in all of them; `None` if there is no such compression.
     """
 
     n_answers: int
@@ -178,19 +179,19 @@ class Overall:
 
 @dataclass(frozen=True)
 class PartAdvice:
-    """What one part of a study recommends, or a study without parts.
+    """The recommendation of one part of a study, or of a study without parts.
 
     Attributes:
-        part: Its name; empty of a study without parts.
-        score: Which accuracy all of it rests on: `"settled"` or `"published"`.
+        part: Its name; empty for a study without parts.
+        score: The accuracy used: `"settled"` or `"published"`.
         synthetic: Whether the sounds are computed.
-        answers: Of every data set and network that has finished runs.
-        overall: Of all answers together; `None` where there are fewer than two.
-        levels: Of every data set.
-        by_other_score: The answers of the other score, where they are others than these.
-        other_score_known: Whether that could be compared.
-        notes: What must be said of the runs: missing, failed, without this score.
-        to_add: What a study needs for what it cannot tell, in words, YAML included.
+        answers: One for each data set and network with finished runs.
+        overall: All answers together; `None` if there are fewer than two.
+        levels: One for each data set.
+        by_other_score: Answers by the other score, if they differ.
+        other_score_known: Whether the other score was available.
+        notes: Notes on missing or failed runs, or runs without this score.
+        to_add: What the study lacks for a complete answer, as YAML lines.
     """
 
     part: str
@@ -210,9 +211,9 @@ class Passage:
     """Sentences under a heading.
 
     Attributes:
-        part: Of which part of the study; empty of all of it.
-        heading: What they are about.
-        sentences: As text.
+        part: Part of the study; empty for the whole study.
+        heading: Heading.
+        sentences: The sentences.
         yaml: Lines for a settings file.
     """
 
@@ -224,16 +225,16 @@ class Passage:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What a study recommends; `print` says it in plain sentences.
+    """The recommendation of a study; `print` shows it in plain sentences.
 
     Attributes:
-        study: Its name.
-        margin: Differences within it count as none: 0.02 is 2 points.
-        confidence: Of what is said of each part, all together.
-        parts: One for each part that has finished runs.
-        overall: Of all parts together; `None` where there is one.
-        waiting: Parts without a finished run.
-        passages: The same in words.
+        study: Name of the study.
+        margin: Differences within it count as zero: 0.02 is 2 points.
+        confidence: Joint confidence of the statements about each part.
+        parts: One for each part with finished runs.
+        overall: All parts together; `None` if there is only one.
+        waiting: Parts without finished runs.
+        passages: The recommendation in words.
     """
 
     study: str
@@ -256,7 +257,7 @@ class Recommendation:
         return "\n\n".join(blocks)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as plain data."""
+        """Everything as plain data."""
         plain: dict[str, Any] = _plain(asdict(self))
         return plain
 

@@ -1,4 +1,4 @@
-"""What a study recommends, in plain sentences: never stronger than its numbers."""
+"""Puts a study's recommendation into plain sentences that claim no more than the numbers show."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -8,12 +8,12 @@ from loglearn_tf.analysis.best import Standing
 from loglearn_tf.analysis.names import compression_name, dataset_title, model_name
 from loglearn_tf.analysis.planning import CHANCE
 
-# With fewer, an interval says more of how few they are than of the recordings.
+# With fewer, an interval reflects the small number of folds more than the recordings.
 _FEW_FOLDS = 5
 
 
 def passages(found: Recommendation) -> list[Passage]:
-    """All that a study says, the answer first."""
+    """All sentences, the answer first."""
     said = []
     if found.overall is not None or found.waiting:
         title = f"The whole study, {_count(len(found.parts), 'part')}"
@@ -24,13 +24,13 @@ def passages(found: Recommendation) -> list[Passage]:
 
 
 def headline(found: Recommendation) -> str:
-    """The answer in a sentence."""
+    """The answer in one sentence."""
     answers = [one for part in found.parts for one in part.answers]
     if len(answers) == 1:
         return _recommended(answers[0], found.margin)
     overall = found.overall or found.parts[0].overall
     if overall is None:
-        return "Nothing was compared."
+        return "Nothing to compare."
     return _in_common(overall, found.margin, parts=found.overall is not None)
 
 
@@ -38,47 +38,45 @@ def _of_all_parts(found: Recommendation) -> Iterable[str]:
     if found.overall is not None:
         yield _in_common(found.overall, found.margin, parts=True)
         yield (
-            "Parts differ in data, level or training: what is said below holds for each part by itself, and with the "
-            "certainty named there."
+            "Parts differ in data, level or training: the statements below hold for each part separately, with the "
+            "confidence given there."
         )
     if found.waiting:
-        yield f"Without a finished run, and so not in it: {_list(found.waiting)}."
+        yield f"Not included, since they have no finished run: {_list(found.waiting)}."
 
 
 def _in_common(overall: Overall, margin: float, *, parts: bool = False) -> str:
-    what = "answers (of parts and networks)" if parts else "networks"
+    what = "answers (parts and networks)" if parts else "networks"
     number = f"{overall.n_answers} {what}"
     if overall.recommended is None:
-        return (
-            f"No one compression is recommended for all {number}: each is ruled out of being the best in at least one."
-        )
+        return f"No single compression is recommended for all {number}: each is ruled out as the best in at least one."
     name = compression_name(overall.recommended)
     if overall.agree:
         open_ = str(overall.n_open) if overall.n_open < overall.n_answers else "all"
-        choice = f" For {open_} of them the runs do not decide." * bool(overall.n_open)
+        choice = f" The runs do not decide {open_} of them." * bool(overall.n_open)
         number = f"both {what}" if overall.n_answers == 2 else f"all {number}"
         return f"Recommended for {number}: {name}.{choice}"
     if overall.recommended in overall.near:
         return (
-            f"The {number} do not have the same answer. {name} is shown to be within "
+            f"The {number} differ in their answers. {name} is shown to be within "
             f"{_points(margin)} of the best in all of them."
         )
     return (
-        f"The {number} do not have the same answer. {name} could be ruled out in none of them; it is "
-        "the simplest of which that holds."
+        f"The {number} differ in their answers. {name} is not ruled out in any of them, and it is "
+        "the simplest such compression."
     )
 
 
 def _of_part(found: Recommendation, part: PartAdvice) -> Iterable[Passage]:
     first: list[str] = []
     if part.synthetic:
-        first.append("SYNTHETIC DATA: these sounds were computed. Of recordings this says nothing.")
+        first.append("SYNTHETIC DATA: these sounds are computed. The results say nothing about recordings.")
     if part.overall is not None:
         yield Passage(part.part, "All networks", (*first, _in_common(part.overall, found.margin)))
         first = []
     n_networks = sum(len(one.standings) > 1 for one in part.answers)
     for one in part.answers:
-        title = f"Which compression, for {dataset_title(one.dataset)} and {model_name(one.model)}"
+        title = f"Compression for {dataset_title(one.dataset)} and {model_name(one.model)}"
         yield Passage(part.part, title, (*first, *_which(one, found, n_networks)))
         first = []
     yield Passage(part.part, "What learning adds", tuple(_learning(part)), part.to_add)
@@ -86,8 +84,8 @@ def _of_part(found: Recommendation, part: PartAdvice) -> Iterable[Passage]:
     if levels:
         yield Passage(part.part, "How loud the recordings are", tuple(levels))
     if n_networks:
-        yield Passage(part.part, "What it would take to know more", tuple(_more(part, found)))
-    yield Passage(part.part, "What this rests on", tuple(_rests_on(part)))
+        yield Passage(part.part, "What it takes to know more", tuple(_more(part, found)))
+    yield Passage(part.part, "Basis", tuple(_rests_on(part)))
 
 
 # ---- Which --------------------------------------------------------------------------------------------------------
@@ -105,26 +103,26 @@ def _which(one: Answer, found: Recommendation, n_networks: int) -> Iterable[str]
     margin = _points(found.margin)
     if len(near) == names:
         yield (
-            f"{certainty}, it hardly matters which: none of the {names} compressions is more than {margin} behind the "
-            "best."
+            f"{certainty}, the choice hardly matters: none of the {names} compressions is more than {margin} behind "
+            "the best."
         )
     elif len(can) == 1:
-        yield f"{certainty}, {compression_name(can[0])} is the best of the {names}."
+        yield f"{certainty}, {compression_name(can[0])} is the best of the {names} compressions."
     elif len(can) == names:
         yield (
-            f"No difference was found: none of the {names} compressions can be ruled out of being the best. "
+            f"No difference was found: none of the {names} compressions can be ruled out as the best. "
             f"{_how_far(standings)}"
         )
     else:
-        yield f"{certainty}, the best of the {names} is one of these: {_names(can)}."
+        yield f"{certainty}, the best of the {names} compressions is one of these: {_names(can)}."
     if len(can) > 1 and 0 < len(near) < names:
-        yield f"Shown to be no more than {margin} behind the best, with the same certainty: {_names(near)}."
+        yield f"Shown, with the same certainty, to be no more than {margin} behind the best: {_names(near)}."
     elif len(can) > 1 and not near:
-        yield f"Of none could it be shown that it is no more than {margin} behind the best."
+        yield f"No compression is shown to be within {margin} of the best."
     first = standings[0]
     second = standings[1]
     yield (
-        f"The highest mean accuracy has {compression_name(first.compression)}, {100 * first.accuracy:.1f} %, "
+        f"{compression_name(first.compression)} has the highest mean accuracy, {100 * first.accuracy:.1f} %, "
         f"{_points(first.behind)} ahead of {compression_name(second.compression)}."
     )
     yield "Behind it: " + "; ".join(_behind(other) for other in standings[1:]) + "."
@@ -133,46 +131,46 @@ def _which(one: Answer, found: Recommendation, n_networks: int) -> Iterable[str]
 def _how_far(standings: Sequence[Standing]) -> str:
     lows = [one.low for one in standings if one.low is not None]
     if len(lows) < len(standings):
-        return "That is not to say that they are equal: how far they differ cannot be told."
-    return f"That is not to say that they are equal: one may be {_points(-min(lows))} behind another."
+        return "This does not mean that they are equal: how far they differ is unknown."
+    return f"This does not mean that they are equal: one may be {_points(-min(lows))} behind another."
 
 
 def _recommended(one: Answer, margin: float) -> str:
     name = compression_name(one.recommended)
     if one.reason == "alone":
-        return f"Only {name} has finished runs: there is nothing to compare it with."
-    learns = "" if one.learns else ", as it learns nothing,"
+        return f"Only {name} has finished runs, so there is nothing to compare."
+    learns = "" if one.learns else " (it learns nothing)"
     if one.reason == "best":
         why = "it is the only one that can be the best"
     elif one.reason == "near":
         alone = len(one.near) == 1
-        of = "the only one that is" if alone else f"the simplest{learns} of the {len(one.near)} that are"
+        of = "the only one" if alone else f"the simplest{learns} of the {len(one.near)} compressions"
         why = f"it is {of} shown to be no more than {_points(margin)} behind the best"
     elif one.reason == "highest":
-        why = f"it has the highest mean by more than {_points(margin)}; the runs do not decide whether it is the best"
+        why = f"its mean is highest by more than {_points(margin)}, but the runs do not decide whether it is the best"
     else:
         why = (
             f"of those that can be the best and are within {_points(margin)} of the highest mean, it is the "
-            f"simplest{learns.removesuffix(',')}; that is a choice, as the runs do not decide"
+            f"simplest{learns}; this is a choice, since the runs do not decide"
         )
-    return f"Recommended: {name}, since {why}."
+    return f"Recommended: {name}, because {why}."
 
 
 def _behind(one: Standing) -> str:
     text = f"{compression_name(one.compression)} {_points(abs(one.behind))}"
-    if one.behind > 0:  # of pairs of other runs than the others'
-        text += " ahead in the runs that both have"
+    if one.behind > 0:  # its pairs are of other runs than those of the others
+        text += " ahead in the runs they share"
     at_most = "" if one.low is None else f", at most {_points(-one.low)}"
     if not one.can_be_best:
         least = -(one.high or 0.0)
         if round(100 * least, 1) > 0:
-            return f"{text} (worse than the best: by at least {_points(least)}{at_most})"
-        # One of equals may be left out of those that can be the best.
+            return f"{text} (worse than the best by at least {_points(least)}{at_most})"
+        # Of equal compressions, one may be excluded from those that can be the best.
         bound = f"behind by{at_most.removeprefix(',')}" if at_most else "not bounded"
-        return f"{text} (no better than those that can be the best; {bound})"
+        return f"{text} (not better than those that can be the best; {bound})"
     if one.low is None:
         return f"{text} (not bounded)"
-    return f"{text} (behind the best by at most {_points(-one.low)}, if at all)"
+    return f"{text} (at most {_points(-one.low)} behind the best)"
 
 
 # ---- Learning -----------------------------------------------------------------------------------------------------
@@ -183,23 +181,23 @@ def _learning(part: PartAdvice) -> Iterable[str]:
     for one in found:
         yield _gain(one, part)
     if any(not one.same_start for one in found):
-        yield "These two differ in their formula, too, and not in learning alone."
+        yield "These two also differ in their formula, not only in learning."
     if part.to_add:
-        cannot = "" if found else "What learning adds cannot be told from these runs. "
+        cannot = "" if found else "These runs do not show what learning adds. "
         yield (
-            f"{cannot}It takes a compression that learns and a fixed one that stays where the first begins. With these "
-            "lines in its YAML file the study does the runs that it lacks; finished runs stay."
+            f"{cannot}This needs a learned compression and a fixed one that stays where the first starts. With these "
+            "lines in its YAML file, the study adds the missing runs and keeps the finished ones."
         )
 
 
 def _gain(one: Learning, part: PartAdvice) -> str:
     names = f"{_where(one, part)}{compression_name(one.learned)} minus {compression_name(one.fixed)}"
     if math.isnan(one.mean):
-        return f"{names}: no pair of runs has finished, so that nothing can be said."
+        return f"{names}: unknown, since no pair of runs has finished."
     subject, object_ = ("learning", "learning") if one.same_start else (compression_name(one.learned), "it")
     what = {
         "better": f"{subject} helps",
-        "worse": f"{subject} does harm",
+        "worse": f"{subject} hurts",
         "equivalent": f"{subject} makes no difference of {_points(one.margin)} or more",
         "undecided": f"it is not known whether {object_} helps",
     }[one.verdict]
@@ -220,34 +218,35 @@ def _level(level: Level, part: PartAdvice) -> Iterable[str]:
     title = f"{dataset_title(level.dataset)}: " if len(part.levels) > 1 else ""
     if level.below_knee is not None and level.silent is not None:
         yield (
-            f"{title}{100 * level.below_knee:.0f} % of all mel power values lie below {level.knee:.2g}, where "
-            "loglearn's knee begins: to loglearn they are one constant. log-EPS spreads them out. "
-            f"{100 * level.silent:.1f} % have no power at all, as digital silence has."
+            f"{title}{100 * level.below_knee:.0f} % of all mel power values are below loglearn's initial knee of "
+            f"{level.knee:.2g}. loglearn maps them to nearly one constant; log-EPS spreads them out. "
+            f"{100 * level.silent:.1f} % have zero power, as in digital silence."
         )
     if level.clip_dbfs is not None:
         low, middle, high = level.clip_dbfs
         yield (
-            f"{title}Clips have {_db(middle)} dBFS (median; 90 % of them from {_db(low)} to {_db(high)}; RMS, where a "
-            "sine of full scale has −3). To recordings that are 10 dB quieter, a knee is as one ten times higher."
+            f"{title}The median clip level is {_db(middle)} dBFS, and 90 % of clips are between {_db(low)} and "
+            f"{_db(high)} (RMS; a full-scale sine is −3). For recordings 10 dB quieter, a knee acts like one ten times "
+            "higher."
         )
     for gain in dict.fromkeys(one.gain_db for one in level.at_other_levels):
         for model in dict.fromkeys(one.model for one in level.at_other_levels):
             at = [one for one in level.at_other_levels if (one.gain_db, one.model) == (gain, model)]
             if at:
                 yield (
-                    f"{title}Scored {_db(abs(gain))} dB {'quieter' if gain < 0 else 'louder'} than trained, "
-                    f"{model_name(model)}, accuracy changes by: {'; '.join(map(_change, at))}. Intervals are "
-                    "95 % each, not corrected."
+                    f"{title}{model_name(model)}, scored {_db(abs(gain))} dB {'quieter' if gain < 0 else 'louder'} "
+                    f"than trained: accuracy changes by {'; '.join(map(_change, at))}. The intervals are 95 % each, "
+                    "uncorrected."
                 )
     if level.below_knee is None and not level.at_other_levels:
         yield (
-            f"{title}Not known: the study's folder has no histogram of mel power. loglearn explain with the study's "
-            "settings says what a knee flattens."
+            f"{title}Unknown: the study's folder has no histogram of mel power. Run loglearn explain with the study's "
+            "settings to see what a knee flattens."
         )
     elif not level.at_other_levels:
         yield (
-            f"{title}What another level would do to these networks is not known: evaluation.gains_db: [-20, 20] in "
-            "the YAML of a new study scores every network at other levels, too."
+            f"{title}The effect of other levels on these networks is unknown. To score every network at other levels, "
+            "too, set evaluation.gains_db: [-20, 20] in the YAML file of a new study."
         )
 
 
@@ -267,44 +266,44 @@ def _more(part: PartAdvice, found: Recommendation) -> Iterable[str]:
             continue
         if one.more is None:
             yield (
-                f"{where}Nothing more, unless differences below {_points(found.margin)} matter, or other recordings, "
-                "networks or n."
+                f"{where}Nothing is left to decide, unless differences below {_points(found.margin)} or other "
+                "recordings, networks or n matter."
             )
             continue
         more = one.more
         names = f"{compression_name(more.other)} from {compression_name(more.compression)}"
         if more.unknown:
-            remedy = "at least two runs of each (runs)" if "runs differ" in more.unknown else "more folds"
-            yield f"{where}To tell {names} it takes {remedy}: {more.unknown}."
+            remedy = "at least two runs of each (setting `runs`)" if "runs differ" in more.unknown else "more folds"
+            yield f"{where}To distinguish {names} takes {remedy}: {more.unknown}."
             continue
         if more.as_found:
-            goal = f"were the true difference the {_points(abs(more.mean))} that were found"
+            goal = f"if the true difference is the {_points(abs(more.mean))} found here"
         else:
-            goal = f"were there none, within {_points(found.margin)}"
+            goal = f"if there is no difference, with a margin of {_points(found.margin)}"
         ways = [
             f"{number:,} more {noun}{'' if number == 1 else 's'}{place}"
             for number, noun, place in ((more.runs, "run", " in each fold"), (more.folds, "fold", ""))
             if number is not None
         ]
         needs = " or ".join(ways) or "more than 10,000 runs or folds"
-        only = "; no number of runs would do on these folds" if more.runs is None and more.folds is not None else ""
-        yield f"{where}To tell {names} with a chance of {100 * CHANCE:g} %, {goal}: {needs}{only}."
+        only = "; more runs on these folds would not be enough" if more.runs is None and more.folds is not None else ""
+        yield f"{where}To distinguish {names} with a power of {100 * CHANCE:g} %, {goal}: {needs}{only}."
         reckoned = reckoned or bool(ways)
     if reckoned:
-        yield "That is reckoned from how much these runs vary, and no promise."
+        yield "These numbers are estimated from the variation of these runs; they are no guarantee."
 
 
 def _rests_on(part: PartAdvice) -> Iterable[str]:
     what = {
-        "settled": "the settled score: each network with batch normalisation as more training would have left it",
-        "published": "the published score: each network as training left it",
+        "settled": "the settled score: each network with settled batch normalisation, as after more updates",
+        "published": "the published score: each network as it is after training",
     }[part.score]
-    yield f"All of it rests on {what}."
+    yield f"All results use {what}."
     yield from _scores(part)
     for one in part.answers:
         where = _where(one, part)
         n = ", ".join(map(str, one.n_shot))
-        same = " with the same weight each" if len(one.n_shot) > 1 else ""
+        same = ", with equal weights" if len(one.n_shot) > 1 else ""
         yield (
             f"{where}{_count(one.n_runs, 'finished run')} in {_count(len(one.folds), 'fold')} "
             f"({', '.join(map(str, one.folds))}), n = {n}{same}."
@@ -320,23 +319,23 @@ def _precision(one: Answer, width: float | None) -> str:
     corrected = f", corrected for {n_comparisons} comparisons:" if n_comparisons > 1 else ""
     n_folds = len(one.folds)
     if width is None:
-        why = "one fold with one run of each" if n_folds == 1 else "one fold in common"
-        return f"How far differences are from the truth cannot be told: two compressions have {why}."
+        why = "a single fold with one run each" if n_folds == 1 else "a single fold in common"
+        return f"The precision of the differences is unknown: two compressions have only {why}."
     text = (
-        f"Differences of two compressions are known to about ±{_points(width)}{corrected or ':'} smaller ones are not "
-        "seen."
+        f"Differences between two compressions are known to about ±{_points(width)}{corrected or ':'} smaller ones are "
+        "not detected."
     )
     if n_folds == 1:
         also = (
-            "by its recordings and runs"
+            "from its recordings and runs"
             if one.rests_on == "recordings and runs"
-            else f"by its runs alone, since {one.rests_on_because}: other recordings may give another answer"
+            else f"from its runs alone, since {one.rests_on_because}; other recordings may give another answer"
         )
-        return f"{text} There is one fold: this is judged {also}. Of other folds nothing is known."
+        return f"{text} There is only one fold, so this is estimated {also}. Nothing is known about other folds."
     if n_folds < _FEW_FOLDS:
         return (
-            f"{text} {n_folds} folds are few: how much other recordings would change is judged from {n_folds} values, "
-            "whatever the number of runs."
+            f"{text} {n_folds} folds are few: the effect of other recordings is estimated from only {n_folds} values, "
+            "however many runs there are."
         )
     return text
 
@@ -345,16 +344,16 @@ def _scores(part: PartAdvice) -> Iterable[str]:
     other = "published" if part.score == "settled" else "settled"
     for one in part.by_other_score:
         yield (
-            f"WARNING, {_where(one, part)}by the {other} score the answer is another: it recommends "
-            f"{compression_name(one.recommended)}, and can be the best: {_names(one.can_be_best)}. --score {other} "
-            "gives the reasons."
+            f"WARNING, {_where(one, part)}the {other} score gives another answer: it recommends "
+            f"{compression_name(one.recommended)}; the best may be any of: {_names(one.can_be_best)}. Use --score "
+            f"{other} for the details."
         )
     if part.other_score_known and not part.by_other_score:
-        yield f"By the {other} score the answer is the same."
+        yield f"The {other} score gives the same answer."
 
 
 def _where(one: Answer | Learning, part: PartAdvice) -> str:
-    """Of which data set and network, where there are several."""
+    """Names the data set and network, if there are several."""
     of = [dataset_title(one.dataset)] if len({answer.dataset for answer in part.answers}) > 1 else []
     of += [model_name(one.model)] if len({answer.model for answer in part.answers}) > 1 else []
     return f"{', '.join(of)}: " if of else ""

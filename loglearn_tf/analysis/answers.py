@@ -1,4 +1,4 @@
-"""Which test clips each run got right, and which recording each clip was cut from: read back from run folders."""
+"""Reads from run folders which test clips each run classified correctly, and the recording of each clip."""
 
 import csv
 from collections.abc import Iterable
@@ -14,15 +14,15 @@ from loglearn_tf.datasets.n_shot import NShot
 from loglearn_tf.errors import DataError
 from loglearn_tf.study.run_folder import Row, folder_of
 
-# Of each score.
+# File of each score.
 PREDICTIONS = {"published": "predictions.csv", "settled": "predictions_settled.csv"}
-# In every settled table; published ones are as they were before clips knew their recordings.
+# In every settled table; published tables keep their form from before clips had recordings.
 _RECORDING = "recording"
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Of one run.
+    """The answers of one run.
 
     Attributes:
         clips: Ids of its test clips.
@@ -37,12 +37,12 @@ class Answers:
 
 @dataclass(frozen=True)
 class PairedAnswers:
-    """Of one pair of runs, that differ in their compression alone.
+    """The difference of a pair of runs that differ only in compression.
 
     Attributes:
-        fold, run: Of both.
-        clips, classes: As those of `Answers`.
-        difference: `(n,)`: right with one less right with the other.
+        fold, run: Fold and run of both.
+        clips, classes: As in `Answers`.
+        difference: `(n,)`: correct with one minus correct with the other.
     """
 
     fold: int
@@ -53,11 +53,11 @@ class PairedAnswers:
 
 
 class StudyAnswers:
-    """The answers of all runs in a study's folder, or that of a part; each file is read when first asked for.
+    """The answers of all runs in the folder of a study or part; each file is read when first needed.
 
     Args:
         study_dir: The folder.
-        rows: Of its runs, as `run_folder.read_runs` gives them.
+        rows: Its runs, from `run_folder.read_runs`.
     """
 
     def __init__(self, study_dir: Path, rows: Iterable[Row]) -> None:
@@ -68,7 +68,7 @@ class StudyAnswers:
                 cell = row["dataset"], row["model"], row["compression"], row["n_shot"]
                 self._rows.setdefault(cell, {})[row["fold"], row["run"]] = row
         self._answers: dict[tuple[Path, str], Answers] = {}
-        # Runs of a fold have the same clips: kept once, as there are thousands.
+        # Runs of a fold have the same clips; they are stored once, since there are thousands.
         self._columns: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._recordings: dict[str, dict[str, str]] = {}
 
@@ -83,17 +83,16 @@ class StudyAnswers:
         score: str = "published",
         baseline_from: "StudyAnswers | None" = None,
     ) -> list[PairedAnswers]:
-        """Every pair of one cell, ordered by fold and run; empty where there is none.
+        """All pairs of one cell, ordered by fold and run; may be empty.
 
         Args:
             dataset, model, n_shot, compression, baseline: The cell.
-            score: Of both.
-            baseline_from: Another part of the study, that the baseline's runs are of.
+            score: Score of both.
+            baseline_from: Another part of the study, to take the baseline's runs from.
 
         Raises:
             ConfigError: If there is no such score.
-            DataError: If a run's predictions are not there or not as a run writes them, or the runs of a pair have not
-                the same clips.
+            DataError: If a run's predictions are missing or malformed, or the runs of a pair have different clips.
         """
         check_score(score)
         other_part = baseline_from or self
@@ -106,22 +105,22 @@ class StudyAnswers:
                 mine, its = self._path(ours[fold, run], score), other_part._path(theirs[fold, run], score)
                 raise DataError(
                     f"{mine} and {its} must list the same test clips in the same order. Received: "
-                    f"{len(one.clips):,} and {len(other.clips):,} clips, not the same. Remove both folders; the runs "
-                    "are done again."
+                    f"{len(one.clips):,} and {len(other.clips):,} clips, which differ. Remove both folders; the runs "
+                    "are then repeated."
                 )
             difference = one.right.astype(np.float64) - other.right
             found.append(PairedAnswers(fold, run, one.clips, one.classes, difference))
         return found
 
     def compressions(self, dataset: str, model: str) -> set[str]:
-        """Those with a finished run."""
+        """Compressions with a finished run."""
         return {name for of, network, name, _ in self._rows if (of, network) == (dataset, model)}
 
     def recordings(self, dataset: str) -> dict[str, str]:
-        """Clip -> the recording it was cut from; empty where no run says, as those of earlier versions.
+        """Clip -> the recording it was cut from; empty if no run has this, as in earlier versions.
 
         Raises:
-            DataError: If a table of predictions is not as a run writes it.
+            DataError: If a table of predictions is malformed.
         """
         if dataset not in self._recordings:
             found: dict[str, str] = {}
@@ -150,7 +149,7 @@ class StudyAnswers:
 
 
 def by_recordings(pairs: Iterable[PairedAnswers], recordings: dict[str, str]) -> ClipDifferences | None:
-    """The pairs of one cell as `recordings.two_way` takes them; `None` where the recording of a clip is not known."""
+    """The pairs of one cell for `recordings.two_way`; `None` if the recording of a clip is unknown."""
     found = list(pairs)
     if not found or not all(clip in recordings for pair in found for clip in pair.clips):
         return None
@@ -173,9 +172,9 @@ def _columns(path: Path, *names: str) -> tuple[tuple[str, ...], ...]:
             at = [head.index(name) for name in names]
             lines = [[line[place] for place in at] for line in reader]
         if not lines:
-            raise ValueError("it has no rows")
+            raise ValueError("it is empty")
     except (OSError, ValueError, IndexError, csv.Error) as error:
         raise DataError(
-            f"Cannot read the predictions {path}: {error}. Remove the run's folder; it is done again."
+            f"Cannot read the predictions {path}: {error}. Remove the run's folder; the run is then repeated."
         ) from (error)
     return tuple(zip(*lines, strict=True))

@@ -1,4 +1,4 @@
-"""How probable it is that a compression is worse, equivalent or better: a hierarchical model of all n and networks."""
+"""Probabilities that a compression is worse, equivalent or better: a hierarchical model of all n and networks."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -16,14 +16,14 @@ from loglearn_tf.datasets.n_shot import NShot, size_of
 # ---- Priors: half-t with 4 degrees of freedom for standard deviations, normal for the mean; fractions of accuracy ----
 
 PRIOR_DOF = 4
-# Of the mean over all networks and n.
+# Scale of the mean over all networks and n.
 PRIOR_MEAN_STD = 0.1
-# Scales: differences between networks, n, folds of 3 points are typical, of 10 possible; of runs twice these.
+# Scales: between networks, n and folds, 3 points are typical and 10 possible; between runs, twice as much.
 PRIOR_SCALE = 0.03
 PRIOR_RUN_SCALE = 0.06
 
-# Where differences are all the same, as of two compressions that give the same answers, a standard deviation would be
-# drawn ever nearer to 0; it stays above a thousandth of a point.
+# If all differences are equal, as for two compressions with the same answers, a standard deviation would be drawn ever
+# closer to 0; it is kept above a thousandth of a point.
 _LEAST_STD = 1e-5
 
 _CHAINS, _BURN_IN, _KEPT = 4, 500, 2000
@@ -31,13 +31,14 @@ _CHAINS, _BURN_IN, _KEPT = 4, 500, 2000
 
 @dataclass(frozen=True)
 class Probabilities:
-    """Of one true difference.
+    """The posterior of one true difference.
 
     Attributes:
-        model, n_shot: Of a cell both; of a network's average over its n the model; of the average over networks none.
+        model, n_shot: Both for a cell; only the model for a network's average over n; neither for the average over
+            networks.
         worse, equivalent, better: Probabilities that it is below minus the margin, within it, above it; their sum is 1.
-        mean: Its expectation: a fraction of accuracy.
-        low, high: Between them it is with a probability of 95 %.
+        mean: Its expectation, a fraction of accuracy.
+        low, high: Its 95 % credible interval.
     """
 
     model: str | None
@@ -52,16 +53,17 @@ class Probabilities:
 
 @dataclass(frozen=True)
 class Posterior:
-    """What a study says, given the priors.
+    """The posterior of a study.
 
     Attributes:
-        cells: Of every (network, n), in the order of the networks, then of n.
-        networks: Of every network, averaged over its n.
+        cells: For every (network, n), in the order of networks, then of n.
+        networks: For every network, averaged over its n.
         overall: Averaged over the networks.
-        margin: Of equivalence.
-        std: Name of a standard deviation -> its median; fractions of accuracy. `"network"`, `"n"`: of the true
-            differences; `"fold"`, `"network x fold"`, `"cell x fold"`: of the folds' parts; `"run MODEL"`: of the runs.
-        r_hat: The largest ratio of Gelman and Rubin over all true differences; 1.01 and less is good.
+        margin: Margin of equivalence.
+        std: Name of a standard deviation -> its median, a fraction of accuracy. `"network"`, `"n"`: of the true
+                differences; `"fold"`, `"network x fold"`, `"cell x fold"`: of the fold effects; `"run MODEL"`: of the
+                runs.
+        r_hat: The largest Gelman-Rubin ratio over all true differences; up to 1.01 is good.
     """
 
     cells: tuple[Probabilities, ...]
@@ -73,28 +75,28 @@ class Posterior:
 
 
 def probabilities(cells: Mapping[tuple[str, NShot], Differences], *, margin: float = 0.02, seed: int = 0) -> Posterior:
-    """Draws from the posterior distribution of the true differences, by Gibbs sampling.
+    """Samples the posterior distribution of the true differences, by Gibbs sampling.
 
-    `difference[g, n, fold, run] = mean + network[g] + cell[g, n] + fold part + run part`, all normal. The fold part is
-    the sum of one that all cells have in common, one that a network's cells have in common, and one of its own: test
-    clips are the same for all. Each has its own standard deviation, and the runs of each network theirs.
+    `difference[g, n, fold, run] = mean + network[g] + cell[g, n] + fold effect + run effect`, all normal. The fold
+    effect is the sum of one for all cells, one for the cells of a network, and one for the single cell, since test
+    clips are the same for all. Each has its own standard deviation, and so have the runs of each network.
 
-    A test asks how the data would look if there were no difference; this asks where the difference is, and so can say
-    "equivalent" and "undecided" in one scale. Cells lend each other strength: an extreme one is drawn towards the
-    others, which takes the place of a correction for their number. In return the answer depends on priors, above all
-    with few folds: these say that folds differ by a few points, whatever three folds say.
+    A test asks how the data would look without a difference; this asks where the difference is, and so covers
+    "equivalent" and "undecided" on one scale. Cells share information: an extreme one is shrunk towards the others,
+    which replaces a correction for multiple comparisons. In return the answer depends on priors, especially with few
+    folds: the priors assume that folds differ by a few points, whatever three folds show.
 
-    Runs of different networks share their training clips; their noise is taken for independent, so `overall` is a
-    little too sure.
+    Runs of different networks share their training clips, but their noise is treated as independent, so `overall` is
+    slightly overconfident.
 
     Args:
         cells: (network, n) -> its paired differences.
-        margin: Of equivalence.
-        seed: Of the draws.
+        margin: Margin of equivalence.
+        seed: Seed of the draws.
 
     Raises:
         ConfigError: If `margin` is out of range.
-        DataError: As `mixed.over_folds`.
+        DataError: As for `mixed.over_folds`.
 
     Reference:
         Corani and Benavoli, *Machine Learning* 100, 2015; Benavoli, Corani, Demsar and Zaffalon, *JMLR* 18, 2017, on
@@ -140,14 +142,14 @@ def probabilities(cells: Mapping[tuple[str, NShot], Differences], *, margin: flo
 
 @dataclass(frozen=True)
 class Design:
-    """Which means there are, and what they are made of.
+    """The structure of the fold means.
 
     Attributes:
-        network: `(means,)` number of the network of each (cell, fold).
-        n_runs: `(means,)` runs in each.
+        network: `(means,)` index of the network of each (cell, fold).
+        n_runs: `(means,)` number of runs in each.
         columns: `(means, 1 + parts)`: the mean, then an indicator for each network, cell, fold and (network, fold).
-        group: `(parts,)` which standard deviation a part is drawn with: 0 to 3.
-        cell_of: `(cells, 1 + parts)`: what adds up to the true difference of each cell.
+        group: `(parts,)` index of a part's standard deviation, 0 to 3.
+        cell_of: `(cells, 1 + parts)`: the parts that add up to the true difference of each cell.
         run_dof: `(networks,)` degrees of freedom of the runs within their folds.
     """
 
@@ -170,7 +172,7 @@ def design_of(
     fold = np.unique([fold for _, fold in means], return_inverse=True)[1]
     cell = np.array([at for at, _ in means])
     runs = np.array([number for of in n_runs for number in of])
-    # Of one network there is none between networks, and nothing that its cells share beyond all cells.
+    # A single network has no variation between networks, and no effect shared by only its cells.
     several = len(networks) > 1
     blocks = [
         _indicators(network)[:, : len(networks) * several],
@@ -197,10 +199,10 @@ def sample(
 
     Args:
         design: See `Design`.
-        means: `(chains, means)` of the runs of every (cell, fold).
-        squares: `(chains, networks)`: of the runs about these means.
-        rng: Of the draws.
-        burn_in, kept: Draws that are thrown away, and that are returned.
+        means: `(chains, means)` means of the runs of every (cell, fold).
+        squares: `(chains, networks)` sums of squares of the runs around these means.
+        rng: Random generator.
+        burn_in, kept: Number of discarded and of returned draws.
 
     Returns:
         True differences `(chains, kept, cells)`; standard deviations `(chains, kept, 5 + networks)`: between networks,
@@ -249,12 +251,12 @@ def sample(
 
 
 def _precision(columns: FloatArray, n_chains: int) -> Callable[[FloatArray], FloatArray]:
-    """Gives `columns.T @ diag(1 / noise) @ columns` of every chain: of the few columns that are not 0 in each mean.
+    """Computes `columns.T @ diag(1 / noise) @ columns` for every chain, using only the non-zero columns.
 
-    With four networks, seven n and ten folds that is a fiftieth of the products.
+    With four networks, seven n and ten folds this is a fiftieth of the products.
     """
     n_means, width = columns.shape
-    own = np.nonzero(columns)[1].reshape(n_means, -1)  # every mean is made of equally many parts
+    own = np.nonzero(columns)[1].reshape(n_means, -1)  # every mean has the same number of parts
     square = (own[:, :, np.newaxis] * width + own[:, np.newaxis]).reshape(n_means, -1)
     place = (np.arange(n_chains)[:, np.newaxis, np.newaxis] * width**2 + square).ravel()
 
@@ -267,7 +269,7 @@ def _precision(columns: FloatArray, n_chains: int) -> Callable[[FloatArray], Flo
 
 
 def _indicators(codes: npt.NDArray[Any]) -> FloatArray:
-    """`(values, levels)`: 1 where the value has the level; levels that do not occur have no column."""
+    """`(values, levels)`: 1 if the value has the level; unused levels have no column."""
     levels = np.unique(codes)
     return np.asarray(codes[:, np.newaxis] == levels, np.float64)
 
@@ -287,7 +289,7 @@ def _probabilities(model: str | None, n_shot: NShot | None, draws: FloatArray, m
 
 
 def _r_hat(draws: FloatArray) -> float:
-    """Of Gelman and Rubin, of chains that are cut in halves."""
+    """The Gelman-Rubin ratio of chains split in halves."""
     halves = draws.reshape(2 * len(draws), -1)
     within = halves.var(axis=1, ddof=1).mean()
     between = halves.mean(axis=1).var(ddof=1)

@@ -1,4 +1,4 @@
-"""Which of several compressions can be the best, and which are as good: multiple comparisons with the best."""
+"""Which compressions can be the best, and which are equally good: multiple comparisons with the best."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,23 +10,23 @@ from loglearn_tf.analysis import mixed
 from loglearn_tf.analysis.mixed import Estimate
 from loglearn_tf.analysis.results import FloatArray, Runs
 
-# The paired differences of two compressions: by n, then fold, those of its runs.
+# The paired differences of two compressions: n -> fold -> differences of its runs.
 Pairs = Mapping[int | str, Mapping[int, FloatArray]]
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How one compression stands to the best. Fractions of accuracy: 0.02 is 2 points.
+    """One compression compared with the best. Fractions of accuracy: 0.02 is 2 points.
 
     Attributes:
         compression: Its name.
-        accuracy: Mean over its runs, folds, then n.
-        behind: Its accuracy less that of the one that is ahead; of that one, less that of the next: above 0.
-        low, high: Interval of its true accuracy less that of the best of the others, all of them holding together:
-            `low` is at most 0; so is `high` of one that cannot be the best. `None` where nothing bounds it.
-        can_be_best: Whether it is among those that the best is one of. Of the others only those with `high` below 0
-            are shown to be worse: one of equals may be left out.
-        near: Whether it is shown to be no more than the margin behind the best.
+        accuracy: Mean over runs, then folds, then n.
+        behind: Its accuracy minus that of the first; for the first, minus that of the second, so positive.
+        low, high: Simultaneous interval of its true accuracy minus that of the best of the others. `low` is at most 0;
+                `high` is 0 or less if it cannot be the best. `None` if unbounded.
+        can_be_best: Whether it is in the set that contains the best. Of the others, only those with `high` below 0 are
+                shown to be worse: of equal compressions, one may be excluded.
+        near: Whether it is shown to be within the margin of the best.
     """
 
     compression: str
@@ -43,9 +43,9 @@ class Ordered:
     """All compressions of one data set and network.
 
     Attributes:
-        standings: The one with the highest accuracy first.
-        half_width: Median half-width of the corrected intervals of two compressions: smaller differences cannot be
-            seen; `None` where there is no interval.
+        standings: The highest accuracy first.
+        half_width: Median half-width of the corrected intervals of two compressions, the smallest detectable
+            difference; `None` if there is no interval.
         n_comparisons: The interval of each difference holds at `1 - (1 - confidence) / n_comparisons`.
     """
 
@@ -56,12 +56,12 @@ class Ordered:
 
 @dataclass(frozen=True)
 class Compared:
-    """The difference of two compressions, in a direction: accuracy of the first less that of the second.
+    """The difference of two compressions: accuracy of the first minus that of the second.
 
     Attributes:
-        estimate: `None` where it cannot be told how far it may be from the truth.
-        mean: Of what pairs there are; NaN without any.
-        n_clusters: Independent values that it rests on: folds, or the runs of the only fold.
+        estimate: The estimate; `None` if its error is unknown.
+        mean: Mean of the available pairs; NaN without any.
+        n_clusters: Number of independent values: folds, or the runs of a single fold.
     """
 
     estimate: Estimate | None
@@ -69,7 +69,7 @@ class Compared:
     n_clusters: int
 
     def bounds(self, error_rate: float) -> tuple[float, float]:
-        """Interval that misses the truth with this probability at most; infinite ends where it cannot be told."""
+        """Interval that misses the truth with at most this probability; its ends may be infinite."""
         one = self.estimate
         if one is None:
             return -math.inf, math.inf
@@ -77,7 +77,7 @@ class Compared:
             low, high = one.interval(1 - error_rate)
             assert low is not None and high is not None
             return low, high
-        # Values that are all the same: by the sign test, as `statistics.compare` does.
+        # All values equal: use the sign test, as in `statistics.compare`.
         return (one.mean, one.mean) if 2.0 ** (1 - self.n_clusters) <= error_rate else (-math.inf, math.inf)
 
     def turned(self) -> "Compared":
@@ -88,21 +88,21 @@ class Compared:
 
 
 def compared(cells: Pairs) -> Compared:
-    """The difference averaged over all n, each with the same weight, by Student's t over folds.
+    """Averages the difference over all n with equal weights, by Student's t over folds.
 
-    Of several folds, the n of which only one fold has pairs are left out: what folds add cannot be told from it. Where
-    no n has two folds with pairs, the runs of all are the independent values (`mixed.over_folds`), and what is found is
-    found of that fold.
+    With several folds, an n with pairs in only one fold is omitted, since it does not show how folds vary. If no n has
+    pairs in two folds, all runs are the independent values (`mixed.over_folds`), and the result holds only for that
+    fold.
 
     Args:
-        cells: Of `pairs_of`.
+        cells: From `pairs_of`.
     """
     several = {n: cell for n, cell in cells.items() if len(cell) > 1}
     if several:
         folds = {fold for cell in several.values() for fold in cell}
         estimate = mixed.over_folds(*several.values())
         return Compared(estimate, estimate.mean, len(folds))
-    # One fold each: every run is a cluster of its own.
+    # One fold each: every run is its own cluster.
     runs = [next(iter(cell.values())) for cell in cells.values()]
     if not runs:
         return Compared(None, math.nan, 0)
@@ -117,7 +117,7 @@ def compared(cells: Pairs) -> Compared:
 def pairs_of(
     runs: Runs, compression: str, baseline: str
 ) -> dict[tuple[str, str], dict[int | str, dict[int, FloatArray]]]:
-    """Paired differences by (data set, model), then n, in the order of `Runs`, then fold."""
+    """Paired differences by (data set, model), then n in the order of `Runs`, then fold."""
     found: dict[tuple[str, str], dict[int | str, dict[int, FloatArray]]] = {}
     for (dataset, model, n_shot), folds, per_fold in runs.pairs(compression, baseline):
         found.setdefault((dataset, model), {})[n_shot] = dict(zip(folds, per_fold, strict=True))
@@ -132,21 +132,20 @@ def order(
     confidence: float = 0.95,
     families: int = 1,
 ) -> Ordered:
-    """Orders compressions, and says which can be the best.
+    """Orders compressions and determines which can be the best.
 
-    Hsu's constrained intervals of every true accuracy less the best of the others. Each difference of two gets an
-    interval that misses the truth with a probability of at most `(1 - confidence) / (k - 1)`, k being how many
-    compressions there are, half of it on either side. The true best is then among those that `can_be_best`, and all
-    intervals hold, together with a probability of `confidence` or more: all of it follows from the
-    k - 1 intervals of the true best, whichever that is. By Holm's method it is the same: what rules a compression out
-    is its smallest p times k - 1.
+    Hsu's constrained intervals of every true accuracy minus the best of the others. The difference of each pair gets an
+    interval that misses the truth with a probability of at most `(1 - confidence) / (k - 1)` for k compressions, half
+    of it on either side. With a probability of at least `confidence`, the true best is then among those that
+    `can_be_best`, and all intervals hold: everything follows from the k - 1 intervals of the true best, whichever it
+    is. Holm's method gives the same: a compression is ruled out by its smallest p times k - 1.
 
     Args:
-        accuracy: Of each compression.
-        difference: Of two of them.
-        margin: Differences within it count as none.
-        confidence: That everything said holds.
-        families: As many such orders are to hold together: networks.
+        accuracy: Accuracy of each compression.
+        difference: Difference of two compressions.
+        margin: Differences within it count as zero.
+        confidence: Joint confidence of all statements.
+        families: Number of such orders that must hold jointly, one per network.
 
     Reference:
         Hsu, *Multiple Comparisons*, 1996, chapter 4; Edwards and Hsu, *Journal of the American Statistical Association*
@@ -159,9 +158,9 @@ def order(
     bounds = {pair: one.bounds(error_rate) for pair, one in both.items()}
     others = {name: [other for other in names if other != name] for name in names}
     can = [name for name in names if all(bounds[name, other][1] >= 0 for other in others[name])]
-    # Pairs of different runs may contradict each other, in a study that is not finished: then nothing is ruled out.
+    # In an unfinished study, pairs from different runs may contradict each other: then nothing is ruled out.
     can = can or names
-    # Differences to all others, so that pairs that lack here and there favour none.
+    # Differences from all others, so that missing pairs favour none.
     ahead = {name: sum(_known(both[name, other].mean) for other in others[name]) for name in names}
     ordered = sorted(names, key=lambda name: (-round(ahead[name], 10), names.index(name)))
     standings = []
@@ -205,7 +204,7 @@ def _known(value: float) -> float:
 
 
 def mean_accuracies(runs: Runs) -> dict[tuple[str, str], dict[str, float]]:
-    """Mean accuracy of every compression by (data set, model): over runs, folds, then n."""
+    """Mean accuracy of every compression by (data set, model): over runs, then folds, then n."""
     found: dict[tuple[str, str], dict[str, list[float]]] = {}
     for (dataset, model, _, compression), _, values in runs.cells():
         mean = float(np.mean([one.mean() for one in values]))

@@ -1,4 +1,4 @@
-"""How good the probabilities of runs are, not only their answers: likelihood, Brier score, calibration."""
+"""Quality of the predicted probabilities: likelihood, Brier score, calibration."""
 
 import csv
 from dataclasses import dataclass, field
@@ -9,10 +9,10 @@ import numpy as np
 from loglearn_tf.analysis.results import FloatArray, IntArray
 from loglearn_tf.errors import DataError
 
-# Probabilities are written with seven decimals: of one written as 0 no more is known than that it is at most this.
+# Probabilities have seven decimals: one written as 0 is at most this.
 FLOOR = 5e-8
 BINS = 15
-# Of rounding, over some thousand classes.
+# Tolerance for rounding, over some thousand classes.
 _SUM_TOLERANCE = 1e-3
 _PROBABILITY = "p_"
 
@@ -22,9 +22,9 @@ class Predictions:
     """A run's table of predictions.
 
     Attributes:
-        classes: In the data set's order.
-        labels: `(n_clips,)` number of each clip's class.
-        predicted: `(n_clips,)` number of the class predicted.
+        classes: Classes, in the data set's order.
+        labels: `(n_clips,)` index of each clip's class.
+        predicted: `(n_clips,)` index of the predicted class.
         probabilities: `(n_clips, n_classes)`.
     """
 
@@ -36,12 +36,12 @@ class Predictions:
 
 @dataclass
 class Reliability:
-    """Clips by the probability of the class predicted, their confidence, in bins of equal width.
+    """Clips by confidence, the probability of the predicted class, in bins of equal width.
 
     Attributes:
-        n: `(BINS,)` clips.
+        n: `(BINS,)` number of clips.
         confidence: `(BINS,)` sum of their confidences.
-        correct: `(BINS,)` how many of them are right.
+        correct: `(BINS,)` number of correct clips.
     """
 
     n: FloatArray = field(default_factory=lambda: np.zeros(BINS))
@@ -59,7 +59,7 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """The expected calibration error: |share right - mean confidence| of the bins, weighted by their clips.
+        """The expected calibration error: |share correct - mean confidence| of the bins, weighted by their clips.
 
         Reference:
             Naeini, Cooper and Hauskrecht, AAAI 2015; Guo, Pleiss, Sun and Weinberger, ICML 2017.
@@ -68,20 +68,20 @@ class Reliability:
 
     @property
     def overconfidence(self) -> float:
-        """Mean confidence less accuracy, over all clips."""
+        """Mean confidence minus accuracy, over all clips."""
         return float((self.confidence - self.correct).sum() / self.n.sum())
 
 
 def negative_log_likelihood(found: Predictions) -> FloatArray:
-    """`(n_clips,)` nats: minus the logarithm of the probability of each clip's class, none taken for less than `FLOOR`.
+    """`(n_clips,)` nats: minus the logarithm of the probability of each clip's class, at least `FLOOR`.
 
-    Other probabilities are not raised in turn: what they add up to stays within rounding.
+    Other probabilities are not changed: their sum stays correct within rounding.
     """
     return np.asarray(-np.log(np.maximum(_of_label(found), FLOOR)))
 
 
 def n_zero(found: Predictions) -> int:
-    """Clips whose class has a probability below `FLOOR`, as one written as 0: their likelihood is a bound."""
+    """Clips whose class has a probability below `FLOOR`, such as one written as 0: their likelihood is a bound."""
     return int((_of_label(found) < FLOOR).sum())
 
 
@@ -103,8 +103,8 @@ def read_predictions(path: Path) -> Predictions:
     """Reads `predictions.csv` or `predictions_settled.csv` of a run.
 
     Raises:
-        DataError: If it is not there, or not as a run writes it: probabilities from 0 to 1 that add up to 1, for known
-            classes.
+        DataError: If it is missing or malformed: probabilities must be between 0 and 1 and add up to 1, for known
+                classes.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -116,19 +116,19 @@ def read_predictions(path: Path) -> Predictions:
         labels, predicted = (np.array([number[line[at]] for line in body], np.int64) for at in named)
         values = np.array([[line[at] for at in columns] for line in body], np.float64)
         if not body:
-            raise ValueError("it has no rows")
+            raise ValueError("it is empty")
     except KeyError as error:
         raise DataError(f"Cannot read the predictions {path}: unknown class {error}. {_REMEDY}") from error
     except (OSError, ValueError, IndexError, csv.Error) as error:
         raise DataError(f"Cannot read the predictions {path}: {error}. {_REMEDY}") from error
-    # NaN is neither.
+    # Also false for NaN.
     wrong = ~((values >= 0) & (values <= 1)).all(axis=1) | ~(np.abs(values.sum(axis=1) - 1) <= _SUM_TOLERANCE)
     if wrong.any():
         raise DataError(
-            "The probabilities of a clip must be from 0 to 1 and add up to 1. Received: "
+            "The probabilities of a clip must be between 0 and 1 and add up to 1. Received: "
             f"{values[wrong][0].tolist()} in {path}. {_REMEDY}"
         )
     return Predictions(classes, labels, predicted, values)
 
 
-_REMEDY = "Remove the run's folder; it is done again."
+_REMEDY = "Remove the run's folder; the run is then repeated."

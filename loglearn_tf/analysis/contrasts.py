@@ -1,4 +1,4 @@
-"""One difference for each network, averaged over all n: what a study can decide when its single cells cannot."""
+"""One difference per network, averaged over all n, which a study may decide even if single cells are undecided."""
 
 from dataclasses import dataclass
 
@@ -11,28 +11,28 @@ from loglearn_tf.errors import ConfigError
 
 @dataclass(frozen=True)
 class Contrast:
-    """The accuracy of `compression` minus that of `baseline`, averaged over n with the same weight for each.
+    """The accuracy of `compression` minus that of `baseline`, averaged over n with equal weights.
 
     All differences are fractions of accuracy: 0.02 is 2 points.
 
     Attributes:
-        dataset, model, compression, baseline: Of what.
-        n_shot: The n that are averaged: those with pairs in two folds or more.
+        dataset, model, compression, baseline: What is compared.
+        n_shot: The n that are averaged: those with pairs in at least two folds.
         left_out: The other n with pairs.
-        folds: Test folds of any of the n.
-        n_pairs: (n, fold, run) of which both runs are done.
-        mean: Over runs, folds, then n.
+        folds: All test folds.
+        n_pairs: Number of (n, fold, run) with both runs done.
+        mean: Mean over runs, then folds, then n.
         error, dof: Standard error and degrees of freedom over folds.
-        low, high: Interval by them; `None` where nothing varied.
+        low, high: Interval from these; `None` if nothing varied.
         low_90, high_90: Its 90 % interval, on which equivalence rests.
-        low_pooled, high_pooled: Interval of `mixed.pooled`; `None` where no fold has a second run, or nothing varied.
-            No verdict rests on it.
+        low_pooled, high_pooled: Interval of `mixed.pooled`; `None` if no fold has a second run, or nothing varied.
+            No verdict uses it.
         p_value: By Student's t over folds, two-sided.
         p_holm: The same, corrected by Holm's method.
-        n_corrected: Over how many tests.
-        p_equivalence: Two one-sided tests against `margin` on either side, the larger p.
-        margin: Differences within it count as none.
-        verdict: As that of a `Comparison`.
+        n_corrected: Number of tests in the correction.
+        p_equivalence: Two one-sided tests against `margin`; the larger p.
+        margin: Differences within it count as zero.
+        verdict: As in `Comparison`.
     """
 
     dataset: str
@@ -70,25 +70,25 @@ def contrasts(
 ) -> list[Contrast]:
     """Compares two compressions once per network, over all n together.
 
-    The runs' noise of different n is independent, and averages out. The folds' is not, as the test clips are the same:
-    it is kept, see `mixed.over_folds`. A network has one test instead of one for each n, so Holm's correction, here
-    over all networks and data sets of the rows, costs less. What is asked is another question, too: an average of zero
-    can hide a gain at one n and a loss at another.
+    The noise of runs is independent for different n and averages out. The noise of folds does not, since the test clips
+    are the same: it is kept, see `mixed.over_folds`. A network has one test instead of one per n, so Holm's correction,
+    here over all networks and data sets, costs less. The question is also a different one: an average of zero can hide
+    a gain at one n and a loss at another.
 
     Args:
         rows: As for `statistics.compare`.
-        compression: Whose accuracy counts as a gain.
-        baseline: Whose accuracy is subtracted.
-        margin: Of equivalence, a fraction of accuracy: 0.02 is 2 points.
-        confidence: Of the intervals.
+        compression: The compression being tested.
+        baseline: The compression whose accuracy is subtracted.
+        margin: Margin of equivalence, a fraction of accuracy: 0.02 is 2 points.
+        confidence: Confidence of the intervals.
 
     Returns:
-        One per (data set, model) with pairs in two folds or more, in that order. A data set of one fold (TUT) has none:
-        what its folds would add cannot be told.
+        One per (data set, model) with pairs in at least two folds, in that order. A data set with one fold (TUT) has
+        none, since the variation of folds is unknown.
 
     Raises:
         ConfigError: If an argument is out of range.
-        DataError: As `statistics.compare`.
+        DataError: As for `statistics.compare`.
     """
     if compression == baseline:
         raise ConfigError(f"`compression` and `baseline` must differ. Received: {compression!r} for both.")
@@ -107,13 +107,13 @@ def contrasts(
 def differences(
     rows: Rows, *, compression: str = "loglearn", baseline: str = "logeps"
 ) -> dict[tuple[str, str], dict[NShot, dict[int, FloatArray]]]:
-    """Paired differences by (data set, model), then n, then fold: an array of the runs'.
+    """Paired differences by (data set, model), then n, then fold: an array over runs.
 
     Args:
         rows, compression, baseline: See `contrasts`.
 
     Raises:
-        DataError: As `statistics.compare`.
+        DataError: As for `statistics.compare`.
     """
     found: dict[tuple[str, str], dict[NShot, dict[int, FloatArray]]] = {}
     for (dataset, model, n_shot), folds, per_fold in Runs(rows).pairs(compression, baseline):

@@ -1,4 +1,4 @@
-"""Mean of paired differences with folds and runs as random parts, in one cell or averaged over several n."""
+"""Mean of paired differences with random effects of folds and runs, in one cell or averaged over several n."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from loglearn_tf._util.text import shown
 from loglearn_tf.analysis.results import FloatArray
 from loglearn_tf.errors import ConfigError, DataError
 
-# The paired differences of one cell: by fold, those of its runs. A sequence is of folds 0, 1, 2, ...
+# The paired differences of one cell: fold -> differences of its runs. A sequence stands for folds 0, 1, 2, ...
 Differences = Mapping[int, npt.ArrayLike] | Sequence[npt.ArrayLike] | FloatArray
 # A standard error below 1e-10 is rounding.
 _ROUNDING = 1e-20
@@ -23,10 +23,10 @@ class Estimate:
     """A mean difference whose error, divided by its estimate, has Student's t distribution.
 
     Attributes:
-        mean: Of the differences: fractions of accuracy, 0.02 is 2 points.
-        error: Standard error of it; 0 where nothing varied, and then there is no interval and no test.
+        mean: Mean difference, a fraction of accuracy: 0.02 is 2 points.
+        error: Its standard error; 0 if nothing varied, and then there is no interval and no test.
         dof: Degrees of freedom.
-        method: How error and degrees of freedom were come by.
+        method: Method used for error and degrees of freedom.
     """
 
     mean: float
@@ -35,10 +35,10 @@ class Estimate:
     method: str
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float] | tuple[None, None]:
-        """Lower and upper end.
+        """Lower and upper limit.
 
         Raises:
-            ConfigError: If `confidence` is not above 0 and below 1.
+            ConfigError: If `confidence` is not between 0 and 1.
         """
         check_confidence(confidence)
         if not self.error:
@@ -48,7 +48,7 @@ class Estimate:
 
     @property
     def p_value(self) -> float | None:
-        """Two-sided, of "no difference"."""
+        """Two-sided p of "no difference"."""
         return None if not self.error else float(2 * distributions().stdtr(self.dof, -abs(self.mean) / self.error))
 
     def p_within(self, margin: float) -> float | None:
@@ -65,15 +65,16 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Components:
-    """Where paired differences come from: `difference = mean + fold part + run part`.
+    """Variance components of paired differences: `difference = mean + fold effect + run effect`.
 
     Attributes:
-        run_std: Of the runs within a fold, pooled; fraction of accuracy.
-        fold_std: Of the folds' own means, runs' noise taken away; 0 where fold means vary less than the runs imply.
-        fold_variance: Its square before it is cut at 0: unbiased, and below 0 about every second time where folds do
-            not differ.
-        shared: Share of the folds' variance that several n have in common, 0 to 1; 1 where it cannot be told.
-        run_dof, fold_dof: What the two rest on.
+        run_std: Standard deviation of the runs within a fold, pooled; a fraction of accuracy.
+        fold_std: Standard deviation of the true fold means, without the noise of runs; 0 if the observed fold means
+            vary less than the runs imply.
+        fold_variance: Its square before truncation at 0: unbiased, and negative about half of the time if folds do not
+            differ.
+        shared: Share of the fold variance common to several n, 0 to 1; 1 if unknown.
+        run_dof, fold_dof: Degrees of freedom of the two.
     """
 
     run_std: float
@@ -85,18 +86,18 @@ class Components:
 
 
 def over_folds(*cells: Differences) -> Estimate:
-    """The mean by Student's t over folds: what verdicts rest on, those of `contrasts` as it is.
+    """Estimates the mean by Student's t over folds. Verdicts of `contrasts` use it as it is.
 
-    `statistics.compare` rests on the same fold means, from 8 folds on by a bootstrap, which allows for skewed ones.
+    `statistics.compare` uses the same fold means, but from 8 folds on with a bootstrap, which allows for skewness.
 
-    Of one cell: the t interval of its fold means. Exact for normal differences with as many runs in every fold,
-    however little or much folds differ. Of several, usually the n of a network: the mean of their means, each n with
-    the same weight. Test clips are the same for all n, so their fold means are correlated; summed by fold, any
-    correlation is in the variance.
+    For one cell it is the t interval of the fold means: exact for normal differences with the same number of runs in
+    every fold, however much folds differ. For several cells, usually the n of a network, it is the mean of their means,
+    with equal weights. Test clips are the same for all n, so their fold means are correlated; summing by fold includes
+    any correlation in the variance.
 
-    Where all n have the same F folds this is the t interval of the F fold averages. Else it is the cluster-robust
+    If all n have the same F folds, this is the t interval of the F fold averages. Otherwise it is the cluster-robust
     variance CR2 with the degrees of freedom of Bell and McCaffrey, for a linear model with one mean per n and folds as
-    clusters; an n occurs in a fold once, so that the correction of a residual is 1 / sqrt(1 - 1 / folds of its n).
+    clusters; an n occurs once per fold, so the correction of a residual is 1 / sqrt(1 - 1 / folds of its n).
 
     Args:
         *cells: The differences of each n.
@@ -113,26 +114,27 @@ def over_folds(*cells: Differences) -> Estimate:
 
 
 def pooled(*cells: Differences) -> Estimate:
-    """The same mean by a mixed model: folds and runs are random, and no variance is negative.
+    """Estimates the same mean by a mixed model: folds and runs are random, and no variance is negative.
 
-    `difference[n, fold, run] = mean[n] + fold part + run part`. The variance of the mean is estimated twice: by
-    `over_folds`, and from the runs within folds as if folds had no part. Where the first is at least the second, the
-    moment estimate of the folds' variance is not below zero, and the interval is that of `over_folds`. Else it is set
-    to zero, as REML does, the two are averaged by their degrees of freedom, and these are added.
+    `difference[n, fold, run] = mean[n] + fold effect + run effect`. The variance of the mean is estimated twice: by
+    `over_folds`, and from the runs within folds as if there were no fold effect. If the first is at least as large as
+    the second, the moment estimate of the fold variance is not negative, and the interval is that of `over_folds`.
+    Otherwise the fold variance is set to zero, as in REML, the two estimates are averaged by their degrees of freedom,
+    and these are added.
 
-    In one cell with as many runs in every fold, this is REML with Satterthwaite's degrees of freedom: mean squares
-    between and within folds are independent, and where folds have a part, the method of Kenward and Roger gives the
-    same. With unequal runs each fold keeps the same weight, so the mean is that of `over_folds`.
+    In one cell with the same number of runs in every fold, this is REML with Satterthwaite's degrees of freedom: mean
+    squares between and within folds are independent, and if there is a fold effect, the method of Kenward and Roger
+    gives the same. With unequal numbers of runs, folds keep equal weights, so the mean is that of `over_folds`.
 
-    Nearer to the truth where folds do not differ, and too sure where they differ by less than can be seen: with three
-    folds a 95 % interval covers 92 to 93 %, and at 1 %, where Holm's method sends a test, there are up to four times
-    as many errors as there should be (experiments/benchmarks/calibration.py). No verdict rests on it.
+    It is more accurate if folds do not differ, and overconfident if they differ too little to be detected: with three
+    folds a 95 % interval covers 92 to 93 %, and at 1 %, a level typical for Holm's method, there are up to four times
+    as many errors as there should be (experiments/benchmarks/calibration.py). No verdict uses it.
 
     Args:
         *cells: The differences of each n.
 
     Raises:
-        DataError: As `over_folds`; also if no fold of a cell has a second run: then there is no noise to compare with.
+        DataError: As for `over_folds`; also if no fold of a cell has a second run, so the noise is unknown.
 
     Reference:
         Searle, Casella and McCulloch, *Variance Components*, 1992, chapters 3 and 4; Satterthwaite, *Biometrics
@@ -151,17 +153,17 @@ def pool(mean: float, variance: float, dof: float, noise: float, noise_dof: floa
 
 
 def components(*cells: Differences) -> Components:
-    """How much runs vary, and how much folds differ beyond that, by moments, over all cells given.
+    """Estimates by moments how much runs vary, and how much folds differ beyond that, over all given cells.
 
-    The variance of a cell's fold means is that of the folds plus the runs' noise; the noise is taken away, and the rest
-    averaged over cells. What different n have in common is the covariance of their fold means: their noise is
-    independent, as every n draws its own clips.
+    The variance of a cell's fold means is that of the folds plus the noise of the runs; the noise is subtracted, and
+    the rest is averaged over cells. The variance common to different n is the covariance of their fold means: their
+    noise is independent, since every n draws its own clips.
 
     Args:
         *cells: The differences of each n.
 
     Raises:
-        DataError: As `pooled`.
+        DataError: As for `pooled`.
     """
     found = checked(cells)
     _run_noise(found)
@@ -193,25 +195,25 @@ def components(*cells: Differences) -> Components:
 
 
 def distributions() -> Any:
-    """scipy's; imported when needed, so that the command line starts at once."""
+    """Student's t of scipy; imported when needed, so that the command line starts quickly."""
     from scipy import special
 
     return special
 
 
 def check_margin(margin: float) -> None:
-    """Raises ConfigError: If it is no fraction of accuracy above 0."""
+    """Raises ConfigError: If it is not a positive fraction of accuracy."""
     if not 0 < margin < 1:
         raise ConfigError(
-            f"`margin` must be above 0 and below 1. Received: margin={margin!r}. It is a fraction of accuracy: write "
+            f"`margin` must be between 0 and 1. Received: margin={margin!r}. It is a fraction of accuracy: write "
             "0.02 for 2 points."
         )
 
 
 def check_confidence(confidence: float) -> None:
-    """Raises ConfigError: If it is no fraction between 0 and 1."""
+    """Raises ConfigError: If it is not a fraction between 0 and 1."""
     if not 0 < confidence < 1:
-        raise ConfigError(f"`confidence` must be above 0 and below 1. Received: {confidence!r}. Write 0.95 for 95 %.")
+        raise ConfigError(f"`confidence` must be between 0 and 1. Received: {confidence!r}. Write 0.95 for 95 %.")
 
 
 def checked(cells: Sequence[Differences], *, fewest_folds: int = 2) -> list[dict[int, FloatArray]]:
@@ -221,7 +223,7 @@ def checked(cells: Sequence[Differences], *, fewest_folds: int = 2) -> list[dict
         DataError: If there is no cell, one has too few folds, a fold has no runs, or a difference is not finite.
     """
     if not cells:
-        raise DataError("No differences to average. Give the differences of at least one n.")
+        raise DataError("No differences to average. Pass the differences of at least one n.")
     found = []
     for cell in cells:
         by_fold = dict(cell if isinstance(cell, Mapping) else enumerate(cell))
@@ -233,19 +235,19 @@ def checked(cells: Sequence[Differences], *, fewest_folds: int = 2) -> list[dict
                 raise DataError(f"The differences of fold {fold} must be numbers. Received: {shown(runs)}.") from error
             if arrays[fold].ndim != 1 or not arrays[fold].size:
                 raise DataError(
-                    f"The differences of fold {fold} must be one for each run, and one run or more. Received: an array "
-                    f"of shape {arrays[fold].shape}. Leave a fold without runs out."
+                    f"The differences of fold {fold} must have one value per run, at least one. Received: an array "
+                    f"of shape {arrays[fold].shape}. Omit folds without runs."
                 )
             wrong = arrays[fold][~np.isfinite(arrays[fold])]
             if wrong.size:
                 raise DataError(
-                    f"The differences must be finite numbers. Received: {wrong[0]} in fold {fold}. Leave pairs out of "
-                    "which a run is missing."
+                    f"The differences must be finite numbers. Received: {wrong[0]} in fold {fold}. Omit pairs with a "
+                    "missing run."
                 )
         if len(arrays) < fewest_folds:
             raise DataError(
-                f"Differences must be of {fewest_folds} folds or more. Received: {len(arrays)}. How much folds differ "
-                "cannot be told from one; `statistics.compare` gives the interval within it."
+                f"Differences must come from at least {fewest_folds} folds. Received: {len(arrays)}. One fold does not "
+                "show how much folds differ; `statistics.compare` gives the interval within a fold."
             )
         found.append(arrays)
     return found
@@ -258,26 +260,26 @@ def _clustered(cells: Sequence[Mapping[int, FloatArray]]) -> tuple[float, float,
     means = np.array([[cell[fold].mean() if fold in cell else 0.0 for fold in folds] for cell in cells])
     n_folds = has.sum(axis=1, keepdims=True)
     of_cell = means.sum(axis=1, keepdims=True) / n_folds
-    # What a fold's mean adds to the result, and the correction of its residual.
+    # Weight of a fold's mean in the result, and the correction of its residual.
     weight = has / (len(cells) * n_folds)
     scaled = weight / np.sqrt(1 - 1 / n_folds)
     variance = float(((scaled * (means - of_cell)).sum(axis=0) ** 2).sum())
-    # Bell and McCaffrey: the variance is a quadratic form; `product` has its eigenvalues, up to a factor. For
-    # residuals (I - H), the columns of two folds have in common what their cells share.
+    # Bell and McCaffrey: the variance is a quadratic form; `product` has its eigenvalues, up to a factor. In the
+    # residuals (I - H), the columns of two folds share what their cells share.
     product = np.diag((scaled**2).sum(axis=0)) - (scaled / n_folds).T @ scaled
     dof = float(np.trace(product) ** 2 / (product**2).sum())
     return float(of_cell.mean()), variance if variance > _ROUNDING else 0.0, dof
 
 
 def _run_noise(cells: Sequence[Mapping[int, FloatArray]]) -> tuple[float, float]:
-    """Variance of the same mean by the runs' noise alone, and its degrees of freedom."""
+    """Variance of the same mean from the noise of runs only, and its degrees of freedom."""
     parts, dofs = [], []
     for cell in cells:
         n_runs = np.array([len(runs) for runs in cell.values()])
         dof = int((n_runs - 1).sum())
         if not dof:
             raise DataError(
-                "At least one fold must have two runs or more: how much runs vary cannot be told from one. Received: "
+                "At least one fold must have two runs, to show how much runs vary. Received: "
                 f"one run in each of {len(cell)} folds. Use `over_folds`, which needs no second run."
             )
         squares = sum(float(((runs - runs.mean()) ** 2).sum()) for runs in cell.values())

@@ -1,6 +1,6 @@
-"""What data sets, networks and compressions are called on paper, and the order in which they are listed.
+"""Display names of data sets, networks and compressions, and the order in which they are listed.
 
-Names that are not the package's own stand for themselves: their code need not be installed where a report is written.
+Names from outside the package are shown as they are, since their code may not be installed where a report is written.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,13 +13,13 @@ from loglearn_tf.models.registry import MODELS
 
 
 def n_test_folds(dataset: str) -> int | None:
-    """How many test folds it is published with; `None` where that is left to the user."""
+    """The number of published test folds; `None` if the user decides."""
     found = DATASETS.own(dataset)
     return len(found.test_folds) or None if found else None
 
 
 def table_numbers(dataset: str) -> tuple[int, int] | None:
-    """The numbers of its tables of accuracies and of differences in the source; `None` where it has none there."""
+    """The numbers of its tables of accuracies and of differences in the source; `None` if it has none."""
     found = DATASETS.own(dataset)
     return found.tables if found else None
 
@@ -44,10 +44,10 @@ def compression_name(compression: str) -> str:
 
 
 def is_relative(row: Mapping[str, Any]) -> bool:
-    """Whether the compression of a run takes mel power divided by its clip's level, so that its knee is a share of it.
+    """Whether the compression of a run uses mel power relative to the clip's level, so that its knee is a fraction.
 
-    A run says so itself; of those of earlier versions, the compression's record does, or that of what it is a variant
-    of. Of a layer from outside that such a run used it is not known.
+    Runs record this; for runs of earlier versions, the record of the compression, or of the variant's layer, is used.
+    For an outside layer in such a run it is unknown.
     """
     if row.get("relative") is not None:
         return row["relative"] is True
@@ -58,7 +58,7 @@ def is_relative(row: Mapping[str, Any]) -> bool:
 
 
 def datasets_in_order(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The data sets of these runs, each once, in the order of their tables; those that are not listed at the end."""
+    """The distinct data sets of these runs, in the order of their tables; unlisted ones last."""
     return _in_order((row["dataset"] for row in rows), DATASETS)
 
 

@@ -1,4 +1,4 @@
-"""The contrasts that a study wrote down before its runs: what became of them."""
+"""Evaluates the contrasts that a study planned before its runs."""
 
 import hashlib
 from collections.abc import Hashable, Mapping, Sequence
@@ -25,12 +25,12 @@ from loglearn_tf.study.yaml_file import experiment_names
 
 @dataclass(frozen=True)
 class StudyPart:
-    """One part of a study, or all of one without parts.
+    """One part of a study, or a whole study without parts.
 
     Attributes:
-        settings: What was asked for.
-        folder: Where its runs are.
-        rows: These runs; none where it has not begun.
+        settings: The settings of the part.
+        folder: Folder of its runs.
+        rows: Its runs; none if it has not started.
     """
 
     settings: Settings
@@ -39,36 +39,37 @@ class StudyPart:
 
     @property
     def data(self) -> Hashable:
-        """Tells its data set from others: parts of one data set share test clips and draws of training clips."""
+        """Identifies its data set: parts with the same data set share test clips and draws of training clips."""
         return self.settings.data.name, self.settings.data.root
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a study says of one of its contrasts. All differences are fractions of accuracy: 0.02 is 2 points.
+    """The result of a planned contrast. All differences are fractions of accuracy: 0.02 is 2 points.
 
     Attributes:
-        name, contrast: Which one.
-        waiting: Why nothing is said: `"not run yet: 12 of 60 runs"`; empty where something is.
-        n_runs: As many it takes.
-        n_done, n_failed: Of these, as many are in, or have failed and are in no pair.
-        n_before: As many finished runs have no such contrast in their settings: they were done before it was written
-            down as it stands.
-        n_folds, n_pairs: What it rests on: folds of different data sets count as different; pairs of all cells.
-        mean: Over runs, folds, then cells, each with the same weight.
-        low, high: 95 % interval by Student's t over folds; over the runs of the one fold that there is. `None` where
-            nothing varied.
+        name, contrast: The contrast.
+        waiting: Why there is no result, e.g. `"not run yet: 12 of 60 runs"`; empty if there is one.
+        n_runs: Number of runs needed.
+        n_done, n_failed: How many of them are done, or have failed and are in no pair.
+        n_before: Finished runs whose settings do not contain this contrast: they were done before it was written in its
+            present form.
+        n_folds, n_pairs: Number of folds, where those of different data sets count separately; number of pairs in all
+            cells.
+        mean: Mean over runs, then folds, then cells, with equal weights.
+        low, high: 95 % interval by Student's t over folds, or over the runs of a single fold. `None` if nothing varied.
         low_90, high_90: Its 90 % interval, on which equivalence rests.
         low_recordings, high_recordings: 95 % interval by source recordings and runs, see `recordings.two_way`; no
             verdict rests on it.
-        no_recordings: Why there is none; empty where there is.
+        no_recordings: Why this interval is missing; empty if it is not.
         p_value: Two-sided, by t.
         p_holm: The same, corrected by Holm's method over all contrasts of the file, those not run yet included.
-        n_corrected: Over how many.
-        p_equivalence: Two one-sided tests against `margin` on either side, the larger p.
-        margin: Differences within it count as none.
-        verdict: As that of a `Comparison`.
-        differences: By cell, then fold (a number for each of `n_folds`), those of its runs: for `power.spread_of`.
+        n_corrected: Number of contrasts in the correction.
+        p_equivalence: Two one-sided tests against `margin`; the larger p.
+        margin: Differences within it count as zero.
+        verdict: As in `Comparison`.
+        differences: By cell, then fold (a number for each of `n_folds`), the differences of its runs, for
+            `power.spread_of`.
     """
 
     name: str
@@ -98,10 +99,10 @@ class Outcome:
 
 
 def read_parts(study_dir: Path) -> list[StudyPart]:
-    """A study's folder, part by part.
+    """Reads a study's folder, part by part.
 
     Raises:
-        ConfigError: If it is no study's folder.
+        ConfigError: If it is not a study's folder.
         DataError: If a result cannot be read.
     """
     folders = sorted(path.parent for path in study_dir.glob("*/study.yaml")) or [study_dir]
@@ -109,28 +110,28 @@ def read_parts(study_dir: Path) -> list[StudyPart]:
 
 
 def find_parts(study: str | Path, overrides: Sequence[str] = ()) -> list[StudyPart]:
-    """The parts of a study's folder, or of the YAML file or experiment that a name stands for.
+    """Reads the parts of a study from its folder, YAML file or built-in experiment.
 
     Args:
-        study: A folder, a file, or the name of an experiment, which goes before a folder of that name.
-        overrides: Settings that differ, `key=value`; not of a folder, whose runs are done.
+        study: A folder, a file, or the name of an experiment, which takes precedence over a folder of that name.
+        overrides: Settings to override, `key=value`; not for a folder, whose settings are fixed.
 
     Raises:
-        ConfigError: If there is no such study, or settings are wrong, or of a folder.
+        ConfigError: If there is no such study, settings are invalid, or a folder is given overrides.
         DataError: If a result cannot be read.
     """
     if Path(study).is_dir() and str(study) not in experiment_names():
         if overrides:
             raise ConfigError(
-                "Settings can be changed where a YAML file or an experiment is named. Received: "
-                f"{overrides[0]} for the folder {study}. Leave it out."
+                "Settings can be overridden for a YAML file or an experiment, not for a study folder. Received: "
+                f"{overrides[0]} for {study}. Omit it."
             )
         return read_parts(Path(study))
     return [part_of(settings, settings.study_dir) for settings in load_studies(study, overrides)]
 
 
 def part_of(settings: Settings, folder: Path) -> StudyPart:
-    """A part with the runs that are there.
+    """Reads the available runs of a part.
 
     Raises:
         DataError: If a result cannot be read.
@@ -140,10 +141,10 @@ def part_of(settings: Settings, folder: Path) -> StudyPart:
 
 
 def contrasts_of(parts: Sequence[StudyPart]) -> dict[str, ContrastSettings]:
-    """The contrasts that the parts' settings hold.
+    """The contrasts in the settings of the parts.
 
     Raises:
-        ConfigError: If two parts hold different ones under the same name.
+        ConfigError: If parts have different contrasts of the same name.
     """
     found: dict[str, tuple[ContrastSettings, StudyPart]] = {}
     for part in parts:
@@ -152,34 +153,34 @@ def contrasts_of(parts: Sequence[StudyPart]) -> dict[str, ContrastSettings]:
             if other != contrast:
                 raise ConfigError(
                     f"`contrasts.{name}` must be the same in all parts of a study. Received: one in {holder.folder}, "
-                    f"another in {part.folder}, as the file was changed between their runs. Name the YAML file instead "
-                    "of the folder, or let `loglearn run` go through all parts again, which keeps finished runs."
+                    f"another in {part.folder}; the file was changed between their runs. Name the YAML file instead of "
+                    "the folder, or rerun `loglearn run` for all parts, which keeps finished runs."
                 )
     return {name: contrast for name, (contrast, _) in found.items()}
 
 
 def evaluate(parts: Sequence[StudyPart]) -> list[Outcome]:
-    """What the runs so far say of a study's contrasts.
+    """Evaluates a study's contrasts on the runs so far.
 
-    A contrast is judged once all of its runs are in, not before: a look at every stage would find something sooner or
-    later. The mean difference of its cells, each a part, network and n with the same weight, is judged by Student's t
-    over folds (`mixed.over_folds`): a fold of a data set is one cluster, in whatever part, network and n. Where there
-    is one fold (TUT), its runs are the clusters. Beside it stands the interval by source recordings and runs. p is
-    corrected by Holm's method over all contrasts of the file; verdicts are those of `statistics.compare`.
+    A contrast is evaluated only once all of its runs are done: repeated looks would sooner or later find something. The
+    mean difference of its cells (part, network and n, with equal weights) is tested by Student's t over folds
+    (`mixed.over_folds`): a fold of a data set is one cluster across all parts, networks and n. With a single fold (TUT)
+    its runs are the clusters. The interval by source recordings and runs is given in addition. p is corrected by Holm's
+    method over all contrasts of the file; verdicts are those of `statistics.compare`.
 
     Args:
-        parts: Of `read_parts`, or of the settings that a file holds now.
+        parts: From `read_parts`, or from the current settings of a file.
 
     Returns:
-        One for each contrast, in the file's order; none where the study has none.
+        One for each contrast, in the file's order.
 
     Raises:
-        ConfigError: If parts hold different contrasts under the same name.
-        DataError: If predictions that are there cannot be read.
+        ConfigError: If parts have different contrasts of the same name.
+        DataError: If existing predictions cannot be read.
     """
     written = _Written()
     found = [_outcome(name, contrast, parts, written) for name, contrast in contrasts_of(parts).items()]
-    # What is not in yet counts as a test, or the correction would grow with every look.
+    # Contrasts without a result yet also count as tests, or the correction would grow with every look.
     judged = in_one_family([replace(one, p_value=1.0) if one.p_value is None else one for one in found])
     return [
         replace(one, n_corrected=after.n_corrected, p_holm=after.p_holm, verdict=after.verdict)
@@ -191,7 +192,7 @@ def evaluate(parts: Sequence[StudyPart]) -> list[Outcome]:
 
 @dataclass(frozen=True)
 class _Cell:
-    """The parts that the compression and the baseline are run in, mostly the same; network and n."""
+    """The parts of the compression and of the baseline (mostly the same), network and n."""
 
     ours: StudyPart
     theirs: StudyPart
@@ -217,23 +218,21 @@ def _outcome(name: str, contrast: ContrastSettings, parts: Sequence[StudyPart], 
     n_before = sum(written.lacks(part.folder, row, name, contrast) for part, row in done)
     nothing = Outcome(*(name, contrast, "", len(runs), len(done), n_failed, n_before), margin=contrast.margin)
     if absent:
-        return replace(nothing, waiting=f"not run yet: there are no runs of part {absent[0]}")
+        return replace(nothing, waiting=f"not run yet: part {absent[0]} has no runs")
     for cell in cells:
         for part, compression in _sides(cell, contrast):
             if not _is_planned(part.settings, cell, compression):
                 where = f" of part {part.settings.part}" if part.settings.part else ""
                 what = f"{cell.model}, n = {cell.n_shot} with {compression}"
-                return replace(
-                    nothing, waiting=f"not run yet: {what} is not in the grid{where} that was asked for last"
-                )
+                return replace(nothing, waiting=f"not run yet: {what} is not in the last grid{where}")
     if len(done) + n_failed < len(runs):
         unscored = len(there) - n_failed - len(done)
-        older = f", and {unscored:,} of an earlier version, that have no settled score" if unscored else ""
+        older = f", and {unscored:,} of an earlier version without a settled score" if unscored else ""
         return replace(nothing, waiting=f"not run yet: {len(done):,} of {len(runs):,} runs{older}")
     try:
         return _judged(nothing, contrast, cells)
     except DataError as error:
-        return replace(nothing, waiting=f"cannot be judged: {error}")
+        return replace(nothing, waiting=f"cannot be evaluated: {error}")
 
 
 def _judged(outcome: Outcome, contrast: ContrastSettings, cells: Sequence[_Cell]) -> Outcome:
@@ -268,7 +267,7 @@ def _judged(outcome: Outcome, contrast: ContrastSettings, cells: Sequence[_Cell]
 
 
 class _Clusters:
-    """Numbers of what is sampled: folds, the same in all parts of a data set; of one fold, its runs."""
+    """Numbers the clusters: folds, the same in all parts of a data set, or the runs of a single fold."""
 
     def __init__(self, *, one_fold: bool) -> None:
         self._one_fold = one_fold
@@ -288,7 +287,7 @@ def _is_planned(settings: Settings, cell: _Cell, compression: str) -> bool:
 
 
 def _runs(cell: _Cell, contrast: ContrastSettings) -> list[tuple[StudyPart, Row | None]]:
-    """Every run that the cell takes; `None` where it is not there yet."""
+    """Every run that the cell needs; `None` if it does not exist yet."""
     found: list[tuple[StudyPart, Row | None]] = []
     for part, compression in _sides(cell, contrast):
         if _is_planned(part.settings, cell, compression):
@@ -319,7 +318,7 @@ def _scores(contrast: ContrastSettings) -> tuple[str, ...]:
 
 
 def _differences(cell: _Cell, contrast: ContrastSettings) -> dict[tuple[int, int], float]:
-    """(fold, run) -> the difference of a pair, of the runs that were planned."""
+    """(fold, run) -> the difference of a pair, for the planned runs."""
     ours, theirs = (_rows(part, cell, compression) for part, compression in _sides(cell, contrast))
     settings = cell.ours.settings
     found = {}
@@ -333,7 +332,7 @@ def _differences(cell: _Cell, contrast: ContrastSettings) -> dict[tuple[int, int
 
 
 def _by_recordings(contrast: ContrastSettings, cells: Sequence[_Cell]) -> Estimate | str:
-    """The mean with recordings and runs as what was sampled; in words, why that cannot be had."""
+    """The mean with recordings and runs as the sample, or the reason why it is not available."""
     scores = _scores(contrast)
     clusters, runs = _Clusters(one_fold=False), _Clusters(one_fold=True)
     difference, fold, run, recording, weight = [], [], [], [], []
@@ -355,8 +354,8 @@ def _by_recordings(contrast: ContrastSettings, cells: Sequence[_Cell]) -> Estima
         for both in pairs:
             first = both[0]
             if not all(clip in recordings for clip in first.clips):
-                return "the recordings of its clips are not known: its runs are of an earlier version"
-            # Halved, where two differences are subtracted, to stay within -1 and 1.
+                return "the recordings of its clips are unknown, since its runs are of an earlier version"
+            # If two differences are subtracted, the result is halved to stay within -1 and 1.
             values = first.difference - sum(other.difference for other in both[1:])
             difference.append(values / len(scores))
             n = len(values)
@@ -373,13 +372,13 @@ def _by_recordings(contrast: ContrastSettings, cells: Sequence[_Cell]) -> Estima
 
 
 class _Written:
-    """Which contrasts runs knew of: their `config.yaml` holds the settings they were started with."""
+    """The contrasts that runs were started with, according to their `config.yaml`."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, Mapping[str, Any] | None] = {}
 
     def lacks(self, folder: Path, row: Row, name: str, contrast: ContrastSettings) -> bool:
-        """Whether a run was done when this contrast was not written down, or was another one."""
+        """Whether a run was started before this contrast was written down, or while it was different."""
         try:
             content = (folder / folder_of(row) / "config.yaml").read_bytes()
         except OSError:
@@ -401,5 +400,5 @@ def _contrasts_in(content: bytes) -> Mapping[str, Any] | None:
 
 
 def _plain(contrast: Any) -> Any:
-    """Without its title, which may be improved at any time."""
+    """The contrast without its title, which may be edited at any time."""
     return {key: value for key, value in contrast.items() if key != "title"} if isinstance(contrast, dict) else None

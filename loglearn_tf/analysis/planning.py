@@ -1,4 +1,4 @@
-"""What a study can decide, before or after its runs, in words and tables."""
+"""Shows what a study can decide, before or after its runs, in words and tables."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from loglearn_tf.datasets.n_shot import NShot
 from loglearn_tf.errors import ConfigError
 from loglearn_tf.study.settings import ContrastSettings, Settings
 
-# Of paired differences on UrbanSound8K, where nothing else is known: 5.5 points between the runs of a fold, 2 between
-# the folds. Networks that learn less surely vary more: 10 and more were seen with SB-CNN at n = 2.
+# Standard deviations of paired differences on UrbanSound8K, used if nothing else is known: 5.5 points between the runs
+# of a fold, 2 between folds. Networks that train less reliably vary more: 10 and more for SB-CNN at n = 2.
 RUN_STD, FOLD_STD = 0.055, 0.02
 EFFECTS = (0.01, 0.02, 0.03, 0.05)
-# How sure one wants to be of finding what is there.
+# Desired power.
 CHANCE = 0.8
 
 _HEAD = (
@@ -26,13 +26,13 @@ _HEAD = (
 
 @dataclass(frozen=True)
 class Planned:
-    """What is to be expected of one difference.
+    """The expected precision of one difference.
 
     Attributes:
-        names: Of its row: network and n, or the contrast.
-        runs: In every fold and n.
-        power: Of it.
-        needed: How many runs, or folds, find 3 points with a chance of 80 %, within the family.
+        names: Labels of its row: network and n, or the contrast.
+        runs: Runs in each fold and n.
+        power: Its power.
+        needed: Runs, or folds, needed to detect 3 points with a power of 80 %, corrected for the family.
     """
 
     names: tuple[str, ...]
@@ -43,14 +43,14 @@ class Planned:
 
 @dataclass(frozen=True)
 class PartPlan:
-    """What one part of a study can decide of two compressions.
+    """What one part of a study can decide about two compressions.
 
     Attributes:
-        part: Its name; empty where there is one.
-        compression: Whose difference; empty where all are alike, before any run.
-        spread: By network, stated or estimated.
-        estimated: Whether the runs told the spread.
-        rows: For every network, each n and the average over all.
+        part: Its name; empty for a study without parts.
+        compression: The compression compared with the baseline; empty before any run, when all are alike.
+        spread: By network, assumed or estimated.
+        estimated: Whether the spread was estimated from runs.
+        rows: For each network, every n and the average over all.
     """
 
     part: str
@@ -61,12 +61,12 @@ class PartPlan:
 
 
 def stated(settings: Settings, spread: Spread, *, margin: float = 0.02) -> PartPlan:
-    """What a study can decide before any run.
+    """Computes what a study can decide before any run.
 
     Args:
-        settings: Of it, or of a part.
-        spread: Stated.
-        margin: Of equivalence.
+        settings: Settings of the study or part.
+        spread: Assumed spread.
+        margin: Margin of equivalence.
     """
     of_models = dict.fromkeys(settings.models, spread)
     return PartPlan(settings.part or "", "", of_models, False, _rows(settings, of_models, margin))
@@ -75,19 +75,19 @@ def stated(settings: Settings, spread: Spread, *, margin: float = 0.02) -> PartP
 def estimated(
     part: StudyPart, *, baseline: str = "logeps", score: str = "published", margin: float = 0.02
 ) -> list[PartPlan]:
-    """What a study can decide, as its runs tell how much they vary.
+    """Computes what a study can decide, given the variation of its runs.
 
     Args:
-        part: With runs.
-        baseline: Whose accuracy is subtracted.
+        part: A part with runs.
+        baseline: The compression whose accuracy is subtracted.
         score: See `results.with_score`.
-        margin: Of equivalence.
+        margin: Margin of equivalence.
 
     Returns:
-        One for each compression of which something is known.
+        One for each compression with usable runs.
 
     Raises:
-        DataError: As `statistics.compare`.
+        DataError: As for `statistics.compare`.
     """
     rows = with_score(part.rows, score)
     plans = []
@@ -109,7 +109,7 @@ def _rows(settings: Settings, of_models: Mapping[str, Spread], margin: float) ->
     for model, spread in of_models.items():
         cells: list[tuple[str, list[NShot], int]] = [(str(n), [n], family) for n in settings.n_shot]
         if len(settings.n_shot) > 1:
-            # Of the averages there are as many as networks and compressions.
+            # There are as many averages as pairs of network and compression.
             cells.append(("average", list(settings.n_shot), family // len(settings.n_shot)))
         for title, n_shot, tests in cells:
             runs = _typical([settings.runs_for(n) for n in n_shot])
@@ -118,23 +118,23 @@ def _rows(settings: Settings, of_models: Mapping[str, Spread], margin: float) ->
                 expected = power(spread, **size, margin=margin, effects=EFFECTS)
                 more = needed(spread, **size, effect=0.03, chance=CHANCE)
             except ConfigError:
-                continue  # one run of one fold, from which nothing can be told
+                continue  # one run of one fold: variation unknown
             rows.append(Planned((model, title), runs, expected, more))
     return tuple(rows)
 
 
 def of_contrasts(parts: Sequence[StudyPart], spread: Spread) -> list[Planned]:
-    """What each contrast of a study will be able to decide, before its runs.
+    """Computes what each contrast of a study can decide, before its runs.
 
-    Runs of parts that share a data set draw the same clips: only different n, and data sets, average their noise out.
-    Of averages over several data sets the numbers are close, no more.
+    Runs of parts that share a data set draw the same clips: noise averages out only over different n and data sets.
+    For averages over several data sets the numbers are approximate.
 
     Args:
-        parts: Of the study, with runs or without.
-        spread: Stated. Of a score minus the other, whose weights are the same, it is too large.
+        parts: Parts of the study, with or without runs.
+        spread: Assumed spread. It is too large for one score minus the other, which share their weights.
 
     Raises:
-        ConfigError: If parts hold different contrasts under the same name.
+        ConfigError: If parts have different contrasts of the same name.
     """
     contrasts = contrasts_of(parts)
     studies = [part.settings for part in parts]
@@ -154,16 +154,16 @@ def _size(contrast: ContrastSettings, studies: Sequence[Settings]) -> dict[str, 
     try:
         runs = _typical([cell.ours.runs_for(cell.n_shot) for cell in cells])
     except (KeyError, ZeroDivisionError):
-        return None  # its cells are not in the grid that was asked for last
+        return None  # its cells are not in the last grid
     data = [(cell.ours.data.name, cell.ours.data.root) for cell in cells]
     folds = {(one, fold) for one, cell in zip(data, cells, strict=True) for fold in cell.ours.folds}
     n_values = min(len({cell.n_shot for other, cell in zip(data, cells, strict=True) if other == one}) for one in data)
-    # Each data set has a mean of its own, which costs a degree of freedom.
+    # Each data set has its own mean, which costs a degree of freedom.
     return {"folds": len(folds) - (len(set(data)) - 1), "runs": runs, "n_values": n_values}
 
 
 def _typical(runs: Sequence[int]) -> int:
-    """Runs that leave as much noise in each n as these do in all, no more than there are."""
+    """Equal number of runs per n with the same overall noise, rounded down."""
     return max(1, int(len(runs) / sum(1 / number for number in runs) + 1e-9))
 
 
@@ -175,26 +175,26 @@ def format_plan(plan: PartPlan, settings: Settings) -> str:
         varies = "; ".join(f"{model}: {describe(spread)}" for model, spread in plan.spread.items())
         title += f", {plan.compression} minus the baseline. Estimated: {varies}."
     else:
-        title += f". Stated: {describe(next(iter(plan.spread.values())))}."
+        title += f". Assumed: {describe(next(iter(plan.spread.values())))}."
     if not plan.rows:
-        return f"{title}\nNothing can be decided: one run of one fold does not tell how much runs vary."
+        return f"{title}\nNothing can be decided: a single run of a single fold does not show how much runs vary."
     return f"{title}\n{align([('network', 'n', *_HEAD), *_lines(plan.rows)], n_names=2)}"
 
 
 def format_contrasts(planned: Sequence[Planned], spread: Spread) -> str:
-    """What its contrasts will be able to decide, as text."""
-    title = f"The contrasts that the study wrote down. Stated: {describe(spread)}."
+    """The power of the contrasts, as text."""
+    title = f"Planned contrasts. Assumed: {describe(spread)}."
     return f"{title}\n{align([('contrast', *_HEAD), *_lines(planned)])}"
 
 
 def how_to_read(margin: float) -> str:
-    """What the columns are."""
+    """Explains the columns."""
     return (
-        "Half-width: of the 95 % interval over folds, in points. 1, 2, 3, 5 p.: how often a true difference of so many "
-        "points is called better or worse, were it the only test. Equivalent: how often no difference is called "
-        f"equivalent, with a margin of {100 * margin:g} points (of a contrast, its own). Last: runs in each fold, or "
-        f"folds, that find 3 points with a chance of {100 * CHANCE:g} % among all tests of the study (Holm). By "
-        "Student's t; single cells are judged more strictly, and decide a little less."
+        "Half-width: of the 95 % interval over folds, in points. 1, 2, 3, 5 p.: how often a true difference of 1, 2, 3 "
+        "or 5 points is called better or worse if it is the only test. Equivalent: how often a true difference of 0 is "
+        f"called equivalent, with a margin of {100 * margin:g} points (for a contrast, its own margin). Last columns: "
+        f"runs per fold, or folds, needed to detect 3 points with a power of {100 * CHANCE:g} % among all tests of the "
+        "study (Holm). Based on Student's t; the tests of single cells are stricter and have slightly less power."
     )
 
 
@@ -229,21 +229,21 @@ def describe(spread: Spread) -> str:
 def what_would_decide(
     spread: Spread, mean: float, *, folds: int, runs: int, n_values: int = 1, family: int = 1, margin: float = 0.02
 ) -> str:
-    """How many more runs or folds would end an "undecided", in words.
+    """Describes how many more runs or folds would resolve an "undecided".
 
-    A difference beyond the margin is taken for the true one, which then is to be called better or worse; of a smaller
-    one, its absence is to be called equivalent. Differences that were found are, on average, larger than the true ones
-    where they were looked for: the numbers are no promise.
+    A difference beyond the margin is assumed to be the true one and is to be called better or worse; for a smaller one,
+    equivalence is to be shown. Observed differences that were selected for their size tend to overestimate the true
+    ones, so the numbers are no guarantee.
 
     Args:
-        spread: Of the differences.
-        mean: What was found.
+        spread: Spread of the differences.
+        mean: Observed mean difference.
         folds, runs, n_values, family: See `power.power`.
-        margin: Of equivalence.
+        margin: Margin of equivalence.
 
     Example:
         >>> what_would_decide(Spread(run=0.055, fold=0.01), 0.05, folds=4, runs=4)
-        'To decide, with a chance of 80 %, were the true difference +5.0 points: 3 more runs a fold, or 1 more fold.'
+        'To decide with a power of 80 %, if the true difference is +5.0 points: 3 more runs per fold, or 1 more fold.'
     """
     size = {"folds": folds, "runs": runs, "n_values": n_values}
     by_effect = abs(mean) > margin
@@ -252,15 +252,15 @@ def what_would_decide(
         if by_effect
         else needed(spread, **size, equivalent=margin, chance=CHANCE)
     )
-    goal = "were there no difference, by a margin of " + f"{100 * margin:g} points"
+    goal = f"if there is no difference, with a margin of {100 * margin:g} points"
     if by_effect:
-        goal = "were the true difference " + f"{100 * mean:+.1f} points".replace("-", "−")
+        goal = "if the true difference is " + f"{100 * mean:+.1f} points".replace("-", "−")
     ways = [
         f"{number:,} more {noun}{'' if number == 1 else 's'}{place}"
-        for number, noun, place in ((more.more_runs, "run", " a fold"), (more.more_folds, "fold", ""))
+        for number, noun, place in ((more.more_runs, "run", " per fold"), (more.more_folds, "fold", ""))
         if number is not None
     ]
     if not ways:
-        return f"To decide, {goal}: no number of runs or folds up to 10,000 would do."
-    only = "" if more.more_runs is not None else "; no number of runs would do on these"
-    return f"To decide, with a chance of {100 * CHANCE:g} %, {goal}: {', or '.join(ways)}{only}."
+        return f"To decide, {goal}: no number of runs or folds up to 10,000 is enough."
+    only = "" if more.more_runs is not None else "; more runs on these folds would not be enough"
+    return f"To decide with a power of {100 * CHANCE:g} %, {goal}: {', or '.join(ways)}{only}."

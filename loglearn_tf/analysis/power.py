@@ -1,4 +1,4 @@
-"""What a study of a given size can decide, and how much larger it would have to be."""
+"""What a study of a given size can decide, and how large it must be to decide more."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -17,25 +17,26 @@ from loglearn_tf.errors import ConfigError
 
 _ALPHA = 0.05
 _EFFECTS = (0.01, 0.02, 0.03, 0.05)
-# More than anyone runs: what it takes this many for is out of reach.
+# More than anyone runs: larger numbers count as out of reach.
 _MOST = 10_000
 
 
 @dataclass(frozen=True)
 class Spread:
-    """How much paired differences vary, and why: what a study's power depends on. Fractions of accuracy.
+    """Standard deviations of paired differences, which determine a study's power. Fractions of accuracy.
 
     Attributes:
         run: Standard deviation of the runs of a fold, which differ in training clips and weights.
-        fold: Of the folds' own means, but for what their recordings add.
-        recording: Of the recordings' own means; 0 counts them as part of the folds.
-        recordings: As many of the same weight a fold has; not used where `recording` is 0.
-        shared: Share of the folds' variance that all n have in common: 1 is the safe choice. That of recordings is
-            taken for shared, as the test clips are the same.
+        fold: Standard deviation of the fold means, without the effect of recordings.
+        recording: Standard deviation of the recording means; 0 includes them in the folds.
+        recordings: Effective number of recordings per fold; not used if `recording` is 0.
+        shared: Share of the fold variance common to all n: 1 is the safe choice. The variance of recordings counts as
+            shared, since the test clips are the same.
 
     Raises:
-        ConfigError: If one is negative or not finite, all are 0, `shared` is above 1, or there are fewer than one
-            recording a fold.
+        ConfigError: If one is negative or not finite, all are 0, `shared` is above 1, or there is less than one
+            recording
+            per fold.
     """
 
     run: float
@@ -49,36 +50,36 @@ class Spread:
             value = getattr(self, name)
             if not (0 <= value <= 1):
                 raise ConfigError(
-                    f"`{name}` of a spread must be from 0 to 1. Received: {name}={value!r}. Standard deviations are "
-                    "fractions of accuracy: write 0.055 for 5.5 points."
+                    f"`{name}` of a spread must be between 0 and 1. Received: {name}={value!r}. Standard deviations "
+                    "are fractions of accuracy: write 0.055 for 5.5 points."
                 )
         if not (self.run or self.fold or self.recording):
-            raise ConfigError("`run`, `fold` or `recording` must be above 0. Received: 0 for all of them.")
+            raise ConfigError("`run`, `fold` or `recording` must be greater than 0. Received: 0 for all.")
         if not (math.isfinite(self.recordings) and self.recordings >= 1):
-            raise ConfigError(f"`recordings` must be 1 a fold or more. Received: {self.recordings!r}.")
+            raise ConfigError(f"`recordings` must be at least 1 per fold. Received: {self.recordings!r}.")
 
     def without_runs(self, n_values: int = 1) -> float:
-        """Standard deviation of a fold's mean over any number of runs, and over as many n."""
+        """Standard deviation of a fold's mean over infinitely many runs, averaged over n."""
         folds = self.fold**2 * (self.shared + (1 - self.shared) / n_values)
         return math.sqrt(folds + self.recording**2 / self.recordings)
 
     def of_fold(self, runs: int, n_values: int = 1) -> float:
-        """The same over so many runs."""
+        """The same for a given number of runs."""
         return math.hypot(self.without_runs(n_values), self.run / math.sqrt(runs * n_values))
 
 
 @dataclass(frozen=True)
 class Power:
-    """What is to be expected of a study of this size.
+    """The expected precision of a study of this size.
 
     Attributes:
-        folds, runs, n_values, family: Its size: runs in a fold and n; how many n are averaged; tests in the family.
+        folds, runs, n_values, family: Its size: runs per fold and n; number of averaged n; tests in the family.
         half_width: Mean half-width of the interval.
         effects: True differences.
-        power: Of each, how often it is called better (or worse), were this the only test.
-        power_in_family: The same at 1 / `family` of the level. Holm's method asks that of the first test that it
-            decides, and less of later ones: what is found beside other differences is found more often.
-        equivalent_at_zero: How often the absence of a difference is called equivalent.
+        power: For each, how often it is called better (or worse) if this is the only test.
+        power_in_family: The same at level / `family`. Holm's method uses this level for the first test that it decides
+            and higher levels for later ones, so with other true differences the power is higher.
+        equivalent_at_zero: How often a true difference of 0 is called equivalent.
     """
 
     folds: int
@@ -94,13 +95,14 @@ class Power:
 
 @dataclass(frozen=True)
 class Needed:
-    """How large a study must be for a goal.
+    """The size that a study needs for a goal.
 
     Attributes:
-        folds, runs: Fewest folds with the runs asked about, fewest runs with the folds asked about; `None` where no
-            number up to 10,000 suffices.
-        more_folds, more_runs: How many more these are, 0 or above.
-        at_best: Half-width with these folds and any number of runs: what the folds alone leave open.
+        folds, runs: Fewest folds with the given runs, fewest runs with the given folds; `None` if no number up to
+            10,000
+            is enough.
+        more_folds, more_runs: How many more than given, at least 0.
+        at_best: Half-width with these folds and infinitely many runs.
     """
 
     folds: int | None
@@ -123,22 +125,22 @@ def power(
 ) -> Power:
     """Computes what Student's t over folds (`mixed.over_folds`) is likely to decide: the verdicts of `contrasts`.
 
-    Exact for normal differences. The verdict of a single cell also asks a signed-rank test and, from 8 folds on, a
-    bootstrap, and is up to 10 points less powerful: `verdict_power` simulates it. One fold (TUT) has its runs for
-    independent values, those of all n together: then power is that of this one split.
+    Exact for normal differences. The verdict of a single cell also uses a signed-rank test and, from 8 folds on, a
+    bootstrap, and its power is up to 10 points lower: `verdict_power` simulates it. With one fold (TUT), the runs of
+    all n together are the independent values: the power is then that of this one split.
 
     Args:
-        spread: Of the differences; `spread_of` and `spreads` estimate it.
+        spread: Spread of the differences; `spread_of` and `spreads` estimate it.
         folds: Test folds.
-        runs: In every fold, for every n.
-        n_values: How many n are averaged, each with the same weight; 1 is a single cell.
+        runs: Runs in each fold and n.
+        n_values: Number of n averaged with equal weights; 1 is a single cell.
         family: Tests that Holm's method corrects together.
-        margin: Of equivalence.
+        margin: Margin of equivalence.
         effects: True differences, fractions of accuracy.
-        confidence: Of the interval.
+        confidence: Confidence of the interval.
 
     Raises:
-        ConfigError: If an argument is out of range, or two values in all are not there to judge the spread by.
+        ConfigError: If an argument is out of range, or there are fewer than two values to estimate the spread from.
 
     Reference:
         Lehmann, *Testing Statistical Hypotheses*, 1986, on the non-central t distribution; Phillips, *Journal of
@@ -155,7 +157,7 @@ def power(
     for effect in effects:
         if not 0 < abs(effect) < 1:
             raise ConfigError(
-                f"`effects` must be fractions of accuracy other than 0. Received: {effect!r}. Write 0.03 for 3 points."
+                f"`effects` must be non-zero fractions of accuracy. Received: {effect!r}. Write 0.03 for 3 points."
             )
     error, dof = _error(spread, folds, runs, n_values)
     return Power(
@@ -180,18 +182,18 @@ def verdict_power(
     studies: int = 600,
     seed: int = 0,
 ) -> Power:
-    """Simulates the verdicts that `statistics.compare` gives of a single cell: `power` for one n, as it is judged.
+    """Simulates the verdicts of `statistics.compare` on a single cell: `power` for one n, with the actual tests.
 
-    Takes seconds from 8 folds on. What is simulated is the difference to `power`, which is exact for t, so that 600
-    studies are within 3 points.
+    Takes seconds from 8 folds on. Only the difference from `power` is simulated, which is exact for t, so 600 studies
+    give an accuracy of 3 points.
 
     Args:
         spread, folds, runs, family, margin, effects, confidence: See `power`.
-        studies: As many are simulated for each effect.
-        seed: Of the studies.
+        studies: Number of simulated studies per effect.
+        seed: Seed of the simulation.
 
     Raises:
-        ConfigError: As `power`, and if `studies` is below 1.
+        ConfigError: As for `power`, and if `studies` is below 1.
     """
     _check(studies=studies)
     exact = power(spread, folds=folds, runs=runs, family=family, margin=margin, effects=effects, confidence=confidence)
@@ -238,16 +240,16 @@ def needed(
     family: int = 1,
     confidence: float = 0.95,
 ) -> Needed:
-    """Computes how many folds, or how many runs, it takes to reach one goal, by `power`.
+    """Computes the number of folds or runs needed to reach a goal, using `power`.
 
     Args:
         spread, n_values, family, confidence: See `power`.
-        folds, runs: What there is, or is planned.
+        folds, runs: Existing or planned size.
         half_width: The goal: an interval of this half-width, on average.
-        effect: The goal: this true difference is called better or worse with `chance`, within the family. With the
-            difference that was observed: what it takes to decide.
-        equivalent: The goal: no difference is called equivalent within this margin, with `chance`.
-        chance: See above.
+        effect: The goal: to call this true difference better or worse with probability `chance`, within the family. Use
+            the observed difference to find what it takes to decide.
+        equivalent: The goal: to call a true difference of 0 equivalent within this margin, with probability `chance`.
+        chance: Desired power.
 
     Raises:
         ConfigError: If an argument is out of range, or there is not exactly one goal.
@@ -265,7 +267,7 @@ def needed(
     size = abs(value) if name == "effect" else value
     for what, fraction in ((name, size), ("chance", chance), ("confidence", confidence)):
         if not 0 < fraction < 1:
-            raise ConfigError(f"`{what}` must be above 0 and below 1. Received: {fraction!r}. It is a fraction.")
+            raise ConfigError(f"`{what}` must be between 0 and 1. Received: {fraction!r}. It is a fraction.")
 
     def reached(of_folds: int, of_runs: int) -> bool:
         error, dof = _error(spread, of_folds, of_runs, n_values)
@@ -275,9 +277,9 @@ def needed(
             return _found(value, error, dof, _ALPHA / family) >= chance
         return _equivalent(error, dof, value) >= chance
 
-    # One fold judges by its runs, two by themselves: only from two on is more always better.
+    # One fold uses its runs, two use fold means: more is always better only from two on.
     fewest_folds = _fewest(2, lambda number: reached(number, runs))
-    # One fold needs two runs to judge by.
+    # One fold needs two runs.
     fewest_runs = _fewest(2 if folds == 1 and n_values == 1 else 1, lambda number: reached(folds, number))
     error, dof = _error(spread, folds, 10**12, n_values)
     return Needed(
@@ -290,17 +292,17 @@ def needed(
 
 
 def spread_of(*cells: Differences, clips: ClipDifferences | None = None) -> Spread:
-    """Estimates the spread from the differences of a study, one or several n together.
+    """Estimates the spread from the differences of a study, for one or several n together.
 
-    A few folds tell little of how much folds differ: of three folds in one cell, an estimate of 0 is common where their
-    standard deviation is 3 points. All n of a network together tell more.
+    A few folds show little of how much folds differ: with three folds in one cell, an estimate of 0 is common where the
+    true standard deviation is 3 points. All n of a network together show more.
 
     Args:
         *cells: See `mixed.components`.
-        clips: Differences by clip of one of the cells: what recordings add to the folds' variance is then told apart.
+        clips: Differences by clip of one of the cells, to separate the effect of recordings from the fold variance.
 
     Raises:
-        DataError: As `mixed.components`, and as `recordings.two_way`.
+        DataError: As for `mixed.components` and `recordings.two_way`.
         ConfigError: If nothing varies.
     """
     found = mixed.components(*cells)
@@ -318,18 +320,18 @@ def spread_of(*cells: Differences, clips: ClipDifferences | None = None) -> Spre
 
 
 def spreads(rows: Rows, *, compression: str = "loglearn", baseline: str = "logeps") -> Mapping[tuple[str, str], Spread]:
-    """`spread_of` every network of a study, over all of its n.
+    """Estimates the spread of every network of a study, over all of its n.
 
     Args:
         rows: As for `statistics.compare`.
-        compression, baseline: Whose difference.
+        compression, baseline: The two compressions.
 
     Returns:
-        By (data set, model). Left out is what cannot be told: without an n that has two folds and a fold with two runs,
-        or where nothing varies.
+        By (data set, model). Missing if unknown: without an n that has two folds and a fold with two runs, or if
+        nothing varies.
 
     Raises:
-        DataError: As `statistics.compare`.
+        DataError: As for `statistics.compare`.
     """
     found = {}
     for names, cells in differences(rows, compression=compression, baseline=baseline).items():
@@ -340,18 +342,16 @@ def spreads(rows: Rows, *, compression: str = "loglearn", baseline: str = "logep
 
 
 def _error(spread: Spread, folds: int, runs: int, n_values: int) -> tuple[float, int]:
-    """Standard error of the mean difference, and the degrees of freedom by which it is estimated."""
+    """Standard error of the mean difference, and its degrees of freedom."""
     if folds > 1:
         return spread.of_fold(runs, n_values) / math.sqrt(folds), folds - 1
     if runs < 2:
-        raise ConfigError(
-            f"One fold needs two runs or more: how much they vary cannot be told from one. Received: runs={runs}."
-        )
+        raise ConfigError(f"One fold needs at least two runs, to show how much they vary. Received: runs={runs}.")
     return spread.run / math.sqrt(runs * n_values), n_values * (runs - 1)
 
 
 def _half_width(error: float, dof: int, confidence: float) -> float:
-    # The standard deviation of a few values is, on average, below the true one.
+    # The standard deviation of a few values underestimates the true one on average.
     below = math.sqrt(2 / dof) * math.exp(math.lgamma((dof + 1) / 2) - math.lgamma(dof / 2))
     return float(special.stdtrit(dof, (1 + confidence) / 2)) * error * below
 
@@ -364,7 +364,7 @@ def _found(effect: float, error: float, dof: int, level: float) -> float:
 
 
 def _equivalent(error: float, dof: int, margin: float) -> float:
-    """Chance that both one-sided tests reject where there is no difference."""
+    """Probability that both one-sided tests reject if there is no difference."""
     if not error:
         return 1.0
     room = np.maximum(margin - float(special.stdtrit(dof, 1 - _ALPHA)) * _estimated(error, dof), 0)
@@ -372,14 +372,14 @@ def _equivalent(error: float, dof: int, margin: float) -> float:
 
 
 def _estimated(error: float, dof: int) -> FloatArray:
-    """What the standard error is estimated to be: its distribution, in equal shares."""
+    """The distribution of the estimated standard error, in equal shares."""
     share = (np.arange(2000) + 0.5) / 2000
     estimated: FloatArray = error * np.sqrt(special.chdtri(dof, 1 - share) / dof)
     return estimated
 
 
 def _fewest(first: int, reached: Callable[[int], bool]) -> int | None:
-    """The smallest number that reaches a goal which every larger one reaches, too."""
+    """The smallest number that reaches a goal, assuming that all larger ones do."""
     if not reached(_MOST):
         return None
     low, high = first, _MOST
@@ -392,4 +392,4 @@ def _fewest(first: int, reached: Callable[[int], bool]) -> int | None:
 def _check(**counts: int) -> None:
     for name, value in counts.items():
         if not (isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 1):
-            raise ConfigError(f"`{name}` must be a whole number of 1 or more. Received: {name}={value!r}.")
+            raise ConfigError(f"`{name}` must be a whole number of at least 1. Received: {name}={value!r}.")

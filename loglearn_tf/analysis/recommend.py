@@ -1,4 +1,4 @@
-"""Which compression a study's finished runs recommend, how sure that is, and what learning has to do with it."""
+"""Recommends a compression from a study's finished runs, with its certainty and the effect of learning."""
 
 import ast
 import importlib.util
@@ -41,7 +41,7 @@ from loglearn_tf.study.grid import plan_runs
 from loglearn_tf.study.run_folder import Row, key_of, level_rows, read_runs, result_files
 from loglearn_tf.study.settings import CompressionVariant, Settings
 
-# Arguments of layers that say how, not from where they learn.
+# Arguments of layers that control learning, not its starting point.
 _NOT_OF_THE_START = ("trainable", "learning_rate_factor")
 
 
@@ -53,23 +53,23 @@ def recommend(
     margin: float = 0.02,
     confidence: float = 0.95,
 ) -> Recommendation:
-    """Says which compression a study's finished runs recommend.
+    """Recommends a compression from a study's finished runs.
 
-    For every network, over all its n: which compressions can be the best, and which are shown to be as good within the
-    margin (`best.order`: all of it holds together, over all networks of a part, with `confidence`); what learning adds;
-    how loud the recordings are for a knee; and what it would take to know more. A single compression is recommended,
-    with the reason: the best one where it is known, else the simplest of those that nothing speaks against. Fixed
-    compressions are simpler than learned ones, then the order of `COMPRESSIONS` counts.
+    For every network, over all its n: which compressions can be the best, and which are shown to be within the margin
+    of the best (`best.order`; all statements about a part hold jointly, over all its networks, with `confidence`); what
+    learning adds; how loud the recordings are relative to a knee; and what it takes to decide more. One compression is
+    recommended, with the reason: the best one if it is known, otherwise the simplest of those not ruled out. Fixed
+    compressions count as simpler than learned ones, then the order of `COMPRESSIONS` decides.
 
     Args:
-        study: A study's folder, or that of a part of one; or its YAML file, or the name of an experiment.
-        overrides: `key=value`, of a YAML file or an experiment.
-        score: `"settled"` or `"published"`, see `results.with_score`; `None` for the settled score where runs have it.
-        margin: Differences within it count as none: 0.02 is 2 points.
-        confidence: Of everything that is said of which compressions can be the best.
+        study: The folder of a study or of a part, a YAML file, or the name of a built-in experiment.
+        overrides: `key=value`, for a YAML file or an experiment.
+        score: `"settled"` or `"published"`, see `results.with_score`; `None` for settled if runs have it.
+        margin: Differences within it count as zero: 0.02 is 2 points.
+        confidence: Joint confidence of the statements about which compressions can be the best.
 
     Raises:
-        ConfigError: If there is no such study or score, or a fraction is out of range.
+        ConfigError: If there is no such study or score, or an argument is out of range.
         DataError: If no run has finished, or a result cannot be read.
 
     Example::
@@ -83,13 +83,13 @@ def recommend(
 
 @dataclass(frozen=True)
 class Part:
-    """Runs that are answered for together: a part of a study, or a study without parts.
+    """Runs that are evaluated together: a part of a study, or a study without parts.
 
     Attributes:
-        name: Empty of a study without parts.
-        folder: Where its runs are; `None` leaves out what only files tell: recordings, and how loud they are.
-        rows: Of its runs, as `read_runs` gives them.
-        settings: What was asked for; `None` leaves out what is missing.
+        name: Empty for a study without parts.
+        folder: Folder of its runs; `None` omits what needs files: recordings and their levels.
+        rows: Its runs, from `read_runs`.
+        settings: The settings; `None` omits notes on missing runs.
     """
 
     name: str
@@ -106,20 +106,20 @@ def of_parts(
     margin: float = 0.02,
     confidence: float = 0.95,
 ) -> Recommendation:
-    """`recommend` of what was read already.
+    """`recommend` for runs that are already in memory.
 
     Args:
-        name: Of the study.
-        parts: Of it.
+        name: Name of the study.
+        parts: Parts of the study.
         score, margin, confidence: See `recommend`.
 
     Raises:
-        ConfigError, DataError: As `recommend`.
+        ConfigError, DataError: As for `recommend`.
     """
     begun = [part for part in parts if any(map(_is_done, part.rows))]
     if not begun:
         folders = ", ".join(str(part.folder) for part in parts[:3])
-        raise DataError(f"No run of {name} has finished in {folders}. `loglearn run` does them.")
+        raise DataError(f"No run of {name} has finished in {folders}. Start them with `loglearn run`.")
     advised = tuple(advise(part, score=score, margin=margin, confidence=confidence) for part in begun)
     variants = {key: value for part in begun for key, value in _variants(part.settings, part.rows).items()}
     answers = [one for part in advised for one in part.answers]
@@ -138,7 +138,7 @@ def _found(study: str | Path, overrides: Sequence[str]) -> tuple[str, list[Part]
         and not any(folder.glob("*/study.yaml"))
         and any(result_files(folder))
     ):
-        # Runs alone, as put together from several machines.
+        # Only runs, for example merged from several machines.
         return folder.resolve().name, [Part("", folder, read_runs(folder))]
     parts = find_parts(study, overrides)
     names = [part.settings.part or "" for part in parts]
@@ -159,16 +159,16 @@ def _is_done(row: Mapping[str, Any]) -> bool:
 
 
 def advise(part: Part, *, score: str | None = None, margin: float = 0.02, confidence: float = 0.95) -> PartAdvice:
-    """What the runs of one part recommend; see `recommend`.
+    """The recommendation for one part; see `recommend`.
 
     Args:
-        part: Its rows need the columns that `statistics.compare` needs. An `identity`, as `read_runs` gives it, tells
-            what variants of compressions are.
+        part: Its rows need the columns that `statistics.compare` needs. An `identity`, as in `read_runs`, defines the
+            variants of compressions.
         score, margin, confidence: See `recommend`.
 
     Raises:
         ConfigError: If an argument is out of range.
-        DataError: If no run is done, or none has this score.
+        DataError: If no run is done or none has this score.
     """
     _check(score, margin, confidence)
     rows, folder, settings = list(part.rows), part.folder, part.settings
@@ -178,7 +178,7 @@ def advise(part: Part, *, score: str | None = None, margin: float = 0.02, confid
     if not usable:
         raise DataError(
             f"No finished run has a {used} score. Received: {len(done):,} finished runs. "
-            + ("Leave `--score` out, or run the study again." if done else "Run the study first.")
+            + ("Omit `--score`, or run the study again." if done else "Run the study first.")
         )
     variants = _variants(settings, rows)
     answers = _answers(usable, used, folder, variants, margin, confidence)
@@ -228,7 +228,7 @@ def _answers(
         for dataset in datasets_in_order(rows)
         for model in models_in_order(name for of, name in names if of == dataset)
     ]
-    # By pair of compressions, then network: read once for all networks.
+    # By pair of compressions, then network; read once for all networks.
     pairs: dict[tuple[str, str], dict[tuple[str, str], Pairs]] = {}
 
     def cells(network: tuple[str, str], one: str, other: str) -> Pairs:
@@ -280,7 +280,7 @@ def _answers(
 
 
 def _shots(runs: Runs, rows: Sequence[Row]) -> tuple[int | str, ...]:
-    """The n of these runs, in the order of all tables."""
+    """The values of n, in the order used by all tables."""
     there = {str(row["n_shot"]) for row in rows}
     return tuple(n for n in runs.levels["n_shot"] if str(n) in there)
 
@@ -293,7 +293,7 @@ def _differences(
     score: str,
     read: StudyAnswers | None,
 ) -> tuple[Callable[[str, str], Compared], str, str]:
-    """How two compressions are compared, on what that rests, and why not on recordings where there is one fold."""
+    """How two compressions are compared, the basis, and, for a single fold, why recordings are not used."""
 
     def over_clusters(one: str, other: str) -> Compared:
         return compared(cells(network, one, other))
@@ -301,7 +301,7 @@ def _differences(
     if len(folds) > 1:
         return over_clusters, "folds", ""
     if read is None:
-        return over_clusters, "runs", "its predictions were not read"
+        return over_clusters, "runs", "its predictions are not available"
     why_not: list[str] = []
     reader = read
 
@@ -311,7 +311,7 @@ def _differences(
         if isinstance(estimate, str):
             why_not.append(estimate)
             return over_clusters(one, other)
-        # Runs and recordings: more values than either, so that only values that do not vary need their number.
+        # Runs and recordings together give more values than either; their number matters only if values do not vary.
         return Compared(estimate, estimate.mean, 2)
 
     names = sorted({str(row) for row in reader.compressions(*network)})
@@ -326,26 +326,26 @@ def _differences(
 def _by_recordings(
     read: StudyAnswers, network: tuple[str, str], shots: Sequence[Any], one: str, other: str, score: str
 ) -> Estimate | str:
-    """The mean over all n, with recordings and runs as what was sampled; in words, why that cannot be had."""
+    """The mean over all n with recordings and runs as the sample, or the reason why it is not available."""
     dataset, model = network
     difference, run, recording, weight = [], [], [], []
     try:
         known = read.recordings(dataset)
         if not known:
-            return "the recordings of its clips are not known"
+            return "the recordings of its clips are unknown"
         number = 0
         for n in shots:
             pairs = read.pairs(dataset, model, n, one, other, score=score)
             for pair in pairs:
                 if not all(clip in known for clip in pair.clips):
-                    return "the recordings of its clips are not known"
+                    return "the recordings of its clips are unknown"
                 difference.append(pair.difference)
                 run.append(np.full(len(pair.clips), number))
                 recording += [known[clip] for clip in pair.clips]
                 weight.append(np.full(len(pair.clips), 1 / (len(shots) * len(pairs) * len(pair.clips))))
                 number += 1
         if not difference:
-            return "no run of the one has a partner of the other"
+            return "the two have no paired runs"
         clips = ClipDifferences(
             np.concatenate(difference), np.zeros(len(recording), np.int64), np.concatenate(run), recording
         )
@@ -374,7 +374,7 @@ def _choice(ordered: Ordered, simple: Sequence[str], margin: float) -> tuple[str
 def _more(
     ordered: Ordered, chosen: str, margin: float, cells: Callable[[str, str], Pairs], folds: Sequence[int]
 ) -> More | None:
-    """What it takes to tell the recommended one from what may be better; `None` where that is known."""
+    """What it takes to distinguish the recommended one from those that may be better; `None` if that is known."""
     own = next(one for one in ordered.standings if one.compression == chosen)
     rivals = [one for one in ordered.standings if one.can_be_best and one is not own]
     if own.near or not rivals:
@@ -385,9 +385,9 @@ def _more(
     mean = compared(here).mean
     nothing = More(chosen, rival, mean, abs(mean) > margin, None, None)
     if len(folds) < 2:
-        return replace(nothing, unknown="how much folds differ cannot be told from one")
+        return replace(nothing, unknown="one fold does not show how much folds differ")
     if not several or not any(len(runs) > 1 for cell in several.values() for runs in cell.values()):
-        return replace(nothing, unknown="how much runs differ cannot be told from one in each fold")
+        return replace(nothing, unknown="one run per fold does not show how much runs differ")
     try:
         spread: Spread = spread_of(
             *(cell for cell in several.values() if len(cell) > 1 and any(len(runs) > 1 for runs in cell.values()))
@@ -402,7 +402,7 @@ def _more(
         )
         found = needed(spread, **size, **asked, chance=CHANCE)  # type: ignore[arg-type]
     except (ConfigError, DataError):
-        return replace(nothing, unknown="nothing varied between the runs")
+        return replace(nothing, unknown="the runs did not vary")
     return replace(nothing, runs=found.more_runs, folds=found.more_folds)
 
 
@@ -433,9 +433,9 @@ def _learning(names: tuple[str, str, str, str, bool], difference: Compared, cell
 def learning_pairs(
     compressions: Sequence[str], variants: Mapping[str, CompressionVariant]
 ) -> list[tuple[str, str, bool]]:
-    """Compressions that learn, each with a fixed one that is where it begins; (learned, fixed, whether that is so).
+    """Learned compressions, each with a fixed partner: (learned, fixed, whether both start alike).
 
-    Where there is no such pair: loglearn and the fixed `log`, whose formula is another, if both are there.
+    If there is no such pair: loglearn and the fixed `log`, which has another formula, if both are present.
     """
     found = [
         (learned, fixed, True)
@@ -450,7 +450,7 @@ def learning_pairs(
 
 
 def learns(compression: str, variants: Mapping[str, CompressionVariant]) -> bool:
-    """Whether training moves anything in it; of layers from outside, whether it may."""
+    """Whether training changes it; for layers from outside the package, whether it may."""
     layer, arguments = _layer(compression, variants)
     record = COMPRESSIONS.own(layer)
     can = record is None or record.learnable
@@ -458,7 +458,7 @@ def learns(compression: str, variants: Mapping[str, CompressionVariant]) -> bool
 
 
 def by_simplicity(compressions: Iterable[str], variants: Mapping[str, CompressionVariant]) -> list[str]:
-    """The simplest first: what learns nothing, then the order of the menu; what comes from outside at the end.
+    """Sorts by simplicity: fixed ones first, then the order of the menu; layers from outside the package last.
 
     Example:
         >>> by_simplicity(["power", "loglearn", "log", "logeps"], {})
@@ -475,7 +475,7 @@ def by_simplicity(compressions: Iterable[str], variants: Mapping[str, Compressio
 
 
 def _layer(compression: str, variants: Mapping[str, CompressionVariant]) -> tuple[str, dict[str, Any]]:
-    """Name of the layer, and all arguments that are not its own defaults."""
+    """Name of the layer and all arguments that differ from its defaults."""
     variant = variants.get(compression)
     layer, arguments = (compression, {}) if variant is None else (variant.layer, variant.args)
     record = COMPRESSIONS.own(layer)
@@ -483,10 +483,10 @@ def _layer(compression: str, variants: Mapping[str, CompressionVariant]) -> tupl
 
 
 def _start(compression: str, variants: Mapping[str, CompressionVariant]) -> tuple[Any, ...]:
-    """Tells what begins alike: the layer, and the arguments that say from where it begins."""
+    """Identifies the starting point: the layer and the arguments that define where it starts."""
     layer, arguments = _layer(compression, variants)
     record = COMPRESSIONS.own(layer)
-    # Several names of the menu are of one layer.
+    # Several names of the menu share a layer.
     place = record.layer if record else layer
     defaults = _defaults(place) if isinstance(place, str) else {}
     own = {
@@ -499,7 +499,7 @@ def _start(compression: str, variants: Mapping[str, CompressionVariant]) -> tupl
 
 @cache
 def _defaults(place: str) -> Mapping[str, Any]:
-    """The defaults of a layer of the package, read from its text: importing it would load Keras."""
+    """The defaults of a layer of the package, read from its source, since importing it would load Keras."""
     module, _, name = place.partition(":")
     spec = importlib.util.find_spec(module) if module.startswith("loglearn_tf.layers.") else None
     if spec is None or spec.origin is None:
@@ -517,7 +517,7 @@ def _defaults(place: str) -> Mapping[str, Any]:
 
 
 def _variants(settings: Settings | None, rows: Sequence[Row]) -> dict[str, CompressionVariant]:
-    """Of the settings; of a folder without them, as the runs remember theirs."""
+    """From the settings, or from the saved identity of the runs if there are none."""
     found = {} if settings is None else dict(settings.variants)
     for row in rows:
         for name, variant in ((row.get("identity") or {}).get("variants") or {}).items():
@@ -527,14 +527,14 @@ def _variants(settings: Settings | None, rows: Sequence[Row]) -> dict[str, Compr
 
 
 def _to_add(answers: Sequence[Answer], variants: Mapping[str, CompressionVariant]) -> list[str]:
-    """What the study needs to tell what learning adds; nothing where it has it."""
+    """What the study lacks to show what learning adds; empty if nothing."""
     names = by_simplicity({one.compression for answer in answers for one in answer.standings}, variants)
     if any(same for _, _, same in learning_pairs(names, variants)):
         return []
     menu = [name for name in COMPRESSIONS if COMPRESSIONS.own(name)]
 
     def partners(name: str, *, that_learn: bool) -> list[str]:
-        """Of the menu, that begin where this one does."""
+        """Compressions of the menu that start where this one does."""
         start = _start(name, variants)
         return [other for other in menu if learns(other, variants) == that_learn and _start(other, variants) == start]
 
@@ -604,7 +604,7 @@ def _levels(rows: Sequence[Row], score: str, folder: Path | None) -> Iterable[Le
 
 
 def _at_other_levels(rows: Sequence[Row], score: str) -> Iterable[AtLevel]:
-    """The change of accuracy of every network, compression and gain that its runs were scored at."""
+    """Change of accuracy for every network, compression and gain that the runs were scored at."""
     column = SCORES[score]
     at = [row for row in level_rows(rows) if row.get(column) is not None]
     own = {key_of(row): row[column] for row in rows}
@@ -633,11 +633,11 @@ def _notes(
     failed = sum(row["status"] == "failed" for row in rows)
     done = sum(map(_is_done, rows))
     if failed:
-        yield f"{failed:,} of {len(rows):,} runs failed and count for nothing; loglearn status says why."
+        yield f"{failed:,} of {len(rows):,} runs failed and are not included; loglearn status shows why."
     if len(usable) < done:
-        yield f"{done - len(usable):,} of {done:,} finished runs have no {used} score and are left out."
+        yield f"{done - len(usable):,} of {done:,} finished runs have no {used} score and are not included."
     if asked is None and used == "published":
-        yield "No run has a settled score, as an earlier version did them: the answer rests on the published one."
+        yield "No run has a settled score, since all are of an earlier version: the published score is used."
     if settings is None:
         return
     planned = {spec.key for spec in plan_runs(settings)}
@@ -645,9 +645,9 @@ def _notes(
     to_do = len(planned - there)
     if to_do:
         yield (
-            f"The study is not finished: {len(planned) - to_do:,} of {len(planned):,} runs are done. With the others "
-            "the answer can become another."
+            f"The study is not finished: {len(planned) - to_do:,} of {len(planned):,} runs are done. The remaining "
+            "ones may change the answer."
         )
     lacking = [name for name in settings.compressions if name not in {row["compression"] for row in usable}]
     if lacking:
-        yield f"Without a finished run, and so not compared: {', '.join(lacking)}."
+        yield f"Not compared, since they have no finished run: {', '.join(lacking)}."

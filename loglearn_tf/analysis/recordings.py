@@ -1,4 +1,4 @@
-"""Mean of paired differences with source recordings and runs as the two things that were sampled."""
+"""Mean of paired differences with source recordings and runs as two crossed samples."""
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
@@ -15,28 +15,28 @@ from loglearn_tf.analysis.results import FloatArray, IntArray
 from loglearn_tf.errors import ConfigError, DataError
 
 Weights = Literal["folds", "clips"]
-# Right or wrong, by clip, of every (fold, run).
+# (fold, run) -> clip -> whether it was classified correctly.
 Correct = Mapping[tuple[int, int], Mapping[str, bool]]
 
-# With fewer recordings the interval covers less often than it says, or is so wide as to say nothing.
+# With fewer recordings the interval covers less often than stated, or is too wide to be useful.
 FEWEST_RECORDINGS = 10
 
 
 @dataclass(frozen=True)
 class ClipDifferences:
-    """Of every test clip in every paired run: right with one compression minus right with the other.
+    """For every test clip in every paired run: correct with one compression minus correct with the other.
 
     One entry for each clip of each run, in any order. Runs need not have the same clips.
 
     Attributes:
-        difference: `(n,)`, from -1 to 1; of one clip in one run -1, 0 or 1.
-        fold, run: `(n,)` integers. A run is one of its fold: run 0 of fold 1 and run 0 of fold 2 are two runs.
+        difference: `(n,)`, from -1 to 1; for a single clip in a single run -1, 0 or 1.
+        fold, run: `(n,)` integers. Runs are numbered within folds: run 0 of fold 1 and run 0 of fold 2 are two runs.
         recording: `(n,)` source recording of the clip. A recording may have clips in several folds.
-        label: `(n,)` class of the clip; `None` where classes are not asked for.
+        label: `(n,)` class of the clip; `None` if classes are not needed.
 
     Raises:
-        DataError: If the arrays are not as long as each other, or empty; a difference is not from -1 to 1; or a clip
-            has no recording or no class.
+        DataError: If the arrays differ in length or are empty; a difference is outside [-1, 1]; or a clip
+            has no recording or class.
     """
 
     difference: FloatArray
@@ -52,19 +52,19 @@ class ClipDifferences:
         lengths = {name: len(column) for name, column in columns.items()}
         if len(set(lengths.values())) > 1 or not lengths["difference"]:
             raise DataError(
-                "Differences by clip must have one fold, run, recording and class each, and be one or more. Received "
+                "Every difference must have a fold, run, recording and class, and there must be at least one. Received "
                 f"lengths: {lengths}."
             )
         difference = np.asarray(self.difference, np.float64)
         wrong = difference[~(np.abs(difference) <= 1)]
         if len(wrong):
-            raise DataError(f"The difference of a clip must be from -1 to 1. Received: {wrong[0]}.")
+            raise DataError(f"The difference of a clip must be between -1 and 1. Received: {wrong[0]}.")
         object.__setattr__(self, "difference", difference)
         for name in ("fold", "run"):
             numbers = np.asarray(columns[name])
             if numbers.ndim != 1 or not np.issubdtype(numbers.dtype, np.integer):
                 raise DataError(
-                    f"`{name}` must be whole numbers, one an entry. Received: {numbers.dtype} of shape {numbers.shape}."
+                    f"`{name}` must hold one integer per entry. Received: {numbers.dtype} of shape {numbers.shape}."
                 )
             object.__setattr__(self, name, numbers.astype(np.int64))
         for name in columns.keys() & {"recording", "label"}:
@@ -72,23 +72,23 @@ class ClipDifferences:
             values = column.tolist() if isinstance(column, np.ndarray) else list(column)
             if any(map(_is_gap, set(values))):
                 raise DataError(
-                    f"Every clip must have a {'class' if name == 'label' else name}. Received: none for "
-                    f"{sum(map(_is_gap, values))} of {len(values)} entries. A clip that comes from no other is a "
-                    "recording of its own: give it its own name."
+                    f"Every clip must have a {'class' if name == 'label' else name}. Missing for "
+                    f"{sum(map(_is_gap, values))} of {len(values)} entries. A clip without a known source is its "
+                    "own recording: use its own name."
                 )
             object.__setattr__(self, name, values)
 
     def of_class(self, label: Hashable) -> "ClipDifferences":
-        """The clips of one class.
+        """Selects the clips of one class.
 
         Raises:
-            DataError: If there are no classes, or no clip is of this one.
+            DataError: If there are no classes, or no clip has this one.
         """
         if self.label is None:
-            raise DataError("These differences have no classes. Give `label`.")
+            raise DataError("These differences have no classes. Pass `label`.")
         own = np.array([one == label for one in self.label])
         if not own.any():
-            raise DataError(f"No clip is of the class {shown(label)}. There are: {shown(_levels(self.label)[0])}.")
+            raise DataError(f"No clip has the class {shown(label)}. Known: {shown(_levels(self.label)[0])}.")
         recording = [one for one, its in zip(self.recording, own, strict=True) if its]
         return ClipDifferences(self.difference[own], self.fold[own], self.run[own], recording, [label] * len(recording))
 
@@ -96,20 +96,20 @@ class ClipDifferences:
 def clip_differences(
     ours: Correct, theirs: Correct, recording_of: Mapping[str, Hashable], class_of: Mapping[str, Hashable] | None = None
 ) -> ClipDifferences:
-    """Lines up which clips two compressions got right, over the runs that both have done.
+    """Pairs the correct clips of two compressions, over the runs that both have finished.
 
     Args:
-        ours, theirs: (fold, run) -> clip id -> whether the class predicted was the clip's.
+        ours, theirs: (fold, run) -> clip id -> whether the predicted class was correct.
         recording_of: Clip id -> source recording: fsID for UrbanSound8K.
-        class_of: Clip id -> class; `None` where classes are not asked for.
+        class_of: Clip id -> class; `None` if classes are not needed.
 
     Raises:
-        DataError: If there is no pair of runs, the two runs of a pair have not the same clips, or a clip has no
-            recording or no class.
+        DataError: If there is no pair of runs, the runs of a pair have different clips, or a clip has no
+            recording or class.
     """
     pairs = sorted(ours.keys() & theirs.keys())
     if not pairs:
-        raise DataError("No run of the one compression has a partner: both must have the same (fold, run).")
+        raise DataError("The two compressions have no paired runs: pairs must have the same (fold, run).")
     entries = []
     for fold, run in pairs:
         mine, other = ours[fold, run], theirs[fold, run]
@@ -117,7 +117,7 @@ def clip_differences(
             odd = min(mine.keys() ^ other.keys())
             raise DataError(
                 f"Both runs of a pair must have the same test clips. Received: {len(mine)} and {len(other)} for fold "
-                f"{fold}, run {run}; {odd} is in one only. Do these runs again."
+                f"{fold}, run {run}; {odd} is in only one. Repeat these runs."
             )
         entries += [(fold, run, clip, float(mine[clip]) - float(other[clip])) for clip in sorted(mine)]
     for what, of in (("recording", recording_of), ("class", class_of)):
@@ -125,7 +125,7 @@ def clip_differences(
             without = sorted({clip for _, _, clip, _ in entries if _is_gap(of.get(clip))})
             if without:
                 raise DataError(
-                    f"Every clip must have a {what}. Received: none for {len(without)} clips, such as {without[0]}."
+                    f"Every clip must have a {what}. Missing for {len(without)} clips, such as {without[0]}."
                 )
     return ClipDifferences(
         difference=np.array([entry[3] for entry in entries]),
@@ -138,15 +138,16 @@ def clip_differences(
 
 @dataclass(frozen=True)
 class TwoWay:
-    """A mean difference that other recordings and other runs would have moved.
+    """A mean difference with the uncertainty from recordings and runs.
 
     Attributes:
         estimate: Mean, standard error, degrees of freedom.
-        n_recordings, n_runs: What it rests on; runs of all folds together.
-        effective_recordings: As many recordings with the same weight each would leave as much to chance.
-        recording_std: Of the recordings' own means: fraction of accuracy; 0 where it cannot be told from noise.
-        recordings_per_fold: As many recordings with the same weight each leave as much to chance in the mean of a fold.
-        too_few: Why there is no interval; `None` where there is one.
+        n_recordings, n_runs: Sample sizes; runs of all folds together.
+        effective_recordings: Number of equally weighted recordings with the same sampling error.
+        recording_std: Standard deviation of the recordings' true means, a fraction of accuracy; 0 if indistinguishable
+            from noise.
+        recordings_per_fold: Number of equally weighted recordings with the same sampling error in a fold mean.
+        too_few: Why there is no interval; `None` if there is one.
     """
 
     estimate: Estimate
@@ -158,32 +159,32 @@ class TwoWay:
     too_few: str | None
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float] | tuple[None, None]:
-        """As that of `estimate`; without ends where there are too few recordings."""
+        """The interval of `estimate`, or no limits if there are too few recordings."""
         ends = self.estimate.interval(confidence)
         return ends if self.too_few is None else (None, None)
 
 
 def two_way(clips: ClipDifferences, *, weights: Weights | FloatArray = "folds") -> TwoWay:
-    """The mean difference, with recordings and runs as two crossed samples.
+    """Estimates the mean difference, with recordings and runs as two crossed samples.
 
-    Clips of one recording are right or wrong together, in every run; clips of one run are, in every recording. The
-    variance is that by recordings plus that by runs less that of their intersections, which both have counted (Cameron,
-    Gelbach and Miller), each with its factor G / (G - 1); never below the larger of the first two. Student's t with
-    Satterthwaite's degrees of freedom, of recordings and of runs their effective number less one.
+    Clips of one recording are correlated in every run, and clips of one run in every recording. The variance is the
+    variance by recordings plus the variance by runs minus that of their intersections, which both contain (Cameron,
+    Gelbach and Miller), each with its factor G / (G - 1), and at least the larger of the first two. The interval uses
+    Student's t with Satterthwaite's degrees of freedom, based on the effective numbers of recordings and runs minus 1.
 
-    The folds are taken for mere partitions of the recordings: what folds have in common beyond these, such as training
-    clips, is not in the variance. Where folds do differ, the interval is too narrow: it stands beside that of
-    `mixed.over_folds` and does not replace it.
+    Folds are treated as mere partitions of the recordings: other shared effects, such as training clips, are not in
+    the variance. If folds do differ, the interval is too narrow; it complements that of `mixed.over_folds` and does not
+    replace it.
 
     Args:
         clips: See `ClipDifferences`.
-        weights: `"folds"`: each fold the same, in it each run, in it each clip; the mean is that of the tables.
-            `"clips"`: each clip of each run the same. Or `(n,)` of the entries, which add up to 1, for a mean over
-            several cells.
+        weights: `"folds"`: equal weights for folds, for runs within a fold and for clips within a run, as in the
+            tables. `"clips"`: equal weights for all clips of all runs. Or `(n,)` weights of the entries that add up to
+            1, for a mean over several cells.
 
     Raises:
         ConfigError: If `weights` is neither.
-        DataError: If there is one run in all, or one recording.
+        DataError: If there is only one run in total, or only one recording.
 
     Reference:
         Cameron, Gelbach and Miller, *Journal of Business & Economic Statistics* 29, 2011; Owen, *Annals of Applied
@@ -193,22 +194,22 @@ def two_way(clips: ClipDifferences, *, weights: Weights | FloatArray = "folds") 
 
 
 def pooled(clips: ClipDifferences) -> Estimate:
-    """The mixed model of `mixed.pooled` with recordings: folds, runs and recordings are random.
+    """Extends the mixed model of `mixed.pooled` by recordings: folds, runs and recordings are random.
 
-    Where the means of folds vary less than recordings and runs within the folds imply, folds get no part of their own,
-    and the error is that of recordings and runs; else it is that over folds.
+    If fold means vary less than recordings and runs within the folds imply, the variance of folds is set to 0 and the
+    error is that of recordings and runs; otherwise it is the error over folds.
 
     Args:
-        clips: Of one cell. Each fold has the same weight.
+        clips: Differences of one cell. Folds have equal weights.
 
     Raises:
-        DataError: If there is one fold, or in no fold a second run or recording.
+        DataError: If there is only one fold, or no fold has a second run or recording.
     """
     weight = weights_of(clips, "folds")
     folds, fold = np.unique(clips.fold, return_inverse=True)
     means = np.bincount(fold, weight * clips.difference) * len(folds)
     over = mixed.over_folds({int(number): [mean] for number, mean in zip(folds, means, strict=True)})
-    # About the folds' own means: what is left is within them.
+    # Relative to the fold means: the remaining variation is within folds.
     within = weight * (clips.difference - means[fold])
     groups = _groups(clips)
     noise, dof = _crossed(within, weight, groups, spent=len(folds))
@@ -216,11 +217,11 @@ def pooled(clips: ClipDifferences) -> Estimate:
 
 
 def by_class(clips: ClipDifferences, *, weights: Weights = "folds") -> dict[Hashable, TwoWay | str]:
-    """`two_way` of every class: the difference of its recall.
+    """`two_way` for every class: the difference of its recall.
 
     Returns:
-        Class -> what `two_way` gives, with `too_few` where the interval is not worth the name; or, where there is
-        nothing to compute, the reason in words.
+        Class -> result of `two_way`, with `too_few` if the interval is not reliable; or the reason why nothing can be
+        computed.
 
     Raises:
         DataError: If there are no classes.
@@ -258,16 +259,16 @@ def _two_way(clips: ClipDifferences, weight: FloatArray) -> TwoWay:
 def _too_few(n_recordings: int, effective: float) -> str | None:
     if effective >= FEWEST_RECORDINGS - 1e-9:
         return None
-    like = "" if n_recordings - effective < 0.5 else f", as uneven as {effective:.1f}"
+    like = "" if n_recordings - effective < 0.5 else f", equivalent to {effective:.1f} of equal weight"
     return f"{n_recordings} recording{'' if n_recordings == 1 else 's'}{like}: an interval needs {FEWEST_RECORDINGS}"
 
 
 def weights_of(clips: ClipDifferences, weights: Weights | FloatArray) -> FloatArray:
-    """Of every entry; they add up to 1. See `two_way`."""
+    """Weights of the entries, which add up to 1. See `two_way`."""
     if isinstance(weights, np.ndarray):
         if weights.shape != clips.difference.shape or not math.isclose(weights.sum(), 1) or (weights < 0).any():
             raise ConfigError(
-                "`weights` must be one for each difference, none below 0, and add up to 1. Received: an array of shape "
+                "`weights` must be non-negative, one per difference, and add up to 1. Received: an array of shape "
                 f"{weights.shape} that adds up to {weights.sum():g}."
             )
         return weights
@@ -284,22 +285,21 @@ def weights_of(clips: ClipDifferences, weights: Weights | FloatArray) -> FloatAr
 
 
 def _groups(clips: ClipDifferences) -> tuple[IntArray, IntArray, IntArray]:
-    """Numbers of the recording, the run, and both together, of every entry."""
+    """Index of the recording, the run, and their combination, for every entry."""
     recordings, recording = _levels(clips.recording)
     run = np.unique(np.stack([clips.fold, clips.run]), axis=1, return_inverse=True)[1].reshape(-1)
     n_runs = int(run.max()) + 1
     for what, number in (("recordings", len(recordings)), ("runs", n_runs)):
         if number < 2:
             raise DataError(
-                f"Differences must be of two {what} or more: how much {what} vary cannot be told from one. Received: "
-                f"{number}."
+                f"Differences must come from at least two {what}, to show how much {what} vary. Received: {number}."
             )
     both = np.unique(recording * n_runs + run, return_inverse=True)[1]
     return recording, run, both.reshape(-1)
 
 
 def _levels(values: Sequence[Hashable] | npt.NDArray[Any]) -> tuple[list[Hashable], IntArray]:
-    """Each value once, by first occurrence, and the number of every entry's. Names need not be of one type."""
+    """The distinct values in order of first occurrence, and the index of each entry. Types may differ."""
     number = {value: at for at, value in enumerate(dict.fromkeys(values))}
     return list(number), np.fromiter(map(number.__getitem__, values), np.int64, len(values))
 
@@ -318,21 +318,21 @@ def _crossed(
 
 
 def _variance(residual: FloatArray, group: IntArray, *, spent: int) -> float:
-    """Of the sum of the residuals, those of a group being dependent; `spent`: means that were taken from them."""
+    """Variance of the sum of residuals that are dependent within groups; `spent`: number of subtracted means."""
     sums = np.bincount(group, residual)
     if len(sums) <= spent:
         raise DataError(
-            "At least one fold must have a second run, and one a second recording: how much they vary cannot be told "
-            f"from one. Received: {len(sums)} in {spent} folds."
+            "At least one fold must have a second run, and one a second recording, to show how much they vary. "
+            f"Received: {len(sums)} in {spent} folds."
         )
     return float((sums**2).sum()) * len(sums) / (len(sums) - spent)
 
 
 def _effective(weight: FloatArray, group: IntArray) -> float:
-    """Satterthwaite's: of a sum of squares whose terms vary as the squares of the groups' weights."""
+    """Satterthwaite's degrees of freedom of a sum of squares whose terms vary with the squared group weights."""
     squares = np.bincount(group, weight) ** 2
     return float(squares.sum() ** 2 / (squares**2).sum())
 
 
 def _is_gap(value: object) -> bool:
-    return value is None or value == "" or value != value  # NaN is the one value that is not itself
+    return value is None or value == "" or value != value  # only NaN differs from itself

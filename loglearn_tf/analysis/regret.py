@@ -1,4 +1,4 @@
-"""How far each compression falls behind the best one, where it falls behind the most."""
+"""Worst-case regret: how far each compression is behind the best one in its worst cell."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ _RESAMPLES = 1999
 
 @dataclass(frozen=True)
 class RegretCell:
-    """A condition in which all compressions were tried: a data set at a level, a network, an n.
+    """A condition in which compressions were compared: a data set at a level, a network, an n.
 
     Attributes:
-        name: What tells it from others.
-        data: Names its folds and their clips: cells of the same data share folds, whatever the level or network.
-        n_shot: Cells of the same data and n share the clips that their runs draw.
+        name: Identifies the cell.
+        data: Identifies the folds and their clips: cells with the same data share folds, whatever the level or network.
+        n_shot: Cells with the same data and n share the clips that their runs draw.
         accuracy: Compression -> (fold, run) -> accuracy, a fraction.
     """
 
@@ -32,16 +32,16 @@ class RegretCell:
 
 @dataclass(frozen=True)
 class Regret:
-    """Of one compression; fractions of accuracy.
+    """The regret of one compression, in fractions of accuracy.
 
     Attributes:
         compression: Its name.
-        worst: How far its mean accuracy is behind that of the best one, in the cell where that is the most.
+        worst: Its largest difference from the best mean accuracy over all cells.
         where: Name of that cell.
-        mean: How far it is behind on average over the cells.
-        low, high: Interval of `worst`; `None` where there is one run in all.
-        smallest: Share of the resamples in which no other had a smaller one.
-        by_cell: How far it is behind in each cell, in their order.
+        mean: Its mean difference over the cells.
+        low, high: Interval of `worst`; `None` if there is only one run in total.
+        smallest: Share of resamples in which no other worst regret is smaller.
+        by_cell: Its difference in each cell, in their order.
     """
 
     compression: str
@@ -56,12 +56,12 @@ class Regret:
 
 @dataclass(frozen=True)
 class Regrets:
-    """Of all compressions.
+    """The regret of all compressions.
 
     Attributes:
         of: The smallest worst regret first.
-        cells: Names of the cells, all with all of these compressions.
-        left_out: Compressions that were run in too few cells, and cells that lack one of the others.
+        cells: Names of the cells, each with all of these compressions.
+        left_out: Compressions with too few cells, and cells without one of the others.
     """
 
     of: tuple[Regret, ...]
@@ -77,33 +77,33 @@ def worst_regrets(
     resamples: int = _RESAMPLES,
     seed: int = 0,
 ) -> Regrets:
-    """Finds the compression that one would regret the least, not knowing the condition.
+    """Finds the compression with the smallest worst-case regret when the condition is unknown.
 
     In a cell, means are over the runs that all compressions have done, then over folds; the regret of a compression is
-    the best mean less its own. Its worst regret is the largest over the cells: what a choice made for all conditions
-    can cost (Savage's minimax regret).
+    the best mean minus its own. Its worst regret is the largest over the cells: the possible cost of one choice for all
+    conditions (Savage's minimax regret).
 
-    The interval is a percentile bootstrap over what was sampled: folds of each data set, with replacement, and within
-    each the runs. Whatever shares folds or training clips is resampled together: compressions, networks and levels. In
-    every resample the best compression and the worst cell are chosen anew, as another study would choose them.
+    The interval is a percentile bootstrap over what was sampled: the folds of each data set, with replacement, and the
+    runs within each. Compressions, networks and levels that share folds or training clips are resampled together. In
+    every resample the best compression and the worst cell are chosen again, as in another study.
 
-    What this is not: an unbiased estimate. The best of several means is above the best true mean, and the maximum over
-    cells above the largest true regret, so that worst regrets are too large, the more so the noisier the cells and the
-    more of them; resampling adds the same again, and the interval may begin above the estimate. Where several
-    compressions are near the best in several cells the bootstrap of a maximum is not consistent. A percentile interval
-    of few folds is too narrow, by the factor sqrt((F - 1) / F) for their part and more. So the order of compressions,
-    and `smallest`, are worth more than the numbers.
+    This is not an unbiased estimate. The best of several means is above the best true mean, and the maximum over cells
+    is above the largest true regret, so worst regrets are too large, more so for noisier cells and more of them;
+    resampling adds the same bias again, and the interval may start above the estimate. If several compressions are near
+    the best in several cells, the bootstrap of a maximum is not consistent. A percentile interval with few folds is too
+    narrow, by the factor sqrt((F - 1) / F) for the fold part and more. So the order of compressions and `smallest` are
+    more reliable than the numbers.
 
     Args:
         cells: The conditions.
-        compressions: Among which to choose; `None` for those that were run in more than half of the cells.
-        confidence: Of the intervals.
-        resamples: Of the bootstrap.
-        seed: Of the resamples: the same cells and seed give the same numbers.
+        compressions: Candidates; `None` for those that were run in more than half of the cells.
+        confidence: Confidence of the intervals.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resamples: the same cells and seed give the same numbers.
 
     Raises:
         ConfigError: If `confidence` or `resamples` is out of range.
-        DataError: If fewer than two compressions share a cell, or an accuracy is not from 0 to 1.
+        DataError: If fewer than two compressions share a cell, or an accuracy is not between 0 and 1.
 
     Reference:
         Savage, *Journal of the American Statistical Association* 46, 1951, on minimax regret; Davison and Hinkley,
@@ -111,9 +111,9 @@ def worst_regrets(
         *Annals of Statistics* 37, 2009, on the bootstrap of ranks, and where it fails.
     """
     if not 0 < confidence < 1:
-        raise ConfigError(f"`confidence` must be above 0 and below 1. Received: {confidence!r}. Write 0.95 for 95 %.")
+        raise ConfigError(f"`confidence` must be between 0 and 1. Received: {confidence!r}. Write 0.95 for 95 %.")
     if resamples < 1:
-        raise ConfigError(f"`resamples` must be 1 or more. Received: {resamples!r}.")
+        raise ConfigError(f"`resamples` must be at least 1. Received: {resamples!r}.")
     names, used, left_out = _chosen(cells, compressions)
     tables = [_table(cell, names) for cell in used]
     observed = _regrets([_means(table, np.ones((1, *table.shape[1:]))) for table in tables])[0]
@@ -147,7 +147,7 @@ def worst_regrets(
 def _chosen(
     cells: Sequence[RegretCell], compressions: Sequence[str] | None
 ) -> tuple[list[str], list[RegretCell], tuple[str, ...]]:
-    """Compressions, and the cells that have a run of all of them that they share."""
+    """Compressions, and the cells with common runs of all of them."""
     present = sorted({name for cell in cells for name, runs in cell.accuracy.items() if runs})
     if compressions is None:
         in_cells = {name: sum(bool(cell.accuracy.get(name)) for cell in cells) for name in present}
@@ -157,7 +157,7 @@ def _chosen(
     used = [cell for cell in cells if names and _shared(cell, names)]
     if len(names) < 2 or not used:
         raise DataError(
-            "Regret needs two compressions or more that were run in the same cells. Received: "
+            "Regret needs at least two compressions with runs in the same cells. Received: "
             f"{', '.join(names) or 'none'} in {len(used)} of {len(cells)} cells."
         )
     left_out = (
@@ -168,12 +168,12 @@ def _chosen(
 
 
 def _shared(cell: RegretCell, names: Sequence[str]) -> list[tuple[int, int]]:
-    """The (fold, run) that all have done."""
+    """The (fold, run) pairs that all have done."""
     return sorted(set.intersection(*(set(cell.accuracy.get(name, {})) for name in names)))
 
 
 def _table(cell: RegretCell, names: Sequence[str]) -> FloatArray:
-    """`(compressions, folds, runs)`, NaN where a run is not shared; all folds and runs that the cell has."""
+    """`(compressions, folds, runs)`, for all folds and runs of the cell; NaN for runs that are not shared."""
     shared = _shared(cell, names)
     folds, runs = _folds_and_runs(cell)
     table = np.full((len(names), len(folds), len(runs)), np.nan)
@@ -182,7 +182,7 @@ def _table(cell: RegretCell, names: Sequence[str]) -> FloatArray:
             value = cell.accuracy[name][fold, run]
             if not 0 <= value <= 1:
                 raise DataError(
-                    f"`accuracy` must be from 0 to 1. Received: {value!r} for {' '.join(cell.name)} {name}."
+                    f"`accuracy` must be between 0 and 1. Received: {value!r} for {' '.join(cell.name)} {name}."
                 )
             table[at, folds.index(fold), runs.index(run)] = value
     return table
@@ -194,7 +194,7 @@ def _folds_and_runs(cell: RegretCell) -> tuple[list[int], list[int]]:
 
 
 def _means(table: FloatArray, weights: FloatArray) -> FloatArray:
-    """`(resamples, compressions)`: over runs, then over folds, as often as each was drawn.
+    """`(resamples, compressions)` means: over runs, then folds, weighted by the number of draws.
 
     Args:
         table: `(compressions, folds, runs)`.
@@ -209,7 +209,7 @@ def _means(table: FloatArray, weights: FloatArray) -> FloatArray:
 
 
 def _normalised(weights: FloatArray, there: npt.NDArray[np.bool_]) -> FloatArray:
-    """Weights that add up to 1 on the last axis; all the same where none was drawn of what is there."""
+    """Weights that add up to 1 on the last axis; equal if nothing present was drawn."""
     weights = np.where(weights.sum(axis=-1, keepdims=True) > 0, weights, there)
     total = weights.sum(axis=-1, keepdims=True)
     scaled: FloatArray = np.divide(weights, total, out=np.zeros(weights.shape), where=total > 0)
@@ -217,14 +217,14 @@ def _normalised(weights: FloatArray, there: npt.NDArray[np.bool_]) -> FloatArray
 
 
 def _regrets(means: Sequence[FloatArray]) -> FloatArray:
-    """`(resamples, compressions, cells)`."""
+    """Regrets, `(resamples, compressions, cells)`."""
     by_cell = np.stack(means, axis=2)
     behind: FloatArray = by_cell.max(axis=1, keepdims=True) - by_cell
     return behind
 
 
 class _Resamples:
-    """How often each fold and run was drawn, the same for all cells that share them."""
+    """Number of draws of each fold and run, the same for all cells that share them."""
 
     def __init__(self, cells: Sequence[RegretCell], resamples: int, seed: int) -> None:
         self._cells = [_folds_and_runs(cell) for cell in cells]
@@ -240,7 +240,7 @@ class _Resamples:
             data: rng.multinomial(len(folds), np.full(len(folds), 1 / len(folds)), size=resamples)
             for data, folds in self._folds.items()
         }
-        # A fold that was drawn k times has its runs drawn k times over.
+        # If a fold was drawn k times, its runs are drawn k times, too.
         self._drawn = {
             (data, n): rng.multinomial(drawn[data] * len(runs), np.full(len(runs), 1 / len(runs)))
             for (data, n), runs in self._runs.items()

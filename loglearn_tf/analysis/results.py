@@ -1,4 +1,4 @@
-"""The results of runs as rows: read back from a study, checked, and grouped into cells and pairs."""
+"""The results of runs as rows: read from a study, checked, and grouped into cells and pairs."""
 
 import csv
 import logging
@@ -18,14 +18,14 @@ _log = logging.getLogger(__name__)
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-# What a cell of a table has, folds and runs: the names of a cell, their folds, and the values of each fold.
+# Values by cell and fold: the names of a cell, its folds, and the values of each fold.
 Cell = tuple[tuple[Any, ...], tuple[int, ...], list[FloatArray]]
 
 _TEXT = ("dataset", "model", "compression", "status")
 _WHOLE = ("fold", "run", "seed")
 # Accuracies are multiples of 1 / clips; differences below this are rounding.
 DECIMALS = 10
-# Of the same weights: with batch normalisation as it was trained, and settled (`training.settling`).
+# Scores of the same weights: with batch normalisation as trained, and settled (`training.settling`).
 SCORES = {"published": "accuracy", "settled": "accuracy_settled"}
 
 
@@ -42,42 +42,42 @@ def read_results(path: Path | str, *, score: str = "published") -> list[Row]:
     """Reads the results of a study.
 
     Args:
-        path: A study's folder, or the `results.csv` of one.
-        score: Which accuracy the column `accuracy` shall hold; see `with_score`.
+        path: A study's folder or its `results.csv`.
+        score: The score to put into the column `accuracy`; see `with_score`.
 
     Returns:
-        One row a run, with the columns of `run_folder.COLUMNS`: `fold`, `run` and `seed` are integers, and so is
-        `n_shot` where it is not `all`; numbers are floats, and what is empty is `None`, as the settled score of runs
+        One row per run, with the columns of `run_folder.COLUMNS`: `fold`, `run` and `seed` are integers, and so is
+        `n_shot` unless it is `all`; numbers are floats, and empty values are `None`, such as the settled score of runs
         of earlier versions. Further columns of a CSV file stay text.
 
     Raises:
         ConfigError: If there is no such score.
-        DataError: If there are no results, or they are not in the form in which `loglearn run` writes them.
+        DataError: If there are no results, or they are not in the form written by `loglearn run`.
     """
     check_score(score)
     return with_score(_read_results(Path(path)), score)
 
 
 def check_score(score: str) -> None:
-    """Raises a `ConfigError` for a score that there is not."""
+    """Raises a `ConfigError` for an unknown score."""
     if score not in SCORES:
         raise ConfigError(f"`score` must be {' or '.join(map(repr, SCORES))}. Received: score={score!r}.")
 
 
 def with_score(rows: Rows, score: str) -> list[Row]:
-    """Rows whose `accuracy` is one of the scores of their weights.
+    """Returns rows with the chosen score in `accuracy`.
 
-    Runs that are done and lack it, as those of earlier versions lack the settled one, are left out, and a warning says
-    how many.
+    Finished runs without this score, such as the settled score in runs of earlier versions, are omitted, with a warning
+    about their number.
 
     Args:
         rows: See `Runs`.
-        score: `"published"`: with the moving averages of batch normalisation as training left them. `"settled"`:
-            without what is left of their beginning; see `training.settling`.
+        score: `"published"`: with the moving averages of batch normalisation as they are after training. `"settled"`:
+            without what remains of their initial values; see `training.settling`.
 
     Raises:
         ConfigError: If there is no such score.
-        DataError: If `rows` are none.
+        DataError: If `rows` is not valid.
     """
     check_score(score)
     found: list[Any] = list(_records(rows))
@@ -89,7 +89,7 @@ def with_score(rows: Rows, score: str) -> list[Row]:
     if n_without:
         n_done = sum(row.get("status") == "done" for row in found)
         _log.warning(
-            "%d of %d finished runs have no %s score, as an earlier version did them: they are left out.",
+            "%d of %d finished runs have no %s score, since they are of an earlier version: they are omitted.",
             n_without,
             n_done,
             score,
@@ -98,10 +98,10 @@ def with_score(rows: Rows, score: str) -> list[Row]:
 
 
 def both_scores(rows: Rows) -> list[Row]:
-    """Every run twice, for contrasts of the two scores: `loglearn`, and `loglearn (settled)` with the settled score.
+    """Returns every run twice: as `loglearn`, and as `loglearn (settled)` with the settled score.
 
-    `compare(both_scores(rows), compression="loglearn", baseline="loglearn (settled)")` is published minus settled, of
-    the same weights; runs without a settled score are in no pair.
+    `compare(both_scores(rows), compression="loglearn", baseline="loglearn (settled)")` gives published minus settled
+    for the same weights; runs without a settled score are in no pair.
 
     Args:
         rows: See `Runs`.
@@ -113,11 +113,11 @@ def both_scores(rows: Rows) -> list[Row]:
 
 def _read_results(path: Path) -> list[Row]:
     if path.is_dir():
-        # The run folders are always current; results.csv may be all that was kept of them.
+        # The run folders are always current; results.csv may be all that was kept.
         if next(result_files(path), None) is not None:
             return [{column: row[column] for column in COLUMNS} for row in read_runs(path)]
         path /= "results.csv"
-    remedy = "Name the folder of a study, or of one of its parts, or a results.csv that `loglearn results` wrote."
+    remedy = "Name the folder of a study, or of one of its parts, or a results.csv written by `loglearn results`."
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file, strict=True)
@@ -134,17 +134,18 @@ def _read_results(path: Path) -> list[Row]:
 
 
 class Runs:
-    """Runs that are done, as arrays: a column's values are numbers into its sorted `levels`.
+    """Finished runs as arrays: the values of a column are indices into its sorted `levels`.
 
     Args:
-        rows: Of runs, done or not: mappings with the columns dataset, model, compression, n_shot, fold, run, status and
-            accuracy, or a data frame. Numbers may be text, as `csv.DictReader` reads them.
-        score: Which accuracy counts; see `with_score`.
+        rows: Runs, finished or not: mappings with the columns dataset, model, compression, n_shot, fold, run, status
+            and accuracy, or a data frame. Numbers may be text, as `csv.DictReader` reads them.
+        score: The score to use; see `with_score`.
 
     Raises:
         ConfigError: If there is no such score.
-        DataError: If a column is missing, a value is not of its column's kind, a run that is done has no accuracy from
-            0 to 1, or the rows have it twice.
+        DataError: If a column is missing, a value has the wrong type, a finished run has no accuracy between 0 and 1,
+            or
+            a run occurs twice.
     """
 
     _COLUMNS = ("dataset", "model", "n_shot", "compression", "fold", "run")
@@ -162,14 +163,14 @@ class Runs:
             received = [row["accuracy"] for row in done]
         except KeyError as error:
             raise DataError(
-                f"Every row must have the column {error}. One has not; `results.read_results` gives rows that do."
+                f"Every row must have the column {error}. One has not; `results.read_results` returns valid rows."
             ) from error
         self.accuracy: FloatArray = np.fromiter(map(_float, received), np.float64, len(received))
         wrong = np.flatnonzero(~((self.accuracy >= 0) & (self.accuracy <= 1)))
         if len(wrong):
             raise DataError(
-                f"`accuracy` of a run that is done must be a number from 0 to 1. Received: {received[wrong[0]]!r} for "
-                f"{_describe(done[wrong[0]])}. Remove this run's folder; the run is done again."
+                f"`accuracy` of a finished run must be a number between 0 and 1. Received: {received[wrong[0]]!r} for "
+                f"{_describe(done[wrong[0]])}. Remove this run's folder; the run is then repeated."
             )
         key = self._key(*self._COLUMNS)
         order = np.argsort(key, kind="stable")
@@ -177,8 +178,8 @@ class Runs:
         if len(twice):
             at, other = order[twice[0]], order[twice[0] + 1]
             raise DataError(
-                f"A run must be in the rows once. Received: {received[at]!r} and {received[other]!r} for "
-                f"{_describe(done[at])}. Give the rows of one study only."
+                f"A run must occur only once in the rows. Received: {received[at]!r} and {received[other]!r} for "
+                f"{_describe(done[at])}. Pass the rows of one study only."
             )
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
@@ -194,7 +195,7 @@ class Runs:
         return self._grouped(key[order], self.accuracy[order], columns)
 
     def pairs(self, compression: str, baseline: str) -> Iterator[Cell]:
-        """The differences of accuracy of every (data set, model, n), over the runs that both compressions have done."""
+        """The differences of accuracy of every (data set, model, n), over the runs finished by both."""
         columns = ("dataset", "model", "n_shot")
         key = self._key(*columns, "fold", "run")
         sides = [np.flatnonzero(self._is_compression(name)) for name in (compression, baseline)]
@@ -204,7 +205,7 @@ class Runs:
         return self._grouped(pairs, values, columns)
 
     def _key(self, *columns: str) -> IntArray:
-        """One number a row, sorted as the columns are."""
+        """One number per row, in the sort order of the columns."""
         codes = tuple(self._codes[name] for name in columns)
         return np.asarray(np.ravel_multi_index(codes, self._shape(columns)), np.int64)
 
@@ -213,7 +214,7 @@ class Runs:
         return np.equal(self._codes["compression"], levels.index(name) if name in levels else -1)
 
     def _grouped(self, key: IntArray, values: FloatArray, columns: tuple[str, ...]) -> Iterator[Cell]:
-        """Values by cell and fold; `key` is sorted, and of `columns`, fold and run."""
+        """Groups values by cell and fold; `key` is sorted and consists of `columns`, fold and run."""
         if not len(key):
             return
         n_folds, n_runs = self._shape(("fold", "run"))
@@ -231,7 +232,7 @@ class Runs:
 
 
 def independent(per_fold: Sequence[FloatArray]) -> FloatArray:
-    """What a mean is over: the means of the folds, or the runs of the only fold."""
+    """The independent values of a mean: the fold means, or the runs of a single fold."""
     return per_fold[0] if len(per_fold) == 1 else np.array([runs.mean() for runs in per_fold])
 
 
@@ -239,8 +240,8 @@ def _records(rows: Rows) -> Iterable[Mapping[str, Any]]:
     found = rows if not hasattr(rows, "to_dict") else rows.to_dict("records")
     if isinstance(found, (str, Mapping, Path)) or not isinstance(found, Iterable):
         raise DataError(
-            "`rows` must be a sequence of mappings, one a run, or a data frame. "
-            f"Received: {shown(rows)}. `results.read_results` reads a study's."
+            "`rows` must be a sequence of mappings, one per run, or a data frame. "
+            f"Received: {shown(rows)}. `results.read_results` reads those of a study."
         )
     return found
 
@@ -258,7 +259,7 @@ def _value(column: str, value: Any) -> Any:
         try:
             return n_shot_of(value)
         except ValueError:
-            raise DataError(f"`n_shot` of a run must be a whole number, or all. Received: {shown(value)}") from None
+            raise DataError(f"`n_shot` of a run must be a whole number or all. Received: {shown(value)}") from None
     if column in _WHOLE:
         if type(value) is int:
             return value
@@ -276,12 +277,12 @@ def _value(column: str, value: Any) -> Any:
 
 
 def _is_empty(value: Any) -> bool:
-    """As data frames and files of text have it, too."""
+    """Whether a value is missing, also in the forms used by data frames and text files."""
     return value is None or value == "" or value != value
 
 
 def _float(value: Any) -> float:
-    """NaN where it is no number."""
+    """The value as a float, NaN if it is not a number."""
     try:
         return float(value)
     except (TypeError, ValueError):

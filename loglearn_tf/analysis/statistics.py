@@ -1,4 +1,4 @@
-"""Accuracies and paired differences of accuracy, with intervals, tests and a verdict that respect the folds."""
+"""Accuracies and paired differences of accuracy, with intervals, tests and verdicts that respect the folds."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -14,12 +14,12 @@ from loglearn_tf.analysis.results import DECIMALS, FloatArray, Rows, Runs, indep
 from loglearn_tf.datasets.n_shot import NShot, size_of
 from loglearn_tf.errors import ConfigError, DataError
 
-# Of both kinds of verdict.
+# Significance level of all verdicts.
 _ALPHA = 0.05
 # One less than a round number, so that 95 % and 90 % fall on order statistics (Davison and Hinkley, section 2.4).
 _RESAMPLES = 9999
 _FEWEST_RESAMPLED, _MOST_RESAMPLED = 8, 100
-# The exact signed-rank distribution is computed up to here, as in scipy; the normal one serves beyond.
+# The exact signed-rank distribution is computed up to here, as in scipy; the normal approximation is used beyond.
 _MOST_EXACT = 50
 # Differences below this are rounding.
 _ROUNDING = 1e-10
@@ -32,21 +32,21 @@ class Comparison:
     All differences are fractions of accuracy: 0.02 is 2 points.
 
     Attributes:
-        dataset, model, n_shot, compression, baseline: Which cell.
-        n_pairs: (fold, run) pairs of which both runs are done.
+        dataset, model, n_shot, compression, baseline: The cell.
+        n_pairs: Number of (fold, run) with both runs done.
         folds: Test folds of the pairs.
-        mean: Of the differences, over runs, then over folds.
-        std: Standard deviation of the differences, all folds together; `None` for one pair.
-        low, high: Interval of the mean; `None` where it cannot be computed.
+        mean: Mean difference, over runs, then over folds.
+        std: Standard deviation of the differences, all folds together; `None` for a single pair.
+        low, high: Interval of the mean; `None` if it cannot be computed.
         low_90, high_90: Its 90 % interval, on which equivalence rests.
-        low_within, high_within: Interval of the mean that more runs on the very same folds would have, as if there
-            were no others; `None` where it cannot be computed. No verdict rests on it.
-        p_value: Signed-rank test, two-sided; `None` for one pair.
-        p_holm: The same, corrected by Holm's method over all comparisons of the data set that were made together.
-        n_corrected: How many these are.
-        p_equivalence: Two one-sided tests against `margin` on either side, the larger p.
-        margin: Differences within it count as none.
-        verdict: `"better"`, `"worse"`, `"equivalent"` or `"undecided"`; `compare` says by which rule.
+        low_within, high_within: Interval of the mean for these folds only, which more runs would narrow; `None` if it
+            cannot be computed. No verdict uses it.
+        p_value: Signed-rank test, two-sided; `None` for a single pair.
+        p_holm: The same, corrected by Holm's method over all comparisons of the data set made together.
+        n_corrected: Number of these comparisons.
+        p_equivalence: Two one-sided tests against `margin`; the larger p.
+        margin: Differences within it count as zero.
+        verdict: `"better"`, `"worse"`, `"equivalent"` or `"undecided"`; see `compare` for the rules.
     """
 
     dataset: str
@@ -77,12 +77,12 @@ class Accuracy:
     """Accuracy of one compression in one cell of a table, as a fraction.
 
     Attributes:
-        dataset, model, n_shot, compression: Which cell.
-        n_runs: Runs that are done.
+        dataset, model, n_shot, compression: The cell.
+        n_runs: Number of finished runs.
         folds: Their test folds.
-        mean: Over runs, then over folds.
-        std: Standard deviation of the runs, all folds together; `None` for one run.
-        low, high: Interval of the mean, cut at 0 and 1; `None` where it cannot be computed.
+        mean: Mean over runs, then over folds.
+        std: Standard deviation of the runs, all folds together; `None` for a single run.
+        low, high: Interval of the mean, clipped to [0, 1]; `None` if it cannot be computed.
     """
 
     dataset: str
@@ -107,46 +107,46 @@ def compare(
     seed: int = 0,
     score: str = "published",
 ) -> list[Comparison]:
-    """Compares two compressions over the pairs of runs that differ in nothing else.
+    """Compares two compressions over pairs of runs that differ in nothing else.
 
-    All runs of a fold share its test set, so their differences have a part in common: the fold means, not the runs,
-    are the independent values of every statistic. Where there is one fold only (TUT), the runs are these values, and
-    interval and tests speak of that one split, not of others that could have been drawn.
+    All runs of a fold share its test set, so their differences have a common part: the fold means, not the runs, are
+    the independent values of every statistic. With only one fold (TUT), the runs are these values, and intervals and
+    tests apply to that one split, not to others that could have been drawn.
 
     - Interval and equivalence: the studentised bootstrap, or Student's t; see `_Mean`.
-    - Interval within these folds: what the choice of clips and weights alone leaves open; see `_interval_within`. Far
-      narrower than the other where folds differ: then more folds are needed, not more runs.
+    - Interval within these folds: the uncertainty from the choice of clips and weights only; see `_interval_within`.
+      If it is much narrower than the other, folds differ: then more folds are needed, not more runs.
     - `p_value`: a signed-rank test that respects the folds; see `_signed_rank_p`.
     - Equivalence: two one-sided tests (Schuirmann, *Journal of Pharmacokinetics and Biopharmaceutics* 15, 1987) by the
-      interval's own distribution: p < .05 where the 90 % interval lies inside the margin. Not corrected over the
-      table: what is guaranteed, is guaranteed for each cell.
+      distribution of the interval: p < .05 if the 90 % interval is inside the margin. Not corrected over the table: the
+      guarantee is for each cell.
     - Holm's correction is over the cells of a data set; `in_one_family` makes a whole report one family.
-    - Verdict, the first that holds. "equivalent": p of equivalence < .05, also where the difference is significant (it
-      is real, and smaller than what the margin calls a difference). "better" or "worse": Holm's p < .05, and the
-      interval excludes zero on that side. "undecided": anything else; "not significant" is never "equal". Without an
-      interval there is no other verdict.
+    - Verdict, the first that holds. "equivalent": p of equivalence < .05, even if the difference is significant (it is
+      real, but smaller than the margin). "better" or "worse": Holm's p < .05, and the interval excludes zero on that
+      side. "undecided": anything else; "not significant" never means "equal". Without an interval there is no other
+      verdict.
 
-    Assumed: folds are a sample of the splits that could have been. Their training sets overlap, which no
-    cross-validation can correct for without bias (Bengio and Grandvalet, *JMLR* 5, 2004); with draws of at most 100
-    clips per class the overlap is small. experiments/benchmarks/calibration.py measures what all this is worth.
+    Assumption: folds are a sample of possible splits. Their training sets overlap, which no
+    cross-validation can correct without bias (Bengio and Grandvalet, *JMLR* 5, 2004); with draws of at most 100
+    clips per class the overlap is small. experiments/benchmarks/calibration.py measures the actual error rates.
 
     Args:
-        rows: Runs: as `results.read_results` gives them, a `pandas.DataFrame` of the same columns, or rows of text as
-            `csv.DictReader` reads them. Runs that are not done, or whose partner is not, are left out.
-        compression: Whose accuracy counts as a gain.
-        baseline: Whose accuracy is subtracted.
-        margin: Of equivalence, a fraction of accuracy: 0.02 is 2 points.
-        confidence: Of the intervals.
-        seed: Of the bootstrap. The same for every cell: no cell's numbers depend on which others there are.
-        score: Which accuracy of the runs: `"published"`, or `"settled"`; see `results.with_score`. Runs without a
-            settled one are left out, with a warning. For one minus the other see `results.both_scores`.
+        rows: Runs: from `results.read_results`, a `pandas.DataFrame` with the same columns, or text rows from
+            `csv.DictReader`. Unfinished runs, and runs without a finished partner, are omitted.
+        compression: The compression being tested.
+        baseline: The compression whose accuracy is subtracted.
+        margin: Margin of equivalence, a fraction of accuracy: 0.02 is 2 points.
+        confidence: Confidence of the intervals.
+        seed: Seed of the bootstrap, the same for every cell, so that cells do not depend on each other.
+        score: `"published"` or `"settled"`; see `results.with_score`. Runs without a settled score are omitted, with a
+            warning. To subtract one score from the other, see `results.both_scores`.
 
     Returns:
         One comparison per (data set, model, n) with at least one pair, in that order.
 
     Raises:
         ConfigError: If an argument is out of range.
-        DataError: If a column is missing, a run that is done has no accuracy from 0 to 1, or the rows have it twice.
+        DataError: If a column is missing, a finished run has no accuracy between 0 and 1, or a run occurs twice.
     """
     if compression == baseline:
         raise ConfigError(f"`compression` and `baseline` must differ. Received: {compression!r} for both.")
@@ -163,19 +163,19 @@ def compare_all(
     seed: int = 0,
     score: str = "published",
 ) -> list[Comparison]:
-    """Compares every other compression with the baseline, as `compare` does two.
+    """Compares every other compression with the baseline, like `compare`.
 
-    Holm's correction is over all of them: the cells of all compressions of a data set together.
+    Holm's correction covers the cells of all compressions of a data set together.
 
     Args:
         rows, margin, confidence, seed, score: See `compare`.
-        baseline: Whose accuracy is subtracted; of several, the comparisons with each are corrected together.
+        baseline: The compression whose accuracy is subtracted; with several, all comparisons are corrected together.
 
     Returns:
         One comparison per (data set, model, n, compression, baseline) with at least one pair, in that order.
 
     Raises:
-        ConfigError, DataError: As `compare`.
+        ConfigError, DataError: As for `compare`.
     """
     _check(margin=margin, confidence=confidence)
     runs = Runs(rows, score=score)
@@ -196,7 +196,7 @@ def compare_all(
 def _compared(
     runs: Runs, compression: str, baseline: str, margin: float, confidence: float, seed: int
 ) -> list[Comparison]:
-    """The cells of two compressions, without Holm's p and verdicts."""
+    """The cells of two compressions, before Holm's correction and verdicts."""
     return [
         _comparison((dataset, model, n_shot, compression, baseline), folds, differences, margin, confidence, seed)
         for (dataset, model, n_shot), folds, differences in runs.pairs(compression, baseline)
@@ -243,18 +243,18 @@ def compare_differences(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Comparison:
-    """Judges the paired differences of one cell, as `compare` does those that it finds in rows.
+    """Evaluates the paired differences of one cell, like `compare`.
 
     Args:
-        differences: By fold, those of its runs: fractions of accuracy.
+        differences: By fold, the differences of its runs, in fractions of accuracy.
         margin, confidence, seed: See `compare`.
 
     Returns:
-        A comparison without names, in a family of its own; `verdict_at` judges it in another.
+        A comparison without names, as a family of one; `verdict_at` gives the verdict in another family.
 
     Raises:
         ConfigError: If an argument is out of range.
-        DataError: If there is no fold, one has no runs, or a difference is not a finite number.
+        DataError: If there are no folds, one has no runs, or a difference is not a finite number.
     """
     _check(margin=margin, confidence=confidence)
     (by_fold,) = mixed.checked([differences], fewest_folds=1)
@@ -263,20 +263,20 @@ def compare_differences(
 
 
 def accuracies(rows: Rows, *, confidence: float = 0.95, seed: int = 0, score: str = "published") -> list[Accuracy]:
-    """Mean accuracy of every cell, with an interval that respects the folds.
+    """Computes the mean accuracy of every cell, with an interval that respects the folds.
 
     Args:
-        rows: As for `compare`. Runs that are not done are left out.
-        confidence: Of the intervals.
-        seed: Of the bootstrap.
+        rows: As for `compare`. Unfinished runs are omitted.
+        confidence: Confidence of the intervals.
+        seed: Seed of the bootstrap.
         score: See `compare`.
 
     Returns:
-        One per (data set, model, n, compression) with at least one run that is done, in that order.
+        One per (data set, model, n, compression) with at least one finished run, in that order.
 
     Raises:
         ConfigError: If `confidence` is out of range.
-        DataError: As `compare`.
+        DataError: As for `compare`.
     """
     _check(confidence=confidence)
     found = []
@@ -304,12 +304,13 @@ class Ranking:
     Attributes:
         dataset: Its name.
         compressions: By mean rank, the best first.
-        mean_ranks: As many; ties share their mean.
-        n_blocks: What was ranked: (model, n, fold), or where there is one fold (model, n, run).
-        p_value: Of "all compressions are equally good": Friedman's test in the form of Iman and Davenport, and never
-            below what all blocks in the same order have by chance.
-        critical_difference: Mean ranks of two compressions that differ by less cannot be told apart (Nemenyi, 5 %).
-        left_out: Compressions that were run in too few of the blocks to be ranked with the others.
+        mean_ranks: Mean rank of each; ties share their mean rank.
+        n_blocks: Number of ranked blocks: (model, n, fold), or (model, n, run) with a single fold.
+        p_value: p of "all compressions are equally good": Friedman's test in the form of Iman and Davenport, but at
+            least
+            the probability that all blocks have the same order by chance.
+        critical_difference: Smaller differences between two mean ranks are not significant (Nemenyi, 5 %).
+        left_out: Compressions with too few blocks to be ranked with the others.
     """
 
     dataset: str
@@ -322,23 +323,23 @@ class Ranking:
 
 
 def rank(rows: Rows, *, score: str = "published") -> list[Ranking]:
-    """Ranks three or more compressions over the cells of a data set, as Demsar does classifiers over data sets.
+    """Ranks three or more compressions over the cells of a data set, like Demsar's classifiers over data sets.
 
-    In a block, a network, n and fold, every compression has its mean accuracy over the runs that all of them have
-    done; these are ranked. Blocks of one fold share its test clips, those of one network its ways: they are less
-    independent than Demsar's data sets, and p is the more to be taken as a description.
+    In a block (network, n and fold), every compression has its mean accuracy over the runs that all of them have done;
+    these means are ranked. Blocks of one fold share its test clips, and blocks of one network its behaviour: they are
+    less independent than Demsar's data sets, so p is descriptive.
 
-    Ranks need blocks that all compressions share. The three that were run in the most blocks are ranked in any case;
-    the others, in that order, as long as at least half of the blocks that these three share are left.
+    Ranking needs blocks shared by all compressions. The three with the most blocks are always ranked; the others are
+    added in order of their number of blocks, as long as at least half of the blocks of these three remain.
 
     Args:
         rows, score: As for `compare`.
 
     Returns:
-        One per data set with three or more compressions that share two or more blocks.
+        One per data set with at least three compressions that share at least two blocks.
 
     Raises:
-        DataError: As `accuracies`.
+        DataError: As for `accuracies`.
 
     Reference:
         Demsar, *JMLR* 7, 2006; Iman and Davenport, *Communications in Statistics* 9, 1980.
@@ -380,12 +381,12 @@ def _ranking(dataset: str, names: Sequence[str], accuracy: FloatArray, left_out:
     scores = -np.round(accuracy, DECIMALS)
     n, k = scores.shape
     mean = stats.rankdata(scores, axis=1).mean(axis=0)
-    # Where all compressions tie everywhere, Friedman's statistic is 0 / 0.
+    # If all compressions tie everywhere, Friedman's statistic is 0 / 0.
     chi_square = float(stats.friedmanchisquare(*scores.T).statistic) if np.ptp(scores, axis=1).any() else 0.0
     rest = n * (k - 1) - chi_square
-    # No rest: all blocks have the same order.
+    # No residual: all blocks have the same order.
     p_value = float(stats.f.sf((n - 1) * chi_square / rest, k - 1, (k - 1) * (n - 1))) if rest > 1e-9 else 0.0
-    # F is far too sure of few blocks: by chance alone, all have the order of the first in 1 of k! ** (n - 1) cases.
+    # F is overconfident with few blocks: by chance, all have the order of the first in 1 of k! ** (n - 1) cases.
     p_value = max(p_value, math.exp((1 - n) * math.lgamma(k + 1)))
     quantile = float(stats.studentized_range.ppf(1 - _ALPHA, k, np.inf)) / math.sqrt(2)
     order = np.argsort(mean, kind="stable")
@@ -401,7 +402,7 @@ def _ranking(dataset: str, names: Sequence[str], accuracy: FloatArray, left_out:
 
 
 class Tested(Protocol):
-    """What can be tested in one family with others: a `Comparison`, a `contrasts.Contrast`."""
+    """A result that can be corrected in a family: a `Comparison` or a `contrasts.Contrast`."""
 
     @property
     def low(self) -> float | None: ...
@@ -417,17 +418,17 @@ _Tested = TypeVar("_Tested", bound=Tested)
 
 
 def in_one_family(tested: Iterable[_Tested]) -> list[_Tested]:
-    """Judges results again, Holm's correction being over all of them.
+    """Updates the verdicts of results with Holm's correction over all of them.
 
-    `compare` and `compare_all` correct the cells of a data set that were compared together. A report that shows
-    several such tables, or contrasts beside cells, makes one family of everything that it calls better or worse: the
-    chance of one false claim in the whole report is then 5 %.
+    `compare` and `compare_all` correct the cells of a data set that are compared together. A report with several such
+    tables, or contrasts in addition to cells, makes one family of everything that it calls better or worse: the
+    probability of a false claim in the whole report is then at most 5 %.
 
     Args:
-        tested: Of `compare`, `compare_all` or `contrasts.contrasts`, together, in any order.
+        tested: Results of `compare`, `compare_all` or `contrasts.contrasts`, in any order.
 
     Returns:
-        The same, in the same order, with new `p_holm`, `n_corrected` and `verdict`.
+        The same results, in the same order, with new `p_holm`, `n_corrected` and `verdict`.
 
     Example:
         >>> in_one_family([])
@@ -437,7 +438,7 @@ def in_one_family(tested: Iterable[_Tested]) -> list[_Tested]:
     corrected = holm([one.p_value for one in results])
     n_corrected = sum(p is not None for p in corrected)
     return [
-        # mypy knows of no protocol for dataclasses.
+        # mypy has no protocol for dataclasses.
         replace(one, p_holm=p, n_corrected=n_corrected, verdict=verdict_at(one, p))  # type: ignore[type-var]
         for one, p in zip(results, corrected, strict=True)
     ]
@@ -447,13 +448,13 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Holm's step-down correction (*Scandinavian Journal of Statistics* 6, 1979) over one family of tests.
 
     Args:
-        p_values: Of the tests; `None` where there is none, which counts in no correction.
+        p_values: p values of the tests; `None` entries are not counted.
 
     Returns:
-        As many corrected values, in the same order, none above 1.
+        The corrected values, in the same order, at most 1.
 
     Raises:
-        DataError: If one is not from 0 to 1.
+        DataError: If one is not between 0 and 1.
 
     Example:
         >>> holm([0.01, 0.04, None, 0.03])
@@ -463,7 +464,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     p = np.array([p_values[at] for at in there], np.float64)
     wrong = p[~((p >= 0) & (p <= 1))]
     if len(wrong):
-        raise DataError(f"A p value must be from 0 to 1. Received: {wrong[0]}. Give `None` where there is no test.")
+        raise DataError(f"A p value must be between 0 and 1. Received: {wrong[0]}. Use `None` if there is no test.")
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     corrected: list[float | None] = [None] * len(p_values)
@@ -478,7 +479,7 @@ _REMEDIES = {"margin": "It is a fraction of accuracy: write 0.02 for 2 points.",
 def _check(**fractions: float) -> None:
     for name, value in fractions.items():
         if not 0 < value < 1:
-            raise ConfigError(f"`{name}` must be above 0 and below 1. Received: {name}={value!r}. {_REMEDIES[name]}")
+            raise ConfigError(f"`{name}` must be between 0 and 1. Received: {name}={value!r}. {_REMEDIES[name]}")
 
 
 # ---- One cell ---------------------------------------------------------------------------------------------------
@@ -490,20 +491,20 @@ def _std(per_fold: Sequence[FloatArray]) -> float | None:
 
 
 class _Mean:
-    """The mean of independent values (fold means, or the runs of the only fold), and how far it can be from the truth.
+    """The mean of independent values (fold means, or the runs of a single fold) and its uncertainty.
 
     By the studentised bootstrap (bootstrap-t; Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993, ch. 12):
-    whole folds are drawn with replacement, with all their runs. Runs are not drawn again inside a fold: fold means
-    vary by the runs already, and a second draw would count that twice (Davison and Hinkley, *Bootstrap Methods and
-    their Application*, 1997, section 3.8). Dividing by each resample's own standard error is the small-sample
-    correction; without it the interval is too narrow.
+    whole folds are drawn with replacement, with all their runs. Runs are not resampled within folds: fold means already
+    vary with the runs, and resampling would count that twice (Davison and Hinkley, *Bootstrap Methods and their
+    Application*, 1997, section 3.8). Dividing by each resample's own standard error is the small-sample correction;
+    without it the interval is too narrow.
 
-    By Student's t where there are fewer than 8 values, which have too few distinct resamples: exact for normal values,
-    and wide for 2 or 3 folds, as it must be. Also for values so coarse that resamples without any variation are no
-    rarity, and for more than 100, where the two agree.
+    By Student's t with fewer than 8 values, which have too few distinct resamples: exact for normal values, and wide
+    for 2 or 3 folds, as it must be. Also for values so coarse that resamples without variation are common, and for more
+    than 100 values, where the two methods agree.
 
-    Values that are all the same have no spread to judge by: the exact sign test stands in (n values on one side have
-    a probability of 2 ** -n). Their interval is that value for 6 or more (at 95 %), else there is none.
+    Equal values have no spread to estimate the error from: the exact sign test is used (n values on one side have a
+    probability of 2 ** -n). Their interval is that value for 6 or more values (at 95 %); otherwise there is none.
     """
 
     def __init__(self, values: FloatArray, seed: int) -> None:
@@ -516,7 +517,7 @@ class _Mean:
         if self._n == 1:
             return None, None
         if not self._error:
-            # From the smallest to the largest of n values covers the median with 1 - 2 ** (1 - n).
+            # The range of n values covers the median with probability 1 - 2 ** (1 - n).
             return (self.mean, self.mean) if 2.0 ** (1 - self._n) <= 1 - confidence else (None, None)
         below, above = self._quantiles((1 - confidence) / 2)
         return self.mean - above * self._error, self.mean - below * self._error
@@ -531,13 +532,13 @@ class _Mean:
         if self._pivots is None:
             t = float(mixed.distributions().stdtrit(self._n - 1, tail))
             return t, -t
-        # The same rank from either end, so that mirrored values have the mirrored interval.
+        # The same rank from either end, so that mirrored values give the mirrored interval.
         rank = max(int((_RESAMPLES + 1) * tail + 1e-6), 1) - 1
         ordered = np.partition(self._pivots, [rank, _RESAMPLES - 1 - rank])
         return float(ordered[rank]), float(ordered[_RESAMPLES - 1 - rank])
 
     def _p_inside(self, distance: float, side: int) -> float:
-        """Of "the true mean is `distance` or more away", below the mean of the values (side 1) or above it (-1)."""
+        """p of "the true mean is at least `distance` below the mean of the values" (side 1), or above it (-1)."""
         if not self._error:
             return 2.0**-self._n if distance > _ROUNDING else 1.0
         if self._pivots is None:
@@ -546,10 +547,10 @@ class _Mean:
 
 
 def _interval_within(per_fold: Sequence[FloatArray], confidence: float) -> tuple[float, float] | tuple[None, None]:
-    """Of the mean of the fold means, the folds taken as all there are: they are strata, and only runs are a sample.
+    """Interval of the mean of fold means for these folds only: folds are strata, and only runs are a sample.
 
-    By Student's t with the degrees of freedom of Satterthwaite (*Biometrics Bulletin* 2, 1946), as folds need neither
-    vary alike nor have as many runs. `None` where a fold has one run, or no fold's runs vary.
+    By Student's t with Satterthwaite's degrees of freedom (*Biometrics Bulletin* 2, 1946), since folds may differ in
+    variance and number of runs. `None` if a fold has only one run, or no fold's runs vary.
     """
     n_runs = np.array([len(runs) for runs in per_fold])
     if n_runs.min() < 2:
@@ -565,17 +566,17 @@ def _interval_within(per_fold: Sequence[FloatArray], confidence: float) -> tuple
 
 
 def _standard_error(values: FloatArray) -> float:
-    """Of the mean; exactly 0 where the values differ by rounding alone, or there is one."""
+    """Standard error of the mean; exactly 0 if the values differ only by rounding, or there is only one."""
     if len(values) == 1 or np.ptp(values) < _ROUNDING:
         return 0.0
     return float(values.std(ddof=1)) / math.sqrt(len(values))
 
 
 def _bootstrap_pivots(values: FloatArray, seed: int) -> FloatArray | None:
-    """Of every resample: its mean minus the values' mean, divided by its own standard error.
+    """For every resample: its mean minus the mean of the values, divided by its own standard error.
 
     Returns:
-        `None` where Student's t serves better: few values, very many, or so coarse that resamples do not vary.
+        `None` if Student's t is better: few values, very many, or so coarse that resamples do not vary.
     """
     n = len(values)
     if not _FEWEST_RESAMPLED <= n <= _MOST_RESAMPLED:
@@ -593,7 +594,7 @@ def _bootstrap_pivots(values: FloatArray, seed: int) -> FloatArray | None:
 
 @lru_cache(maxsize=8)
 def _resample_counts(n: int, seed: int) -> FloatArray:
-    """`(resamples, n)`: how often each value is drawn; as float, for the matrix products."""
+    """`(resamples, n)`: number of draws of each value, as float for the matrix products."""
     return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=_RESAMPLES).astype(np.float64)
 
 
@@ -603,16 +604,16 @@ def _resample_counts(n: int, seed: int) -> FloatArray:
 def _signed_rank_p(per_fold: Sequence[FloatArray]) -> float | None:
     """Two-sided p of the signed-rank test, for one fold or several.
 
-    In one fold: Wilcoxon's test on the pairs. Of r runs no p is below 2 ** (1 - r): 5 can never be significant, and 10
-    only among up to 25 cells that Holm's method still has to decide.
+    In one fold: Wilcoxon's test on the pairs. With r runs, p is at least 2 ** (1 - r): 5 runs can never be significant,
+    and 10 only among up to 25 cells that Holm's method still has to decide.
 
-    In several, pooled pairs would give false positives wherever folds differ, and Wilcoxon's test on 10 fold means has
-    p >= 2 / 1024, which Holm's correction over the paper's 28 cells lifts above .05, whatever the data. So all pairs
-    are ranked together, as Rosner, Glynn and Lee do for clusters (*Biometrics* 62, 2006), each fold's signed ranks are
-    averaged, and the averages are referred to Student's t, as Iman does with single ranks (*Communications in
-    Statistics* 3, 1974). Ranks of few folds are coarse, and t can be far too sure of them (2 folds x 4 runs, no
-    effect: p < .002 in 1 grid of 20). Therefore the p value is never below that of the t test on the fold means, which
-    bounds false positives at every level: both must reject.
+    In several folds, pooled pairs would give false positives whenever folds differ, and Wilcoxon's test on 10 fold
+    means has p >= 2 / 1024, which Holm's correction over the paper's 28 cells raises above .05, whatever the data. So
+    all pairs are ranked together, like the clusters of Rosner, Glynn and Lee (*Biometrics* 62, 2006), each fold's
+    signed ranks are averaged, and the averages are referred to Student's t, like the single ranks of Iman
+    (*Communications in Statistics* 3, 1974). Ranks of few folds are coarse, and t can be very overconfident (2 folds x
+    4 runs, no effect: p < .002 in 1 of 20 grids). Therefore p is never below that of the t test on the fold means,
+    which bounds false positives at every level: both tests must reject.
     """
     values = np.concatenate(per_fold)
     if len(values) == 1:
@@ -635,13 +636,13 @@ def _signed_ranks(values: FloatArray) -> FloatArray:
 
 
 def _wilcoxon_p(scores: FloatArray) -> float:
-    """Of the sum of the signed ranks, given that each sign is as likely as the other; exact with ties, too."""
+    """Two-sided p of the sum of the signed ranks, with equally likely signs; exact even with ties."""
     ranks = np.abs(scores[scores != 0])
     if not len(ranks):
         return 1.0
     if len(ranks) > _MOST_EXACT:
         return float(2 * mixed.distributions().ndtr(-abs(scores.sum()) / math.sqrt(float((ranks**2).sum()))))
-    # Twice the ranks are whole numbers. probability[s]: of s as the sum of those with a plus.
+    # Doubled ranks are whole numbers. probability[s]: probability that those with a plus add up to s.
     doubled = np.rint(2 * ranks).astype(int)
     probability = np.zeros(doubled.sum() + 1)
     probability[0] = 1
@@ -653,7 +654,7 @@ def _wilcoxon_p(scores: FloatArray) -> float:
 
 
 def _t_test_p(values: FloatArray) -> float:
-    """Two-sided, against a mean of zero; values that do not vary get the sign test's p."""
+    """Two-sided p against a mean of zero; for equal values, p of the sign test."""
     error = _standard_error(values)
     mean = float(values.mean())
     if not error:
@@ -665,12 +666,12 @@ def _t_test_p(values: FloatArray) -> float:
 
 
 def _with_verdicts(cells: Sequence[Comparison]) -> list[Comparison]:
-    # The cells of a data set lie side by side.
+    # The cells of a data set are adjacent.
     return [one for _, table in groupby(cells, key=lambda cell: cell.dataset) for one in in_one_family(table)]
 
 
 def verdict_at(tested: Tested, p_holm: float | None) -> str:
-    """The verdict of a result, its p being corrected to `p_holm`; `compare` says by which rule."""
+    """The verdict of a result with the corrected p `p_holm`; see `compare` for the rules."""
     if tested.low is None or tested.high is None or p_holm is None or tested.p_equivalence is None:
         return "undecided"
     if tested.p_equivalence < _ALPHA:

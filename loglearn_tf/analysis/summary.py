@@ -1,4 +1,4 @@
-"""The tables that a command prints, and what every table says of its rows."""
+"""The tables printed by commands, and the titles and remarks of all tables."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,13 +11,13 @@ from loglearn_tf.study.run_folder import Row
 
 
 def format_tables(rows: Sequence[Row], *, score: str = "published") -> str:
-    """Per data set: mean accuracy, and every compression minus log-EPS over the pairs that both finished.
+    """For each data set: mean accuracy, and every compression minus log-EPS over finished pairs.
 
     Means over runs, then over folds, in percent; differences in points.
 
     Args:
-        rows: Of a study.
-        score: Which accuracy; see `results.with_score`.
+        rows: Rows of a study.
+        score: The accuracy to use; see `results.with_score`.
 
     Raises:
         ConfigError: If there is no such score.
@@ -50,19 +50,19 @@ def _format_table(dataset: str, rows: Sequence[Row], score: str) -> str:
                 lines.append([model, name, *cells])
     what = f"{'' if score == 'published' else f'{score} '}accuracy in %, mean over runs"
     without = len(rows) - len(with_it)
-    remark = [f"{without:,} of {len(rows):,} runs have no {score} score, as an earlier version did them."] * bool(
+    remark = [f"{without:,} of {len(rows):,} runs have no {score} score, since they are of an earlier version."] * bool(
         without
     )
     return "\n".join([table_title(dataset, rows, what), align(lines, n_names=2), *remark, *remarks(rows)])
 
 
 def table_title(dataset: str, rows: Sequence[Row], what: str = "accuracy in %, mean over runs") -> str:
-    """Says what a table is of: which folds, and whether its sounds are real.
+    """The title of a table: its folds, and whether its sounds are real.
 
     Args:
         dataset: Its name.
         rows: Its runs.
-        what: Its numbers, down to the mean over the runs of a fold.
+        what: Description of its numbers, up to the mean over the runs of a fold.
     """
     n_folds = n_test_folds(dataset)
     folds = sorted({row["fold"] for row in rows})
@@ -78,12 +78,12 @@ def table_title(dataset: str, rows: Sequence[Row], what: str = "accuracy in %, m
 
 
 def remarks(rows: Sequence[Row]) -> list[str]:
-    """What must be said below a table: failed runs, missing clips."""
+    """Remarks below a table: failed runs, missing clips."""
     found = []
     failed = sum(row["status"] == "failed" for row in rows)
     if failed:
-        found.append(f"{failed} of {len(rows)} runs failed and are in no mean; their result.json says why.")
+        found.append(f"{failed} of {len(rows)} runs failed and are in no mean; see their result.json for the reason.")
     missing = max(row["missing_clips"] for row in rows)
     if missing:
-        found.append(f"{missing:,} clips of the data set were missing and left out (data.allow_missing).")
+        found.append(f"{missing:,} clips of the data set were missing and were skipped (data.allow_missing).")
     return found

@@ -1,4 +1,4 @@
-"""Sound files: one file to a mono float32 waveform, or an `AudioError` that says what to do."""
+"""Sound files: reads a file as a mono float32 waveform, or raises an `AudioError` with the remedy."""
 
 from loglearn_tf.audio.decoder import Decoded, Decoder, Origin, Samples, choose_decoder, decode
 from loglearn_tf.audio.formats import PYAV_SUFFIXES, SOUNDFILE_SUFFIXES

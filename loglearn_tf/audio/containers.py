@@ -1,7 +1,7 @@
-"""Where the audio of containers other than RIFF/WAVE is by their own account.
+"""Locates the audio in containers other than RIFF/WAVE, according to their own headers.
 
-soundfile reads many a cut file as a shorter recording, refuses some whose writer never filled in the sizes, and stops
-at the end of the first of several OGG streams in a row.
+soundfile reads many truncated files as shorter recordings, refuses some whose sizes were never filled in, and stops at
+the end of the first of several consecutive OGG streams.
 """
 
 import struct
@@ -14,7 +14,7 @@ from loglearn_tf.audio.wav import MAX_CHUNKS
 
 
 class _Chunks(NamedTuple):
-    """How a container lays out its chunks."""
+    """The chunk layout of a container."""
 
     audio: bytes  # the first four bytes of the name of the chunk that holds the audio
     first: int  # bytes from the start of the file to the first chunk
@@ -36,7 +36,7 @@ _LAYOUTS = {
 
 
 class Layout(NamedTuple):
-    """What a file holds as far as decoders have to be told."""
+    """What decoders need to know about the content of a file."""
 
     links: tuple[tuple[Piece, ...], ...] = ()  # the file for each decoder in turn; empty: one, for the file as it is
     remark: str = ""
@@ -46,14 +46,14 @@ class _Audio(NamedTuple):
     """The chunk that holds the audio."""
 
     start: int  # bytes from the start of the file to the first sample
-    size: int  # bytes of samples, as declared; negative where not even the chunk's own fields fit
+    size: int  # bytes of samples, as declared; negative if not even the chunk's own fields fit
     field_at: int  # where the size is
     field: str  # for `struct`
     added: int  # to the bytes of samples, in the field
 
 
 def read_layout(path: FilePath, file: BinaryIO, file_size: int) -> Layout:
-    """Finds out how a file that is not RIFF/WAVE is to be decoded.
+    """Determines how to decode a file that is not RIFF/WAVE.
 
     Args:
         path: For messages.
@@ -61,7 +61,7 @@ def read_layout(path: FilePath, file: BinaryIO, file_size: int) -> Layout:
         file_size: Bytes.
 
     Raises:
-        AudioError: If it is shorter than its header says, or if W64 holds more than its audio.
+        AudioError: If it is shorter than its header says, or a W64 file has data after its audio.
     """
     file.seek(0)
     start = file.read(40)
@@ -69,7 +69,7 @@ def read_layout(path: FilePath, file: BinaryIO, file_size: int) -> Layout:
     if magic == b"OggS":
         return _ogg(path, file, file_size)
     if magic == b"fLaC":
-        # STREAMINFO comes first; the last 36 bits of these 8 bytes are its number of samples.
+        # STREAMINFO comes first; the last 36 bits of these 8 bytes are the number of samples.
         return Layout(remark="" if int.from_bytes(start[18:26], "big") % 2**36 else LENGTH_UNKNOWN)
     if magic == b".snd" and len(start) >= 12:
         offset, n_bytes = struct.unpack_from(">II", start, 4)
@@ -78,7 +78,7 @@ def read_layout(path: FilePath, file: BinaryIO, file_size: int) -> Layout:
         return Layout()
     if magic not in _LAYOUTS or (audio := _find(file, file_size, _LAYOUTS[magic])) is None:
         return Layout()
-    if magic in (b"RF64", b"BW64"):  # whose chunk of audio has no size of its own
+    if magic in (b"RF64", b"BW64"):  # their audio chunk has no valid size
         if start[12:16] != b"ds64" or len(start) < 36:
             return Layout()
         audio = _Audio(audio.start, struct.unpack_from("<Q", start, 28)[0], 28, "<Q", 0)
@@ -86,7 +86,7 @@ def read_layout(path: FilePath, file: BinaryIO, file_size: int) -> Layout:
 
 
 def _check(path: FilePath, file: BinaryIO, file_size: int, magic: bytes, audio: _Audio) -> Layout:
-    """Holds the declared size against the file's."""
+    """Compares the declared size with that of the file."""
     available = file_size - audio.start
     file.seek(max(audio.start, 0))
     layout = _LAYOUTS.get(magic)
@@ -104,8 +104,8 @@ def _check(path: FilePath, file: BinaryIO, file_size: int, magic: bytes, audio: 
     if file_size < end:
         raise truncated(path, file_size, end, "bytes")
     if magic == b"riff" and file_size >= end + 8:
-        # Up to 7 are padding. More are other chunks, which soundfile takes for samples.
-        raise cannot_read(path, f"{file_size - end} bytes follow its audio, which would be decoded as such", CONVERT)
+        # Up to 7 are padding. More are other chunks, which soundfile would decode as samples.
+        raise cannot_read(path, f"{file_size - end} bytes after its audio would be decoded as audio", CONVERT)
     return Layout(((b"RF64", (4, file_size)),)) if magic == b"BW64" else Layout()
 
 
@@ -127,7 +127,7 @@ def _find(file: BinaryIO, file_size: int, layout: _Chunks) -> _Audio | None:
 
 
 def _ogg(path: FilePath, file: BinaryIO, file_size: int) -> Layout:
-    """The streams of an OGG file, one after another: web radio starts another one with each title."""
+    """The consecutive streams of an OGG file: web radio starts a new one with each title."""
     starts: list[int] = []
     remarks = []
     at, granule, flags, is_start = 0, 0, 4, False
@@ -140,17 +140,17 @@ def _ogg(path: FilePath, file: BinaryIO, file_size: int) -> Layout:
         flags, granule = head[5], int.from_bytes(head[6:14], "little", signed=True)
         if flags & 2 and not is_start:
             starts.append(page)
-        is_start = bool(flags & 2)  # several streams begin together where there is sound and film
+        is_start = bool(flags & 2)  # several streams start together in files with video
         file.seek(page_end)
         if file.read(4) in (b"OggS", b"") or _find_page(file, page_end) is None:
             at = page_end
         else:
-            at = page + 4  # bytes are missing, and with them perhaps the end of this page
-            remarks = ["its pages do not follow one another: audio may be missing"]
+            at = page + 4  # bytes are missing, perhaps including the end of this page
+            remarks = ["its pages are not consecutive: audio may be missing"]
     if granule == -1:
         raise cannot_read(path, "its last packet is incomplete (truncated)", COPY_AGAIN)
     if not flags & 4:
-        remarks.append("its last page is not marked as such: it may have been cut there")
+        remarks.append("its last page is not marked as the last: it may be truncated")
     if len(starts) < 2:
         return Layout(remark="; ".join(remarks))
     ends = (*starts[1:], file_size)
@@ -159,7 +159,7 @@ def _ogg(path: FilePath, file: BinaryIO, file_size: int) -> Layout:
 
 
 def _find_page(file: BinaryIO, at: int) -> int | None:
-    """Where the next page starts, mostly at this very place; None if there is no other."""
+    """The start of the next page, usually this position; None if there is none."""
     while True:
         file.seek(at)
         block = file.read(4096)

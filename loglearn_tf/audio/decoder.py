@@ -1,4 +1,4 @@
-"""One audio file to all its samples, at its own rate and with all its channels."""
+"""Decodes all samples of an audio file, at its own rate and with all its channels."""
 
 import contextlib
 import functools
@@ -26,41 +26,41 @@ Samples = npt.NDArray[np.float32]
 Decoder = Literal["tensorflow-io", "soundfile", "PyAV"]
 
 _MAX_CHANNELS = 1024  # soundfile refuses more
-_SAMPLE_RATES = range(1_000, 1_000_001)  # Hz; beyond, the header is damaged
-# Floats may hold integers of 32 bits, unscaled; beyond, they are not audio, and their mel power may be infinite.
+_SAMPLE_RATES = range(1_000, 1_000_001)  # Hz; otherwise the header is damaged
+# Floats may be unscaled 32-bit integers; larger values are not audio, and their mel power may be infinite.
 _LOUDEST = 2.0**32
-# Hardly any coder packs more, except silence: a header that declares more is not believed before the audio is there.
+# Hardly any format packs more, except silence: a header that declares more is not trusted.
 _FRAMES_A_BYTE = 16
-# At a time: so many frames, or fewer of so many channels that there would be more samples.
+# Frames per block, or fewer with many channels, to limit the number of samples.
 _BLOCK_FRAMES, _BLOCK_SAMPLES = 1 << 20, 1 << 21
-# What is held in memory at once: 1 GiB of float32, 100 minutes of one channel at 44.1 kHz. A few MB of FLAC can hold
-# days of silence.
+# Limit in memory: 1 GiB of float32, 100 minutes of one channel at 44.1 kHz. A few MB of FLAC can contain days of
+# silence.
 _MOST_SAMPLES = 1 << 28
-_MOST_BY_TENSORFLOW_IO = 1 << 26  # samples; it needs the file several times over
-_JUNK_BEFORE_MPEG = 1 << 16  # bytes: recordings of a stream start within a frame
-_START = 1 << 14  # bytes by which formats are told apart; a frame of AAC may have half of them
-_UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's, of FLAC that does not say
-# Its estimate of a stream's length must not end before the stream does, whose first frame may be its largest.
+_MOST_BY_TENSORFLOW_IO = 1 << 26  # samples; it needs several copies of the file in memory
+_JUNK_BEFORE_MPEG = 1 << 16  # bytes: recordings of a stream may start within a frame
+_START = 1 << 14  # bytes to recognise formats; an AAC frame may have half of them
+_UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's value for FLAC of unknown length
+# The estimated length of a stream must not be too short, even if its first frame is the largest.
 _OVERESTIMATE = 128
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a decoded file was: its decoder, and what its header says."""
+    """The decoder of a file, and the format according to its header."""
 
     decoder: Decoder
     container: str  # "WAV" or soundfile's name: "FLAC", "OGG", "RF64", ...; by PyAV "MP4", "WebM", "WMA", "AMR", ...
     format_tag: int | None  # of WAV; of an EXTENSIBLE file, the tag in its GUID
-    bits: int | None  # per sample; None where the coding has no such number
+    bits: int | None  # per sample; None if the format has no such number
     channels: int
     sample_rate: int  # Hz
     frames: int  # decoded
-    remark: str = ""  # what is wrong with a file that was read all the same, as a clause about "it"; "" if nothing is
+    remark: str = ""  # a problem of a file that was read anyway, as a clause about "it", or ""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """One decoded file: `samples` `(frames, channels)` float32, and where they come from."""
+    """One decoded file: `samples` `(frames, channels)` float32, and their origin."""
 
     samples: Samples
     origin: Origin
@@ -71,12 +71,12 @@ class Sound:
     """An open file.
 
     Attributes:
-        origin: What it is; `frames` is how many have been read so far.
-        n_frames: What the header promises, if the file is large enough for so many; None if not, or if it does not say.
-        blocks: `(frames, channels)` each, from the first sample to the last, once. Raises an `AudioError` where samples
-            cannot be decoded, are not finite, or are fewer than promised.
-        read_at: Given a first frame and the one after the last, returns `(frames, channels)`; raises as `blocks`. None
-            where samples are right only after all before them have been decoded. Either this or `blocks`, not both.
+        origin: Format of the file; `frames` is the number read so far.
+        n_frames: Number declared in the header, if the file is large enough for it; otherwise None.
+        blocks: `(frames, channels)` each, from the first sample to the last, once. Raises an `AudioError` if samples
+            cannot be decoded, are not finite, or are fewer than declared.
+        read_at: Function of a first frame and the one after the last that returns `(frames, channels)`; raises like
+            `blocks`. None if samples are only correct after decoding all before them. Use this or `blocks`, not both.
     """
 
     origin: Origin
@@ -88,27 +88,24 @@ class Sound:
 def decode(path: FilePath) -> Decoded:
     """Decodes one audio file completely, at its own rate and with all its channels.
 
-    tensorflow-io decodes what `choose_decoder` gives it, if it is installed; soundfile
-    decodes everything else, and takes over where tensorflow-io fails. Both give the
-    same samples, bit for bit. PyAV, if it is installed, decodes what soundfile cannot
-    (AAC, AMR, WMA, WebM, ...).
+    tensorflow-io decodes what `choose_decoder` assigns to it, if it is installed; soundfile decodes everything else,
+    and takes over if tensorflow-io fails. Both give the same samples, bit for bit. PyAV, if it is installed, decodes
+    what soundfile cannot (AAC, AMR, WMA, WebM, ...).
 
-    Lengths come from the audio: the frames of MPEG audio are counted, and a header that
-    was written before the length was known is not believed (see `audio.sizes`); the
-    file is then read to its end, and `origin.remark` says so. A file that is shorter
-    than a proper header says is an error. An OGG file cut between two of its pages
-    passes for a shorter one, with a remark; cut files of containers seldom used for
-    recordings (VOC, PAF, ...) do without: nothing in them is checked.
+    Lengths come from the audio: MPEG frames are counted, and a header that was written before the length was known is
+    not trusted (see `audio.sizes`); the file is then read to its end, and `origin.remark` records this. A file that is
+    shorter than a proper header says is an error. An OGG file truncated between two pages passes for a shorter one,
+    with a remark; truncated files of containers rarely used for recordings (VOC, PAF, ...) are not detected.
 
     Args:
-        path: A file soundfile or PyAV can read.
+        path: A file that soundfile or PyAV can read.
 
     Returns:
-        Samples, and what the file was. Values beyond [-1, 1] are kept.
+        Samples, and the format of the file. Values beyond [-1, 1] are kept.
 
     Raises:
-        AudioError: If the file cannot be read, is truncated, holds no audio, or more than 2^28 samples.
-        NonFiniteSamplesError: If a sample is not a number, or beyond 2^32 times full scale.
+        AudioError: If the file cannot be read, is truncated, contains no audio, or has more than 2^28 samples.
+        NonFiniteSamplesError: If a sample is not a number or beyond 2^32 times full scale.
     """
     if decoded := decode_by_tensorflow_io(path):
         return decoded
@@ -124,14 +121,14 @@ def decode(path: FilePath) -> Decoded:
 
 @contextlib.contextmanager
 def open_sound(path: FilePath, *, whole: bool = False) -> Iterator[Sound]:
-    """Opens one audio file, to be read from the first to the last sample; never by tensorflow-io.
+    """Opens an audio file for reading from the first to the last sample; never uses tensorflow-io.
 
     Args:
-        path: Of the file.
-        whole: Whether to decode all in one block, where the header can be believed.
+        path: Path of the file.
+        whole: Whether to decode everything in one block, if the header can be trusted.
 
     Raises:
-        AudioError: If it cannot be opened, or is shorter than its header says.
+        AudioError: If it cannot be opened or is shorter than its header says.
     """
     header = read_wav_header(path)
     with contextlib.ExitStack() as stack:
@@ -158,19 +155,19 @@ def _counted(sound: Sound, blocks: Iterable[Samples]) -> Iterator[Samples]:
 
 
 def choose_decoder(header: WavHeader | None) -> Decoder:
-    """Names the decoder for a file, from its header alone.
+    """Chooses the decoder of a file from its header.
 
     Args:
         header: From `read_wav_header`; None for a file that is not RIFF/WAVE.
 
     Returns:
-        "tensorflow-io" only where it is known to be right; otherwise "soundfile".
+        "tensorflow-io" only if it is known to be correct; otherwise "soundfile".
     """
     if header is None or (header.format_tag, header.bits_per_sample) not in tensorflow_io.FORMATS:
         return "soundfile"
-    # Given the file as it is, tensorflow-io finds no frames after a chunk of odd size and
-    # joins a second `data` chunk to the first: soundfile decides on all such layouts, and
-    # where it may refuse a chunk (`smpl`, ...): that must not depend on what is installed.
+    # Given the file as it is, tensorflow-io finds no frames after a chunk of odd size and joins a second `data` chunk
+    # to the first: soundfile decides on all such layouts, and on chunks that it may refuse (`smpl`, ...), so that
+    # results do not depend on what is installed.
     plain = (
         not header.contradicts_itself
         and not header.odd_chunk_before_data
@@ -182,25 +179,25 @@ def choose_decoder(header: WavHeader | None) -> Decoder:
 
 
 def check_length(path: FilePath, n_samples: float) -> None:
-    """Raises an `AudioError` if a file has more samples, of all channels together, than are held in memory."""
+    """Raises an `AudioError` if a file has more samples, over all channels, than the memory limit."""
     if n_samples > _MOST_SAMPLES:
-        raise cannot_read(path, f"it holds more than {_MOST_SAMPLES:,} samples", "Cut it into shorter ones.")
+        raise cannot_read(path, f"it has more than {_MOST_SAMPLES:,} samples", "Cut it into shorter files.")
 
 
 def check_waveform_length(path: FilePath, n_frames: int, rate: int, new_rate: int, *, at_least: bool = False) -> None:
-    """Raises an `AudioError` if one channel has more samples than are held in memory, as it is or at another rate."""
+    """Raises an `AudioError` if one channel exceeds the memory limit, at its own or another rate."""
     n_new = round(n_frames * new_rate / rate)
     if max(n_frames, n_new) > _MOST_SAMPLES:
         resampled = f", {n_new:,} at {new_rate:,} Hz" if new_rate != rate else ""
         reason = (
-            f"it holds {n_frames:,} samples {'or more ' if at_least else ''}at {rate:,} Hz{resampled}; "
-            f"{_MOST_SAMPLES:,} are held in memory at most"
+            f"it has {n_frames:,} samples {'or more ' if at_least else ''}at {rate:,} Hz{resampled}; "
+            f"the limit in memory is {_MOST_SAMPLES:,}"
         )
-        raise cannot_read(path, reason, "Cut it into shorter ones, or read it with `audio.waveform_blocks`.")
+        raise cannot_read(path, reason, "Cut it into shorter files, or read it with `audio.waveform_blocks`.")
 
 
 def decode_by_tensorflow_io(path: FilePath) -> Decoded | None:
-    """The whole file, where tensorflow-io is installed and known to be right."""
+    """The whole file, if tensorflow-io is installed and known to be correct."""
     header = read_wav_header(path)
     if header is None or choose_decoder(header) != "tensorflow-io" or header.sample_rate not in _SAMPLE_RATES:
         return None
@@ -214,10 +211,10 @@ def decode_by_tensorflow_io(path: FilePath) -> Decoded | None:
 
 
 def _checked(path: FilePath, blocks: Iterable[Samples], *, first: int = 0) -> Iterator[Samples]:
-    """The blocks, of which the first begins at frame `first`, if every sample is a finite number, and there are any."""
+    """Passes blocks on, checking that samples are finite and not missing; the first block starts at frame `first`."""
     n_frames = first
     for block in blocks:
-        # Both are NaN where a sample is, and no comparison with NaN is true.
+        # Both are NaN if a sample is, and no comparison with NaN is true.
         if not (block.min() >= -_LOUDEST and block.max() <= _LOUDEST):
             frame, channel = np.argwhere(~(np.abs(block) <= _LOUDEST))[0]
             value = block[frame, channel]
@@ -227,25 +224,25 @@ def _checked(path: FilePath, blocks: Iterable[Samples], *, first: int = 0) -> It
         n_frames += len(block)
         yield block
     if n_frames == first:
-        raise cannot_read(path, "it holds no audio", "Record, export or download it again.")
+        raise cannot_read(path, "it contains no audio", "Record, export or download it again.")
 
 
-# ---- What is in the file, and who reads it ------------------------------------------------------------------------
+# ---- Content of the file, and its decoder --------------------------------------------------------------------------
 
 
 class _Source(NamedTuple):
-    """A file whose decoder is known."""
+    """A file with a known decoder."""
 
     origin: Origin
-    read: Callable[[int], Iterator[Samples]]  # blocks of at most so many frames
-    seekable: "_Forward | None" = None  # the open file, where each of its frames can be decoded alone
+    read: Callable[[int], Iterator[Samples]]  # blocks of at most this many frames
+    seekable: "_Forward | None" = None  # the open file, if each of its frames can be decoded alone
 
 
 class _Forward(soundfile.SoundFile):  # type: ignore[misc]
-    """Reads on from where it is.
+    """Reads on from the current position.
 
-    soundfile seeks after each reading to where the decoder already is. Decoders of streams lose what they remember of
-    the samples before, and those of unknown length refuse.
+    soundfile seeks to the current position after each read. Decoders of streams then lose their state, and those of
+    unknown length refuse.
     """
 
     def seekable(self) -> bool:
@@ -253,19 +250,19 @@ class _Forward(soundfile.SoundFile):  # type: ignore[misc]
 
     @property
     def has_independent_frames(self) -> bool:
-        """Whether the samples after a seek are those that reading from the start gives, bit for bit."""
+        """Whether samples after a seek equal those read from the start, bit for bit."""
         return self.format != "OGG" and self.subtype.startswith(("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW"))
 
     def check_end(self, n_frames: int) -> None:
-        """Seeks to the end, once: some decoders notice only then that a file is damaged."""
+        """Seeks to the end once, since some decoders detect damage only then."""
         if super().seekable():
             self.seek(n_frames)
 
 
 def _open_wav(path: FilePath, file: BinaryIO, header: WavHeader, stack: contextlib.ExitStack) -> _Source:
-    """Opens RIFF/WAVE, holding the header against itself and against the samples."""
+    """Opens RIFF/WAVE and checks its header for consistency with itself and the samples."""
     if header.contradicts_itself:
-        # soundfile ignores the block size: 24 bits in blocks of 4 bytes come out as noise.
+        # soundfile ignores the block size: 24 bits in blocks of 4 bytes would give noise.
         reason = (
             f"its header contradicts itself ({header.channels} channels of "
             f"{header.bits_per_sample} bits in blocks of {header.block_align} bytes)"
@@ -306,19 +303,19 @@ def _wav_origin(header: WavHeader, decoder: Decoder) -> Origin:
 
 def _check_wav_complete(path: FilePath, header: WavHeader, n_frames: int) -> None:
     declared = header.declared_frames
-    # Some writers count `fact` over all channels: not a reason to refuse a whole file.
+    # Some writers count `fact` over all channels, which is no reason to refuse the file.
     total = n_frames * (header.channels if header.format_tag in BLOCK_CODED else 1)
     if declared is not None and n_frames < declared and (header.is_cut or total < declared):
         raise truncated(path, n_frames, declared, "frames")
-    if header.is_cut:  # a cut ADPCM block still decodes to its full length
+    if header.is_cut:  # a truncated ADPCM block still decodes to its full length
         raise truncated(path, header.available_size, header.data_size, "bytes of audio")
     if declared is not None and n_frames > declared and header.format_tag not in BLOCK_CODED:
-        # Of two `data` chunks soundfile takes the last.
-        raise cannot_read(path, f"it holds {n_frames} frames where its header declares {declared}", CONVERT)
+        # With two `data` chunks, soundfile uses the last.
+        raise cannot_read(path, f"it has {n_frames} frames, but its header declares {declared}", CONVERT)
 
 
 def _open_other(path: FilePath, file: BinaryIO, n_bytes: int, stack: contextlib.ExitStack) -> _Source:
-    """Opens what is not RIFF/WAVE."""
+    """Opens files that are not RIFF/WAVE."""
     start = file.read(_START)
     if error := lookalike(path, start):
         raise error
@@ -327,11 +324,11 @@ def _open_other(path: FilePath, file: BinaryIO, n_bytes: int, stack: contextlib.
         return _open_mpeg(path, file, stream, stack)
     seems_mpeg = start[:1] == b"\xff" or os.fspath(path).lower().endswith(MPEG_SUFFIXES)
     layout = read_layout(path, file, n_bytes)
-    # By its name libsndfile would take it for MPEG audio; in pieces it has none.
+    # By its name, libsndfile would read it as MPEG audio; in pieces it has no name.
     pieces = layout.links[0] if layout.links else ((0, n_bytes),) if seems_mpeg else ()
     try:
         first = _open_soundfile(path, file, pieces, stack)
-        is_mpeg = first.format == "MP3"  # though it does not start with frames
+        is_mpeg = first.format == "MP3"  # even if it does not start with frames
     except AudioError as error:
         if container:
             file.seek(0)
@@ -342,9 +339,9 @@ def _open_other(path: FilePath, file: BinaryIO, n_bytes: int, stack: contextlib.
     if first is None or is_mpeg:
         if (stream := mpeg.scan(file, 0, n_bytes, search=_JUNK_BEFORE_MPEG)) is not None:
             return _open_mpeg(path, file, stream, stack)
-        no_frames = cannot_read(path, "it has no three frames of MPEG audio in a row", COPY_AGAIN)
+        no_frames = cannot_read(path, "it has no three consecutive frames of MPEG audio", COPY_AGAIN)
         raise text(path, start) or (no_frames if is_mpeg else refused)
-    if first.format == "RAW" and (is_text := text(path, start)):  # by its name, any bytes are samples
+    if first.format == "RAW" and (is_text := text(path, start)):  # by its name, any bytes count as samples
         raise is_text
 
     def read(n_frames: int) -> Iterator[Samples]:
@@ -354,7 +351,7 @@ def _open_other(path: FilePath, file: BinaryIO, n_bytes: int, stack: contextlib.
                 other = _open_soundfile(path, file, pieces, closing)
                 if (other.samplerate, other.channels) != (first.samplerate, first.channels):
                     reason = f"{first.samplerate} Hz, {first.channels} channels become {other.samplerate} Hz, "
-                    raise cannot_read(path, f"{reason}{other.channels} channels in the middle of it", CONVERT)
+                    raise cannot_read(path, f"{reason}{other.channels} channels in the middle of the file", CONVERT)
                 yield from _read(path, other, other.frames, n_frames)
 
     number = re.search(r"PCM_\D?(\d+)|ALAC_(\d+)", first.subtype)
@@ -380,13 +377,13 @@ def _open_mpeg(
         new = stream.changes_to
         reason = f"{form.sample_rate} Hz, {form.channels} channels become {new.sample_rate} Hz, {new.channels} channels"
         raise cannot_read(path, f"{reason} after {stream.n_frames} MPEG frames", CONVERT)
-    # As RIFF/WAVE, libsndfile knows frames for what they are in a file object, too.
+    # In RIFF/WAVE, libsndfile also recognises the frames in a file object.
     fmt = (30, 0x55, form.channels, form.sample_rate, 16_000, 1, 0, 12, 1, 2, 1152, 1, 1393)
     size = min(stream.n_bytes, OPEN_SIZE)
     head = struct.pack("<4sI8sIHHIIHHHHIHHH4sI", b"RIFF", min(size + 50, OPEN_SIZE), b"WAVEfmt ", *fmt, b"data", size)
     pieces: list[Piece] = [head, stream.tag, *stream.pieces]
     if stream.n_frames == 1:
-        pieces += stream.pieces  # mpg123 refuses a single frame; it is read no further than that
+        pieces += stream.pieces  # mpg123 refuses a single frame; reading stops before the extra ones
     pretended = 0 if stream.tag else _OVERESTIMATE * stream.n_bytes
     sound = _open_soundfile(path, file, pieces, stack, pretended=pretended)
     n_frames = sound.frames if stream.tag else stream.n_frames * form.samples_per_frame
@@ -402,8 +399,8 @@ def _open_mpeg(
 def _open_soundfile(
     path: FilePath, file: BinaryIO, pieces: Sequence[Piece], stack: contextlib.ExitStack, *, pretended: int = 0
 ) -> _Forward:
-    """Opens pieces of the open file, or the file itself where there are none."""
-    # A bare `-` is standard input to libsndfile. As bytes, names that are not UTF-8 are found too.
+    """Opens pieces of the open file, or the file itself if there are none."""
+    # A plain `-` is standard input to libsndfile. As bytes, names that are not UTF-8 are found, too.
     name = os.fsencode(os.path.join(os.curdir, path))
     with _explained(path):
         return stack.enter_context(_Forward(Spliced(file, pieces, pretended=pretended) if pieces else name))
@@ -421,7 +418,7 @@ def _read(path: FilePath, sound: _Forward, n_frames: int, block_size: int) -> It
         yield block
     if left and n_frames != _UNKNOWN_FRAMES:
         raise truncated(path, n_frames - left, n_frames, "frames")
-    if not left and isinstance(sound.name, bytes):  # not pieces of a file, which have been looked at
+    if not left and isinstance(sound.name, bytes):  # not pieces of a file, which have been checked
         with _explained(path):
             sound.check_end(n_frames)
 

@@ -1,8 +1,8 @@
-"""AAC, AMR, WMA, WebM, ...: what soundfile does not read, by PyAV, where it is installed (`loglearn_tf[av]`).
+"""Reads AAC, AMR, WMA, WebM and others, which soundfile does not, with PyAV if it is installed (`loglearn_tf[av]`).
 
-PyAV comes with FFmpeg's libraries. Samples are those of FFmpeg's decoders, at the file's own rate and with all its
-channels. What the container says about the encoder's delay is left out at the start, and at the end where FFmpeg does
-(Opus and MP3 in Matroska; of MP4 the last frame is kept whole, so that up to 1,023 samples may follow the end).
+PyAV includes FFmpeg's libraries. Samples are those of FFmpeg's decoders, at the file's own rate and with all its
+channels. The encoder's delay, if the container declares it, is removed at the start, and at the end if FFmpeg does so
+(Opus and MP3 in Matroska; for MP4 the last frame is kept whole, so up to 1,023 samples may follow the end).
 """
 
 import contextlib
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from loglearn_tf.audio.faults import CONVERT, COPY_AGAIN, FilePath, cannot_read, file_name, truncated
 
-# What files start with, from some byte on; the name of the format.
+# First bytes of files, at some offset, and the name of the format.
 _STARTS = (
     (4, b"ftyp", "MP4"),
     (4, b"moov", "MP4"),
@@ -36,9 +36,9 @@ _STARTS = (
     (0, b"\x0b\x77", "AC-3"),
     (0, b"\x7f\xfe\x80\x01", "DTS"),
 )
-_DECLARE_SECONDS = {"MP4", "WebM", "WMA"}  # others are estimated, from the size of the file
-_TOLERANCE_S = 0.1  # of these, which include the encoder's delay
-# Full scale, and zero, of the samples that decoders give, by the name of the format without the "p" of "planar".
+_DECLARE_SECONDS = {"MP4", "WebM", "WMA"}  # others are estimated from the file size
+_TOLERANCE_S = 0.1  # for these, which include the encoder's delay
+# Full scale and zero of decoded samples, by the name of the format without the "p" for "planar".
 _SCALES = {"u8": (2.0**7, 2.0**7), "s16": (2.0**15, 0.0), "s32": (2.0**31, 0.0), "s64": (2.0**63, 0.0)}
 _SCALES |= {"flt": (1.0, 0.0), "dbl": (1.0, 0.0)}
 
@@ -46,21 +46,21 @@ Samples = npt.NDArray[np.float32]
 
 
 class Opened(NamedTuple):
-    """A file that PyAV reads."""
+    """A file opened with PyAV."""
 
     container: str
     sample_rate: int  # Hz
     channels: int
-    blocks: Iterator[Samples]  # of some hundred to some thousand frames; raises an `AudioError` if there are too few
+    blocks: Iterator[Samples]  # of hundreds to thousands of frames; raises an `AudioError` if there are too few
 
 
 def recognise(start: bytes) -> str | None:
-    """The name of a file's format by its first bytes; None if it is none of those that PyAV is asked to read.
+    """The name of a file's format from its first bytes; None if it is not one that PyAV should read.
 
-    OGG is, for Speex or FLAC; what soundfile refuses of its own formats is damaged.
+    OGG is included, for Speex or FLAC; other files of soundfile's own formats that it refuses are damaged.
     """
     if start[:1] == b"\xff" and len(start) >= 7:
-        size = (start[3] & 3) << 11 | start[4] << 3 | start[5] >> 5  # of a frame, which another one follows
+        size = (start[3] & 3) << 11 | start[4] << 3 | start[5] >> 5  # size of a frame, which another one must follow
         if size < 7 or start[size : size + 2] not in (start[:2], b""):
             return None
     if start[:4] == b"OggS" and (b"vorbis" in start or b"OpusHead" in start):
@@ -69,7 +69,7 @@ def recognise(start: bytes) -> str | None:
 
 
 def load() -> Any:
-    """PyAV; None where it is not installed."""
+    """PyAV, or None if it is not installed."""
     try:
         return importlib.import_module("av")
     except ImportError:
@@ -77,13 +77,13 @@ def load() -> Any:
 
 
 def convert_command(path: FilePath) -> str:
-    """What the user can do without PyAV."""
+    """A command for users without PyAV."""
     name = file_name(path)
     return f"ffmpeg -i {shlex.quote(name)} {shlex.quote(os.path.splitext(name)[0] + '.wav')}"
 
 
 def open_file(path: FilePath, file: BinaryIO, container: str, stack: contextlib.ExitStack) -> Opened:
-    """Opens a file, and decodes its first samples.
+    """Opens a file and decodes its first samples.
 
     Args:
         path: For messages.
@@ -92,11 +92,11 @@ def open_file(path: FilePath, file: BinaryIO, container: str, stack: contextlib.
         stack: Closes the decoder.
 
     Raises:
-        AudioError: If PyAV is not installed, or the file holds no sound that it decodes.
+        AudioError: If PyAV is not installed, or the file has no sound that it can decode.
     """
     av = load()
     if av is None:
-        remedy = f"Install the extra `loglearn_tf[av]`, which reads it, or convert it: `{convert_command(path)}`."
+        remedy = f"Install the extra `loglearn_tf[av]` to read it, or convert it: `{convert_command(path)}`."
         raise cannot_read(path, f"soundfile does not read this format ({container})", remedy)
     with _explained(path, av):
         opened = stack.enter_context(av.open(file))
@@ -106,7 +106,7 @@ def open_file(path: FilePath, file: BinaryIO, container: str, stack: contextlib.
         frames = opened.decode(stream)
         first = next(frames, None)
         if first is None:
-            raise cannot_read(path, "it holds no audio", COPY_AGAIN)
+            raise cannot_read(path, "it contains no audio", COPY_AGAIN)
     rate, channels, seconds = first.sample_rate, first.layout.nb_channels, None
     if container in _DECLARE_SECONDS and (stream.duration or opened.duration):
         in_stream = stream.duration and stream.time_base

@@ -1,4 +1,4 @@
-"""Whether a file is a sound, by what it begins with: for names that do not say."""
+"""Recognises sound files by their first bytes, for names without a known suffix."""
 
 import re
 
@@ -10,14 +10,14 @@ _STARTS = re.compile(
     rb"|Creative Voice File",
     re.DOTALL,
 )
-# MP4 by its brand: pictures of phones (HEIC, AVIF) have the same form.
+# MP4 by its brand, since pictures from phones (HEIC, AVIF) have the same form.
 _MP4 = re.compile(rb"....(ftyp(M4[ABV]|iso|mp4|3g|qt|dash|MSNV)|moov|mdat|wide)", re.DOTALL)
-_TOO_COMMON = {"AC-3", "MP4"}  # two bytes; see above
+_TOO_COMMON = {"AC-3", "MP4"}  # only two bytes; see above
 _START = 1 << 16
 
 
 def begins_as_sound(path: FilePath) -> bool:
-    """Whether the first bytes of a regular file are those of a sound; False where it cannot be opened."""
+    """Whether the first bytes of a regular file are those of a sound; False if it cannot be opened."""
     try:
         with open(path, "rb") as file:
             start = file.read(_START)

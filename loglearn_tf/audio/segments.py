@@ -1,4 +1,4 @@
-"""Segments of a long audio file, without holding the whole."""
+"""Decodes segments of a long audio file without reading it whole into memory."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -10,24 +10,24 @@ from loglearn_tf.audio.faults import FilePath, cannot_read
 from loglearn_tf.errors import AudioError
 
 Segment = tuple[float, float]  # seconds, from and to
-# Times are often written to the millisecond: one that is beyond the end by no more means the end.
+# Times are often rounded to the millisecond: one beyond the end by no more than that means the end.
 TOLERANCE_S = 0.001
 
 
 def decode_segments(path: FilePath, segments: Sequence[Segment]) -> Iterator[Decoded | AudioError]:
     """Decodes segments of one file, at its own rate and with all its channels.
 
-    A segment has the samples that a file cut at the same frames would have, `round(start * rate)` to
-    `round(end * rate)`. Where frames can be decoded one by one (WAV, FLAC, AIFF, ... of PCM or floats) no others are.
-    Of other formats (MP3, OGG, ADPCM, M4A, ...) the file is decoded once for all segments, up to the end of the last.
+    A segment has the same samples as a file cut at these frames, `round(start * rate)` to `round(end * rate)`. If
+    frames can be decoded individually (WAV, FLAC, AIFF, ... with PCM or floats), no others are decoded. For other
+    formats (MP3, OGG, ADPCM, M4A, ...) the file is decoded once for all segments, up to the end of the last.
 
     Args:
-        path: A file that `decode` reads, of any length.
-        segments: From and to, in seconds, in the order of their starts.
+        path: A file that `decode` can read, of any length.
+        segments: Start and end in seconds, ordered by start.
 
     Yields:
-        Of each segment its samples, and what the file was, with `frames` of the segment; or why it cannot be had: the
-        file's own fault, or that it ends before the segment does.
+        For each segment its samples and the format of the file, with `frames` of the segment; or the error: that of the
+        file, or that it ends before the segment does.
     """
     n_done = 0
     try:
@@ -40,7 +40,7 @@ def decode_segments(path: FilePath, segments: Sequence[Segment]) -> Iterator[Dec
 
 
 def seconds_of(path: FilePath) -> float | None:
-    """How long a file lasts, by its header alone; None where that does not say, or the file cannot be opened."""
+    """The length of a file in seconds according to its header; None if unknown or the file cannot be opened."""
     try:
         with open_sound(path) as sound:
             return None if sound.n_frames is None else sound.n_frames / sound.origin.sample_rate
@@ -59,12 +59,12 @@ def _decoded(path: FilePath, sound: Sound, segments: Sequence[Segment]) -> Itera
             n_frames = window.move(first, end)
         said = f"its segment from {start_s:g} to {end_s:g} s"
         if end > n_frames + TOLERANCE_S * rate or first >= n_frames:
-            remedy = "Correct the times, which are in seconds from its beginning."
-            yield cannot_read(path, f"{said} ends after it does, at {n_frames / rate:g} s", remedy)
+            remedy = "Correct the times, which are seconds from the start of the file."
+            yield cannot_read(path, f"{said} ends after the file, which is {n_frames / rate:g} s long", remedy)
             continue
         end = min(end, n_frames)
         if first >= end:
-            yield cannot_read(path, f"{said} is less than one sample at {rate:,} Hz", "Use a longer one.")
+            yield cannot_read(path, f"{said} is less than one sample at {rate:,} Hz", "Use a longer segment.")
             continue
         try:
             check_length(path, (end - first) * sound.origin.channels)
@@ -76,7 +76,7 @@ def _decoded(path: FilePath, sound: Sound, segments: Sequence[Segment]) -> Itera
 
 
 class _Window:
-    """The part of a sound that is held, which only moves on."""
+    """A window of a sound in memory, which only moves forward."""
 
     def __init__(self, path: FilePath, sound: Sound) -> None:
         self._path, self._blocks = path, sound.blocks
@@ -84,7 +84,7 @@ class _Window:
         self._first = self._end = 0  # frames
 
     def move(self, first: int, end: int) -> int:
-        """Decodes up to `end`, lets go of what is before `first`, and returns the frame after the last one decoded."""
+        """Decodes up to `end`, drops frames before `first`, and returns the frame after the last decoded one."""
         self._let_go(first)
         while self._end < end and (block := next(self._blocks, None)) is not None:
             self._held.append(block)
@@ -94,7 +94,7 @@ class _Window:
         return self._end
 
     def samples(self, first: int, end: int) -> Samples:
-        """`(frames, channels)`, of what is held."""
+        """`(frames, channels)` from the window."""
         held = self._held[0] if len(self._held) == 1 else np.concatenate(self._held)
         return held[first - self._first : end - self._first]
 

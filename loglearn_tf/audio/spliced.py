@@ -1,4 +1,4 @@
-"""A file as a decoder should have seen it: parts of it, with other bytes before, between and after them."""
+"""A virtual file for decoders: parts of a file, with other bytes before, between and after them."""
 
 import bisect
 import io
@@ -6,27 +6,27 @@ import itertools
 from collections.abc import Sequence
 from typing import BinaryIO
 
-Piece = bytes | tuple[int, int]  # bytes, or from where to where in the file
+Piece = bytes | tuple[int, int]  # bytes, or (start, end) in the file
 
 
 class Spliced(io.RawIOBase):
-    """Reads pieces of a file, and bytes that are in no file, as one.
+    """Reads pieces of a file, and other bytes, as one file.
 
-    Nothing is copied, whatever the length. Positions outside are allowed, since an exception cannot pass through the
-    decoders in C that call this.
+    Nothing is copied, whatever the length. Positions outside are allowed, since an exception cannot pass through the C
+    decoders that call this.
 
     Args:
         file: Open, for reading; closed by its owner.
         pieces: Bytes, or `(start, end)` in the file.
-        pretended: Bytes that the size seems to be larger than it is, for decoders that read no more than they
-            estimate from it. As read, they are zeros at the very end.
+        pretended: Bytes added to the reported size, for decoders that read no more than they estimate from it. They are
+            read as zeros at the very end.
     """
 
     def __init__(self, file: BinaryIO, pieces: Sequence[Piece], *, pretended: int = 0) -> None:
         super().__init__()
         self._file, self._pieces = file, pieces
         sizes = (len(piece) if isinstance(piece, bytes) else piece[1] - piece[0] for piece in pieces)
-        self._starts = [0, *itertools.accumulate(sizes)]  # of the pieces, and where the last ends
+        self._starts = [0, *itertools.accumulate(sizes)]  # starts of the pieces, and the end of the last
         self._size = self._starts[-1] + pretended
         self._at = 0
 
@@ -56,7 +56,7 @@ class Spliced(io.RawIOBase):
 
     def _read_piece(self, n_most: int) -> bytes:
         if self._at >= self._starts[-1]:
-            # A look at the very end (for tags) meets zeros; whoever reads on from the last piece is at the end.
+            # Reading at the very end (for tags) gives zeros; reading on from the last piece gives the end of the file.
             return bytes(min(n_most, self._size - self._at)) if self._at > self._starts[-1] else b""
         number = bisect.bisect_right(self._starts, self._at) - 1
         piece, offset = self._pieces[number], self._at - self._starts[number]

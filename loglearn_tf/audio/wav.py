@@ -1,4 +1,4 @@
-"""The header of a RIFF/WAVE file: what it declares, and how much the file holds."""
+"""The header of a RIFF/WAVE file: what it declares, and how much audio the file has."""
 
 import os
 import stat
@@ -14,21 +14,21 @@ from loglearn_tf.errors import AudioError
 PCM, MS_ADPCM, FLOAT, A_LAW, MU_LAW, IMA_ADPCM, GSM = 1, 2, 3, 6, 7, 0x11, 0x31
 MPEG = (0x50, 0x55)  # layers 1 and 2; layer 3
 EXTENSIBLE = 0xFFFE
-BLOCK_CODED = (MS_ADPCM, IMA_ADPCM, GSM)  # only their `fact` chunk tells the number of frames
+BLOCK_CODED = (MS_ADPCM, IMA_ADPCM, GSM)  # only their `fact` chunk has the number of frames
 # An EXTENSIBLE header ends in a GUID: the real format tag, then this fixed tail.
 GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
-OPEN_SIZE = 0xFFFFFFFF  # of a stream, whose size was not known when its header was written
+OPEN_SIZE = 0xFFFFFFFF  # for a stream of unknown size
 MAX_CHUNKS = 256  # before the audio; real files have fewer than ten
 
-_FRAMED = (PCM, FLOAT, A_LAW, MU_LAW)  # a block is a frame
+_FRAMED = (PCM, FLOAT, A_LAW, MU_LAW)  # one frame per block
 _HARMLESS_CHUNKS = (b"fmt ", b"fact", b"LIST", b"JUNK", b"PAD ", b"FLLR")
 
 
 @dataclass(frozen=True)
 class WavHeader:
-    """What the header of a RIFF/WAVE file declares, and how much the file holds."""
+    """The declarations of a RIFF/WAVE header, and the amount of audio in the file."""
 
-    format_tag: int  # of an EXTENSIBLE file, the tag in its GUID
+    format_tag: int  # for EXTENSIBLE, the tag in its GUID
     channels: int
     sample_rate: int  # Hz
     block_align: int  # bytes per frame; for ADPCM and GSM, per block of frames
@@ -36,13 +36,13 @@ class WavHeader:
     data_offset: int  # bytes from the start of the file to the first sample
     data_size: int  # bytes, as declared
     available_size: int  # bytes from `data_offset` to the end of the file
-    odd_chunk_before_data: bool  # whether one of odd size, or of a kind soundfile may refuse, precedes `data`
+    odd_chunk_before_data: bool  # or one that soundfile may refuse
     fact_frames: int | None  # frames according to the `fact` chunk, if there is one
-    size_was_never_written: bool = False  # whether no bytes are declared, though audio follows
+    size_was_never_written: bool = False  # whether 0 bytes are declared although audio follows
 
     @property
     def contradicts_itself(self) -> bool:
-        """Whether the block size of PCM or float audio is not what its samples need."""
+        """Whether the block size of PCM or float audio contradicts its samples."""
         if self.format_tag not in (PCM, FLOAT):
             return False
         needed = self.channels * ((self.bits_per_sample + 7) // 8)
@@ -55,7 +55,7 @@ class WavHeader:
 
     @property
     def size_counts_header(self) -> bool:
-        """Whether a few bytes more are declared than there are, though the file ends with a whole frame."""
+        """Whether slightly more bytes are declared than present, although the file ends with a whole frame."""
         return (
             self.format_tag in _FRAMED
             and self.block_align > 0
@@ -70,7 +70,7 @@ class WavHeader:
 
     @property
     def declared_frames(self) -> int | None:
-        """Frames the header promises; None where it does not say."""
+        """Number of frames according to the header; None if unknown."""
         if self.size_is_unknown:
             return None
         if self.format_tag in BLOCK_CODED:
@@ -82,11 +82,11 @@ class WavHeader:
 
     @property
     def remark(self) -> str:
-        """What is wrong with the sizes of a file that is read all the same; "" if nothing is."""
+        """A problem with the sizes of a file that is read anyway, or ""."""
         if self.size_is_unknown:
             return LENGTH_UNKNOWN
         if self.size_counts_header:
-            return f"its header declares {self.data_size - self.available_size} bytes more than it holds"
+            return f"its header declares {self.data_size - self.available_size} bytes more than it has"
         return ""
 
 
@@ -105,7 +105,7 @@ def read_wav_header(path: FilePath) -> WavHeader | None:
     """
     try:
         status = os.stat(path)
-        # Pipes and devices are refused: opening or reading them might never return.
+        # Pipes and devices are refused, since opening or reading them might block forever.
         if not stat.S_ISREG(status.st_mode):
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
             raise cannot_read(path, f"it is {kind}", CHECK_PATH)
@@ -136,7 +136,7 @@ def _parse(path: FilePath, file: BinaryIO, file_size: int) -> WavHeader | None:
         name, size = struct.unpack("<4sI", chunk)
         offset += 8
         # Damaged: a name that is not text, a second `fmt `, `data` before the first.
-        # soundfile gives up here, or does not say which of the two it believed.
+        # soundfile fails here, or does not say which of the two it used.
         is_text = name.isascii() and name.decode().isprintable()
         if not is_text or (name == b"fmt " and fmt) or (name == b"data" and len(fmt) < 16):
             break
@@ -162,7 +162,7 @@ def _parse(path: FilePath, file: BinaryIO, file_size: int) -> WavHeader | None:
             fmt = file.read(min(size, 40))
         elif name == b"fact":
             fact = file.read(min(size, 4))
-        # soundfile writes `PEAK` into every float file, a value and a position for each channel.
+        # soundfile writes `PEAK` into every float file, with a value and position per channel.
         is_peak = name == b"PEAK" and len(fmt) >= 16 and size == 8 + 8 * int.from_bytes(fmt[2:4], "little")
         odd_chunk |= size % 2 == 1 or not (name in _HARMLESS_CHUNKS or is_peak)
         offset += size + size % 2  # chunks are padded to an even size
@@ -170,7 +170,7 @@ def _parse(path: FilePath, file: BinaryIO, file_size: int) -> WavHeader | None:
 
 
 def make_wav(tag: int, channels: int, sample_rate: int, bits: int, data: bytes) -> bytes:
-    """A WAV file of nothing but a `fmt ` chunk of 16 bytes and `data`."""
+    """A minimal WAV file: a `fmt ` chunk of 16 bytes and `data`."""
     align = channels * bits // 8
     head = struct.Struct("<4sI4s4sIHHIIHH4sI")
     fields = (16, tag, channels, sample_rate, sample_rate * align % 2**32, align, bits)

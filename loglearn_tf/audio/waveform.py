@@ -1,4 +1,4 @@
-"""One audio file to a mono float32 waveform at a given rate, whole or in blocks."""
+"""Reads an audio file as a mono float32 waveform at a given rate, whole or in blocks."""
 
 import functools
 import itertools
@@ -24,29 +24,28 @@ from loglearn_tf.errors import AudioError
 def load_waveform(path: FilePath, *, sample_rate: int = 44100) -> Samples:
     """Reads one audio file as a mono waveform at `sample_rate`.
 
-    Channels are averaged, then the mean is resampled once, by soxr at quality HQ, if
-    the rates differ; so the result does not depend on which decoder is installed.
-    Nothing is clipped: float files may hold values beyond [-1, 1], and resampling may
-    overshoot slightly. At its peak this needs 4 bytes for each sample of the result,
-    and some 30 MB, where the header gives the length; 8 bytes where it does not.
+    Channels are averaged, then the mean is resampled once, by soxr with quality HQ, if the rates differ; so the result
+    does not depend on the installed decoders. Nothing is clipped: float files may have values outside [-1, 1], and
+    resampling may overshoot slightly. Peak memory is 4 bytes per sample of the result plus about 30 MB, or 8 bytes per
+    sample if the header does not give the length.
 
     Args:
-        path: A file soundfile can read (WAV, FLAC, OGG, MP3, ...) or, where it is installed, PyAV (M4A, WebM, ...).
-        sample_rate: Of the result, Hz.
+        path: A file that soundfile (WAV, FLAC, OGG, MP3, ...) or, if installed, PyAV (M4A, WebM, ...) can read.
+        sample_rate: Sample rate of the result, Hz.
 
     Returns:
         `(samples,)` float32, nominally in [-1, 1], never empty.
 
     Raises:
-        AudioError: If the file cannot be read, is truncated, holds no or
-            non-finite audio, or more than 2^28 samples of one channel, as it is or resampled.
+        AudioError: If the file cannot be read, is truncated, contains no or non-finite audio, or has more than 2^28
+            samples in one channel, before or after resampling.
         ValueError: If `sample_rate` is not positive.
     """
     return load_with_origin(path, sample_rate=sample_rate)[0]
 
 
 def load_with_origin(path: FilePath, *, sample_rate: int = 44100) -> tuple[Samples, Origin]:
-    """Like `load_waveform`; also says which decoder was used and what the file's header says."""
+    """Like `load_waveform`, but also returns the decoder and the format of the file."""
     _check_rate(sample_rate)
     if decoded := decode_by_tensorflow_io(path):
         origin = decoded.origin
@@ -73,15 +72,15 @@ def load_with_origin(path: FilePath, *, sample_rate: int = 44100) -> tuple[Sampl
 def load_segments(
     path: FilePath, segments: Sequence[Segment], *, sample_rate: int = 44100
 ) -> Iterator[tuple[Samples, Origin] | AudioError]:
-    """Reads segments of one file, each as `load_with_origin` reads a file that was cut so.
+    """Reads segments of one file, each like a separate file with `load_with_origin`.
 
     Args:
         path: As for `load_waveform`, of any length; see `segments.decode_segments`.
-        segments: From and to, in seconds, in the order of their starts.
-        sample_rate: Of the results, Hz.
+        segments: Start and end in seconds, ordered by start.
+        sample_rate: Sample rate of the results, Hz.
 
     Yields:
-        Of each segment its waveform, `(samples,)` float32, and what the file was; or why it cannot be had.
+        For each segment its waveform, `(samples,)` float32, and the format of the file; or the error.
 
     Raises:
         ValueError: If `sample_rate` is not positive.
@@ -105,21 +104,21 @@ def _as_waveform(
 
 
 def waveform_blocks(path: FilePath, *, sample_rate: int = 44100, seconds: float = 60.0) -> Iterator[Samples]:
-    """Reads one audio file like `load_waveform`, one block after another, in memory that its length does not change.
+    """Reads an audio file like `load_waveform`, block by block, with memory independent of its length.
 
-    Joined, the blocks are what `load_waveform` returns, bit for bit. Faults of a file are found where they are: an
-    `AudioError` may come after some blocks, from a file that was cut, for one.
+    Concatenated, the blocks equal the result of `load_waveform`, bit for bit. Errors of a file are raised where they
+    occur: an `AudioError` may come after some blocks, for example from a truncated file.
 
     Args:
         path: As for `load_waveform`; there is no limit on the number of samples.
-        sample_rate: Of the blocks, Hz.
-        seconds: Of each block but the last.
+        sample_rate: Sample rate of the blocks, Hz.
+        seconds: Length of each block except the last.
 
     Yields:
-        `(samples,)` float32, `round(seconds * sample_rate)` samples or, of the last block, fewer; never empty.
+        `(samples,)` float32, `round(seconds * sample_rate)` samples, or fewer in the last block; never empty.
 
     Raises:
-        AudioError: If the file cannot be read, is truncated, or holds no or non-finite audio.
+        AudioError: If the file cannot be read, is truncated, or contains no or non-finite audio.
         ValueError: If `sample_rate` is not positive, or `seconds` less than one sample.
     """
     _check_rate(sample_rate)
@@ -175,7 +174,7 @@ def _resampled_whole(samples: Samples, rate: int, new_rate: int) -> Samples:
 
 
 def _resampled(blocks: Iterable[Samples], rate: int, new_rate: int) -> Iterator[Samples]:
-    """The same waveform at another rate."""
+    """Resamples a waveform."""
     if rate == new_rate:
         yield from blocks
         return
@@ -186,7 +185,7 @@ def _resampled(blocks: Iterable[Samples], rate: int, new_rate: int) -> Iterator[
 
 
 def _joined(blocks: Iterable[Samples], n_expected: int) -> Samples:
-    """All blocks as one array: with a copy only where there are more samples than expected."""
+    """All blocks as one array, with a copy only if there are more samples than expected."""
     room, n_held = np.empty(n_expected, np.float32), 0
     for block in blocks:
         if n_held + len(block) > len(room):
@@ -202,5 +201,5 @@ def _mean_of_channels(samples: Samples) -> Samples:
     n_channels = samples.shape[1]
     if n_channels == 1:
         return samples[:, 0]
-    # Channel by channel: over an axis as short as this, `samples.mean(axis=1)` takes twenty times as long.
+    # Channel by channel, since `samples.mean(axis=1)` takes twenty times as long over such a short axis.
     return functools.reduce(np.add, samples.T) / np.float32(n_channels)

@@ -1,4 +1,4 @@
-"""Data sets: official layouts, or folders of one's own, on disk in, lists of labelled clips out."""
+"""Data sets: reads official layouts, or your own folders, into lists of labelled clips."""
 
 from loglearn_tf.datasets.clips import Clip, DataSet
 from loglearn_tf.datasets.registry import DATASETS, Corpus, load_dataset, make_synthetic

@@ -1,4 +1,4 @@
-"""What a data set's folds are like: what cannot work, and what weakens the answers of a study."""
+"""Advice on the folds of a data set: problems that stop a study or weaken its answers."""
 
 import math
 import re
@@ -12,19 +12,19 @@ from loglearn_tf.datasets.listing import split_name
 from loglearn_tf.datasets.recordings import torn
 from loglearn_tf.datasets.split_lists import speaker_of
 
-# Folds of which the largest has so many times the clips of the smallest weigh very differently.
+# Folds count as unbalanced if the largest has this many times the clips of the smallest.
 _UNBALANCED = 3
-_REMEDY = "Name recordings in a column `group` of a CSV file, and leave `fold` out: folds are then made that keep them"
+_REMEDY = "List the recordings in a column `group` of a CSV file and omit `fold`, to get folds that keep them"
 
 
 @dataclass(frozen=True)
 class Advice:
-    """One line on a data set as a whole; no reason to refuse it.
+    """One remark on a data set as a whole, which is still usable.
 
     Attributes:
         about: `"torn recordings"`, `"torn speakers"`, `"overlap across folds"`, `"no training clips"`,
             `"no test clips"`, `"unbalanced folds"` or `"similar classes"`.
-        text: What is so, and what to do about it.
+        text: The problem and the remedy.
     """
 
     about: str
@@ -32,7 +32,7 @@ class Advice:
 
 
 def advise(dataset: DataSet) -> list[Advice]:
-    """Looks at the folds of a data set; opens no file."""
+    """Examines the folds of a data set without opening its files."""
     found = [*_torn(dataset), *_overlapping(dataset), *_classes(dataset)]
     sizes = Counter(clip.fold for clip in dataset.clips if clip.fold in dataset.train_folds)
     if sizes and max(sizes.values()) >= _UNBALANCED * min(sizes.values()):
@@ -40,8 +40,8 @@ def advise(dataset: DataSet) -> list[Advice]:
         found.append(
             Advice(
                 "unbalanced folds",
-                f"fold {large} has {most:,} clips and fold {small} has {least:,}: their accuracies count alike, and "
-                "training sets differ in size. Deal the clips, or their recordings, more evenly.",
+                f"fold {large} has {most:,} clips and fold {small} has {least:,}: their accuracies count equally, and "
+                "training sets differ in size. Distribute the clips, or their recordings, more evenly.",
             )
         )
     alike: dict[str, list[str]] = defaultdict(list)
@@ -49,8 +49,10 @@ def advise(dataset: DataSet) -> list[Advice]:
         alike["".join(re.split(r"[\s_-]+", name.casefold()))].append(name)
     for names in alike.values():
         if len(names) > 1:
-            differ = f"{', '.join(map(shown, names))} differ in capitals, spaces or dashes alone, and are taken for "
-            found.append(Advice("similar classes", f"{differ}{len(names)} classes. If they are one, give it one name."))
+            differ = f"{', '.join(map(shown, names))} differ only in capitals, spaces or dashes and count as "
+            found.append(
+                Advice("similar classes", f"{differ}{len(names)} classes. If they are the same, use one name.")
+            )
     return found
 
 
@@ -63,25 +65,25 @@ def _torn(dataset: DataSet) -> Iterator[Advice]:
         names = ", ".join(
             first_few(list(apart), show=lambda name: f"{printable(name)} ({_folds(dataset, apart[name])})", most=3)
         )
-        whole = f", {len(everywhere):,} of them in every one" if everywhere else ""
-        remedy = "Its authors split it so: leave it, and mention it." if dataset.official else f"{_REMEDY} whole."
+        whole = f", {len(everywhere):,} of them in every fold" if everywhere else ""
+        remedy = "This is its authors' split: keep it and mention this." if dataset.official else f"{_REMEDY} whole."
         yield Advice(
             "torn recordings",
-            f"{_n(apart, 'recording')} in several folds{whole}, so that what was cut from one trains and tests: "
+            f"{_n(apart, 'recording')} in several folds{whole}: clips of one recording are in training and test sets: "
             f"{names}. {remedy}",
         )
     speakers = torn(folds, {clip.clip_id: "" if clip.group else speaker_of(clip.clip_id) for clip in dataset.clips})
     if speakers:
         yield Advice(
             "torn speakers",
-            f"{_n(speakers, 'speaker')} in several folds, by the names of files (..._nohash_...): "
-            f"{', '.join(first_few(list(speakers), most=3))}. {_REMEDY} whole; or put validation_list.txt and "
-            "testing_list.txt of Speech Commands beside the folders of classes.",
+            f"{_n(speakers, 'speaker')} in several folds, according to file names (..._nohash_...): "
+            f"{', '.join(first_few(list(speakers), most=3))}. {_REMEDY} whole, or put validation_list.txt and "
+            "testing_list.txt of Speech Commands next to the class folders.",
         )
 
 
 def _overlapping(dataset: DataSet) -> Iterator[Advice]:
-    """Segments of one file that share time and lie in two folds."""
+    """Overlapping segments of one file in different folds."""
     of_file: dict[str, list[tuple[float, float, Clip]]] = defaultdict(list)
     cut = {clip.path for clip in dataset.clips if clip.segment is not None}
     for clip in dataset.clips:
@@ -98,8 +100,8 @@ def _overlapping(dataset: DataSet) -> Iterator[Advice]:
         names = first_few(pairs, show=lambda pair: " and ".join(_in_fold(dataset, clip) for clip in pair), most=3)
         yield Advice(
             "overlap across folds",
-            f"{_n(pairs, 'pair')} of segments that share time, in different folds, so that the same sound trains "
-            f"and tests: {'; '.join(names)}. Give all segments of a file one fold, or leave `fold` out.",
+            f"{_n(pairs, 'pair')} of overlapping segments in different folds: the same sound is in training "
+            f"and test sets: {'; '.join(names)}. Put all segments of a file into one fold, or omit `fold`.",
         )
 
 
@@ -128,16 +130,16 @@ def _classes(dataset: DataSet) -> Iterator[Advice]:
             most=3,
         )
         single = next((dataset.classes[label] for label in lacking if len(recordings[label]) == 1), "")
-        one = f" All clips of {printable(single)} are of one recording: add others." if single else ""
+        one = f" All clips of {printable(single)} are from one recording: add others." if single else ""
         if about == "no training clips":
             text = (
-                f"{_n(lacking, 'class')} without clips to train on for some test folds, where no study can run: "
-                f"{', '.join(names)}.{one} Name other `folds`, or move clips."
+                f"{_n(lacking, 'class')} without training clips for some test folds, which no study can use: "
+                f"{', '.join(names)}.{one} Choose other `folds` or move clips."
             )
         else:
             text = (
-                f"{_n(lacking, 'class')} absent from some test folds, whose accuracies leave them out: "
-                f"{', '.join(names)}.{one} Deal classes evenly into folds, or use fewer (`n_folds`)."
+                f"{_n(lacking, 'class')} missing from some test folds, whose accuracies do not include them: "
+                f"{', '.join(names)}.{one} Distribute classes evenly over folds, or use fewer folds (`n_folds`)."
             )
         yield Advice(about, text)
 

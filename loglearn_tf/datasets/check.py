@@ -1,4 +1,4 @@
-"""A whole data set gone through, clip by clip: what is missing, unreadable, silent, doubled, or not as listed."""
+"""Checks a whole data set, clip by clip, for missing, unreadable, silent, duplicate or wrongly listed clips."""
 
 import hashlib
 import itertools
@@ -33,7 +33,7 @@ _PATCH_SAMPLES = 127 * 1024  # at 44.1 kHz; centred, that makes 128 frames
 _SHORTEST_S = 0.05  # UrbanSound8K's shortest clip has 0.0545 s
 _CLIPPED_SHARE = 0.01
 _DURATION_TOLERANCE_S = 0.05
-# Decoded ahead of the report: an interrupt waits for these at most.
+# Decoded ahead of the report; an interrupt waits for at most these.
 _AHEAD = 64
 _TAGS = {PCM: "PCM", FLOAT: "float", A_LAW: "A-law", MU_LAW: "mu-law", GSM: "GSM"}
 _TAGS |= {MS_ADPCM: "MS ADPCM", IMA_ADPCM: "IMA ADPCM"}
@@ -62,21 +62,21 @@ CSV_COLUMNS = (
 
 @dataclass(frozen=True)
 class CheckedClip:
-    """One clip, or a file that is none.
+    """One clip, or a file that is not a clip.
 
     Attributes:
-        name: The clip's id; of a file that is no clip its path in the data set.
-        file: Its path in the data set, where there is one.
-        label: Class; empty for what is missing or no clip.
-        fold: Of the clip.
-        listed_s: Seconds that the metadata gives it.
-        origin: What the file was; None where it cannot be read.
-        digest: Of its samples, its rate and its number of channels.
+        name: The clip's id; for other files the path in the data set.
+        file: Its path in the data set, if it has one.
+        label: Class; empty for missing clips and other files.
+        fold: Fold of the clip.
+        listed_s: Its length in the metadata, seconds.
+        origin: Format of the file; None if it cannot be read.
+        digest: Digest of its samples, rate and number of channels.
         peak: Largest absolute sample.
-        full_scale_share: Of its samples, how many are at full scale or beyond.
-        findings: Of `ERRORS`, `WARNINGS` and `NOTES`.
+        full_scale_share: Share of its samples at or beyond full scale.
+        findings: Members of `ERRORS`, `WARNINGS` and `NOTES`.
         same_sound_as: Names of the clips with the same samples.
-        message: Why it cannot be read, is missing or no clip, where there is more to say than the finding.
+        message: Details, if the finding alone does not explain the problem.
     """
 
     name: str
@@ -94,14 +94,14 @@ class CheckedClip:
 
     @property
     def seconds(self) -> float | None:
-        """As decoded."""
+        """Length after decoding."""
         return None if self.origin is None else self.origin.frames / self.origin.sample_rate
 
 
 @dataclass(frozen=True)
 class DataReport:
-    """What `check_data` found: every clip of the data set, then every other file in its folders; and what there is to
-    say of its folds."""
+    """Result of `check_data`: every clip of the data set, then every other file in its folders, and advice on its
+    folds."""
 
     dataset: DataSet
     clips: tuple[CheckedClip, ...]
@@ -131,26 +131,26 @@ class DataReport:
 def check_data(
     root: str | Path, *, name: str | None = None, workers: int = 1, on_progress: OnProgress | None = None
 ) -> DataReport:
-    """Reads every clip of a data set, and compares it with the metadata and with all others.
+    """Reads every clip of a data set and compares it with the metadata and all other clips.
 
-    Clips count as the same sound if their samples, rate and channels are equal, whatever the files' formats; silent
-    ones are not compared. Class-named folders are dealt into five folds, as `load_folder` does by default.
+    Clips count as the same sound if their samples, rate and channels are equal, whatever their file formats; silent
+    ones are not compared. Clips in class-named folders get five folds, the default of `load_folder`.
 
     Args:
-        root: As `load_dataset` takes it.
-        name: A name in `DATASETS`, or where a data set of your own is, as `module:attribute`; None to go by the layout.
-        workers: Threads that decode.
-        on_progress: Told of every clip.
+        root: See `load_dataset`.
+        name: A name in `DATASETS`, or your own data set as `module:attribute`; None to detect it from the layout.
+        workers: Number of decoding threads.
+        on_progress: Called for every clip.
 
     Raises:
         MissingDataError: If there is no such folder, no metadata, none of the clips, or a folder cannot be listed.
-        DataError: If the metadata is not in the official form, or the folders are plainly no classes.
+        DataError: If the metadata is not in the official form, or the folders are clearly not classes.
     """
     root = Path(root)
     if not root.exists():
-        raise MissingDataError(f"There is no file or folder {root}. Check the path.")
+        raise MissingDataError(f"File or folder not found: {root}. Check the path.")
     corpus = DATASETS[name or detect_layout(root)]
-    # All that one can load: what is missing or no clip is told, and two folds are enough.
+    # As lenient as possible: missing clips and stray files are reported later, and two folds are enough.
     dataset = corpus(root, validation_fold="none", allow_missing=True, allow_stray=True)
     listed_s = corpus.listed_seconds(dataset)
 
@@ -188,7 +188,7 @@ def check_data(
 
 
 def _decoded(clips: Sequence[Clip]) -> Iterator[Decoded | AudioError]:
-    """One file, or segments of one in the order of their starts."""
+    """Reads one file, or segments of one, ordered by start."""
     segments = [clip.segment for clip in clips if clip.segment is not None]
     if segments:
         yield from decode_segments(clips[0].path, segments)
@@ -200,7 +200,7 @@ def _decoded(clips: Sequence[Clip]) -> Iterator[Decoded | AudioError]:
 
 
 def detect_layout(root: Path) -> str:
-    """The data set of the package whose layout this is; failing these, `"folder"`."""
+    """The data set of the package with this layout, otherwise `"folder"`."""
     for name in DATASETS:
         corpus = DATASETS.own(name)
         if corpus is not None and corpus.is_at(root):
@@ -209,14 +209,14 @@ def detect_layout(root: Path) -> str:
 
 
 def _no_clips(corpus: Corpus, dataset: DataSet, root: Path) -> Iterator[CheckedClip]:
-    """What lies in the folders of clips and is none."""
+    """Files in the folders of clips that are not clips."""
     folders = corpus.clip_folders(dataset, root)
-    among_others = folders is None  # where sounds alone are worth a look
+    among_others = folders is None  # where only sound files are of interest
     if folders is None:
         folders = sorted({clip.path.parent for clip in dataset.clips})
     entries = search([folder for folder in folders if folder.is_dir()], deep=not among_others)
     check_listed(entries)
-    # Class-named folders, where what is not read is lost: no list says what should be.
+    # Class-named folders: no list says what should be there, so unread files must be reported.
     by_class = dataset.name == "folder" and dataset.root in folders
     accounted = {clip.path for clip in dataset.clips} | {*dataset.missing_paths, *dataset.unused}
     for entry in entries:
@@ -236,7 +236,7 @@ def _finding(entry: Entry, *, by_class: bool, beside: bool) -> str:
 
 
 def _relative(path: Path, root: Path) -> str:
-    # A CSV file may list recordings that lie elsewhere.
+    # A CSV file may list recordings in other folders.
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
@@ -260,11 +260,11 @@ def _measured(clip: CheckedClip, decoded: Decoded) -> CheckedClip:
 
 
 def _full_scale(origin: Origin) -> float:
-    """The largest value that both signs reach."""
+    """The largest value that both signs can reach."""
     if origin.format_tag in (A_LAW, MU_LAW):
         return 0.98  # 32256 and 32124 of 32768
     is_integer = origin.bits is not None and origin.format_tag in (PCM, None) and origin.bits <= 24
-    # Floats and what lossy coders give back: as of 16 bits, which most recordings once had.
+    # Floats and lossy formats: as for 16 bits, the original depth of most recordings.
     return float(1 - 2.0 ** (1 - origin.bits)) if is_integer and origin.bits else 1 - 2.0**-15
 
 
@@ -288,11 +288,11 @@ def _with_duplicates(clips: Iterable[CheckedClip]) -> list[CheckedClip]:
     return marked
 
 
-# ---- What is shown ----------------------------------------------------------------------------------------------
+# ---- Output -----------------------------------------------------------------------------------------------------
 
 
 def summary(report: DataReport) -> str:
-    """Counts and the first few examples of each finding."""
+    """The report as text: counts and the first few examples of each finding."""
     dataset = report.dataset
     n_clips = len(dataset.clips) + len(dataset.missing)
     synthetic = "SYNTHETIC " if dataset.synthetic else ""
@@ -304,30 +304,30 @@ def summary(report: DataReport) -> str:
                 lines.append(f"\n{title}: {len(clips):,} {finding}: {_MEANING[finding]}")
                 lines += [f"  {line}" for line in first_few(clips, show=partial(_describe, finding=finding))]
     lines += [f"\nadvice: {one.about}: {one.text}" for one in report.advice]
-    verdict = "Nothing is wrong." if not (report.n_errors or report.n_warnings) else ""
+    verdict = "No problems found." if not (report.n_errors or report.n_warnings) else ""
     lines.append("\n" + (verdict or f"{report.n_errors:,} files with errors, {report.n_warnings:,} with warnings."))
     return "\n".join(lines)
 
 
 _MEANING = {
-    "missing": "they are listed, or linked to, and the disk lacks them",
-    "unreadable": "they cannot be decoded",
-    "not finite": "they hold samples that are no numbers, or far beyond any audio",
-    "duplicate across folds": "the same sound trains and tests",
+    "missing": "listed or linked to, but not on disk",
+    "unreadable": "cannot be decoded",
+    "not finite": "contain NaN, infinite or absurdly large samples",
+    "duplicate across folds": "the same sound is in training and test sets",
     "duplicate across classes": "the same sound has two labels",
-    "left out": "they are or may be sounds, or a class, and are not read as they are; a study refuses them",
-    "stray": "files that are no clips of the data set; nothing reads them",
+    "left out": "possible sounds or classes that cannot be read as they are; a study refuses them",
+    "stray": "files that are not clips of the data set; ignored",
     "too short": f"less than {1000 * _SHORTEST_S:.0f} ms",
-    "odd file": "they are read whole, but their headers or pages are not what they should be",
+    "odd file": "fully readable, but with malformed headers or pages",
     "silent": "every sample has the same value",
     "clipped": f"{100 * _CLIPPED_SHARE:.0f} % of the samples or more are at full scale",
-    "duplicate": "the same sound twice in a class and fold",
-    "other duration": f"it differs from the metadata's by more than {1000 * _DURATION_TOLERANCE_S:.0f} ms",
-    "shorter than a patch": f"less than 128 frames ({_PATCH_SAMPLES / 44_100:.2f} s); they are repeated",
-    "linked again": "links to folders that are read already, or that hold the link; they are not followed",
-    "hidden": "hidden, or left by a system or a tool; nothing reads them",
-    "beside": "files beside the folders of classes; nothing reads them",
-    "unused": "they belong to the data set, and are of no class or in none of its lists; nothing reads them",
+    "duplicate": "the same sound twice in one class and fold",
+    "other duration": f"differs from the metadata by more than {1000 * _DURATION_TOLERANCE_S:.0f} ms",
+    "shorter than a patch": f"less than 128 frames ({_PATCH_SAMPLES / 44_100:.2f} s); repeated to fill a patch",
+    "linked again": "links to folders that are already read or that contain the link; not followed",
+    "hidden": "hidden, or created by the system or a tool; ignored",
+    "beside": "files next to the class folders; ignored",
+    "unused": "part of the data set, but in no class or list; ignored",
 }
 
 
@@ -346,15 +346,15 @@ def _describe(clip: CheckedClip, finding: str) -> str:
         "odd file": lambda: "" if clip.origin is None else clip.origin.remark,
         "too short": lambda: f"{clip.seconds:.4f} s",
         "shorter than a patch": lambda: f"{clip.seconds:.2f} s",
-        "silent": lambda: f"{clip.seconds:.2f} s of {clip.peak:g}",
+        "silent": lambda: f"{clip.seconds:.2f} s, constant {clip.peak:g}",
         "clipped": lambda: f"{100 * clip.full_scale_share:.1f} %",
-        "other duration": lambda: f"{clip.seconds:.3f} s, listed with {clip.listed_s:.3f} s",
+        "other duration": lambda: f"{clip.seconds:.3f} s, listed as {clip.listed_s:.3f} s",
     }
     return f"{name}: {details[finding]()}" if finding in details else name
 
 
 def formats(report: DataReport) -> list[tuple[str, ...]]:
-    """Rows under `FORMATS_HEAD`: how many clips have which format, the most frequent first."""
+    """Rows under `FORMATS_HEAD`: number of clips in each format, the most frequent first."""
     counts = Counter(
         (_format(clip.origin), clip.origin.bits or 0, clip.origin.sample_rate, clip.origin.channels)
         for clip in report.clips
@@ -373,12 +373,12 @@ def _format(origin: Origin) -> str:
 
 
 def write_csv(report: DataReport, path: Path, *, spreadsheet_safe: bool = False) -> None:
-    """One row for each clip, then one for each other file, under `CSV_COLUMNS`.
+    """Writes one row for each clip, then one for each other file, with the columns `CSV_COLUMNS`.
 
     Args:
-        report: Of `check_data`.
-        path: File to write.
-        spreadsheet_safe: Whether text that a spreadsheet would run as a formula gets an apostrophe.
+        report: Result of `check_data`.
+        path: Output file.
+        spreadsheet_safe: Whether to prefix text that a spreadsheet would run as a formula with an apostrophe.
 
     Raises:
         StorageError: If the file cannot be written.

@@ -1,4 +1,4 @@
-"""The clip, the unit of accuracy, and the data set: its clips and which folds train for which."""
+"""The clip, the unit of accuracy, and the data set: its clips and the training folds of each test fold."""
 
 import csv
 import hashlib
@@ -17,20 +17,20 @@ import numpy as np
 from loglearn_tf._util.text import file_name, first_few, printable, shown
 from loglearn_tf.errors import ConfigError, DataError, MissingDataError
 
-# The generator leaves this file in the data sets it makes, so that every table made from them says so.
+# The generator puts this file into its data sets, so that every table made from them is marked.
 SYNTHETIC_MARKER = "SYNTHETIC.txt"
-# A metadata file with more rows than this is not read to its end: a hundred times the largest data set here.
+# Longer metadata files are not read to their end: a hundred times the largest data set here.
 MOST_CLIPS = 1_000_000
-LAST_FOLD = 999_999_999  # of those that a CSV file names
-# Of a data set with one split, which has the numbers of folds, so that every table and folder has the same form.
+LAST_FOLD = 999_999_999  # in CSV files
+# A data set with one split uses fold numbers for its parts, so that tables and folders have the same form.
 TRAIN, TEST, VALIDATION = 0, 1, 2
 # Defaults of every loader and of the settings.
 VALIDATION_FOLD: Final = "next"
 N_FOLDS = 5
-# Nor one with a longer row, in characters, with the empty lines before it: it may be one line without end.
+# Limit on the characters of a row, including empty lines before it: a line may be endless.
 _LONGEST_ROW = 100_000
 _CHECKED_BYTES = 4096
-_LONGEST_PATH = 4096  # that Linux opens
+_LONGEST_PATH = 4096  # limit of Linux
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,15 @@ class Clip:
         clip_id: Unique in the data set, the same on every machine.
         path: Audio file.
         label: Index into the data set's classes.
-        fold: UrbanSound8K's folder, 1-10; of one split 0 trains, 1 tests and 2 validates (for TUT 0 is the development,
-            1 the evaluation set); else from 1.
+        fold: UrbanSound8K's folder, 1-10; with one split 0 for training, 1 for test and 2 for validation (for TUT, 0 is
+            the development and 1 the evaluation set); otherwise from 1.
         n_bytes: Size of the file.
-        checksum: CRC of some bytes from its beginning, middle and end; with the size it tells cheaply that a sound was
-            replaced, or its header corrected.
-        group: The recording that it was cut from, as the data set names it; empty where that is not known. Says
-            nothing about the sound, and is no part of the data set's fingerprint.
-        segment: From and to, in seconds, of the part of the file that it is; `None` for the whole. `clip_id` says it,
-            too (see `segment_name`).
+        checksum: CRC of some bytes from its beginning, middle and end; together with the size it detects cheaply that a
+            sound was replaced or its header corrected.
+        group: The recording that it was cut from, as named by the data set; empty if unknown. It is not part of the
+            data set's fingerprint, since it does not affect the sound.
+        segment: Start and end, in seconds, of the clip in the file; `None` for the whole file. They are also part of
+            `clip_id` (see `segment_name`).
     """
 
     clip_id: str
@@ -63,32 +63,32 @@ class Clip:
 
     @property
     def recording(self) -> str:
-        """What clips of one recording share; a clip of which no more is known is a recording of its own."""
+        """Identifies the recording; a clip of unknown origin counts as its own recording."""
         return self.group or self.clip_id
 
     @property
     def sound(self) -> str:
-        """Identifies the sound, wherever its file lies."""
+        """Identifies the sound, independent of its location."""
         return f"{self.clip_id}\t{self.n_bytes}\t{self.checksum}"
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set as its authors split it.
+    """A data set with its split.
 
     Attributes:
-        name: In settings, run folders and results: `"us8k"`.
+        name: Name in settings, run folders and results: `"us8k"`.
         root: Its folder.
-        classes: Names, in the data set's own order.
-        clips: Every clip there is, ordered by `clip_id`.
-        train_folds: Test fold -> the folds that train for it.
-        missing: Ids of the clips that the metadata lists and the disk lacks (empty unless allowed).
-        missing_paths: Where these should be.
-        why_missing: Of those of which more can be said: id -> a sentence.
-        synthetic: Whether the sounds are made, not recorded.
-        official: Whether its name settles its classes, and its metadata has an official form.
-        unused: Files in its folders that belong to it and are no clips, as its authors have it: background noise of
-            Speech Commands, recordings in none of the official lists.
+        classes: Class names, in the data set's order.
+        clips: All clips, ordered by `clip_id`.
+        train_folds: Test fold -> its training folds.
+        missing: Ids of clips that are listed but not on disk (empty unless allowed).
+        missing_paths: Their expected paths.
+        why_missing: Id -> reason, for those where it is known.
+        synthetic: Whether the sounds are generated, not recorded.
+        official: Whether its classes and the form of its metadata are fixed by its name.
+        unused: Files of the data set that are not clips by design: background noise of Speech Commands, recordings in
+            none of the official lists.
     """
 
     name: str
@@ -107,33 +107,35 @@ class DataSet:
         """The clips of a test fold.
 
         Raises:
-            ConfigError: If there is no such fold, or it holds no clip.
+            ConfigError: If there is no such fold, or it has no clips.
         """
         if fold not in self.train_folds:
             one = f" It has one split: set `folds={sorted(self.train_folds)}`." if len(self.train_folds) == 1 else ""
             raise ConfigError(
-                f"`folds` must name test folds of {self.name}: {_ranges(self.train_folds)}. Received: fold {fold}.{one}"
+                f"`folds` must be test folds of {self.name}: {_ranges(self.train_folds)}. Received: fold {fold}.{one}"
             )
         clips = tuple(clip for clip in self.clips if clip.fold == fold)
         if not clips:
             present = sorted({clip.fold for clip in self.clips} & set(self.train_folds))
             holds = (
-                f"which holds folds {_ranges(present)}. Name those, as in `folds=[{present[0]}]`." if present else ""
+                f"which has folds {_ranges(present)}. Choose among these, for example `folds=[{present[0]}]`."
+                if present
+                else ""
             )
-            holds = holds or "nor has any other test fold. Restore them."
+            holds = holds or "and neither has any other test fold. Restore them."
             raise ConfigError(f"Fold {fold} has no clips in {self.root}, {holds}")
         return clips
 
     def train_clips(self, fold: int) -> tuple[Clip, ...]:
-        """The clips that may train a model tested on `fold`; never its own nor the validation fold's."""
+        """The training clips for test fold `fold`; never from that fold or the validation fold."""
         self.test_clips(fold)
         return tuple(clip for clip in self.clips if clip.fold in self.train_folds[fold])
 
     def validation_clips(self, fold: int) -> tuple[Clip, ...]:
-        """The clips that neither train nor test where `fold` is the test fold: those of the fold after it, with
-        `validation_fold="next"`, or those that the data set's own split says; none where all others train.
+        """The clips left out of training and test for test fold `fold`: those of the next fold, with
+        `validation_fold="next"`, or of the data set's own validation split; none if all other folds train.
 
-        Folds that are only ever tested are none of these.
+        Folds that are only used for tests are not included.
         """
         self.test_clips(fold)
         only_tested = self.train_folds.keys() - {one for folds in self.train_folds.values() for one in folds}
@@ -142,19 +144,19 @@ class DataSet:
 
     @property
     def recordings(self) -> dict[str, str]:
-        """Clip -> its recording, by id, as rows of `predictions.csv` name clips."""
+        """Clip id, as in `predictions.csv` -> its recording."""
         return {clip.clip_id: clip.recording for clip in self.clips}
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the list of clips with labels, folds and sounds, wherever the files lie."""
+        """Identifies the list of clips with labels, folds and sounds, independent of their location."""
         lines = (f"{clip.sound}\t{clip.label}\t{clip.fold}" for clip in self.clips)
         text = "\n".join((self.name, *(() if self.official else self.classes), *lines))
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def segment_name(name: str, segment: tuple[float, float] | None) -> str:
-    """The id of a clip that is a segment of a file, with the times as Media Fragments URIs have them.
+    """The id of a clip that is a segment of a file, with the times in the form of Media Fragments URIs.
 
     Example:
         >>> segment_name("day/1.wav", (0.5, 12.0)), segment_name("day/1.wav", None)
@@ -162,16 +164,16 @@ def segment_name(name: str, segment: tuple[float, float] | None) -> str:
     """
     if segment is None:
         return name
-    # The shortest form that is read as the same number, never with an exponent.
+    # The shortest form that reads as the same number, without an exponent.
     return f"{name}#t={','.join(np.format_float_positional(seconds, trim='-') for seconds in segment)}"
 
 
 def by_file(clips: Iterable[Clip], *, most: int = 32) -> Iterator[list[Clip]]:
-    """Clips, to be read together: each by itself, but segments of one file together, in the order of their starts.
+    """Groups clips for reading: segments of one file together, ordered by start, all other clips alone.
 
     Args:
         clips: In any order.
-        most: So many segments together.
+        most: Maximum number of segments in a group.
     """
     of_file: dict[Path, list[tuple[tuple[float, float], Clip]]] = defaultdict(list)
     for clip in clips:
@@ -185,12 +187,12 @@ def by_file(clips: Iterable[Clip], *, most: int = 32) -> Iterator[list[Clip]]:
 
 
 def train_folds(folds: Sequence[int], validation_fold: str) -> dict[int, tuple[int, ...]]:
-    """Test fold -> the folds that train for it.
+    """Maps each test fold to its training folds.
 
     Args:
-        folds: All there are, in order.
-        validation_fold: `"next"` leaves out the fold after the test fold, which is the first after the last; `"none"`
-            leaves out the test fold alone.
+        folds: All folds, in order.
+        validation_fold: `"next"` leaves out the fold after the test fold (after the last, the first); `"none"`
+            leaves out only the test fold.
 
     Raises:
         ValueError: If `validation_fold` is neither.
@@ -202,16 +204,16 @@ def train_folds(folds: Sequence[int], validation_fold: str) -> dict[int, tuple[i
 
 
 def check_clips(dataset: DataSet, *, metadata: Path, allow_missing: bool) -> DataSet:
-    """Orders the clips, and settles what the metadata lists twice or the disk lacks.
+    """Orders the clips and handles duplicate and missing ones.
 
-    Names that differ in nothing but the form of Unicode are the same: macOS takes letters apart (é is e and an accent).
+    Names that differ only in Unicode normalisation are the same: macOS decomposes letters (é is e and an accent).
 
     Raises:
-        DataError: If a clip is listed twice, there is none, or a folder cannot be listed.
-        MissingDataError: If files are missing and `allow_missing` is off, or all are.
+        DataError: If a clip is listed twice, there are none, or a folder cannot be listed.
+        MissingDataError: If files are missing and `allow_missing` is off, or all files are missing.
     """
     if not dataset.clips:
-        remedy = "Restore the official file" if dataset.official else "List some"
+        remedy = "Restore the official file" if dataset.official else "Add some"
         raise DataError(f"No clips are listed in {metadata}. {remedy}.")
     restore = "Restore the official file" if dataset.official else "List it once"
     clip_id, count = Counter(clip.clip_id for clip in dataset.clips).most_common(1)[0]
@@ -239,7 +241,11 @@ def check_clips(dataset: DataSet, *, metadata: Path, allow_missing: bool) -> Dat
         raise MissingDataError(
             f"{len(missing):,} of the {len(dataset.clips):,} clips {where} are missing under {dataset.root}: "
             f"{', '.join(first_few(missing, show=printable))}.{reason} Restore them"
-            + (", or set `data.allow_missing=true` to leave them out (the report will say how many)." if found else ".")
+            + (
+                ", or set `data.allow_missing=true` to continue without them (the report will show how many)."
+                if found
+                else "."
+            )
         )
 
     def identify(path: Path) -> tuple[int, int]:
@@ -247,7 +253,7 @@ def check_clips(dataset: DataSet, *, metadata: Path, allow_missing: bool) -> Dat
         return n_bytes, _checksum(path, n_bytes)
 
     files = list(dict.fromkeys(clip.path for clip in found))
-    # Waiting for disks, not computing: many threads at once.
+    # Many threads, since they wait for disks and do not compute.
     with ThreadPoolExecutor(16) as pool:
         identified = dict(zip(files, pool.map(identify, files), strict=True))
     clips = tuple(
@@ -269,19 +275,19 @@ def read_rows(
     optional: Sequence[str] = (),
     check_columns: Callable[[Sequence[str]], None] = lambda names: None,
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """The rows of a CSV file, each with where it stands, as errors say it.
+    """The rows of a CSV file, each with its position for error messages.
 
     Args:
         path: The file; its first line names the columns.
-        columns: Those that it must have.
-        optional: Those that it may have, once.
-        lacking: What to do where one is not there.
-        remedy: What to do where it is no CSV file.
-        check_columns: Given all of them, raises what there is to say before one is lacking.
+        columns: Required columns.
+        optional: Optional columns, at most once each.
+        lacking: Remedy for a missing column.
+        remedy: Remedy for an invalid file.
+        check_columns: Called with all columns before missing ones are reported; may raise a more specific error.
 
     Raises:
-        DataError: If a column is lacking or there twice, it is no CSV file in UTF-8, or has too many rows, or one that
-            is too long.
+        DataError: If a required column is missing or duplicated, the file is not CSV in UTF-8, or it has too many rows
+            or a row that is too long.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -291,7 +297,7 @@ def read_rows(
             check_columns(names)
             for column in (*columns, *(name for name in optional if name in names)):
                 if names.count(column) != 1:
-                    fault = f"names `{column}` twice" if column in names else f"lacks the column `{column}`"
+                    fault = f"names `{column}` twice" if column in names else f"has no column `{column}`"
                     raise DataError(f"{path} {fault}; its columns are {shown(rows.fieldnames)}. {lacking}")
             for n_rows, row in enumerate(rows, start=1):
                 check_count(n_rows, path)
@@ -304,10 +310,10 @@ def read_rows(
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """The lines of a text file that are not empty, each with where it stands, as errors say it.
+    """The non-empty lines of a text file, each with its position for error messages.
 
     Raises:
-        DataError: If it is no text in UTF-8, or has too many lines, or one that is too long.
+        DataError: If it is not UTF-8 text, or has too many lines or a line that is too long.
     """
     try:
         with path.open(encoding="utf-8-sig") as file:
@@ -324,7 +330,7 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
 
 
 class _Lines(Iterator[str]):
-    """The lines of a file of metadata, of which those of one row have a bounded length in all."""
+    """The lines of a metadata file, with a limit on the total length of a row."""
 
     def __init__(self, file: TextIO, path: Path) -> None:
         self._file, self._path = file, path
@@ -338,8 +344,8 @@ class _Lines(Iterator[str]):
         self._n_characters += len(line)
         if self._n_characters > _LONGEST_ROW:
             raise DataError(
-                f"{self._path} must have at most {_LONGEST_ROW:,} characters a row. Received: more, as from a "
-                "quotation mark that none ends. Restore or mend it."
+                f"{self._path} may have at most {_LONGEST_ROW:,} characters per row. Received: more, perhaps from an "
+                "unclosed quotation mark. Restore or correct it."
             )
         if not line:
             raise StopIteration
@@ -347,18 +353,18 @@ class _Lines(Iterator[str]):
 
 
 def check_count(n_clips: int, metadata: Path) -> None:
-    """Called while a list is read, so that an endless one does not fill the memory.
+    """Limits the number of clips while a list is read, so that an endless one does not fill the memory.
 
     Raises:
         DataError: If there are too many clips.
     """
     if n_clips > MOST_CLIPS:
-        raise DataError(f"{metadata} must list at most {MOST_CLIPS:,} clips. Received: more. Restore or divide it.")
+        raise DataError(f"{metadata} may list at most {MOST_CLIPS:,} clips. Received: more. Restore or split it.")
 
 
 def _checksum(path: Path, n_bytes: int) -> int:
-    """CRC of three times 4 KiB of a file; 0 where it cannot be read, as decoding will report."""
-    # The header, which may be corrected alone; the middle, as many recordings begin and end in silence; the end.
+    """CRC of three blocks of 4 KiB of a file; 0 if it cannot be read, which decoding will report."""
+    # The header, which may be corrected alone; the middle, since many recordings start and end with silence; the end.
     starts = (0, (n_bytes - _CHECKED_BYTES) // 2, n_bytes - _CHECKED_BYTES)
     checksum = 0
     try:
@@ -377,28 +383,28 @@ def is_synthetic(root: Path) -> bool:
 
 
 class _Disk:
-    """What folders hold; each is listed once."""
+    """The contents of folders, each listed only once."""
 
     def __init__(self) -> None:
         self._files: dict[Path, dict[str, int]] = {}
         self._forms: dict[Path, dict[str, list[str]]] = {}  # composed, small letters -> names there
 
     def files(self, folder: Path) -> dict[str, int]:
-        """Names of the files in a folder, with their sizes; none of one that is not there, or whose name cannot be."""
+        """Names of the files in a folder, with their sizes; empty if it does not exist or its name is invalid."""
         if folder not in self._files:
             self._list(folder)
         return self._files[folder]
 
     def find(self, path: Path) -> tuple[Path | None, str]:
-        """Where a file is, which may be under another form of its name; why it is not, where that can be said."""
-        from loglearn_tf.audio.faults import not_found  # soundfile comes with it
+        """The path of a file, perhaps under another form of its name, or the reason why it is missing, if known."""
+        from loglearn_tf.audio.faults import not_found  # imports soundfile
 
         if path.name in self.files(path.parent):
             return path, ""
         if os.path.islink(path) and not os.path.exists(path):
             return None, str(not_found(path))
         if os.path.lexists(path):
-            return None, f"{file_name(path)} is no file."
+            return None, f"{file_name(path)} is not a file."
         if len(str(path)) > _LONGEST_PATH:
             return None, ""
         at = path.parent
@@ -408,10 +414,9 @@ class _Disk:
             near = self._near(at, name)
             same = [other for other in near if _nfc(other) == _nfc(name)]
             if name not in near and len(same) != 1:
-                differ = "form of Unicode" if same else "capitals"
-                several = (
-                    f"{file_name(at / name)} is not there, but {', '.join(map(ascii, near))}, which differ in {differ}."
-                )
+                differ = "Unicode normalisation" if same else "capitals"
+                found = ", ".join(map(ascii, near))
+                several = f"{file_name(at / name)} is missing; found with other {differ}: {found}."
                 return None, several if near else ""
             at /= name if name in near else same[0]
         return (at, "") if at.name in self.files(at.parent) else (None, "")
@@ -430,7 +435,7 @@ class _Disk:
             with os.scandir(folder) as entries:
                 for entry in entries:
                     forms.setdefault(_nfc(entry.name).casefold(), []).append(entry.name)
-                    # Of a link to itself the entry raises.
+                    # A link to itself raises.
                     if os.path.isfile(entry.path) if entry.is_symlink() else entry.is_file(follow_symlinks=False):
                         files[entry.name] = entry.stat().st_size
         except OSError as error:

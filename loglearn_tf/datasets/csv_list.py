@@ -1,4 +1,4 @@
-"""A CSV file of one's own: a recording or a segment a row, with its label, and its fold or part."""
+"""Reads your own CSV file: one recording or segment per row, with its label and its fold or split."""
 
 import difflib
 import logging
@@ -20,7 +20,7 @@ from loglearn_tf.errors import DataError
 
 COLUMNS = ("path", "label", "fold")
 _OPTIONAL = ("fold", "split", "group", "start", "end")
-# What other programs call the columns, for hints.
+# Column names of other programs, for hints.
 _CALLED = {
     "path": {"file", "filename", "file_name", "filepath", "file_path", "audio", "wav", "sound", "slice_file_name"},
     "label": {"class", "category", "target", "tag", "labels", "tags", "scene_label", "event_label", "class_name"},
@@ -44,7 +44,7 @@ class _Row(NamedTuple):
     where: str
     name: str
     label: str
-    fold: int | None  # None where folds are to be dealt
+    fold: int | None  # None if folds are to be assigned
     group: str
     segment: tuple[float, float] | None
 
@@ -54,18 +54,18 @@ class _Row(NamedTuple):
 
 
 def read_csv_list(path: Path, n_folds: int) -> Listing:
-    """A recording or segment for every row; folds are dealt where the file has neither folds nor parts.
+    """Reads a recording or segment from every row; assigns folds if the file has neither folds nor splits.
 
     Columns: see `folder.load_folder`.
 
     Raises:
-        DataError: If a column is lacking, misspelt or twice, or a row is not as it should be; if a clip has several
-            labels; if clips of one `group` lie in two folds or parts.
+        DataError: If a column is missing, misspelt or duplicated, a row is invalid, a clip has several labels, or clips
+            of one `group` are in different folds or splits.
     """
     published = {US8K_LIST.lower(): "data.name=us8k", ESC50_LIST.lower(): "data.name=folder"}
     if (setting := published.get(path.name.lower())) is not None:
         raise DataError(
-            f"{path} is the list of a published data set. Name the folder that holds it and the sounds: "
+            f"{path} is the list of a published data set. Name the folder that contains it and the sounds: "
             f"`{setting} data.root={path.absolute().parent.parent}`."
         )
     columns: list[str] = []
@@ -73,11 +73,11 @@ def read_csv_list(path: Path, n_folds: int) -> Listing:
     _check_labels(path, rows)
     unread = [name for name in columns if name and name not in (*COLUMNS, *_OPTIONAL)]
     if unread:
-        hints = [f"`{name}` is read if it is called `{of}`" for name in unread if (of := _meant_by(name, columns))]
+        hints = [f"`{name}` is used if renamed to `{of}`" for name in unread if (of := _meant_by(name, columns))]
         more = f" {'; '.join(hints)}." if hints else ""
-        _log.info("Columns of %s that are not read: %s.%s", path, ", ".join(first_few(unread, show=printable)), more)
+        _log.info("Unused columns of %s: %s.%s", path, ", ".join(first_few(unread, show=printable)), more)
     is_split = "split" in columns
-    # A file is a recording, whatever clips are of it.
+    # By default a file is one recording, whatever clips it contains.
     cut = {row.name for row in rows if row.segment}
     whole = {name: unicodedata.normalize("NFC", name) if name in cut else "" for name in {row.name for row in rows}}
     groups = {row.clip: row.group or recording_of(row.name) or whole[row.name] for row in rows}
@@ -86,15 +86,15 @@ def read_csv_list(path: Path, n_folds: int) -> Listing:
     if apart:
         recording, its_folds = next(iter(apart.items()))
         parts = " and ".join(map(split_name, its_folds)) if is_split else f"folds {', '.join(map(str, its_folds))}"
-        where = f"{path}: recording {printable(recording)} lies in {parts}"
+        where = f"{path}: recording {printable(recording)} is in {parts}"
         if rows[0].group:
             part, column = ("part", "split") if is_split else ("fold", "fold")
             raise DataError(
-                f"{where}; clips of one `group` must lie in one {part}, as those that train and test alike would. Give "
-                f"them one, or leave the column `{column}` out: folds are then made that keep groups whole."
+                f"{where}; clips of one `group` must be in one {part}, or similar clips would be in training and test. "
+                f"Use one, or remove the column `{column}`: folds are then assigned that keep groups whole."
             )
-        told = "by its segments" if any(row.segment for row in rows) else "by the names of its files"
-        _log.warning("%s, %s: what was cut from one recording may train and test.", where, told)
+        told = "according to its segments" if any(row.segment for row in rows) else "according to its file names"
+        _log.warning("%s, %s: clips of one recording may be in training and test sets.", where, told)
     dealt_folds = {} if given else deal({row.clip: row.label for row in rows}, groups, n_folds)
     found = [
         Found(
@@ -115,27 +115,32 @@ def read_csv_list(path: Path, n_folds: int) -> Listing:
 
 
 def _rows_of(path: Path, columns: list[str]) -> Iterator[_Row]:
-    """The rows; puts the names of the columns into a list."""
-    lacking = "Its first line must name path, label, and fold, split or group."
+    """The rows; stores the column names in a list."""
+    lacking = "Its first line must contain path, label, and fold, split or group."
 
     def check_columns(names: Sequence[str]) -> None:
         _check_columns(path, names)
         columns.extend(names)
 
     for where, row in read_rows(
-        path, COLUMNS[:2], optional=_OPTIONAL, lacking=lacking, remedy="Save it as such.", check_columns=check_columns
+        path,
+        COLUMNS[:2],
+        optional=_OPTIONAL,
+        lacking=lacking,
+        remedy="Save it as CSV in UTF-8.",
+        check_columns=check_columns,
     ):
         if not row.keys() & {*_OPTIONAL}:
-            raise DataError(f"{path} lacks the column `fold`; its columns are {shown(list(row))}. {lacking}")
+            raise DataError(f"{path} has no column `fold`; its columns are {shown(list(row))}. {lacking}")
         name, label = row["path"], row["label"]
-        # "./a.wav" is "a.wav": one recording must not become two clips.
+        # "./a.wav" equals "a.wav": one recording must not become two clips.
         name = posixpath.normpath(name) if name else name
         if not name or not label:
             raise DataError(f"{where}: `path` and `label` must not be empty. Received: {shown(name)}, {shown(label)}.")
         if posixpath.isabs(name):
             raise DataError(
-                f"{where}: `path` must begin at the CSV file's folder, so that it means the same on every "
-                f"machine. Received: {shown(name)}. Put the file above the recordings."
+                f"{where}: `path` must be relative to the CSV file's folder, to be valid on every "
+                f"machine. Received: {shown(name)}. Put the CSV file above the recordings."
             )
         yield _Row(where, name, label, _fold_of(row, where), _group_of(row, where), _segment_of(row, where))
 
@@ -144,8 +149,8 @@ def _group_of(row: dict[str, str], where: str) -> str:
     group = (row.get("group") or "").strip()
     if "group" in row and not group:
         raise DataError(
-            f"{where}: `group` must not be empty where others have one. Received: {shown(row['group'])}. Name the "
-            "recording; a clip that is the only one of its recording may have its own path there."
+            f"{where}: `group` must not be empty if others have one. Received: {shown(row['group'])}. Name the "
+            "recording; for the only clip of a recording, its own path will do."
         )
     return group
 
@@ -159,9 +164,9 @@ def _fold_of(row: dict[str, str], where: str) -> int | None:
     if "fold" not in row:
         return None
     fold = row["fold"]
-    # Its length first: Python refuses to read numbers of thousands of digits.
+    # Length first: Python refuses to convert numbers with thousands of digits.
     if not (fold or "").isdecimal() or len(fold) > len(str(LAST_FOLD)) or int(fold) < 1:
-        raise DataError(f"{where}: `fold` must be an integer from 1 to {LAST_FOLD:,}. Received: {shown(fold)}.")
+        raise DataError(f"{where}: `fold` must be an integer between 1 and {LAST_FOLD:,}. Received: {shown(fold)}.")
     return int(fold)
 
 
@@ -174,8 +179,8 @@ def _segment_of(row: dict[str, str], where: str) -> tuple[float, float] | None:
     for column, text in zip(("start", "end"), texts, strict=True):
         if not _SECONDS.fullmatch(text) or not math.isfinite(float(text)):
             raise DataError(
-                f"{where}: `{column}` must be seconds from the file's beginning, such as 12.5. Received: "
-                f"{shown(row[column])}. Both `start` and `end` are empty where a clip is a whole file."
+                f"{where}: `{column}` must be seconds from the start of the file, such as 12.5. Received: "
+                f"{shown(row[column])}. Leave both `start` and `end` empty for whole files."
             )
     start_s, end_s = map(float, texts)
     if not start_s < end_s:
@@ -187,33 +192,35 @@ def _segment_of(row: dict[str, str], where: str) -> tuple[float, float] | None:
 
 
 def _check_columns(path: Path, names: Sequence[str]) -> None:
-    """Raises for what is most likely a slip: read as it stands, the file would be another data set."""
+    """Raises for likely mistakes, with which the file would be read as another data set."""
     columns = f"its columns are {shown(list(names))}"
     if len(names) == 1 and (found := re.search(r"[;\t]", names[0] or "")):
         mark = "tabulators" if found[0] == "\t" else "semicolons"
-        raise DataError(f"{path} must have commas between its columns. Received: {mark}; {columns}. Save it so.")
+        raise DataError(
+            f"{path} must use commas between its columns. Received: {mark}; {columns}. Save it with commas."
+        )
     for column in (*COLUMNS[:2], *_OPTIONAL):
         if column not in names and (near := _misspelt(column, names)):
-            lacks = f"{path} lacks the column `{column}`; {columns}. "
-            raise DataError(f"{lacks}Did you mean `{column}` by {printable(repr(near))}? Rename it so.")
+            lacks = f"{path} has no column `{column}`; {columns}. "
+            raise DataError(f"{lacks}If {printable(repr(near))} means `{column}`, rename it.")
     for column in COLUMNS[:2]:
         if column not in names and (other := next((name for name in names if _called(name) in _CALLED[column]), "")):
-            raise DataError(f"{path} lacks the column `{column}`; {columns}. Rename {printable(repr(other))} so.")
+            raise DataError(f"{path} has no column `{column}`; {columns}. Rename {printable(repr(other))} to it.")
     if ("start" in names) != ("end" in names):
         there, absent = ("start", "end") if "start" in names else ("end", "start")
         raise DataError(
-            f"{path} has the column `{there}` and lacks `{absent}`; {columns}. Give both for clips that are segments "
+            f"{path} has the column `{there}` but not `{absent}`; {columns}. Use both for clips that are segments "
             f"of files, or rename `{there}`."
         )
     if "fold" in names and "split" in names:
         raise DataError(
-            f"{path} must have the column `fold` or `split`, not both: folds test in turn, of a split one part does; "
-            f"{columns}. Rename the one that is not meant."
+            f"{path} must have the column `fold` or `split`, not both: each fold is tested in turn, a split has one "
+            f"test part; {columns}. Rename or remove one."
         )
 
 
 def _misspelt(column: str, names: Sequence[str]) -> str:
-    """The name of an unknown column that differs from this one's in a slip; empty where there is none."""
+    """An unknown column that looks like a misspelling of this one, or empty."""
     for name in names:
         if name in (*COLUMNS, *_OPTIONAL) or not name:
             continue
@@ -221,13 +228,13 @@ def _misspelt(column: str, names: Sequence[str]) -> str:
         alike = difflib.SequenceMatcher(None, plain, column).ratio()
         if plain == column or plain == f"{column}s" or (alike >= 0.75 and sorted(plain) == sorted(column)):
             return name
-        if len(column) > 4 and alike >= 0.85 and abs(len(plain) - len(column)) == 1:  # a letter more or less
+        if len(column) > 4 and alike >= 0.85 and abs(len(plain) - len(column)) == 1:  # one letter more or less
             return name
     return ""
 
 
 def _meant_by(name: str, columns: Sequence[str]) -> str:
-    """The column that other programs call so, if the file has none of that name; else empty."""
+    """The column with another program's name for this one, if this one is missing; otherwise empty."""
     return next((of for of, others in _CALLED.items() if _called(name) in others and of not in columns), "")
 
 
@@ -239,11 +246,11 @@ def _called(name: str | None) -> str:
 
 
 def _check_labels(path: Path, rows: Sequence[_Row]) -> None:
-    """Raises where a clip has several labels: in several rows, or in one.
+    """Raises if a clip has several labels, in several rows or in one.
 
-    A label is taken for several if it has a semicolon, a bar, or is in brackets; or if it has a comma, slash, plus or
-    ampersand, and all of what is between them are labels of other rows, alone or in combinations. `cafe/restaurant` and
-    `Speech, male` are names of classes.
+    A label counts as several if it has a semicolon, a bar or brackets; or if it has a comma, slash, plus or ampersand
+    and all its pieces are labels of other rows, alone or in combination. `cafe/restaurant` and `Speech, male` are class
+    names.
     """
     alike = Counter(row.clip for row in rows)
     clip, count = alike.most_common(1)[0] if alike else ("", 0)
@@ -252,7 +259,7 @@ def _check_labels(path: Path, rows: Sequence[_Row]) -> None:
         labels = sorted({row.label for row in its_rows})
         lines = ", ".join(first_few([row.where.rpartition(" ")[2] for row in its_rows]))
         differing = (
-            f" A clip has one label, and lines {lines} give it {', '.join(first_few(labels, show=shown))}: keep the "
+            f" A clip must have one label, but lines {lines} have {', '.join(first_few(labels, show=shown))}: keep the "
             "one that matters, or cut the file into segments (columns `start`, `end`)."
         )
         raise DataError(
@@ -275,9 +282,9 @@ def _check_labels(path: Path, rows: Sequence[_Row]) -> None:
         if len(several) > 1 or is_in_brackets:
             said = f", which is {' and '.join(first_few(several, show=shown))}" if len(several) > 1 else ""
             raise DataError(
-                f"{where}: `label` must be one class. Received: {shown(label)}{said}. Keep the label that matters, "
-                "leave such clips out, or cut files into segments of one label each (columns `start`, `end`). If it is "
-                "a class of its own, write its name without these marks."
+                f"{where}: `label` must be one class. Received: {shown(label)}{said}. Keep the most important label, "
+                "omit such clips, or cut files into segments with one label each (columns `start`, `end`). If it is "
+                "a separate class, write its name without these characters."
             )
 
 

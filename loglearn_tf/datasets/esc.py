@@ -10,13 +10,13 @@ from loglearn_tf.datasets.clips import read_rows
 from loglearn_tf.datasets.layouts import ESC50_LIST, find_files
 from loglearn_tf.errors import DataError
 
-# `fold-source-take` and, in ESC-50, `-class`.
+# `fold-source-take`, followed by `-class` in ESC-50.
 _NAME = re.compile(r"([1-5])-\d+-[A-Z](-\d+)?\.(ogg|wav|flac)", re.IGNORECASE)
 _COLUMNS = ("filename", "fold", "category")
 
 
 class Esc50(NamedTuple):
-    """ESC-50 by its list."""
+    """ESC-50 as given by its list."""
 
     metadata: Path
     audio: Path  # the folder of all clips
@@ -24,10 +24,10 @@ class Esc50(NamedTuple):
 
 
 def read_esc50(root: Path) -> Esc50 | None:
-    """ESC-50 by its list `esc50.csv`, which lies in `meta/` beside `audio/`, or where mirrors put it.
+    """Reads ESC-50 from its list `esc50.csv`, which is in `meta/` next to `audio/`, or where mirrors put it.
 
     Returns:
-        None if there is no such list in the folder, or not far below.
+        None if there is no such list in the folder or slightly below.
 
     Raises:
         DataError: If there are several, or it is not in the published form.
@@ -40,7 +40,7 @@ def read_esc50(root: Path) -> Esc50 | None:
         return None
     if len(lists) > 1:
         raise DataError(
-            f"{root} holds several lists: {', '.join(map(file_name, lists))}. Name the folder of one: `data.root=`."
+            f"{root} contains several lists: {', '.join(map(file_name, lists))}. Name the folder of one: `data.root=`."
         )
     metadata = lists[0]
     restore = "Restore the published file."
@@ -49,7 +49,7 @@ def read_esc50(root: Path) -> Esc50 | None:
         name, fold, label = (row[column] or "" for column in _COLUMNS)
         if not name or Path(name).name != name or not label or fold not in ("1", "2", "3", "4", "5"):
             raise DataError(
-                f"{where}: a file name, a fold from 1 to 5 and a category are expected. Received: {shown(name)}, "
+                f"{where}: must have a file name, a fold from 1 to 5 and a category. Received: {shown(name)}, "
                 f"{shown(fold)}, {shown(label)}. {restore}"
             )
         rows.append((name, label, int(fold)))
@@ -60,17 +60,17 @@ def read_esc50(root: Path) -> Esc50 | None:
 
 
 def folds_by_name(root: Path, names: Sequence[str]) -> list[int] | None:
-    """The folds of recordings in folders of classes that are named as those of ESC-10 and ESC-50, their fold first.
+    """The folds of recordings in class folders whose names start with the fold, as in ESC-10 and ESC-50.
 
     Args:
         root: Their folder, for messages.
-        names: Paths in it, `001 - Dog bark/1-30226-A.ogg`.
+        names: Paths in it, such as `001 - Dog bark/1-30226-A.ogg`.
 
     Returns:
-        The fold of each; None if they are named otherwise.
+        The fold of each; None if they have other names.
 
     Raises:
-        DataError: If most are named so, and some are not.
+        DataError: If most but not all have such names.
     """
     found = [_NAME.fullmatch(name.rpartition("/")[2]) for name in names]
     others = [name for name, match in zip(names, found, strict=True) if match is None]
@@ -78,8 +78,8 @@ def folds_by_name(root: Path, names: Sequence[str]) -> list[int] | None:
         return None
     if others:
         raise DataError(
-            f"{root} holds recordings named as those of ESC-50, their fold first (1-30226-A.ogg), and others: "
-            f"{', '.join(first_few(others, show=printable))}. Move these elsewhere, or list all in a CSV file with the "
+            f"{root} contains recordings with names like ESC-50, starting with the fold (1-30226-A.ogg), and others: "
+            f"{', '.join(first_few(others, show=printable))}. Move these away, or list all in a CSV file with the "
             "columns path, label and fold."
         )
     folds = [int(match[1]) for match in found if match]

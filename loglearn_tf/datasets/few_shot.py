@@ -1,4 +1,4 @@
-"""The n-shot draw: which clips train a run, and which of them validate it."""
+"""The n-shot draw: the training and validation clips of a run."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,27 +13,26 @@ from loglearn_tf.errors import ConfigError
 
 
 def draw_clips(dataset: DataSet, *, fold: int, n_shot: NShot, run: int, seed: int) -> tuple[Clip, ...]:
-    """Draws `n_shot` training clips of every class, without replacement; or takes all, whatever the classes' sizes.
+    """Draws `n_shot` training clips of every class, without replacement; or takes all, whatever the class sizes.
 
-    The draw depends on the arguments and the clips alone: runs of different models and compressions
-    share it, draws for different n are independent, and neither the order of the work nor the other
-    cells of a grid can change it.
+    The draw depends only on the arguments and the clips: runs of different models and compressions share it, draws for
+    different n are independent, and neither the order of the work nor the other cells of a grid can change it.
 
     Args:
-        dataset: Its `train_clips(fold)` are drawn from.
+        dataset: The draw is from its `train_clips(fold)`.
         fold: Test fold.
         n_shot: Clips per class, or `all`: every training clip of the fold, the same in every run.
-        run: Number of the repetition.
-        seed: The study's.
+        run: Index of the repetition.
+        seed: Seed of the study.
 
     Returns:
-        `n_shot * n_classes` clips, or all there are, ordered by class.
+        `n_shot * n_classes` clips, or all clips, ordered by class.
 
     Raises:
-        ConfigError: If a class has fewer than `n_shot` clips, or none.
+        ConfigError: If a class has fewer than `n_shot` clips, or none at all.
 
     Reference:
-        The paper, section 3; the reference code draws unseeded and for every run anew.
+        The paper, section 3; the reference code draws again for every run, without a seed.
     """
     by_class = _by_class(dataset, fold, n_shot)
     if n_shot == ALL:
@@ -46,21 +45,21 @@ def draw_clips(dataset: DataSet, *, fold: int, n_shot: NShot, run: int, seed: in
 
 
 def split_clips(clips: Sequence[Clip], *, share: float, seed: int) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
-    """Takes about a share of the clips of every class for validation, whole recordings at a time, at random.
+    """Selects about a share of the clips of every class for validation, by whole recordings, at random.
 
-    At least one clip of every class, where that leaves it one to train with; a class of one recording has none. Of
-    classes of few, long recordings it may be more than the share.
+    At least one clip of every class is selected if that leaves one for training; none of a class with a single
+    recording. For classes with few, long recordings it may be more than the share.
 
     Args:
-        clips: Of all classes, in a fixed order.
+        clips: Clips of all classes, in a fixed order.
         share: Above 0, below 1.
-        seed: Decides, together with the clips.
+        seed: Determines the draw, together with the clips.
 
     Returns:
-        Those that train, and those that validate, in the order of `clips`.
+        The training and the validation clips, in the order of `clips`.
 
     Raises:
-        ConfigError: If no clip can be spared.
+        ConfigError: If no clip can be used for validation.
     """
     recordings: dict[str, Counter[int]] = {}
     for clip in clips:
@@ -81,16 +80,16 @@ def split_clips(clips: Sequence[Clip], *, share: float, seed: int) -> tuple[tupl
 
     for name in names:
         take(name, at_most=wanted)
-    # Classes all of whose recordings are longer than that: the shortest one.
+    # If all recordings of a class are longer than that, take the shortest one.
     for label in sorted(wanted):
         for name in sorted(names, key=lambda name: recordings[name].total()):
             if not taken[label] and label in recordings[name]:
                 take(name, at_most=Counter(clip.label for clip in clips))
     if not chosen:
         raise ConfigError(
-            "`training.validation=share` needs a class with two training recordings or more, as each must keep one to "
-            f"train with. Received: {len(clips)} training clips of {len(wanted)} classes. Use a larger `n_shot`, or "
-            "`training.validation=fold`."
+            "`training.validation=share` needs a class with at least two training recordings, since each class must "
+            f"keep one to train with. Received: {len(clips)} training clips of {len(wanted)} classes. Use a larger "
+            "`n_shot`, or `training.validation=fold`."
         )
     return (
         tuple(clip for clip in clips if clip.recording not in chosen),
@@ -111,12 +110,12 @@ def _by_class(dataset: DataSet, fold: int, n_shot: NShot) -> list[Sequence[Clip]
     if not classes[smallest]:
         label = printable(dataset.classes[smallest])
         raise ConfigError(
-            f"No `n_shot` can work with fold {fold} as the test fold: {label} has 0 training clips in {dataset.root}. "
-            f"Received: n_shot={n_shot}. Name other `folds`, or put recordings of {label} into the folds that train."
+            f"No `n_shot` works with test fold {fold}: {label} has 0 training clips in {dataset.root}. "
+            f"Received: n_shot={n_shot}. Choose other `folds`, or add recordings of {label} to the training folds."
         )
     if n_shot != ALL and len(classes[smallest]) < n_shot:
         raise ConfigError(
-            f"`n_shot` is larger than the smallest class: with fold {fold} as the test fold, "
+            f"`n_shot` is larger than the smallest class: with test fold {fold}, "
             f"{dataset.classes[smallest]} has {len(classes[smallest])} training clips in {dataset.root}. "
             f"Received: n_shot={n_shot}. Use at most {len(classes[smallest])}, or a larger part of the data set."
         )

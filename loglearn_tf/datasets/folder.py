@@ -1,4 +1,4 @@
-"""Recordings of one's own: a folder for each class, or a CSV file with paths, labels and folds."""
+"""Your own recordings: one folder per class, or a CSV file with paths, labels and folds."""
 
 import logging
 import unicodedata
@@ -41,53 +41,54 @@ def load_folder(
     allow_missing: bool = False,
     allow_stray: bool = False,
 ) -> DataSet:
-    """Reads recordings of one's own.
+    """Reads your own recordings.
 
     Args:
-        root: One of
+        root: One of:
 
-            - A folder that holds a folder for each class, named as it, with its sound files at any depth. Folds are
-              dealt, class by class, in an order that follows from the file names alone, the same on every machine. A
-              new file deals them anew: that is another data set, and another study. Recordings that names tell in the
-              form of UrbanSound8K (100032-3-0-0.wav) or ESC (1-17367-A.wav) are not torn apart.
-            - The same with lists of paths beside the folders: as Speech Commands `testing_list.txt` and
-              `validation_list.txt` (all else trains; `_background_noise_` is no class, speakers are groups), or
-              `train.txt`, `test.txt` and perhaps `val.txt`.
-            - ESC-50 or ESC-10 as published, whose five folds are their authors'.
+            - A folder with one folder per class, whose sound files may be at any depth. Folds are assigned class by
+              class in an order that depends only on the file names, the same on every machine. A new file changes the
+              folds: this is another data set, and needs another study. Recordings with names in the form of
+                  UrbanSound8K
+              (100032-3-0-0.wav) or ESC (1-17367-A.wav) are kept whole.
+            - The same with lists of paths next to the folders: `testing_list.txt` and `validation_list.txt` as in
+              Speech Commands (all others train; `_background_noise_` is not a class, speakers are groups), or
+              `train.txt`, `test.txt` and optionally `val.txt`.
+            - ESC-50 or ESC-10 as published, with their five official folds.
             - Acoustic scenes of TUT or TAU as published: `scenes.read_scenes`. (2017: `tut.load_tut`.)
-            - A CSV file with the columns `path`, beginning at its own folder, `label`, and `fold`, 1 to 999,999,999. Or
-              in place of `fold` one `split`: train, validation or test. Perhaps `group`: what clips of one recording,
-              place or day have in common, since they must not lie in two folds. Perhaps `start` and `end`, in seconds,
-              for clips that are segments of a file (both empty: the whole); without `group`, a file is a group. With
-              groups or segments, `fold` may be left out: folds are dealt, and no group is torn apart. Other columns are
-              not read.
+            - A CSV file with the columns `path`, relative to its own folder, `label`, and `fold`, 1 to 999,999,999, or
+              `split` instead: train, validation or test. Optionally `group`: whatever identifies clips of one
+              recording, place or day, which must not be in two folds. Optionally `start` and `end`, in seconds, for
+              clips that are segments of a file (both empty: the whole file); without `group`, each file is a group.
+              With groups or segments, `fold` may be omitted: folds are then assigned that keep groups whole. Other
+              columns are ignored.
 
             With one split, test clips are fold 1.
-        n_folds: Folds that are dealt.
+        n_folds: Number of folds to assign.
         validation_fold: `"next"` leaves the fold after the test fold (the first for the last) out of training, `"none"`
-            trains on all others; with two folds, only `"none"` leaves any. Of one split, validation clips never train.
-        allow_missing: Leave out clips that a list names and the disk lacks instead of raising.
-        allow_stray: Leave out files in a class's folder that are no sound files instead of raising.
+            trains on all others; with two folds, only `"none"` is possible. Validation clips of a split never train.
+        allow_missing: Skip clips that are listed but not on disk instead of raising.
+        allow_stray: Skip files in a class folder that are not sound files instead of raising.
 
     Returns:
-        A data set whose classes are in alphabetical order. Hidden files and folders are left out, as are links to
-        folders that are read already; the log says so. Other links are followed, and one to nothing is a missing clip.
+        A data set whose classes are in alphabetical order. Hidden files and folders are skipped, and so are links to
+        folders that are already read; this is logged. Other links are followed; a broken one is a missing clip.
 
     Raises:
         MissingDataError: If there is no such folder or file, or a clip is missing, or a folder cannot be listed.
-        DataError: If there are fewer than two classes, or two folds, or a fold is left with none to train on; if a
-            class's folder holds a file that is no sound file; if a row of a CSV file is not as above, a clip has
-            several labels, a segment is not inside its file, or a group lies in two folds; if the folders are plainly
-            no classes: those of UrbanSound8K, folds, parts to train and test.
+        DataError: If there are fewer than two classes or two folds, or a fold is left without training folds; if a
+            class folder contains a file that is not a sound file; if a row of a CSV file is invalid, a clip has several
+            labels, a segment is not inside its file, or a group is in two folds; if the folders are clearly not
+            classes: those of UrbanSound8K, folds, or training and test parts.
     """
-    train_folds((), validation_fold)  # a wrong one is said before anything is read
+    train_folds((), validation_fold)  # reports an invalid value before anything is read
     root = Path(root)
     listing = _read(root, n_folds, allow_stray)
     found = listing.found
     classes = tuple(sorted({one.label for one in found}))
     if len(classes) < 2:
         raise DataError(
-            f"{root} must hold at least two classes. Received: {', '.join(map(printable, classes)) or 'none'}. "
+            f"{root} must contain at least two classes. Received: {', '.join(map(printable, classes)) or 'none'}. "
             + ("Make a folder for each." if root.is_dir() else "Its column `label` names them.")
         )
     forms = defaultdict(list)
@@ -95,7 +96,7 @@ def load_folder(
         forms[unicodedata.normalize("NFC", label)].append(label)
     if two := next((labels for labels in forms.values() if len(labels) > 1), None):
         raise DataError(
-            f"{root} must not hold classes that differ in the form of Unicode alone. Received: "
+            f"{root} must not contain classes that differ only in Unicode normalisation. Received: "
             f"{' and '.join(map(ascii, two))}. Give them one name."
         )
     roles: dict[int, tuple[int, ...]] = {TEST: (TRAIN,)}
@@ -103,7 +104,7 @@ def load_folder(
         roles = _roles(root, found, validation_fold)
     elif lacking := sorted({TRAIN, TEST} - {one.fold for one in found}):
         raise DataError(
-            f"{root} must hold clips to train and clips to test. Received: none to "
+            f"{root} must contain training and test clips. Received: none to "
             f"{' and none to '.join(map(split_name, lacking))}. Add some to its lists."
         )
     dataset = DataSet(
@@ -121,9 +122,7 @@ def load_folder(
     checked = check_clips(dataset, metadata=listing.metadata, allow_missing=allow_missing)
     _check_ends(checked, listing)
     if listing.unused:
-        _log.info(
-            "%s files in %s are of no class or in no list, and not used.", f"{len(listing.unused):,}", listing.base
-        )
+        _log.info("%s files in %s are in no class or list and are not used.", f"{len(listing.unused):,}", listing.base)
     return checked
 
 
@@ -132,7 +131,7 @@ def _read(root: Path, n_folds: int, allow_stray: bool) -> Listing:
         return read_csv_list(root, n_folds)
     if not root.is_dir():
         raise MissingDataError(
-            f"{root} is not there. `data.root` must be a folder that holds a folder for each class, or a CSV file with "
+            f"{root} does not exist. `data.root` must be a folder with one folder per class, or a CSV file with "
             f"the columns {', '.join(COLUMNS)}."
         )
     if (esc50 := read_esc50(root)) is not None:
@@ -151,36 +150,36 @@ def _roles(root: Path, found: Sequence[Found], validation_fold: str) -> dict[int
     n_recordings = len({one.group or one.name for one in found})
     if len(folds) < 2 and n_recordings < n_clips:
         raise DataError(
-            f"{root} must hold clips of at least two recordings, in two folds. Received: {n_clips:,} clips of "
-            f"{n_recordings:,} in {len(folds)}. Add others: what was cut from one recording cannot train and test."
+            f"{root} must contain clips of at least two recordings in two folds. Received: {n_clips:,} clips of "
+            f"{n_recordings:,} in {len(folds)}. Add others: one recording cannot be both in training and test."
         )
     if len(folds) == 1:
         raise DataError(
-            f"{root} must hold clips in two folds at least. Received: all in fold {folds[0]}, so that none is left to "
-            "train on. Give more folds; or, where folds are dealt, more recordings of each class."
+            f"{root} must contain clips in at least two folds. Received: all in fold {folds[0]}, so none are left to "
+            "train on. Add folds, or, if folds are assigned, more recordings of each class."
         )
     for test_fold, others in roles.items():
         if not others:
             raise DataError(
-                f"{root} has {len(folds)} folds, so that none is left to train on when fold {test_fold} is the test "
-                "fold. Give more folds, or set `data.validation_fold=none`."
+                f"{root} has {len(folds)} folds, so none is left for training when fold {test_fold} is the test "
+                "fold. Add folds or set `data.validation_fold=none`."
             )
     return roles
 
 
 def _check_ends(dataset: DataSet, listing: Listing) -> None:
-    """Raises for a segment that ends after its file does. Of files whose headers do not say, or that are damaged,
-    decoding will."""
+    """Raises for a segment that ends after its file. Files without a length in their headers, and damaged files, are
+    checked when they are decoded."""
     files = list(dict.fromkeys(clip.path for clip in dataset.clips if clip.segment is not None))
     if not files:
         return
-    from loglearn_tf.audio.segments import TOLERANCE_S, seconds_of  # soundfile comes with it
+    from loglearn_tf.audio.segments import TOLERANCE_S, seconds_of  # imports soundfile
 
     with ThreadPoolExecutor(16) as pool:
         seconds = dict(zip(files, pool.map(seconds_of, files), strict=True))
     wheres = {one.name: one.where for one in listing.found}
     beyond = [
-        f"{wheres[clip.clip_id]}: {file_name(clip.path)} lasts {lasts:g} s. Received: start={clip.segment[0]:g}, "
+        f"{wheres[clip.clip_id]}: {file_name(clip.path)} is {lasts:g} s long. Received: start={clip.segment[0]:g}, "
         f"end={clip.segment[1]:g}."
         for clip in dataset.clips
         if clip.segment is not None
@@ -188,10 +187,10 @@ def _check_ends(dataset: DataSet, listing: Listing) -> None:
         and clip.segment[1] > lasts + TOLERANCE_S
     ]
     if beyond:
-        more = f" {len(beyond):,} rows are so." if len(beyond) > 1 else ""
+        more = f" This applies to {len(beyond):,} rows." if len(beyond) > 1 else ""
         raise DataError(
-            f"{beyond[0]} Segments must end within their files.{more} Correct the times, which are seconds from the "
-            "file's beginning; rename the columns `start` and `end` if they say something else."
+            f"{beyond[0]} Segments must end within their files.{more} Correct the times (seconds from the "
+            "start of the file), or rename the columns `start` and `end` if they mean something else."
         )
 
 
@@ -223,14 +222,14 @@ def _read_folders(root: Path, n_folds: int, allow_stray: bool) -> Listing:
             name = entry.path.relative_to(root).as_posix()
             if any("\udc80" <= letter <= "\udcff" for letter in name):  # bytes that Python could not decode
                 raise DataError(
-                    f"{ascii(str(entry.path))[1:-1]} is no name in UTF-8. Rename it; ids of clips are text on every "
-                    "machine."
+                    f"{ascii(str(entry.path))[1:-1]} is not a valid UTF-8 name. Rename it: clip ids must be text on "
+                    "every machine."
                 )
             names[name.partition("/")[0]].append(name)
     for label, its_names in names.items():
         if not its_names:
             raise DataError(
-                f"{file_name(root / label)} holds no sound files. Remove it, or put the class's recordings there."
+                f"{file_name(root / label)} contains no sound files. Remove it or add recordings of the class."
             )
     if lists is not None:
         return _as_listed(root, names, lists, unused)
@@ -238,7 +237,7 @@ def _read_folders(root: Path, n_folds: int, allow_stray: bool) -> Listing:
     groups = {name: recording_of(name) for name in every_name}
     published = folds_by_name(root, every_name)
     if published is not None:
-        _log.info("Folds of %s are those that begin its file names, as of ESC-50 and ESC-10.", root)
+        _log.info("Folds of %s are taken from the start of its file names, as in ESC-50 and ESC-10.", root)
         dealt = dict(zip(every_name, published, strict=True))
     else:
         dealt = deal({name: label for label, its_names in names.items() for name in its_names}, groups, n_folds)
@@ -251,12 +250,12 @@ def _read_folders(root: Path, n_folds: int, allow_stray: bool) -> Listing:
 
 
 def _as_listed(root: Path, names: Mapping[str, Sequence[str]], lists: SplitLists, unused: Sequence[Path]) -> Listing:
-    """The recordings in folders of classes, and those that lists name and the disk lacks, each in its part."""
+    """The recordings in class folders, and those that are listed but missing, each in its split."""
     absent = {name for name in lists.fold_of if name.partition("/")[0] not in names}
     if absent:
         classes = sorted({name.partition("/")[0] for name in absent})
         _log.warning(
-            "%s recordings that %s names are left out, with their classes, which have no folder in %s: %s.",
+            "%s recordings listed in %s are skipped, since their classes have no folder in %s: %s.",
             f"{len(absent):,}",
             " or ".join(path.name for path in lists.paths),
             printable(str(root)),
@@ -275,26 +274,26 @@ def _as_listed(root: Path, names: Mapping[str, Sequence[str]], lists: SplitLists
 
 
 def _check_entries(root: Path, entries: Sequence[Entry]) -> None:
-    """Raises for what lies in the folders of classes, or is a sound beside them, and can be no clip."""
+    """Raises for files in class folders, and sounds next to them, that cannot be clips."""
     elsewhere = "or list the recordings in a CSV file."
     faults = []
     for entry in entries:
         path, name = entry.path, file_name(entry.path)
         if path.parent == root and entry.kind in ("sound", "odd name"):
-            faults.append(f"{name} must lie in the folder of its class, as all sound files. Move it, {elsewhere}")
+            faults.append(f"{name} must be in the folder of its class. Move it, {elsewhere}")
         elif entry.kind == "broken link":
             faults.append(entry.remark)
         elif path.parent == root and entry.kind == "linked again":
-            faults.append(f"{name} is {entry.remark}; a class has a folder of its own. Remove the link.")
+            faults.append(f"{name} is {entry.remark}; each class needs its own folder. Remove the link.")
         elif entry.kind == "odd name":
-            faults.append(f"{name} {entry.remark} ({SOME_SUFFIXES}). Rename it, or move it elsewhere.")
+            faults.append(f"{name} {entry.remark} ({SOME_SUFFIXES}). Rename it or move it away.")
         elif entry.kind == "other" and path.parent != root:
             faults.append(
-                f"{name} must be a sound file ({SOME_SUFFIXES}), as everything in a class's folder. Move it elsewhere, "
+                f"{name} must be a sound file ({SOME_SUFFIXES}), like everything in a class folder. Move it away, "
                 f"{elsewhere}"
             )
     if faults:
-        more = f" `loglearn data check` names all {len(faults):,} such files." if len(faults) > 1 else ""
+        more = f" `loglearn data check` lists all {len(faults):,} such files." if len(faults) > 1 else ""
         raise DataError(faults[0] + more)
 
 
@@ -304,8 +303,8 @@ def _check_root(root: Path) -> None:
 
 
 def _clip_folders(dataset: DataSet, root: Path) -> list[Path] | None:
-    """The folder of the classes' folders, or of all clips of ESC-50 or of scenes; a CSV file may list a few recordings
-    of many."""
+    """The common folder of all classes, or of all clips of ESC-50 or of scenes; a CSV file may list only some of the
+    recordings there."""
     if root.is_file():
         return None
     esc50 = read_esc50(root)

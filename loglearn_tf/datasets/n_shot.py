@@ -1,4 +1,4 @@
-"""How many clips of each class train a run: a number, or all there are."""
+"""The number of training clips per class: a number, or `all`."""
 
 import math
 from collections.abc import Iterable
@@ -9,17 +9,17 @@ NShot = int | Literal["all"]
 
 
 def size_of(n_shot: NShot) -> float:
-    """Sorts: `all` comes after every number."""
+    """Sort key: `all` comes after every number."""
     return math.inf if n_shot == ALL else float(n_shot)
 
 
 def in_order(n_shots: Iterable[NShot]) -> list[NShot]:
-    """Each once, `all` last."""
+    """Sorted distinct values, `all` last."""
     return sorted(set(n_shots), key=size_of)
 
 
 def n_shot_of(value: Any) -> NShot:
-    """Of what files and data frames hold.
+    """Parses a value from a file or data frame.
 
     Raises:
         ValueError: If it is neither a whole number nor `all`.
@@ -31,7 +31,7 @@ def n_shot_of(value: Any) -> NShot:
     except (TypeError, ValueError):
         number = math.nan
     if not number.is_integer():
-        raise ValueError(f"n_shot must be a whole number, or {ALL}. Received: {value!r}.")
+        raise ValueError(f"n_shot must be a whole number or {ALL}. Received: {value!r}.")
     return int(number)
 
 

@@ -1,4 +1,4 @@
-"""Which recording a clip was cut from, and folds that keep the clips of one recording together."""
+"""The source recordings of clips, and folds that keep the clips of one recording together."""
 
 import hashlib
 import re
@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-# What their authors call clips: UrbanSound8K by the recording at freesound.org, class, occurrence and slice,
-# 100032-3-0-0.wav; ESC-50 and ESC-10 by fold, recording, take and, later, class, 1-100032-A-0.wav.
+# File names of official clips. UrbanSound8K: freesound.org recording, class, occurrence, slice (100032-3-0-0.wav).
+# ESC-50 and ESC-10: fold, recording, take and, in later versions, class (1-100032-A-0.wav).
 _NAMES = (
     re.compile(r"(?P<recording>\d+)-\d+-\d+-\d+\.\w+"),
     re.compile(r"\d-(?P<recording>\d+)-[A-Z](-\d+)?\.\w+", re.IGNORECASE),
@@ -15,7 +15,7 @@ _NAMES = (
 
 
 def recording_of(name: str) -> str:
-    """The recording that a file's name tells, in the form of UrbanSound8K or ESC; empty where it tells none.
+    """The recording in a file name of the form of UrbanSound8K or ESC; empty for other names.
 
     Example:
         >>> recording_of("audio/fold5/100032-3-0-0.wav"), recording_of("Rain/1-17367-A.ogg"), recording_of("a.wav")
@@ -27,15 +27,15 @@ def recording_of(name: str) -> str:
 
 
 def deal(labels: Mapping[str, str], groups: Mapping[str, str], n_folds: int) -> dict[str, int]:
-    """Deals clips into folds from 1 on: never those of one recording into two, and of each class as evenly as can be.
+    """Assigns clips to folds 1, 2, ...: recordings stay whole, and classes are spread as evenly as possible.
 
-    The folds follow from the names of clips, classes and recordings alone, the same on every machine. Where every clip
-    is a recording of its own, folds of a class have equal size to one.
+    The folds depend only on the names of clips, classes and recordings, so they are the same on every machine. If every
+    clip is its own recording, the fold sizes of a class differ by at most one.
 
     Args:
         labels: Clip -> its class.
-        groups: Clip -> its recording; what is left out, or empty, is a recording of its own.
-        n_folds: How many. Fewer are used where there are fewer recordings.
+        groups: Clip -> its recording; a missing or empty entry is its own recording.
+        n_folds: Number of folds; fewer if there are fewer recordings.
 
     Returns:
         Clip -> its fold.
@@ -44,11 +44,11 @@ def deal(labels: Mapping[str, str], groups: Mapping[str, str], n_folds: int) -> 
     for name in labels:
         group = groups.get(name, "")
         recordings[bool(group), group or name].append(name)
-    # The largest first, while there is room for them; then in an order that the alphabet has no part in.
+    # The largest first, while there is room for them; then in an order that is not alphabetical.
     order = sorted(
         recordings.items(), key=lambda one: (-len(one[1]), hashlib.sha256(one[0][1].encode()).digest(), one[0])
     )
-    sizes: Counter[tuple[str, int]] = Counter()  # of classes in folds
+    sizes: Counter[tuple[str, int]] = Counter()  # clips of each class in each fold
     folds: dict[str, int] = {}
     for _, clips in order:
         classes = Counter(labels[name] for name in clips)
@@ -62,11 +62,11 @@ def deal(labels: Mapping[str, str], groups: Mapping[str, str], n_folds: int) -> 
 
 
 def torn(folds: Mapping[str, int], groups: Mapping[str, str]) -> dict[str, list[int]]:
-    """The recordings that lie in more than one fold, each with its folds.
+    """The recordings in more than one fold, each with its folds.
 
     Args:
         folds: Clip -> its fold.
-        groups: Clip -> its recording; empty where it is not known.
+        groups: Clip -> its recording; empty if unknown.
     """
     found: dict[str, set[int]] = defaultdict(set)
     for name, fold in folds.items():

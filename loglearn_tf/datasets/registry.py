@@ -1,4 +1,4 @@
-"""The list of data sets, and what is known of each before one of them is read."""
+"""The list of data sets, with what is known about each before it is read."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,33 +15,33 @@ from loglearn_tf.errors import ConfigError, DataError, LoglearnError
 
 @dataclass(frozen=True)
 class Corpus:
-    """What the package needs to know of a data set; the clips on a disk are a `DataSet`.
+    """What the package needs to know about a data set; the clips on disk are a `DataSet`.
 
     Attributes:
-        name: In settings, run folders and results.
-        title: On paper: `"UrbanSound8K"`.
-        short: In tables: `"US8K"`.
-        load: Given the root, and those of the keyword arguments `validation_fold`, `n_folds` and `allow_missing` of
-            `load_dataset` that it takes, returns a `DataSet`.
-        classes: Names, in the data set's own order; empty where the root decides.
-        test_folds: All folds that may be test folds; empty where the root decides.
-        tables: Numbers of its tables in the source, of accuracies and of differences; `None` where it has none there.
+        name: Name in settings, run folders and results.
+        title: Full name: `"UrbanSound8K"`.
+        short: Name in tables: `"US8K"`.
+        load: Function that takes the root and, if it declares them, `load_dataset`'s keyword arguments
+            `validation_fold`, `n_folds` and `allow_missing`, and returns a `DataSet`.
+        classes: Class names, in the data set's order; empty if they depend on the root.
+        test_folds: All possible test folds; empty if they depend on the root.
+        tables: Numbers of its tables in the source, of accuracies and of differences; `None` if it has none.
         is_at: Whether a folder has its layout, for `loglearn data check`.
-        check_root: Raises a `DataError` where a root is plainly something else, by its folders and names alone, so that
-            `loglearn plan` says so, too; nothing need be there.
-        listed_seconds: Clip -> how long it lasts, as the metadata has it.
-        clips_of_fold: Fold -> how many clips it has, all of it; empty where the root decides. What a study costs is
-            estimated from them before the data are there.
-        clip_seconds: Lengths of clips, those that stand for all: seconds.
-        clip_folders: Given the data set and the root it was loaded from, the folders in which every file should be a
-            clip; `None` where clips may lie among other files.
-        synthetic: Function that makes a set of computed sounds in its layout, as `module:attribute`; empty where there
-            is none. It takes the root, `clips_per_class`, `seed` and `duration_s`, and may take `folds`.
-        n_counts: How many numbers `clips_per_class` of that function is: 1, or a tuple of more.
-        download: `module:attribute` of a table, name -> its parts, for `loglearn data get`; empty where it cannot be
+        check_root: Raises a `DataError` if a root is clearly something else, judging only by its folders and names, so
+            that `loglearn plan` can report it; the root may be missing.
+        listed_seconds: Clip -> length in seconds, according to the metadata.
+        clips_of_fold: Fold -> number of clips in the complete data set; empty if it depends on the root. Used to
+            estimate the cost of a study before the data are available.
+        clip_seconds: Representative clip lengths, seconds.
+        clip_folders: Function of the data set and the root it was loaded from that returns the folders in which every
+            file should be a clip; `None` if clips may be among other files.
+        synthetic: Function that makes a set of computed sounds in its layout, as `module:attribute`, or empty. It takes
+            the root, `clips_per_class`, `seed` and `duration_s`, and optionally `folds`.
+        n_counts: Number of values in that function's `clips_per_class`: 1, or the length of a tuple.
+        download: `module:attribute` of a table, name -> parts, for `loglearn data get`; empty if it cannot be
             downloaded.
-        download_root: Folder that it is downloaded into, unless another is named.
-        licence, citation: Of the data set.
+        download_root: Default folder for downloads.
+        licence, citation: Licence and citation of the data set.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Corpus:
     citation: str = ""
 
     def __call__(self, root: str | Path, **options: Any) -> DataSet:
-        """Loads it; options that its loader does not take are left out."""
+        """Loads the data set; options that its loader does not take are ignored."""
         return self.load(root, **accepted(self.load, options))
 
 
@@ -80,16 +80,16 @@ def load_dataset(
     """Reads a data set's metadata and checks that its clips are on disk.
 
     Args:
-        name: `"us8k"`, `"tut"`, `"folder"`, or the place of a loader or a `Corpus` of your own: `"my_lab.data:load"`.
+        name: `"us8k"`, `"tut"`, `"folder"`, or your own loader or `Corpus`: `"my_lab.data:load"`.
         root: Folder of the data set, in its official layout; for `"folder"` see `folder.load_folder`.
         validation_fold: Not for TUT; see `us8k.load_us8k`.
         n_folds: See `folder.load_folder`.
-        allow_missing: Leave out clips that the disk lacks instead of raising.
+        allow_missing: Skip missing clips instead of raising.
 
     Raises:
         MissingDataError: If the root, the metadata or clips are missing.
-        DataError: If the metadata does not follow the official layout, or a loader of your own returns a data set that
-            contradicts itself.
+        DataError: If the metadata does not follow the official layout, or your own loader returns an inconsistent data
+            set.
         ConfigError: If there is no such data set.
     """
     DATASETS.check(name, setting="name")
@@ -105,22 +105,22 @@ def make_synthetic(
     seed: int = 0,
     duration_s: float | None = None,
 ) -> Path:
-    """Makes a small data set of computed sounds in the layout of another.
+    """Makes a small data set of computed sounds in an official layout.
 
     Args:
-        name: Of a data set that can be made: `"us8k"` or `"tut"`.
-        root: Folder to make it in.
-        clips_per_class: One number, or as many as the layout has: for `"tut"`, development and evaluation.
-        folds: To make, where the layout has folds; `None` for all.
-        seed: Of the sounds.
-        duration_s: Seconds of the longest clips; `None` for the official length.
+        name: `"us8k"` or `"tut"`.
+        root: Target folder.
+        clips_per_class: One number, or one per part of the layout: for `"tut"`, development and evaluation.
+        folds: Folds to make, if the layout has folds; `None` for all.
+        seed: Seed of the sounds.
+        duration_s: Maximum clip length, seconds; `None` for the official length.
 
     Returns:
         The root.
 
     Raises:
         ConfigError: If the data set cannot be made, or an argument is out of range.
-        DataError: If the folder holds anything else, or a synthetic set of other parameters.
+        DataError: If the folder contains anything else, or a synthetic set with other parameters.
         StorageError: If it cannot be written.
     """
     corpus = DATASETS[name]
@@ -128,10 +128,10 @@ def make_synthetic(
         raise ConfigError(f"{corpus.title} has no synthetic form. {_known_synthetic()}")
     if len(clips_per_class) not in (1, corpus.n_counts):
         raise ConfigError(
-            f"`clips_per_class` of {name} must have at most {corpus.n_counts} numbers. Received: "
+            f"`clips_per_class` of {name} may have at most {corpus.n_counts} numbers. Received: "
             f"{list(clips_per_class)}."
         )
-    # One number serves for all.
+    # One number applies to all.
     counts = tuple(clips_per_class) if len(clips_per_class) > 1 else tuple(clips_per_class) * corpus.n_counts
     optional = {"folds": None if folds is None else tuple(folds), "duration_s": duration_s}
     make = load(corpus.synthetic, what=f"the generator of {name}")
@@ -149,16 +149,16 @@ def make_synthetic(
 
 def _known_synthetic() -> str:
     names = [name for name in DATASETS if (corpus := DATASETS.own(name)) is not None and corpus.synthetic]
-    return f"Those that can be made: {', '.join(names)}."
+    return f"Available: {', '.join(names)}."
 
 
 def _adopt(name: str, found: Any) -> Corpus:
-    """A record of the package as it is; of a loader from elsewhere, one whose data sets are checked."""
+    """Returns a record of the package unchanged; wraps any other loader so that its data sets are checked."""
     if isinstance(found, Corpus):
         return found if name in _OWN else replace(found, name=name, load=partial(_load_foreign, name, found.load))
     if not callable(found):
         raise ConfigError(
-            f"Data set {printable(name)} must be a function that takes the root and returns a `DataSet`, or a "
+            f"Data set {printable(name)} must be a function from a root to a `DataSet`, or a "
             f"`Corpus`. Received: {shown(found)}."
         )
     title = name.rpartition(":")[2]
@@ -166,19 +166,21 @@ def _adopt(name: str, found: Any) -> Corpus:
 
 
 def _load_foreign(name: str, loader: Callable[..., Any], root: str | Path, **options: Any) -> DataSet:
-    """What loaders of the package see to themselves: one name, clips in order that are there, no fold in two roles."""
+    """Ensures what the package's own loaders guarantee: name, sorted existing clips, no fold in two roles."""
     found = loader(root, **accepted(loader, options))
     if not isinstance(found, DataSet):
         raise DataError(f"The loader of data set {name} must return a `DataSet`. Received: {type(found).__name__}.")
     for clip in found.clips:
         if not 0 <= clip.label < len(found.classes):
             raise DataError(
-                f"Labels of data set {name} must be from 0 to {len(found.classes) - 1}. Received: {clip.label}, of "
-                f"{printable(clip.clip_id)}."
+                f"Labels of data set {name} must be between 0 and {len(found.classes) - 1}. Received: {clip.label}, "
+                f"for {printable(clip.clip_id)}."
             )
     for fold, train in found.train_folds.items():
         if fold in train:
-            raise DataError(f"A fold of data set {name} must not train and test. Received: fold {fold}.")
+            raise DataError(
+                f"A fold of data set {name} must not be used for both training and test. Received: fold {fold}."
+            )
     checked = check_clips(
         replace(found, name=name, official=False),
         metadata=Path(root),

@@ -1,4 +1,4 @@
-"""Sound files in folders: every file there is accounted for, by what becomes of it."""
+"""Searches folders for sound files and classifies every file found."""
 
 import heapq
 import os
@@ -11,7 +11,7 @@ from loglearn_tf._util.text import file_name, first_few, printable
 from loglearn_tf.errors import MissingDataError
 
 SOME_SUFFIXES = ".wav, .flac, .mp3, .ogg, .m4a ..."  # for messages
-# What systems and tools leave beside the user's files, besides names that begin with a dot.
+# Files that systems and tools create, in addition to names that begin with a dot.
 _LEFT_BY_SYSTEMS = {
     *("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found"),
     *("__pycache__", "thumbs.db", "desktop.ini", "icon\r"),
@@ -22,15 +22,16 @@ Kind = Literal["sound", "odd name", "broken link", "cannot be listed", "hidden",
 
 @dataclass(frozen=True)
 class Entry:
-    """One file, or a folder that is not gone into.
+    """One file, or a folder that is not searched.
 
     Attributes:
-        path: Below the folder as it was given.
-        kind: `"sound"`: named as a sound file, whatever it is, or without a suffix and begins as one. `"odd name"`:
-            begins as a sound, and has another suffix. `"broken link"`: to what is not there, and not named as a sound
-            file: it may be a folder of them. `"cannot be listed"`: a folder. `"hidden"`: by its name, or in a folder
-            that is. `"linked again"`: to a folder that is read already, or around the link. `"other"`: no sound file.
-        remark: Why, where the kind does not say it, as a clause about "it".
+        path: Path, starting with the folder as given.
+        kind: `"sound"`: has the name of a sound file, whatever it contains, or no suffix and the content of one. `"odd
+            name"`: has the content of a sound file but another suffix. `"broken link"`: target missing, and not named
+            like a sound file (it may be a folder). `"cannot be listed"`: a folder. `"hidden"`: by its name or that of
+            its folder. `"linked again"`: a link to a folder that is already read, or that contains the link. `"other"`:
+            not a sound.
+        remark: Reason, if the kind does not explain it, as a clause about "it".
     """
 
     path: Path
@@ -39,14 +40,14 @@ class Entry:
 
 
 def search(folders: Iterable[Path], *, deep: bool = True) -> list[Entry]:
-    """Every file in folders, ordered by path.
+    """Lists every file in folders, ordered by path.
 
-    Links to folders are followed, each folder once: what is there without a link comes first, then links by their
-    names. So a file has one path, the same on every machine, and loops end.
+    Links to folders are followed, and each folder is read once: first without links, then by links in name order. So a
+    file has one path, the same on every machine, and loops end.
 
     Args:
-        folders: To search.
-        deep: Whether to search the folders in them, too.
+        folders: Folders to search.
+        deep: Whether to search subfolders.
     """
     walk = _Walk(deep)
     for folder in folders:
@@ -60,43 +61,43 @@ def check_listed(entries: Iterable[Entry]) -> None:
     for entry in entries:
         if entry.kind == "cannot be listed":
             raise MissingDataError(
-                f"Folder {file_name(entry.path)} cannot be listed: {entry.remark}. Check its permissions, or name "
+                f"Folder {file_name(entry.path)} cannot be listed: {entry.remark}. Check its permissions or name "
                 "other folders."
             )
 
 
 def passed_over(entries: Sequence[Entry], folder: Path) -> Iterator[str]:
-    """What is said of the entries that are no sounds and no faults, a line for each kind."""
+    """One line for each kind of skipped entry."""
     for kind in get_args(Kind):
         names = [os.path.relpath(entry.path, folder) for entry in entries if entry.kind == kind]
         if names and kind in MEANING:
             few = ", ".join(first_few(names, show=printable))
-            yield f"In {printable(str(folder))} {len(names):,} passed over, {MEANING[kind]}: {few}."
+            yield f"Skipped in {printable(str(folder))}: {len(names):,} {MEANING[kind]}: {few}."
 
 
-# Of what is no fault.
+# Kinds that are not errors.
 MEANING = {
-    "hidden": "hidden, or left by a system or a tool",
-    "linked again": "links to folders that are read already, or that hold the link",
-    "other": "no sound files",
+    "hidden": "hidden files or files created by the system or a tool",
+    "linked again": "links to folders that are already read or that contain the link",
+    "other": "files that are not sound files",
 }
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is one that users do not see, or did not make."""
+    """Whether a file or folder is hidden, or created by the system or a tool."""
     return name.startswith(".") or name.lower() in _LEFT_BY_SYSTEMS
 
 
 def is_named_as_sound(name: str) -> bool:
-    """Whether a name ends as that of a sound file, in capitals or not."""
-    # Here and below: soundfile comes with these, and `loglearn plan` does without.
+    """Whether a name has the suffix of a sound file, in any case."""
+    # Imported here and below, since these need soundfile, which `loglearn plan` does without.
     from loglearn_tf.audio.formats import PYAV_SUFFIXES, SOUNDFILE_SUFFIXES
 
     return name.lower().endswith(SOUNDFILE_SUFFIXES + PYAV_SUFFIXES)
 
 
 def is_around(folder: str, inner: str) -> bool:
-    """Whether a folder is another, or holds it, by their real paths."""
+    """Whether a folder is the same as another or contains it, by their real paths."""
     return os.path.join(inner, "").startswith(os.path.join(folder, ""))
 
 
@@ -104,7 +105,7 @@ class _Walk:
     def __init__(self, deep: bool) -> None:
         self.found: list[Entry] = []
         self._deep = deep
-        self._read: dict[str, Path] = {}  # real path -> as it was reached
+        self._read: dict[str, Path] = {}  # real path -> path used
         self._links: list[Path] = []
 
     def follow_links(self) -> None:
@@ -113,21 +114,21 @@ class _Walk:
             link = heapq.heappop(self._links)
             real, around = os.path.realpath(link), os.path.realpath(link.parent)
             if real in self._read:
-                self._add(link, "linked again", f"a link to {file_name(self._read[real])}, which is read already")
+                self._add(link, "linked again", f"a link to {file_name(self._read[real])}, which is already read")
             elif is_around(real, around):
-                self._add(link, "linked again", f"a link to {file_name(real)}, which holds it")
+                self._add(link, "linked again", f"a link to {file_name(real)}, which contains it")
             else:
                 self.go_through(link)
 
     def go_through(self, top: Path) -> None:
-        """All files of a folder, and of those in it that are no links."""
+        """All files of a folder and its subfolders, except links."""
         waiting = [(top, False)]
         while waiting:
             folder, hidden = waiting.pop()
             real = os.path.realpath(folder)
             if real in self._read:
                 self._add(
-                    folder, "linked again", f"the same folder as {file_name(self._read[real])}, which is read already"
+                    folder, "linked again", f"the same folder as {file_name(self._read[real])}, which is already read"
                 )
                 continue
             self._read[real] = folder
@@ -151,7 +152,7 @@ class _Walk:
                 else:
                     waiting.append((path, below))
             if not inside and not hidden and folder != top and is_named_as_sound(folder.name):
-                self._add(folder, "sound")  # of which decoding says what it is
+                self._add(folder, "sound")  # decoding will report what it is
 
     def _add(self, path: Path, kind: Kind, remark: str = "") -> None:
         self.found.append(Entry(path, kind, remark))
@@ -165,7 +166,7 @@ def _kind_of_file(path: Path, is_link: bool) -> tuple[Kind, str]:
         return "sound", ""
     if is_link and not os.path.exists(path):
         return "broken link", str(not_found(path))
-    # Only regular files: opening a pipe might never return.
+    # Regular files only: opening a pipe might block forever.
     if os.path.isfile(path) and begins_as_sound(path):
-        return ("odd name", "begins as a sound file, but is not named as one") if path.suffix else ("sound", "")
+        return ("odd name", "has the content of a sound file but not the name of one") if path.suffix else ("sound", "")
     return "other", ""

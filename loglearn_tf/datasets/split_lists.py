@@ -1,4 +1,4 @@
-"""Lists beside the folders of classes that say which recordings train, validate and test, as of Speech Commands."""
+"""Lists next to class folders that define the training, validation and test split, as in Speech Commands."""
 
 import logging
 import posixpath
@@ -12,42 +12,42 @@ from loglearn_tf.datasets.listing import SPLITS
 from loglearn_tf.datasets.search import is_named_as_sound
 from loglearn_tf.errors import DataError
 
-BACKGROUND_NOISE = "_background_noise_"  # minutes of noise to be mixed in; no class
+BACKGROUND_NOISE = "_background_noise_"  # minutes of noise for mixing; not a class
 _NAMES = {
     "train": ("train.txt", "training.txt", "train_list.txt", "training_list.txt"),
     "validation": ("validation_list.txt", "val_list.txt", "validation.txt", "valid.txt", "val.txt"),
     "test": ("testing_list.txt", "test_list.txt", "testing.txt", "test.txt"),
 }
-# Of Speech Commands: the speaker, by a hash, and the number of the utterance.
+# Speech Commands: a hash of the speaker and the number of the utterance.
 _SPEAKER = re.compile(r"([0-9a-f]+)_nohash_\d+\.\w+")
 
 _log = logging.getLogger("loglearn_tf")
 
 
 class SplitLists(NamedTuple):
-    """What the lists say."""
+    """The content of the lists."""
 
-    paths: list[Path]  # of the lists
-    fold_of: dict[str, int]  # recording, as `dog/1.wav`, to a number of `SPLITS`
-    rest: int | None  # what those in no list do; None where they are not used
+    paths: list[Path]  # the list files
+    fold_of: dict[str, int]  # recording, such as `dog/1.wav` -> a number of `SPLITS`
+    rest: int | None  # split of the others; None if they are not used
 
 
 def read_split_lists(root: Path) -> SplitLists | None:
-    """The lists in a folder of classes' folders: `testing_list.txt` and `validation_list.txt`, where everything else
-    trains, or `train.txt`, `val.txt` and `test.txt`; a line each for a recording, by its path from there.
+    """Reads the lists next to class folders: `testing_list.txt` and `validation_list.txt`, where all others train, or
+    `train.txt`, `val.txt` and `test.txt`; one path per line, relative to that folder.
 
     Returns:
         None if there are none.
 
     Raises:
-        DataError: If a line is no such path, a recording is in two of them, or there are two lists of one part.
+        DataError: If a line is not such a path, a recording is in two lists, or a part has two lists.
     """
     lists: dict[str, Path] = {}
     for part, names in _NAMES.items():
         there = [root / name for name in names if (root / name).is_file()]
         if len(there) > 1:
             raise DataError(
-                f"{root} must hold one list of what is to {part}. Received: {', '.join(path.name for path in there)}. "
+                f"{root} must contain only one list for {part}. Received: {', '.join(path.name for path in there)}. "
                 "Remove the others."
             )
         if there:
@@ -60,8 +60,8 @@ def read_split_lists(root: Path) -> SplitLists | None:
         if not ({"train", "test"} <= lists.keys() and are_paths):
             if name_sounds:
                 _log.warning(
-                    "In %s %s not read: lists of what trains and what tests are needed, each line a path such as "
-                    "dog/1.wav. All recordings are dealt into folds.",
+                    "In %s %s not read: training and test lists are needed, with one path per line, such as dog/1.wav. "
+                    "All recordings are assigned to folds.",
                     printable(str(root)),
                     ", ".join(path.name for path in lists.values()),
                 )
@@ -72,17 +72,17 @@ def read_split_lists(root: Path) -> SplitLists | None:
             name = posixpath.normpath(line.strip().replace("\\", "/"))
             if "/" not in name or name.startswith(("/", "../")):
                 raise DataError(
-                    f"{where}: a path from {printable(str(root))} is expected, which begins with the class's folder. "
+                    f"{where}: must be a path relative to {printable(str(root))} that starts with the class folder. "
                     f"Received: {shown(line)}."
                 )
             if name in fold_of:
-                raise DataError(f"{where}: {printable(name)} is listed twice. Let one list name it, once.")
+                raise DataError(f"{where}: {printable(name)} is listed twice. List it once.")
             fold_of[name] = SPLITS[part]
     return SplitLists(list(lists.values()), fold_of, rest=SPLITS["train"] if is_speech_commands else None)
 
 
 def speaker_of(name: str) -> str:
-    """The speaker whom the name of a file of Speech Commands tells; empty where it tells none.
+    """The speaker in a file name of Speech Commands; empty for other names.
 
     Example:
         >>> speaker_of("bed/0a7c2a8d_nohash_0.wav"), speaker_of("bed/1.wav")

@@ -1,7 +1,7 @@
 """Makes a small synthetic data set on disk in the official layout of US8K or ASC-TUT.
 
-In this order: layouts (`make_us8k`, `make_tut`), safety (never overwrite, resume), recipes (a function
-per US8K class, a table row per TUT scene), formats.
+In this order: layouts (`make_us8k`, `make_tut`), safety (never overwrite, resume), recipes (a function per US8K class,
+a table row per TUT scene), formats.
 """
 
 import csv
@@ -26,17 +26,17 @@ from loglearn_tf._util.files import is_scratch, write_bytes
 from loglearn_tf.datasets.clips import SYNTHETIC_MARKER
 from loglearn_tf.errors import DataError, StorageError
 
-_Wave = npt.NDArray[np.float64]  # (samples,): full scale is 1; an envelope, seconds or Hz have its form
+_Wave = npt.NDArray[np.float64]  # (samples,): full scale is 1; also for envelopes, seconds or Hz
 _Numbers = npt.NDArray[np.int64]  # (samples,)
 
-# Part of the parameters: raise it with every change that moves a byte of the output.
+# Part of the parameters: increase it with every change that affects the output.
 GENERATOR_VERSION = 1
 IN_PROGRESS_MARKER = "SYNTHETIC-in-progress.txt"
 _SENTENCE = "Synthetic sounds, made by loglearn_tf.datasets.synthetic; there is no real recording in this folder."
 
-# The first word of every random key: no two kinds of draw share a stream.
+# The first word of every random key, so that no two kinds of draw share a stream.
 _US8K_FORMAT, _US8K_FOLD, _US8K_SOURCE, _US8K_CLIP, _TUT_LOCATION, _TUT_CLIP, _TUT_NAMES = range(7)
-# UrbanSound8K has 6.7 clips a recording; three keep a small fold from being one recording per class.
+# UrbanSound8K has 6.7 clips per recording; with three, a small fold has more than one recording per class.
 _CLIPS_PER_SOURCE = 3
 
 
@@ -53,11 +53,11 @@ def make_us8k(
 ) -> Path:
     """Makes a synthetic UrbanSound8K: ten classes, up to ten folds, formats that differ from clip to clip.
 
-    Returns at once where the same set is complete and resumes one that was interrupted. The bytes depend on
-    the arguments alone (given the versions of NumPy and SciPy), and a clip does not depend on the others.
+    Returns at once if the same set is complete, and resumes an interrupted one. The bytes depend only on
+    the arguments (and the versions of NumPy and SciPy), and clips do not depend on each other.
 
     Args:
-        root: Folder to fill; made if it is not there.
+        root: Folder to fill; created if missing.
         clips_per_class: Clips per class and fold. Three at a time share a source recording.
         folds: Folds to make, distinct, 1 to 10.
         seed: 0 to 2**32 - 1.
@@ -68,7 +68,7 @@ def make_us8k(
 
     Raises:
         ValueError: If an argument is out of range.
-        DataError: If `root` holds anything else, or a synthetic set of other parameters.
+        DataError: If `root` contains anything else, or a synthetic set with other parameters.
     """
     _check_arguments(seed, duration_s, clips_per_class)
     if not folds or sorted(set(folds) & set(range(1, 11))) != sorted(folds):
@@ -103,10 +103,10 @@ def make_tut(
 ) -> Path:
     """Makes a synthetic TUT Acoustic Scenes 2017: 15 scenes, all files 24-bit stereo at 44.1 kHz.
 
-    Treats `root` as `make_us8k` does.
+    Existing files in `root` are treated as by `make_us8k`.
 
     Args:
-        root: Folder to fill; made if it is not there.
+        root: Folder to fill; created if missing.
         clips_per_class: Clips per class of the development and of the evaluation set. Three at a time share
             a location; no location is in both sets.
         seed: 0 to 2**32 - 1.
@@ -117,7 +117,7 @@ def make_tut(
 
     Raises:
         ValueError: If an argument is out of range.
-        DataError: If `root` holds anything else, or a synthetic set of other parameters.
+        DataError: If `root` contains anything else, or a synthetic set with other parameters.
     """
     if not isinstance(clips_per_class, (tuple, list)) or len(clips_per_class) != 2:
         raise ValueError(f"`clips_per_class` must be (development, evaluation). Received: {clips_per_class!r}.")
@@ -125,7 +125,7 @@ def make_tut(
     audio, tables = {}, {}
     for part, letter, count in zip(("development", "evaluation"), "ab", clips_per_class, strict=True):
         folder = f"TUT-acoustic-scenes-2017-{part}"
-        # Evaluation files are named by shuffled numbers, as officially: the name must not give the class away.
+        # As in the official set, evaluation files have shuffled numbers, so that names do not reveal the class.
         numbers = _rng(_TUT_NAMES, seed).permutation(count * len(TUT_SCENES))
         rows, folds = [], []
         for class_id, scene in enumerate(TUT_SCENES):
@@ -183,36 +183,36 @@ def _ensure(
     marker = next((marker for marker in (finished, started) if marker.is_file()), None)
     if marker is not None and (found := _read_parameters(marker)) != parameters:
         raise DataError(
-            f"{root} holds synthetic data made with {json.dumps(found)}, not with {json.dumps(parameters)}. "
-            "Delete that folder or name another one."
+            f"{root} contains synthetic data made with {json.dumps(found)}, not with {json.dumps(parameters)}. "
+            "Delete that folder or choose another one."
         )
     if marker == finished:
         return root
-    # Without a marker nothing but its unfinished write may be there; with one, someone may still have unpacked a
-    # real data set over an interrupted synthetic one.
+    # Without a marker, only its unfinished write may be there; with one, someone may still have unpacked a real data
+    # set over an interrupted synthetic one.
     ours = {IN_PROGRESS_MARKER} if marker is None else {IN_PROGRESS_MARKER, *audio, *tables}
     for path in [root] if root.is_file() else sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
         if name not in ours and not path.is_dir() and not is_scratch(path):
             raise DataError(
-                f"{root} holds {path.name}, which was not made here: it may be real data, which is never overwritten. "
-                "Name a new or an empty folder."
+                f"{root} contains {path.name}, which is not synthetic: it may be real data, which is never "
+                "overwritten. Choose a new or empty folder."
             )
 
     content = f"{_SENTENCE}\n{json.dumps(parameters)}\n".encode()
     _write(started, content)
 
     def make(name: str) -> None:
-        if not (root / name).exists():  # it appeared by rename, so what exists is whole
+        if not (root / name).exists():  # files appear by rename, so existing ones are complete
             _write(root / name, audio[name]())
 
     # NumPy and SciPy release the interpreter's lock; no clip shares a random stream with another.
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         for _ in pool.map(make, audio):
             pass
-    for name, text in tables.items():  # after the audio: no reader takes half a set for a whole one
+    for name, text in tables.items():  # after the audio, so that half a set never looks complete
         _write(root / name, text.encode())
-    for path in filter(is_scratch, list(root.rglob(".*"))):  # left by a generation that was killed
+    for path in filter(is_scratch, list(root.rglob(".*"))):  # left by a killed process
         path.unlink(missing_ok=True)
     _write(finished, content)
     started.unlink(missing_ok=True)
@@ -223,14 +223,16 @@ def _read_parameters(marker: Path) -> Any:
     try:
         return json.loads(marker.read_text(encoding="utf-8").splitlines()[1])
     except (IndexError, ValueError) as error:
-        raise DataError(f"{marker} cannot be read. Delete its folder, if it is synthetic, or name another.") from error
+        raise DataError(
+            f"{marker} cannot be read. Delete its folder, if it is synthetic, or choose another."
+        ) from error
 
 
 def _write(path: Path, content: bytes) -> None:
     try:
         write_bytes(path, content, durable=False)
     except StorageError:
-        if not path.exists():  # else another process made the same set and tidied up first
+        if not path.exists():  # otherwise another process made the same set and cleaned up first
             raise
 
 
@@ -239,12 +241,12 @@ def _write(path: Path, content: bytes) -> None:
 
 @dataclass(frozen=True)
 class _Take:
-    """One clip in the making.
+    """A clip under construction.
 
     Attributes:
         n: Samples.
         rate: Sample rate in Hz.
-        source: Starts anew for each clip of a source recording (or location): all of them share its draws.
+        source: Restarts for each clip of a source recording (or location), so that these share its draws.
         clip: This clip's own draws.
     """
 
@@ -254,16 +256,16 @@ class _Take:
     clip: np.random.Generator
 
     def draw(self, low: float, high: float) -> float:
-        """A value of the source, uniform from `low` to `high`."""
+        """A value of the source, uniform between `low` and `high`."""
         return float(self.source.uniform(low, high))
 
     def pitch(self, low: float, high: float, spread: float = 0.05) -> float:
-        """A frequency, rate or time of the source, log-uniform, that varies by `spread` from clip to clip."""
+        """A frequency, rate or time of the source, log-uniform, with a variation of `spread` between clips."""
         centre = low * (high / low) ** self.source.random()
         return float(centre * math.exp(spread * self.clip.standard_normal()))
 
     def sine(self, hz: float) -> _Wave:
-        """A slow sine of random phase, for modulations."""
+        """A slow sine with random phase, for modulation."""
         wave: _Wave = np.sin(2 * np.pi * (hz / self.rate * np.arange(self.n) + self.clip.random()))
         return wave
 
@@ -283,8 +285,8 @@ def _noise(take: _Take, tilt_db: float, *, low_hz: float = 20.0, high_hz: float 
 
 
 def _tone(take: _Take, hz: float | _Wave, brightness: float) -> _Wave:
-    """Harmonics k of `hz` with amplitudes `brightness ** k`, RMS 1: in closed form, so one cosine."""
-    # Whole steps of 2^-24 cycles add up exactly: processors that round `hz` differently agree on the phase.
+    """Harmonics k of `hz` with amplitudes `brightness ** k`, RMS 1, in closed form with a single cosine."""
+    # Whole steps of 2^-24 cycles add up exactly, so that processors that round `hz` differently agree on the phase.
     steps = np.rint(np.broadcast_to(np.asarray(hz) / take.rate * 2**24, take.n)).astype(np.int64)
     r, cosine = brightness, np.cos(2 * np.pi / 2**24 * (np.cumsum(steps) % 2**24))
     wave: _Wave = (r * cosine - r**2) / (1 + r**2 - 2 * r * cosine) * (math.sqrt(2 * (1 - r**2)) / r)
@@ -299,7 +301,7 @@ def _events(take: _Take, per_s: float, jitter: float) -> tuple[_Wave, _Numbers]:
     """
     gaps_s = np.ones(math.ceil(2 * take.n / take.rate * per_s) + 8)
     gaps_s = (1 - jitter + jitter * take.clip.exponential(1.0, gaps_s.size)) / per_s
-    # Every clip has an event, even the shortest; event 0, a minute before, has died away.
+    # Even the shortest clip has an event; event 0, a minute before, has decayed.
     gaps_s[0] = min(gaps_s[0], 0.5 * take.n / take.rate) * take.clip.random()
     onsets = (np.cumsum(gaps_s) * take.rate).astype(np.int64)
     number = np.cumsum(np.bincount(onsets[onsets < take.n], minlength=take.n))
@@ -314,7 +316,7 @@ def _per_event(take: _Take, number: _Numbers, low: float, high: float) -> _Wave:
 
 
 def _burst(since_s: _Wave, attack_s: float, decay_s: float) -> _Wave:
-    """Envelope that rises linearly and dies away exponentially."""
+    """Envelope with a linear rise and an exponential decay."""
     return np.minimum(since_s / attack_s, 1.0) * np.exp(-since_s / decay_s)
 
 
@@ -325,8 +327,8 @@ def _resonate(take: _Take, wave: _Wave, hz: float, q: float) -> _Wave:
 
 
 # ---- Recipes: UrbanSound8K -------------------------------------------------------------------------------------
-# Classes that people confuse share their noise and their range of rates here: air conditioner and idling
-# engine, drilling and jackhammer.
+# Classes that people confuse share their noise and range of rates: air conditioner and idling engine, drilling and
+# jackhammer.
 
 
 def _air_conditioner(take: _Take) -> _Wave:
@@ -438,7 +440,7 @@ def _clatter(take: _Take, per_s: float) -> _Wave:
 
 
 def _swells(take: _Take, per_s: float) -> _Wave:
-    """Waves or passing cars: noise that comes and goes over seconds."""
+    """Waves or passing cars: noise that rises and falls over seconds."""
     since_s, number = _events(take, per_s, 0.5)
     return _per_event(take, number, 0.2, 1) * _burst(since_s, 0.8, 0.8) * _noise(take, -4, low_hz=100, high_hz=4000)
 
@@ -450,15 +452,15 @@ def _squeals(take: _Take, per_s: float) -> _Wave:
 
 @dataclass(frozen=True)
 class _Scene:
-    """A steady texture and two kinds of events; every location moves every number.
+    """A steady texture and two kinds of events; all parameters vary with the location.
 
     Attributes:
         tilt_db: Colour of the texture, dB per octave.
-        bump_hz: A broad resonance of the place, Hz.
+        bump_hz: Frequency of a broad resonance, Hz.
         hum_hz: Fundamental of an engine or of ventilation, Hz.
         hum_db: Its level relative to the texture.
         sway: Depth of the texture's slow modulation, 0 to 1.
-        events: Kind, mean number per second, level in dB relative to the texture less 4 dB.
+        events: Kind, mean number per second, level in dB relative to 4 dB below the texture.
     """
 
     tilt_db: float
@@ -519,8 +521,8 @@ def _gain(level_db: float) -> float:
 
 def _draw_us8k_format(seed: int, fold: int, class_id: int, index: int, duration_s: float) -> _Wav:
     rng = _rng(_US8K_FORMAT, seed, fold, class_id, index)
-    # One in seven is shorter than a patch (2.97 s), as 1,253 of the 8,732 official clips are. By turns, not by
-    # chance: the smallest set has some.
+    # One in seven is shorter than a patch (2.97 s), like 1,253 of the 8,732 official clips. In turn, not at random,
+    # so that the smallest set has some.
     if (fold + 3 * class_id + index) % 7 == 0:
         duration_s *= rng.uniform(0.075, 0.625)
     rate = int(rng.choice([22_050, 44_100, 48_000], p=[0.1, 0.6, 0.3]))
@@ -533,13 +535,13 @@ def _us8k_wav(wav: _Wav, seed: int, fold: int, class_id: int, source: int, index
     take = _Take(wav.n_samples, wav.sample_rate, source_rng, _rng(_US8K_CLIP, seed, fold, class_id, index))
     wave = list(US8K_RECIPES.values())[class_id](take)
     wave /= math.sqrt(np.mean(wave**2)) + 1e-12
-    # The place: noise whose colour is the fold's. The recorder: a band limit of the source.
+    # The place: noise with a colour that depends on the fold. The recorder: a band limit of the source.
     tilt_db = _rng(_US8K_FOLD, seed, fold).uniform(-8, -2) + 1.5 * take.source.standard_normal()
     snr_db = take.draw(10, 50) if wav.salience == 1 else take.draw(-2, 18)
     wave += _gain(-snr_db) * _noise(take, tilt_db)
     cutoff_hz = min(take.source.choice([5_000, 9_000, 16_000, 20_000]), 0.45 * take.rate)
     wave = scipy.signal.sosfilt(scipy.signal.butter(4, cutoff_hz, fs=take.rate, output="sos"), wave)
-    # Peak -3 to -40 dBFS: nothing clips, and quiet clips reach down to the noise of 16 bits.
+    # Peaks between -3 and -40 dBFS: nothing clips, and quiet clips approach the noise of 16 bits.
     level = _gain(-3 - 37 * take.clip.beta(1.0, 1.5)) / (np.max(np.abs(wave)) + 1e-12)
     return _encode(take, level * wave, wav)
 
@@ -555,11 +557,11 @@ def _tut_wav(scene: _Scene, location_key: tuple[int, ...], index: int, n_samples
 def _encode(take: _Take, wave: _Wave, wav: _Wav) -> bytes:
     """Pans, quantises and packs; half of the 24-bit files get the EXTENSIBLE header."""
     channels = [wave]
-    if wav.n_channels == 2:  # the second is fainter and up to 0.7 ms late, as between two microphones
+    if wav.n_channels == 2:  # the second is quieter and up to 0.7 ms later, as with two microphones
         delay = int(take.clip.integers(0, 1 + round(7e-4 * take.rate)))
         channels.append(take.clip.uniform(0.5, 1.0) * np.roll(wave, delay))
     samples = np.stack(channels, axis=-1) * 2.0 ** (wav.bits - 1)
-    if wav.bits == 16:  # triangular dither; at 24 bits the sounds' own noise does it
+    if wav.bits == 16:  # triangular dither; at 24 bits the noise of the sounds is enough
         samples += take.clip.random(samples.shape) - take.clip.random(samples.shape)
     extensible = wav.bits == 24 and take.clip.random() < 0.5
     # soundfile takes 16- and 24-bit samples from the upper bits of int32.

@@ -1,4 +1,4 @@
-"""TUT Acoustic Scenes 2017 (ASC-TUT) in its official layout: development trains, evaluation tests."""
+"""TUT Acoustic Scenes 2017 (ASC-TUT) in its official layout: development set for training, evaluation set for test."""
 
 import re
 from collections.abc import Iterator
@@ -29,18 +29,18 @@ CLASSES = (
 )
 DEVELOPMENT, EVALUATION = TRAIN, TEST
 _PREFIX = "TUT-acoustic-scenes-2017-"
-_INSIDE = ("meta.txt", "evaluation_setup", "audio")  # of a part
+_INSIDE = ("meta.txt", "evaluation_setup", "audio")  # in each part
 _PARTS = {"development": DEVELOPMENT, "evaluation": EVALUATION}
 
 
 def load_tut(root: str | Path, *, allow_missing: bool = False) -> DataSet:
     """Reads ASC-TUT from `TUT-acoustic-scenes-2017-{development,evaluation}/`.
 
-    Labels come from `meta.txt`; where that is missing, from the lists in `evaluation_setup/`.
+    Labels come from `meta.txt`; if that is missing, from the lists in `evaluation_setup/`.
 
     Args:
-        root: The folder that holds the two.
-        allow_missing: Leave out clips that the disk lacks instead of raising.
+        root: The folder that contains both.
+        allow_missing: Skip missing clips instead of raising.
 
     Raises:
         MissingDataError: If the root, the metadata or clips are missing.
@@ -64,7 +64,7 @@ def load_tut(root: str | Path, *, allow_missing: bool = False) -> DataSet:
 
 
 def check_part(root: str | Path, part: str) -> None:
-    """Raises what `load_tut` would of one part alone, `"development"` or `"evaluation"`."""
+    """Raises what `load_tut` would raise for one part, `"development"` or `"evaluation"`."""
     root = Path(root)
     clips = tuple(_read_clips(root, part))
     metadata = _folder(root, part) / "meta.txt"
@@ -73,7 +73,7 @@ def check_part(root: str | Path, part: str) -> None:
 
 
 def _folder(root: Path, part: str) -> Path:
-    """The folder of a part; some tools unpack an archive into another of its name, or the two parts elsewhere."""
+    """The folder of a part; some tools add a folder with the archive's name, or unpack the parts elsewhere."""
     name = f"{_PREFIX}{part}"
     official = root / name
     if (official / "audio").is_dir() or (official / "meta.txt").is_file():
@@ -81,7 +81,7 @@ def _folder(root: Path, part: str) -> Path:
     found = [folder for folder in find_folders(root, name) if any((folder / inside).exists() for inside in _INSIDE)]
     if len(found) > 1:
         raise DataError(
-            f"{root} holds several folders {name}: {', '.join(map(file_name, found))}. Name the folder of "
+            f"{root} contains several folders {name}: {', '.join(map(file_name, found))}. Name the folder of "
             "one: `data.root=`."
         )
     return found[0] if found else official
@@ -96,7 +96,7 @@ def _read_clips(root: Path, part: str) -> Iterator[Clip]:
 
 
 def _read_labels(folder: Path) -> dict[str, tuple[int, str]]:
-    """File, as `audio/b020_90_100.wav`, to label and recording: the id of its location, `b020`."""
+    """File, such as `audio/b020_90_100.wav` -> label and recording, the id of its location, `b020`."""
     lists = [folder / "meta.txt"]
     if not lists[0].is_file():
         setup = folder / "evaluation_setup"
@@ -106,9 +106,9 @@ def _read_labels(folder: Path) -> dict[str, tuple[int, str]]:
         raise _without_labels(folder)
     if not lists:
         raise MissingDataError(
-            f"ASC-TUT metadata not found: {folder / 'meta.txt'}. Put the data set there, or name the folder that holds "
-            "TUT-acoustic-scenes-2017-development: `data.root=/path` (`make tut DATA=/path`). "
-            f"`loglearn data get tut` gets it (data/README.md). {scenes_of(folder.parent)}".rstrip()
+            f"ASC-TUT metadata not found: {folder / 'meta.txt'}. Put the data set there, or name the folder that "
+            "contains TUT-acoustic-scenes-2017-development: `data.root=/path` (`make tut DATA=/path`). "
+            f"`loglearn data get tut` downloads it (data/README.md). {scenes_of(folder.parent)}".rstrip()
         )
     labels: dict[str, tuple[int, str]] = {}
     in_meta = lists[0].name == "meta.txt"
@@ -125,37 +125,37 @@ def _read_labels(folder: Path) -> dict[str, tuple[int, str]]:
     without = [name for name, (_, location) in labels.items() if not location]
     if in_meta and 0 < len(without) < len(labels):
         raise DataError(
-            f"{lists[0]} must name the location of every file, in its third column, or of none. Received: none of "
+            f"{lists[0]} must name the location of every file in its third column, or of none. Missing for "
             f"{printable(without[0])}. Restore the official file."
         )
     return labels
 
 
 def _without_labels(folder: Path) -> MissingDataError:
-    """As the evaluation set was published during the challenge."""
+    """Detects the evaluation set as published during the challenge."""
     return MissingDataError(
-        f"{folder} has no labels: its lists name files alone. Unpack {folder.name}.meta.zip there, which has them in "
-        "meta.txt; `loglearn data get tut` gets it (data/README.md)."
+        f"{folder} has no labels: its lists contain only file names. Unpack {folder.name}.meta.zip there, with "
+        "meta.txt; `loglearn data get tut` downloads it (data/README.md)."
     )
 
 
 def _read_line(line: str, where: str) -> tuple[str, int, str]:
     fields = [field.strip() for field in line.split("\t")]
     if len(fields) < 2:
-        raise DataError(f"{where}: a file and a scene, separated by a tab, are expected. Received: {shown(line)}.")
+        raise DataError(f"{where}: must be a file and a scene, separated by a tab. Received: {shown(line)}.")
     name, scene = fields[:2]
     if Path(name).parent != Path("audio"):
-        raise DataError(f"{where}: the file must lie in audio/. Received: {shown(name)}.")
+        raise DataError(f"{where}: the file must be in audio/. Received: {shown(name)}.")
     if scene not in CLASSES:
         raise DataError(f"{where}: unknown class {shown(scene)}. ASC-TUT's scenes are {', '.join(CLASSES)}.")
-    # In the third column; in lists without one, the names of the development set's files begin with it.
+    # In the third column; in lists without it, file names of the development set begin with it.
     named = re.fullmatch(r"audio/([a-z]\d+)_\d+_\d+\.wav", name)
     location = fields[2] if len(fields) > 2 else named[1] if named else ""
     return name, CLASSES.index(scene), location
 
 
 def _listed_seconds(dataset: DataSet) -> dict[str, float]:
-    """Names are those of the recording and its seconds: b020_90_100.wav; the generator's are not."""
+    """The segment in an official name, recording and seconds: b020_90_100.wav; generated names have none."""
     named = ((clip.clip_id, re.fullmatch(r".*_(\d+)_(\d+)\.wav", clip.clip_id)) for clip in dataset.clips)
     return {} if dataset.synthetic else {clip_id: float(name[2]) - float(name[1]) for clip_id, name in named if name}
 

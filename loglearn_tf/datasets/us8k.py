@@ -34,18 +34,18 @@ _COLUMNS = ("slice_file_name", "fold", "classID", "class")
 def load_us8k(root: str | Path, *, validation_fold: str = VALIDATION_FOLD, allow_missing: bool = False) -> DataSet:
     """Reads US8K from `audio/fold1..fold10/*.wav` and `metadata/UrbanSound8K.csv`.
 
-    Mirrors lay it out in other ways: the list beside the folds, or beside `audio/`; everything one folder deeper; all
-    clips in one folder. They make the same data set, as long as there is one list and each clip is there once.
+    Mirrors use other layouts: the list next to the folds or to `audio/`; everything one folder deeper; all clips in one
+    folder. They give the same data set, as long as there is one list and each clip exists once.
 
     Args:
-        root: The folder `UrbanSound8K`, or the one that holds it.
+        root: The folder `UrbanSound8K`, or its parent.
         validation_fold: `"next"` leaves fold k + 1 out of training when fold k is the test fold,
             as the reference does; `"none"` trains on the other nine.
-        allow_missing: Leave out clips that the disk lacks instead of raising.
+        allow_missing: Skip missing clips instead of raising.
 
     Raises:
         MissingDataError: If the root, the metadata or clips are missing.
-        DataError: If the metadata lacks a column or holds an unknown class or fold.
+        DataError: If the metadata lacks a column or has an unknown class or fold.
 
     Reference:
         Salamon, Jacoby and Bello, 2014; doi 10.5281/zenodo.1203745. Roles of the folds: reference
@@ -73,7 +73,7 @@ class _Layout(NamedTuple):
 
 
 def _find(root: Path) -> _Layout:
-    """The official layout, or that of a mirror: the list is there, and the clips lie in folders of folds, or in one."""
+    """Finds the official layout or that of a mirror: the list, and the clips in folders of folds or in one folder."""
     if (root / "UrbanSound8K" / "metadata").is_dir():
         root = root / "UrbanSound8K"
     metadata = root / _METADATA
@@ -83,12 +83,12 @@ def _find(root: Path) -> _Layout:
     if not lists:
         raise MissingDataError(
             f"US8K metadata not found: {metadata}. Put UrbanSound8K there, or name its folder: "
-            "`data.root=/path/UrbanSound8K` (`make us8k DATA=/path/UrbanSound8K`). `loglearn data get us8k` gets it "
-            f"(data/README.md). {scenes_of(root)}".rstrip()
+            "`data.root=/path/UrbanSound8K` (`make us8k DATA=/path/UrbanSound8K`). `loglearn data get us8k` downloads "
+            f"it (data/README.md). {scenes_of(root)}".rstrip()
         )
     if not all(filecmp.cmp(lists[0], path, shallow=False) for path in lists[1:]):
         raise DataError(
-            f"{root} holds several lists of UrbanSound8K, which differ: {', '.join(map(file_name, lists))}. Name the "
+            f"{root} contains several different lists of UrbanSound8K: {', '.join(map(file_name, lists))}. Name the "
             "folder of one: `data.root=`."
         )
     return _Layout(root, lists[0], False)
@@ -100,7 +100,7 @@ def _read_metadata(layout: _Layout) -> list[Clip]:
     clips = [_read_row(row, where, layout.root / "audio") for where, row in rows]
     if layout.is_official:
         return clips
-    # Names of clips are unique, so that each can be looked for, but never in the folder of another fold.
+    # Clip names are unique, so that clips can be searched, but never in the folder of another fold.
     by_name = defaultdict(list)
     entries = search([layout.root])
     check_listed(entries)
@@ -115,8 +115,8 @@ def _where_it_lies(clip: Clip, paths: list[Path]) -> Clip:
     fitting = [path for path in paths if folds[path] == clip.fold] or [path for path in paths if folds[path] is None]
     if len(fitting) > 1:
         raise DataError(
-            f"Clip {clip.clip_id} is there {len(fitting)} times: {', '.join(first_few(fitting, show=file_name))}. "
-            "Remove all but one, or name a folder that holds one: `data.root=`."
+            f"Clip {clip.clip_id} exists {len(fitting)} times: {', '.join(first_few(fitting, show=file_name))}. "
+            "Remove all but one, or name a folder that contains one: `data.root=`."
         )
     return replace(clip, path=fitting[0]) if fitting else clip
 
@@ -153,7 +153,7 @@ def _listed_seconds(dataset: DataSet) -> dict[str, float]:
         try:
             found[row["slice_file_name"]] = float(row["end"]) - float(row["start"])
         except (KeyError, TypeError, ValueError):
-            pass  # columns that nothing else needs
+            pass  # columns used for nothing else
     return found
 
 
@@ -161,7 +161,7 @@ def _clip_folders(dataset: DataSet, root: Path) -> list[Path] | None:
     if _find(dataset.root).is_official:
         return [dataset.root / "audio"]
     folders = sorted({clip.path.parent for clip in dataset.clips})
-    # All clips in one folder may lie there with other files.
+    # If all clips are in one folder, other files may be there, too.
     return folders if all(fold_of(folder.name) is not None for folder in folders) else None
 
 

@@ -1,1 +1,1 @@
-"""Trained networks as models to use elsewhere."""
+"""Trained networks as models for use elsewhere."""

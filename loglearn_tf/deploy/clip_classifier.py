@@ -1,4 +1,4 @@
-"""The model to deploy: waveform in, class probabilities out, everything in one file."""
+"""The model for deployment: from waveform to class probabilities, in one file."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -22,22 +22,22 @@ def clip_classifier(
 ) -> keras.Model:
     """Joins the mel front end, patches, a trained network and the mean of its softmax into one model.
 
-    Where the network's compression is relative to the level of the clip, so is what its patches are cut from.
+    If the network's compression is relative to the clip's level, the level is that of the whole clip, as in training.
 
     Args:
-        network: `(batch, patch_frames, n_mels)` mel power to `(batch, n_classes)` logits, such as `build_model`
-            makes. Its weights are shared, not copied.
-        class_names: One for each logit, in their order; saved in the file.
+        network: `(batch, patch_frames, n_mels)` mel power to `(batch, n_classes)` logits, such as those of
+            `build_model`. Its weights are shared, not copied.
+        class_names: One for each logit, in order; saved in the file.
         front_end: Arguments of `MelSpectrogram` that the network was trained with; `None` for the defaults.
-        features_compression: Applied before the network, where it was trained on compressed features.
-        patch_hop: Frames between patches; 1 scores every possible one, larger is faster.
-        mean: Of the patches' probabilities; see `MeanOverPatches`.
+        features_compression: Compression applied before the network, if it was trained on compressed features.
+        patch_hop: Frames between patches; 1 scores every possible patch, larger values are faster.
+        mean: Mean of the patches' probabilities; see `MeanOverPatches`.
         hop: The name of `patch_hop` in version 0.1.
 
     Returns:
         Functional model, `(batch, samples)` float32 waveforms in [-1, 1], of any length, to
-        `(batch, n_classes)` probabilities. Integers, which Keras would cast as they are, are refused. Clips of a batch
-        have one length; two together give what each gives alone.
+        `(batch, n_classes)` probabilities. Integers, which Keras would cast without scaling, are refused. The clips of
+        a batch have equal length; results do not depend on the other clips.
 
     Raises:
         ValueError: If the class names or the front end's bands do not match the network's, or both `patch_hop` and
@@ -57,16 +57,16 @@ def clip_classifier(
     if hop is not None:
         if patch_hop != 1:
             raise ValueError(
-                "`hop` is the earlier name of `patch_hop`: only one may be given. "
+                "`hop` is the old name of `patch_hop`: pass only one of them. "
                 f"Received: patch_hop={patch_hop!r}, hop={hop!r}."
             )
         patch_hop = hop
-    waveform = keras.Input((None,), name="waveform", dtype="float32")  # whatever Keras' `floatx`
+    waveform = keras.Input((None,), name="waveform", dtype="float32")  # regardless of Keras' `floatx`
     mel = MelSpectrogram(**(front_end or {}), name="front_end")(waveform)
     if features_compression != "none":
         mel = build_compression(features_compression)(mel)
     if needs_clip_level(network):
-        # Of the whole clip, as in training: its patches do not tell it.
+        # The level of the whole clip, as in training, which its patches do not contain.
         mel = ClipLevel(name="clip_level")(mel)
     head = MeanOverPatches(network, class_names=class_names, patch_hop=patch_hop, mean=mean, name="clip")
     return ClipClassifier(waveform, head(mel), name="clip_classifier")
@@ -75,12 +75,12 @@ def clip_classifier(
 def fold_compressions(
     model: keras.Model, *, replace: Callable[[keras.layers.Layer], keras.layers.Layer | None] = lambda layer: None
 ) -> keras.Model:
-    """A copy of a model, for inference, whose learned compressions are constants: no gates, no weights of theirs.
+    """Copies a model for inference, with learned compressions replaced by constants.
 
     Args:
-        model: Functional or sequential, with compressions as `LearnableLog` at any depth. Nested models of a class of
-            someone's own are part of the new model as they are, gates included.
-        replace: Given a layer, what stands for it in the copy; `None` for a copy of it.
+        model: Functional or sequential, with compressions such as `LearnableLog` at any depth. Nested models of custom
+            classes are used as they are, including their compressions.
+        replace: Function from a layer to its replacement; `None` for a copy.
 
     Returns:
         A new model with the same outputs; other weights are copied.

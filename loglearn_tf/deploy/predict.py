@@ -1,4 +1,4 @@
-"""A saved clip classifier applied to sound files of any length, one after another."""
+"""Applies a saved clip classifier to sound files of any length, one after another."""
 
 import itertools
 import json
@@ -25,7 +25,7 @@ from loglearn_tf.deploy.recording import Classifier, Recording, TooLong
 from loglearn_tf.deploy.saved_models import front_end_of
 from loglearn_tf.errors import AudioError, ConfigError, MissingDataError
 
-# Of recordings that wait for their turn, the first block of each: 64 MiB of float32, whatever the number of cores.
+# Limit on the first blocks of waiting recordings: 64 MiB of float32, whatever the number of cores.
 _SAMPLES_AHEAD = 1 << 24
 
 _log = logging.getLogger("loglearn_tf")
@@ -33,13 +33,13 @@ _log = logging.getLogger("loglearn_tf")
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a classifier says of a file, or of a part of it.
+    """The result of a classifier for a file or a part of it.
 
     Attributes:
-        path: As it was given, or found.
-        probabilities: `(n_classes,)` float32; `None` where the file cannot be read.
-        error: Why, and what to do; empty where it can be read.
-        start_s, end_s: Of the part, in seconds from the start of the file; `None` for a whole file.
+        path: Path as given or found.
+        probabilities: `(n_classes,)` float32; `None` if the file cannot be read.
+        error: The reason and the remedy; empty if it can be read.
+        start_s, end_s: Limits of the part, in seconds from the start of the file; `None` for a whole file.
     """
 
     path: Path
@@ -50,13 +50,13 @@ class Prediction:
 
 
 def find_sounds(paths: Iterable[str | Path]) -> list[Path]:
-    """The files among `paths`, and of folders all sound files in them, at any depth, by name.
+    """The files in `paths`, and all sound files in the folders in `paths`, at any depth, sorted by name.
 
-    Links to folders are followed, each folder once. What is passed over is logged: hidden files, and those that are no
-    sounds. What is named as a sound and cannot be read is among the files; reading says why.
+    Links to folders are followed, each folder once. Skipped files are logged: hidden files, and files that are not
+    sounds. Unreadable files with the name of a sound file are included; reading them gives the reason.
 
     Raises:
-        MissingDataError: If a path is not there, a folder cannot be listed, or holds no sound file.
+        MissingDataError: If a path does not exist, a folder cannot be listed, or a folder has no sound file.
     """
     found: list[Path] = []
     for path in map(Path, paths):
@@ -66,7 +66,7 @@ def find_sounds(paths: Iterable[str | Path]) -> list[Path]:
             inside = [entry.path for entry in entries if entry.kind in ("sound", "odd name", "broken link")]
             if not inside:
                 raise MissingDataError(
-                    f"Folder {path} holds no sound files ({SOME_SUFFIXES}). Name the files, or another folder."
+                    f"Folder {path} contains no sound files ({SOME_SUFFIXES}). Name the files or another folder."
                 )
             for line in passed_over(entries, path):
                 _log.info(line)
@@ -74,7 +74,7 @@ def find_sounds(paths: Iterable[str | Path]) -> list[Path]:
         elif os.path.lexists(path):
             found.append(path)
         else:
-            raise MissingDataError(f"There is no file or folder {path}. Check the path.")
+            raise MissingDataError(f"File or folder not found: {path}. Check the path.")
     return found
 
 
@@ -87,34 +87,34 @@ def predict(
     every: float | None = None,
     on_progress: OnProgress | None = None,
 ) -> Iterator[Prediction]:
-    """Class probabilities of files, in their order; memory grows with neither their number nor their length.
+    """Computes class probabilities of files, in order; memory does not depend on their number or length.
 
-    A long recording is read and scored in blocks, as `recording.Classifier` says, which also names the models that need
-    more memory. The probabilities are those of `model` for the whole waveform, to about 1e-7.
+    A long recording is read and scored in blocks; see `recording.Classifier`, also for models that need more memory.
+    The probabilities are those of `model` for the whole waveform, to about 1e-7.
 
     Args:
         model: Clip classifier.
-        paths: Sound files, of any sample rate and number of channels.
-        workers: Threads that decode ahead.
+        paths: Sound files, with any sample rate and number of channels.
+        workers: Number of threads that decode ahead.
         where: The model's file, for messages.
-        every: Seconds; at least one hop of the front end. Instead of a whole file its parts are classified, one after
-            another, each as if it were a file of its own: nothing of its neighbours is in it, at its edges it is padded
-            as a file is, and if it is shorter than a patch it is repeated to the length of one. The last part is what
-            is left, however short.
-        on_progress: Told of every file.
+        every: Length of a part in seconds; at least one hop of the front end. If given, consecutive parts are
+            classified
+            instead of whole files, each like a separate file: without its neighbours, padded at its edges, and repeated
+            to the length of a patch if shorter. The last part may be shorter, however short.
+        on_progress: Called for every file.
 
     Yields:
-        One `Prediction` for each path; with `every`, one for each part, once the whole file has been read. A file that
-        cannot be read has its error, once, and stops nothing.
+        One `Prediction` for each path; with `every`, one for each part, once the whole file has been read. An
+        unreadable file gives one with an error and does not stop the others.
 
     Raises:
-        ModelError: If the model is no clip classifier.
+        ModelError: If the model is not a clip classifier.
         ConfigError: If `every` is shorter than a hop, or not finite.
     """
     front_end = front_end_of(model, where)
     sample_rate, hop_s = front_end.sample_rate, front_end.hop_length / front_end.sample_rate
     if every is not None and not hop_s <= every < float("inf"):
-        raise ConfigError(f"`every` must be at least {hop_s:.4g} s, a hop of the model's. Received: every={every!r}.")
+        raise ConfigError(f"`every` must be at least {hop_s:.4g} s, one hop of the model. Received: every={every!r}.")
     classifier = Classifier(model)
 
     def read_first(path: Path) -> Iterator[Samples] | AudioError:
@@ -130,7 +130,7 @@ def predict(
         try:
             return list(_classify(classifier, path, blocks, sample_rate, every))
         except TooLong as reason:
-            blocks = cannot_read(path, str(reason), "Cut it into shorter ones, or ask for its parts with `every`.")
+            blocks = cannot_read(path, str(reason), "Cut it into shorter files, or classify parts of it with `every`.")
         except AudioError as error:
             blocks = error
         return [Prediction(path, None, str(blocks))]
@@ -138,7 +138,7 @@ def predict(
     def predictions() -> Iterator[Prediction]:
         progress = Progress(on_progress, "Files", len(paths))
         left = iter(map(Path, paths))
-        # A few blocks ahead only: those of thousands of files, or for dozens of cores, would fill the memory.
+        # Only a few blocks ahead: those of thousands of files, or for dozens of cores, would fill the memory.
         n_ahead = max(1, min(2 * workers, _SAMPLES_AHEAD // classifier.block))
         with ThreadPoolExecutor(min(workers, n_ahead)) as pool:
             ahead = deque((path, pool.submit(read_first, path)) for path in itertools.islice(left, n_ahead))
@@ -188,16 +188,16 @@ def writer(
     spreadsheet_safe: bool = False,
     parts: bool = False,
 ) -> Callable[[Prediction], None]:
-    """Writes predictions one by one, each at once, so that a long list can be read while it grows.
+    """Writes each prediction immediately, so that a long list can be read while it grows.
 
     Args:
-        kind: `"table"`; `"csv"`, with the columns file, class_1, p_1, class_2 ...; `"jsonl"`, one object a line. Of
-            parts of files, all give start_s and end_s after the file.
-        class_names: Of the model.
-        top: How many of the most probable classes to name.
-        out: Where to.
-        spreadsheet_safe: Whether file and class names of a CSV that a spreadsheet would run get an apostrophe.
-        parts: Whether predictions are of parts of files.
+        kind: `"table"`; `"csv"`, with the columns file, class_1, p_1, class_2 ...; `"jsonl"`, one object per line. For
+            parts of files, all have start_s and end_s after the file.
+        class_names: Class names of the model.
+        top: Number of classes to write, most probable first.
+        out: Output stream.
+        spreadsheet_safe: Whether to prefix names in CSV that a spreadsheet would run as formulas with an apostrophe.
+        parts: Whether predictions are for parts of files.
     """
     top = min(top, len(class_names))
     write_row = row_writer(out, spreadsheet_safe=spreadsheet_safe)
@@ -208,7 +208,7 @@ def writer(
     def write(prediction: Prediction) -> None:
         scores = prediction.probabilities
         assert scores is not None
-        # Among equals the first class comes first, like in the evaluation.
+        # Among equal probabilities the first class comes first, as in the evaluation.
         ranked = [(class_names[at], float(scores[at])) for at in np.argsort(-scores, kind="stable")[:top]]
         path = path_text(prediction.path)
         part = {"start_s": prediction.start_s, "end_s": prediction.end_s} if parts else {}

@@ -1,4 +1,4 @@
-"""A clip classifier applied to one recording that comes piece by piece, in memory that its length does not change."""
+"""Applies a clip classifier to one recording, piece by piece, with memory independent of its length."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,41 +11,41 @@ from loglearn_tf.layers import Compression, MeanOverPatches, MelSpectrogram
 
 Samples = npt.NDArray[np.float32]
 
-# Samples of all frames of a block together: 2,048 frames of 1,024, 48 s. In float64, with its spectrum, some 50 MB.
+# Samples in the frames of a block: 2,048 frames of 1,024, or 48 s. In float64, with the spectrum, about 50 MB.
 _BLOCK_SAMPLES = 1 << 21
-# What is held of a recording where it cannot be scored in parts: 1 GiB of float32.
+# Limit for recordings that cannot be scored in parts: 1 GiB of float32.
 _MOST_VALUES = 1 << 28
 
 
 class TooLong(Exception):
-    """A recording is longer than can be held, by a model that needs it whole; says so as a clause about "it"."""
+    """A recording is too long for a model that needs it whole; the message is a clause about "it"."""
 
 
 class Classifier:
     """A clip classifier, compiled for recordings of any length.
 
-    A recording of up to a block goes through the model as it is. A longer one is transformed block by block. Blocks
-    overlap by as much as the frames at their borders need, so that the mel frames are those of the whole; patches begin
-    every `patch_hop` frames from the first frame on, whatever the blocks, and their probabilities are summed. The
-    result is that of the model on the whole recording, but for the last digit.
+    A recording of up to one block goes through the model directly. A longer one is transformed block by block. Blocks
+    overlap by as much as the frames at their borders need, so the mel frames are those of the whole recording; patches
+    start every `patch_hop` frames from the first frame, whatever the blocks, and their probabilities are summed. The
+    result is that of the model on the whole recording, except for the last digit.
 
-    Layers between front end and patches may change each value by itself, as a pointwise `Compression` does. With any
-    other one the mel power of the whole recording is held, an eighth of its samples by default; and in a model whose
-    front end is not the first layer, the recording itself.
+    Layers between front end and patches may be pointwise, like a pointwise `Compression`. With any other layer, the mel
+    power of the whole recording is kept in memory, an eighth of its samples by default; if the front end is not the
+    first layer, the recording itself is kept.
 
     Args:
         model: Clip classifier.
 
     Attributes:
-        block: Samples of a block, without those that overlap.
-        reach: Samples of a block, with them.
+        block: Samples per block, without overlap.
+        reach: Samples per block, with overlap.
     """
 
     def __init__(self, model: keras.Model) -> None:
         import tensorflow as tf
 
         def compiled(function: Any, *shape: int | None) -> Any:
-            """For any length: traced once."""
+            """Traces the model once, for any length."""
             return tf.function(function, input_signature=[tf.TensorSpec(shape, tf.float32)])
 
         def whole(waveforms: Any) -> Any:
@@ -54,8 +54,8 @@ class Classifier:
         front = next(layer for layer in model.layers if isinstance(layer, MelSpectrogram))
         self.hop = front.hop_length
         self.block = max(1, _BLOCK_SAMPLES // max(front.n_fft, self.hop)) * self.hop
-        self.half = front.n_fft // 2  # of a frame lies before its middle, and may lie before the block
-        # One frame more, as padding is right only where the last block is longer than the padding.
+        self.half = front.n_fft // 2  # half a frame is before its middle, and may be before the block
+        # One frame more, since padding is correct only if the last block is longer than the padding.
         self.lead = self.half // self.hop + 2
         self.reach = self.block + self.lead * self.hop + self.half
         self.whole = compiled(whole, None, None)
@@ -84,12 +84,12 @@ class Classifier:
 
 
 def _row_of_layers(model: keras.Model) -> list[Any] | None:
-    """The layers behind the front end, the head last, where each is applied to what the one before it gives, and the
-    front end to the waveform; otherwise `None`."""
-    # Of a sequential model Keras keeps no operations: its layers are in a row.
+    """The layers behind the front end, the head last, if each is applied to the output of the one before, and the front
+    end to the waveform; otherwise `None`."""
+    # Keras keeps no operations for a sequential model: its layers form a chain.
     all_operations = getattr(model, "operations", model.layers)
     operations = [one for one in all_operations if not isinstance(one, keras.layers.InputLayer)]
-    # What is derived from these may do anything.
+    # Derived classes may do anything.
     if (
         type(operations[0]) is not MelSpectrogram
         or type(operations[-1]) is not MeanOverPatches
@@ -102,31 +102,31 @@ def _row_of_layers(model: keras.Model) -> list[Any] | None:
             if len(given) != 1 or operation.input is not given[0]:
                 return None
             given = [operation.output]
-        except (AttributeError, ValueError):  # it has several inputs, or is used several times
+        except (AttributeError, ValueError):  # several inputs, or used several times
             return None
     return operations[1:]
 
 
 def _is_pointwise(layer: Any) -> bool:
-    # A compression must say so of its very class: one derived from it may do anything.
+    # The class itself must declare it: a derived class may do anything.
     return isinstance(layer, Compression) and bool(vars(type(layer)).get("pointwise", False))
 
 
 class Recording:
-    """One recording, or one part of it that is to be classified by itself.
+    """One recording, or one part of it that is classified separately.
 
     Args:
-        classifier: What classifies it.
+        classifier: The classifier.
     """
 
     def __init__(self, classifier: Classifier) -> None:
         self._by = classifier
-        self._samples: list[Samples] = []  # not transformed yet, with those before that the next frames need
+        self._samples: list[Samples] = []  # not yet transformed, with the earlier ones that the next frames need
         self._n_samples = 0
-        self._lead = 0  # frames of the next block that have been there
+        self._lead = 0  # frames of the next block that are already done
         self._mel: list[Samples] = []  # `(frames, bands)` each, from the next patch on
         self._n_frames = 0
-        self._skip = 0  # frames before the next patch that are not there yet
+        self._skip = 0  # missing frames before the next patch
         self._total: Any = 0.0
         self._n_patches = 0
 
@@ -134,7 +134,7 @@ class Recording:
         """Takes the next samples.
 
         Raises:
-            TooLong: If more would have to be held than there may be.
+            TooLong: If more memory than the limit would be needed.
         """
         self._samples.append(samples)
         self._n_samples += len(samples)
@@ -145,7 +145,7 @@ class Recording:
             self._transform()
 
     def finish(self) -> Samples:
-        """`(n_classes,)` probabilities, once all samples are there; at least one."""
+        """`(n_classes,)` probabilities, after all samples; there must be at least one."""
         by = self._by
         if not self._lead:
             return _first(by.whole(_joined(self._samples)[np.newaxis]))
@@ -157,9 +157,9 @@ class Recording:
         return _first(by.head.probabilities(np.asarray(self._total / self._n_patches, np.float32)[np.newaxis]))
 
     def _transform(self) -> None:
-        """Block by block, until less than one is left."""
+        """Processes blocks until less than one is left."""
         by, samples = self._by, _joined(self._samples)
-        # A frame ends half of it after its middle.
+        # A frame ends half its length after its middle.
         n_frames = 1 + (by.reach - by.half) // by.hop
         while len(samples) > by.reach:
             mel = _first(by.features(samples[np.newaxis, : by.reach]))
@@ -182,7 +182,7 @@ class Recording:
         total, n_patches = by.score(mel[np.newaxis])
         self._total += np.asarray(total, np.float64)[0]
         self._n_patches += int(n_patches)
-        after = int(n_patches) * hop  # which may lie beyond these frames, where patches do not overlap
+        after = int(n_patches) * hop  # may be beyond these frames if patches do not overlap
         self._skip = max(after - len(mel), 0)
         self._mel = [mel[after:].copy()]
         self._n_frames = len(self._mel[0])
@@ -194,13 +194,12 @@ def _first(batch: Any) -> Samples:
 
 
 def _joined(parts: Sequence[Samples]) -> Samples:
-    """Without a copy where there is one only."""
+    """Concatenates, without a copy if there is only one."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _check_fits(n_values: int, what: str) -> None:
     if n_values > _MOST_VALUES:
         raise TooLong(
-            f"it holds {n_values:,} {what} or more, where this model needs them all at once; {_MOST_VALUES:,} are held "
-            "in memory at most"
+            f"it has at least {n_values:,} {what}, and this model needs them all at once; the limit is {_MOST_VALUES:,}"
         )

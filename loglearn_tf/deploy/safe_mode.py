@@ -1,7 +1,7 @@
-"""What is known of Keras' safe mode: the versions in which a `.keras` file can get around it.
+"""Keras' safe mode: the versions in which a `.keras` file can get around it.
 
-Safe mode is what keeps a model's file from running code of whoever wrote it. The package works with these versions;
-what it does not do with them is load a file that nobody vouches for.
+Safe mode prevents a model file from running its author's code. The package works with the affected versions, but
+does not load untrusted files with them.
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ class WayAround:
     """A fault of Keras.
 
     Attributes:
-        name: Where it is described.
-        what: A crafted file can do.
-        fixed: The first release without it, of each line of releases that got one.
+        name: Name of the advisory.
+        what: What a crafted file can do.
+        fixed: The first fixed release of each release line.
     """
 
     name: str
@@ -22,14 +22,14 @@ class WayAround:
     fixed: tuple[tuple[int, int, int], ...]
 
     def is_in(self, version: tuple[int, int, int]) -> bool:
-        """Whether a release has the fault: neither is it of a line that was fixed, and as new, nor newer than all."""
+        """Whether a release has the fault: it is neither a fixed release of its line nor newer than all."""
         same_line = any(version[:2] == fixed[:2] and version >= fixed for fixed in self.fixed)
         return not same_line and version < max(self.fixed)
 
 
 # The advisories: github.com/keras-team/keras/security and github.com/advisories; the last, which has no number, is from
-# a comparison of the releases. What `saved_models` refuses by itself (code in a file, packed parts) is listed, too: it
-# is a second lock, not the first. CVE-2025-9905 is left out: it is of HDF5 files, which are not loaded.
+# a comparison of the releases. What `saved_models` refuses itself (code in a file, packed parts) is also listed: those
+# checks are a second line of defence. CVE-2025-9905 is not listed: it concerns HDF5 files, which are not loaded.
 WAYS_AROUND = (
     WayAround("CVE-2025-1550", "call any function", ((3, 9, 0),)),
     WayAround("CVE-2025-8747", "run code by Keras' own functions", ((3, 11, 0),)),
@@ -43,7 +43,7 @@ REMEDY = "keras 3.12.4 (the last for Python 3.10) or 3.15.1"
 
 
 def ways_around(version: str) -> list[WayAround]:
-    """Those that are known of a version of Keras, such as `"3.13.2"`; none of one newer than all that is known."""
+    """The known faults of a version of Keras, such as `"3.13.2"`; empty for versions newer than all known ones."""
     numbers = [int("".join(filter(str.isdigit, part)) or 0) for part in version.split(".")[:3]]
     major, minor, patch = (*numbers, 0, 0, 0)[:3]
     return [way for way in WAYS_AROUND if way.is_in((major, minor, patch))]

@@ -1,4 +1,4 @@
-"""Saved models: read, checked and described."""
+"""Loads, checks and describes saved models."""
 
 import json
 import zipfile
@@ -14,38 +14,38 @@ from loglearn_tf.deploy.safe_mode import REMEDY, ways_around
 from loglearn_tf.errors import ModelError
 from loglearn_tf.layers import ClipClassifier, MeanOverPatches, MelSpectrogram
 
-_SAVE = "A run keeps its model with `save_models=true`; `clip_classifier` makes one of your own network."
-# A description of a thousand layers is about a megabyte.
+_SAVE = "Runs save their model with `save_models=true`; `clip_classifier` makes one from your own network."
+# A description of a thousand layers takes about a megabyte.
 _MAX_CONFIG_BYTES = 16 << 20
-# What these do is Python code in the file, or lies in another one. Safe mode refuses most of it, too, but a program can
-# switch that off (`keras.config.enable_unsafe_deserialization`), for whatever it loads. No list of what may be loaded:
-# layers of one's own, once registered, may have any name.
+# The code of these is Python code in the file or elsewhere. Safe mode also refuses most of it, but a program can switch
+# that off for all loading (`keras.config.enable_unsafe_deserialization`). There is no list of allowed layers, since
+# registered custom layers may have any name.
 _CODE = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "__lambda__")
-_LOADED = "Layers of Keras, of this package and those that the program has registered are loaded, and no Python code."
-# Mel power at which `describe` shows the curve: from silence to a loud tone.
+_LOADED = "Only layers of Keras, of this package and registered by your program are loaded, and no Python code."
+# Values of mel power for the curve in `describe`: from silence to a loud tone.
 _SHOWN_POWER = 10.0 ** np.arange(-10, 5)
 
 
 def load_model(path: str | Path, *, trust: bool = False) -> keras.Model:
-    """Loads a `.keras` file, or that of a run's folder, with Keras' safe mode on.
+    """Loads a `.keras` file, directly or from a run's folder, with Keras' safe mode on.
 
     Args:
-        path: Of the file or the folder.
-        trust: Whether you know who made the file. Asked for where the installed Keras has known ways around its safe
-            mode (`safe_mode.WAYS_AROUND`); all checks are made in either case.
+        path: The file or the folder.
+        trust: Whether you trust the source of the file. Required if the installed Keras has known ways around its safe
+            mode (`safe_mode.WAYS_AROUND`); all checks are made in any case.
 
     Raises:
-        ModelError: If there is no such file, it is no Keras model, its parts are compressed, it holds code (a lambda, a
-            pickled object) or layers that are neither Keras' nor registered; or the installed Keras has ways around
-            its safe mode and the file is not trusted.
+        ModelError: If there is no such file, it is not a Keras model, its parts are compressed, it contains code (a
+            lambda, a pickled object) or layers that are neither Keras' nor registered; or the installed Keras has ways
+            around its safe mode and the file is not trusted.
     """
     file = Path(path) / "model.keras" if Path(path).is_dir() else Path(path)
     if not file.is_file():
-        raise ModelError(f"There is no model {file}. Name a .keras file or a run's folder that has one. {_SAVE}")
-    # Keras goes by the name: a file can be both a zip and HDF5, which it would read without what is checked here.
+        raise ModelError(f"Model not found: {file}. Name a .keras file or a run's folder that has one. {_SAVE}")
+    # Keras decides by the name: a file can be both zip and HDF5, and HDF5 would bypass the checks here.
     if not file.name.endswith(".keras"):
         raise ModelError(
-            f"A model's file must have a name that ends in `.keras`. Received: {file}. Rename it if it is one. {_SAVE}"
+            f"The name of a model file must end in `.keras`. Received: {file}. Rename it if it is a Keras file. {_SAVE}"
         )
     try:
         with zipfile.ZipFile(file) as archive:
@@ -54,18 +54,18 @@ def load_model(path: str | Path, *, trust: bool = False) -> keras.Model:
     except ModelError:
         raise
     except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, OSError, RuntimeError) as error:
-        raise ModelError(f"{file} is no model saved by Keras 3: {error}. {_SAVE}") from error
+        raise ModelError(f"{file} is not a model saved by Keras 3: {error}. {_SAVE}") from error
     _check_has_no_code(file, config)
     if not trust and (ways := ways_around(keras.__version__)):
         raise ModelError(
-            f"{file} is not loaded: Keras {keras.__version__} has known ways around its safe mode, by which a file can "
-            f"{ways[-1].what} ({', '.join(way.name for way in ways)}). If you know who made it, say `--trust`, in "
+            f"{file} was not loaded: Keras {keras.__version__} has known ways around its safe mode, so a file could "
+            f"{ways[-1].what} ({', '.join(way.name for way in ways)}). If you trust its source, use `--trust`, in "
             f"Python `load_model(path, trust=True)`; otherwise install {REMEDY}."
         )
     try:
         return _refusing_integers(keras.models.load_model(file, compile=False, safe_mode=True))
-    except Exception as error:  # Keras raises TypeError, ValueError, KeyError, ... of its own and of the layers
-        # The first of the chain says what is wrong; the others only in which layers.
+    except Exception as error:  # Keras and layers raise TypeError, ValueError, KeyError, ...
+        # The first error of the chain names the problem, the others only the layers.
         while error.__context__ is not None:
             error = error.__context__  # type: ignore[assignment]
         reason = str(error).strip().split("\n")[0][:300]
@@ -73,28 +73,28 @@ def load_model(path: str | Path, *, trust: bool = False) -> keras.Model:
 
 
 def _refusing_integers(model: keras.Model) -> keras.Model:
-    """Clip classifiers of version 0.1 were functional models of Keras' own class."""
+    """Converts clip classifiers of version 0.1, which were plain functional models."""
     if is_clip_classifier(model) and has_known_graph(model) and not isinstance(model, ClipClassifier):
         return ClipClassifier(model.input, model.output, name=model.name)
     return model
 
 
 def _check_sizes(file: Path, archive: zipfile.ZipFile) -> None:
-    """Before anything is read: a compressed part can be a thousand times as large as the file."""
+    """Checks sizes before reading: a compressed part can be a thousand times as large as the file."""
     parts = archive.infolist()
     for part in parts:
         if part.compress_type != zipfile.ZIP_STORED or part.file_size != part.compress_size:
             raise ModelError(
-                f"{file} must hold its parts uncompressed, as Keras saves them. Received: {part.filename}, "
-                f"{part.file_size:,} bytes packed as {part.compress_size:,}. Save it anew, or pack it by `zip -0`."
+                f"{file} must contain uncompressed parts, as saved by Keras. Received: {part.filename}, "
+                f"{part.file_size:,} bytes compressed to {part.compress_size:,}. Save it again or use `zip -0`."
             )
     n_bytes, size = sum(part.file_size for part in parts), file.stat().st_size
     if n_bytes > size:
-        raise ModelError(f"{file} must hold parts side by side. Received: {n_bytes:,} bytes in {size:,}. {_SAVE}")
+        raise ModelError(f"{file} must not have overlapping parts. Received: {n_bytes:,} bytes in {size:,}. {_SAVE}")
     n_bytes = archive.getinfo("config.json").file_size
     if n_bytes > _MAX_CONFIG_BYTES:
         raise ModelError(
-            f"{file}: `config.json` must have at most {_MAX_CONFIG_BYTES:,} bytes. Received: {n_bytes:,}. {_SAVE}"
+            f"{file}: `config.json` may have at most {_MAX_CONFIG_BYTES:,} bytes. Received: {n_bytes:,}. {_SAVE}"
         )
 
 
@@ -103,14 +103,14 @@ def _check_has_no_code(file: Path, config: Any) -> None:
     while left:
         value = left.pop()
         if isinstance(value, dict):
-            # Keras looks a name up below a module: `layers.Lambda` below `keras` is one, too.
+            # Keras resolves names below a module: `layers.Lambda` below `keras` also counts.
             kind = str(value.get("class_name")).rpartition(".")[2]
             if kind in _CODE:
                 inner = value.get("config")
                 named = f" named {inner['name']!r}" if isinstance(inner, dict) and "name" in inner else ""
                 raise ModelError(
-                    f"{file} cannot be loaded: it has a `{kind}`{named}, which can run any code. {_LOADED} Make it a "
-                    "layer with `@keras.saving.register_keras_serializable()`."
+                    f"{file} cannot be loaded: it has a `{kind}`{named}, which can run arbitrary code. {_LOADED} Make "
+                    "it a layer with `@keras.saving.register_keras_serializable()`."
                 )
             left += value.values()
         elif isinstance(value, list):
@@ -139,14 +139,14 @@ def head_of(model: keras.Model, where: str | Path = "the model") -> MeanOverPatc
 
 
 def has_known_graph(model: keras.Model) -> bool:
-    """Whether a model is functional, or sequential and built: Keras can then go through its layers, and copy them."""
-    # Both raise an AttributeError where a sequential model is not built.
+    """Whether a model is functional, or sequential and built, so that Keras can traverse and copy its layers."""
+    # Both raise an AttributeError if a sequential model is not built.
     is_graph = isinstance(model, keras.Sequential) or hasattr(model, "operations")
     return is_graph and bool(getattr(model, "inputs", None))
 
 
 def is_clip_classifier(model: keras.Model) -> bool:
-    """Whether a model goes from waveform to probabilities, as `clip_classifier` makes it."""
+    """Whether a model goes from waveform to probabilities, like those of `clip_classifier`."""
     layers = list(model.layers)
     has_front_end = any(isinstance(layer, MelSpectrogram) for layer in layers)
     return has_front_end and isinstance(layers[-1], MeanOverPatches) and has_known_graph(model)
@@ -155,9 +155,9 @@ def is_clip_classifier(model: keras.Model) -> bool:
 def _check_is_classifier(model: keras.Model, where: str | Path) -> None:
     if not is_clip_classifier(model):
         raise ModelError(
-            f"{where} is no clip classifier: it must go from a waveform through `MelSpectrogram` to `MeanOverPatches`. "
-            f"Received: a model `{model.name}`, {_shapes(model)}. "
-            "`loglearn_tf.clip_classifier(network, class_names=...)` makes one of a network."
+            f"{where} is not a clip classifier: it must go from a waveform through `MelSpectrogram` to "
+            f"`MeanOverPatches`. Received: a model `{model.name}`, {_shapes(model)}. "
+            "`loglearn_tf.clip_classifier(network, class_names=...)` makes one from a network."
         )
 
 
@@ -188,8 +188,8 @@ def describe(model: keras.Model) -> str:
 def _shapes(model: keras.Model) -> str:
     if has_known_graph(model):
         return f"{model.input_shape} to {model.output_shape}"
-    # Of a class of someone's own, Keras knows what it was built for, not what it returns.
-    return f"{type(model).__name__}, shapes not known" if model.built else "not built"
+    # For a custom class, Keras knows the input shapes, not the output shapes.
+    return f"{type(model).__name__}, shapes unknown" if model.built else "not built"
 
 
 def _describe_compression(layer: Any) -> list[str]:
@@ -201,7 +201,7 @@ def _describe_compression(layer: Any) -> list[str]:
             lines.append(f"  {name:<5} {shown}")
     bands = 1
     if hasattr(layer, "knee"):
-        # By the formula: the layer may have its bands on another axis.
+        # Computed by the formula, since the layer may have its bands on another axis.
         alpha, beta = (np.ravel(keras.ops.convert_to_numpy(value)) for value in (layer.alpha, layer.beta))
         bands = max(alpha.size, beta.size)
         curve = np.log(alpha * _SHOWN_POWER[:, np.newaxis] + beta).mean(axis=1)
@@ -222,7 +222,7 @@ def _spread(values: Any) -> str:
 
 
 def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """All layers, those of nested models at their place."""
+    """All layers in order, including those of nested models."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from all_layers(layer)

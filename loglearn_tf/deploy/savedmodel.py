@@ -1,4 +1,4 @@
-"""SavedModel: served by TensorFlow alone."""
+"""SavedModel: served with TensorFlow only."""
 
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,14 @@ from loglearn_tf.deploy.saved_models import front_end_of, head_of, is_clip_class
 
 
 def write(model: keras.Model, path: Path) -> str:
-    """A folder with the function `serve`, inputs to outputs; a clip classifier's also has `class_names` and
+    """Writes a folder with the function `serve`, from inputs to outputs; for a clip classifier also `class_names` and
     `sample_rate`.
 
-    Its signature, and TensorFlow's servers, take float32 alone. Python's `loaded.serve` casts NumPy arrays, integers
-    too, before the model can see what they were: divide 16-bit samples by 32768 first.
+    Its signature, and TensorFlow's servers, accept only float32. Python's `loaded.serve` casts NumPy arrays, including
+    integers, before the model can check their type: divide 16-bit samples by 32768 first.
     """
     export(fold_compressions(model), path)
-    return "SavedModel; serves with TensorFlow alone."
+    return "SavedModel; needs only TensorFlow."
 
 
 def export(model: keras.Model, folder: Path) -> None:
@@ -36,7 +36,7 @@ def export(model: keras.Model, folder: Path) -> None:
         told = {"class_names": head_of(model).class_names, "sample_rate": front_end_of(model).sample_rate}
         for name, value in told.items():
             function = tf.function(lambda value=value: tf.constant(value), input_signature=[], autograph=False)
-            # Traced already: an empty signature counts as none in some versions of Keras.
+            # Already traced: some versions of Keras ignore an empty signature.
             function.get_concrete_function()
             archive.add_endpoint(name, function)
     archive.write_out(str(folder), verbose=False)

@@ -15,26 +15,26 @@ from loglearn_tf.deploy.tflite_metadata import with_metadata
 from loglearn_tf.errors import ModelError
 from loglearn_tf.layers import MelSpectrogram
 
-# A knee from here on hides the rounding floor of a float32 FFT, some 1e-14 of a frame's power. Log-EPS has none.
+# A knee above this hides the rounding noise of a float32 FFT, about 1e-14 of a frame's power. Log-EPS has none.
 _HIDING_KNEE = 1e-6
 _LARGEST_MATRIX = 8192  # 128 MiB
 
 
 def write(model: keras.Model, path: Path) -> str:
-    """A file with the signature `serve`, whose input bears the name of the model's (`waveform` of a clip classifier).
+    """Writes a file with the signature `serve` and the model's input name (`waveform` for clip classifiers).
 
-    Sizes that the model leaves open stay so: TFLite's signature runners take clips of any length, one length after
-    another; other ways in resize the input tensor first. A clip classifier's file has TFLite Metadata, with the sample
-    rate, and is a ZIP archive, too, with the names of the classes: `labels.txt`, as TFLite's tools expect it.
+    Open dimensions stay open: TFLite's signature runners take clips of any length, one length after another; with other
+    interfaces, resize the input tensor first. A clip classifier's file has TFLite Metadata with the sample rate and is
+    also a ZIP archive with the class names, `labels.txt`, as expected by TFLite's tools.
 
-    TFLite's own operators have no float64. Where every compression has a knee above 1e-6, the front end is converted
-    in float32, which needs nothing but the plain runtime and moves probabilities by some 1e-6. Otherwise, for instance
-    with log-EPS, whose quiet bands would show the rounding, it stays as it was trained, and the file needs a runtime
-    with TensorFlow's select operators: TensorFlow's own interpreter has them up to 2.18, that of 2.20 has not
+    TFLite's own operators have no float64. If every compression has a knee above 1e-6, the front end is converted to
+    float32, which needs only the plain runtime and changes probabilities by about 1e-6. Otherwise, for example with
+    log-EPS, whose quiet bands would show the rounding, it stays in float64, and the file needs a runtime with
+    TensorFlow's select operators: TensorFlow's own interpreter has them up to 2.18, but not in 2.20
     (github.com/google-ai-edge/LiteRT/issues/6458).
 
-    TFLite's FFT takes powers of two alone: with another `n_fft`, a front end in float32 multiplies by the matrix of the
-    transform instead, which adds `2 * n_fft ** 2` bytes to the file.
+    TFLite's FFT supports only powers of two: with another `n_fft`, a front end in float32 multiplies by the matrix of
+    the transform instead, which adds `2 * n_fft ** 2` bytes to the file.
     """
     import tensorflow as tf
 
@@ -56,27 +56,27 @@ def write(model: keras.Model, path: Path) -> str:
         return _ByMatrix(**config)
 
     with tempfile.TemporaryDirectory() as scratch:
-        # By way of a SavedModel: from Keras' functions the converter ends the process at variables inside loops.
+        # Via a SavedModel: with Keras' functions, the converter crashes the process at variables inside loops.
         savedmodel.export(fold_compressions(model, replace=replace), Path(scratch))
         converter = tf.lite.TFLiteConverter.from_saved_model(scratch, signature_keys=["serve"])
         try:
             runtime = "runs on the plain TFLite runtime"
             content = converter.convert()
-        except Exception:  # the converter's own, which names the operators
+        except Exception:  # the converter's own error, which names the operators
             runtime = "needs TensorFlow's select operators"
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
             try:
                 content = converter.convert()
             except Exception as error:
                 raise ModelError(
-                    f"TFLite has no form of this model: {str(error)[:300]}. Export it --to savedmodel."
+                    f"TFLite cannot represent this model: {str(error)[:300]}. Export it --to savedmodel."
                 ) from error
     if is_clip_classifier(model):
         content = with_metadata(
             content, class_names=head_of(model).class_names, sample_rate=front_end_of(model).sample_rate
         )
     path.write_bytes(content)
-    return f"TFLite{', its front end in float32' if in_float32 else ''}; {runtime}."
+    return f"TFLite{', front end in float32' if in_float32 else ''}; {runtime}."
 
 
 def load(path: Path) -> Run:
@@ -90,7 +90,7 @@ def load(path: Path) -> Run:
         try:
             return [value for _, value in sorted(runner(**{name: inputs}).items())]
         except RuntimeError as error:
-            # TensorFlow's after 2.18, whose interpreter has no select operators.
+            # TensorFlow after 2.18, whose interpreter has no select operators.
             if "Select TensorFlow op" in str(error):
                 return None
             raise
@@ -99,10 +99,10 @@ def load(path: Path) -> Run:
 
 
 def _may_be_float32(model: keras.Model) -> bool:
-    """Whether there are front ends in float64 whose results would stay, to some 1e-6, in float32."""
+    """Whether there are front ends in float64 that could be float32 with the same results to about 1e-6."""
     layers = list(all_layers(model))
     compressions = [layer for layer in layers if hasattr(layer, "compress")]
-    # One that is relative to the clip's level hides nothing of a quiet clip.
+    # A knee relative to the clip's level hides nothing in a quiet clip.
     absolute = [hasattr(layer, "knee") and not getattr(layer, "relative", False) for layer in compressions]
     knees = [
         np.min(keras.ops.convert_to_numpy(layer.knee)) if is_absolute else 0
@@ -118,8 +118,8 @@ class _ByMatrix(MelSpectrogram):
     def power(self, frames: Any) -> Any:
         import tensorflow as tf
 
-        # Samples as far from the middle are added and subtracted first: cosines and sines are even and odd about it.
-        # Half the matrix, and half the work.
+        # Samples equally far from the middle are added and subtracted first, since cosines and sines are even and odd
+        # about it: half the matrix and half the work.
         half = self.n_fft // 2
         before, after = frames[..., 1:half], frames[..., :half:-1]
         even = tf.concat([frames[..., :1], before + after, frames[..., half : half + 1]], axis=-1)

@@ -1,7 +1,7 @@
-"""TFLite Metadata: what a file takes and returns, in the form that TFLite's and MediaPipe's tools read.
+"""TFLite Metadata: the input and output of a file, in the form read by TFLite's and MediaPipe's tools.
 
-The schema, of which these are the numbers of fields, is public and frozen: `metadata_schema.fbs` of tflite-support,
-whose own package is large and not kept up. TensorFlow has that of the model around it.
+The schema, whose field numbers are used here, is public and frozen: `metadata_schema.fbs` of tflite-support, whose own
+package is large and unmaintained. TensorFlow includes the schema of the enclosing model.
 """
 
 import io
@@ -11,17 +11,17 @@ from collections.abc import Sequence
 import flatbuffers
 
 _LABELS = "labels.txt"
-# Of unions and enumerations.
+# Values of unions and enumerations.
 _AUDIO_PROPERTIES = 4
 _TENSOR_AXIS_LABELS = 2
 
 
 def with_metadata(content: bytes, *, class_names: Sequence[str], sample_rate: int) -> bytes:
-    """A TFLite file whose input is a mono waveform, and whose output are probabilities of classes.
+    """Adds metadata to a TFLite file with a mono waveform as input and class probabilities as output.
 
     Args:
         content: The file.
-        class_names: Go into it as `labels.txt`, one a line, which any unpacker of ZIP archives reads, too.
+        class_names: Stored as `labels.txt`, one per line, which any ZIP tool can read.
         sample_rate: Hz.
     """
     from tensorflow.lite.python import schema_py_generated as schema
@@ -34,7 +34,7 @@ def with_metadata(content: bytes, *, class_names: Sequence[str], sample_rate: in
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or []), entry]
     file = io.BytesIO(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
-    with zipfile.ZipFile(file, "a") as archive:  # after the model, which begins the file as before
+    with zipfile.ZipFile(file, "a") as archive:  # appended after the model
         archive.writestr(_LABELS, "".join(f"{name}\n" for name in class_names))
     return file.getvalue()
 
@@ -44,7 +44,7 @@ def _metadata(sample_rate: int) -> bytes:
     b = flatbuffers.Builder(256)
 
     def table(*fields: tuple[int, str, object]) -> int:
-        """Of (number of the field, kind, value)."""
+        """A table of (field number, kind, value)."""
         b.StartObject(max(number for number, *_ in fields) + 1)
         for number, kind, value in fields:
             getattr(b, f"Prepend{kind}Slot")(number, value, 0)
@@ -63,7 +63,7 @@ def _metadata(sample_rate: int) -> bytes:
     audio_content = table((0, "Uint8", _AUDIO_PROPERTIES), (1, "UOffsetTRelative", audio))
     waveform = tensor("waveform", "Mono sound, float32 in [-1, 1].", (3, "UOffsetTRelative", audio_content))
     labels = tensor(_LABELS, "Names of the classes.", (2, "Int8", _TENSOR_AXIS_LABELS))
-    probabilities = tensor("probabilities", "Of the classes.", (6, "UOffsetTRelative", vector(labels)))
+    probabilities = tensor("probabilities", "Probabilities of the classes.", (6, "UOffsetTRelative", vector(labels)))
     subgraph = table((2, "UOffsetTRelative", vector(waveform)), (3, "UOffsetTRelative", vector(probabilities)))
     name = b.CreateString("clip_classifier")
     model = table((0, "UOffsetTRelative", name), (3, "UOffsetTRelative", vector(subgraph)))

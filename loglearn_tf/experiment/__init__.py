@@ -1,1 +1,1 @@
-"""A study carried out: runs given to workers, here or on a cluster."""
+"""Execution of a study: runs are distributed to workers, on this machine or on a cluster."""

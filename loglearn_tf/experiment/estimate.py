@@ -1,6 +1,6 @@
-"""How long a study will take: a few steps of each of its networks are timed here, and added up.
+"""Estimates how long a study will take, by timing a few steps of each of its networks on this machine.
 
-Reads the data set and the mel store where they are there, and writes nothing.
+Reads the data set and the mel store if they exist, and writes nothing.
 """
 
 import logging
@@ -41,19 +41,19 @@ from loglearn_tf.study.status import Survey
 
 _log = logging.getLogger(__name__)
 
-# By the clock, for all that is timed.
+# Limit on the wall time of all timing.
 LIMIT_S = 20.0
-# More processes would wait for each other at memory; two finish in time.
+# More processes would compete for memory; two finish in time.
 _MOST_PROCESSES = 2
-# Clips whose features are timed, and those whose headers are asked for their lengths.
+# Number of clips whose features are timed, and of clips whose headers are read for their lengths.
 _TIMED_CLIPS, _ASKED_CLIPS = 8, 40
-# Length of a clip where no header says one.
+# Default clip length if no header contains one.
 _USUAL_S = 4.0
-# Seconds of one core that timing a network takes; of one of which nothing is known, `_UNKNOWN_S`. Patches that are
-# trained on and scored meanwhile:
+# Core seconds needed to time a network; `_UNKNOWN_S` for unknown ones. Number of patches trained on and scored
+# meanwhile:
 _UNKNOWN_S, _TIMED_PATCHES = 8.0, 110
 
-# A network with what it costs the same with: its name, the kind of compression, bands, frames between scored patches.
+# What determines a network's cost: its name, kind of compression, bands, frames between scored patches.
 _Like = tuple[str, str, int, int]
 
 
@@ -62,9 +62,9 @@ class _Part:
     """A part of the study.
 
     Attributes:
-        settings, state: As the caller has them.
-        sounds: How much there is.
-        clips: On disk, some of those whose features are to be computed.
+        settings, state: From the caller.
+        sounds: Amount of sound.
+        clips: Sample of the clips on disk whose features are missing.
     """
 
     settings: Settings
@@ -75,7 +75,7 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What was timed: a network's rates, seconds of a worker's start or of a second of sound, or why nothing was."""
+    """A measurement: a network's rates, the start time of a worker, the time per second of sound, or an error."""
 
     what: str = ""
     like: _Like | None = None
@@ -88,19 +88,19 @@ class _Answer:
 def estimate_study(
     states: Sequence[tuple[Settings, Survey]], *, measure: bool = True, on_progress: OnProgress | None = None
 ) -> list[Estimate | str]:
-    """What the runs of a study that are to do will take.
+    """Estimates the time of a study's remaining runs.
 
     Args:
-        states: Of each part, or of the one there is, its settings and how far it is.
-        measure: Whether steps of its networks are timed: in processes of their own, `LIMIT_S` seconds at most.
-            Otherwise, or where TensorFlow is not installed, they are those of `study.cost.TABLE`.
-        on_progress: Told of each thing that was timed.
+        states: For each part, its settings and the state of its runs.
+        measure: Whether steps of its networks are timed, in separate processes, for at most `LIMIT_S` seconds.
+            Otherwise, or if TensorFlow is not installed, the rates are those of `study.cost.TABLE`.
+        on_progress: Called after each measurement.
 
     Returns:
-        Of each part an estimate, or a sentence that says why there is none.
+        For each part an estimate, or a sentence that explains why there is none.
 
     Raises:
-        LoglearnError: If a network or compression from outside cannot be used; only where steps are timed.
+        LoglearnError: If a network or compression from outside cannot be used; only if steps are timed.
     """
     parts = [_part(settings, state) for settings, state in states]
     known = [part for part in parts if isinstance(part, _Part) and part.state.to_do]
@@ -108,13 +108,13 @@ def estimate_study(
     return [part if isinstance(part, str) else _estimate(part, answers, measured=measure) for part in parts]
 
 
-# ---- What is there ----------------------------------------------------------------------------------------------
+# ---- The data -------------------------------------------------------------------------------------------------
 
 
 def _part(settings: Settings, state: Survey) -> _Part | str:
     data = settings.data
     dataset: DataSet | None = None
-    why = f"nothing is at {data.root}"
+    why = f"{data.root} does not exist"
     if data.synthetic is None or Path(data.root).exists():
         try:
             dataset = load_dataset(
@@ -128,15 +128,11 @@ def _part(settings: Settings, state: Survey) -> _Part | str:
             why = str(error)
     if dataset is None:
         expected = expected_sounds(settings)
-        return (
-            f"How long it takes is known when the data are there: {why}"
-            if expected is None
-            else _Part(settings, state, expected, ())
-        )
+        return f"No time estimate without the data: {why}" if expected is None else _Part(settings, state, expected, ())
     try:
         check_grid(settings, dataset)
     except ConfigError as error:
-        _log.warning("%s", error)  # of `loglearn run`, which would stop here
+        _log.warning("%s", error)  # `loglearn run` would stop here
     seconds = _lengths(settings, dataset)
     n_missing = _n_to_compute(settings, dataset)
     clips = _spread(dataset.clips, _TIMED_CLIPS) if n_missing else ()
@@ -144,7 +140,7 @@ def _part(settings: Settings, state: Survey) -> _Part | str:
 
 
 def _lengths(settings: Settings, dataset: DataSet) -> list[float]:
-    """Seconds of clips that stand for all."""
+    """Lengths of representative clips, seconds."""
     from loglearn_tf.features.build import seconds_of
 
     listed = DATASETS[settings.data.name].listed_seconds(dataset)
@@ -155,7 +151,7 @@ def _lengths(settings: Settings, dataset: DataSet) -> list[float]:
 
 
 def _n_to_compute(settings: Settings, dataset: DataSet) -> int:
-    # Here, as it loads what reads sounds.
+    # Imported here, since it loads the audio decoders.
     from loglearn_tf.features.build import n_to_compute
 
     features = settings.features
@@ -170,11 +166,11 @@ def _n_to_compute(settings: Settings, dataset: DataSet) -> int:
 
 
 def _spread(clips: Sequence[Clip], n: int) -> tuple[Clip, ...]:
-    """So many, from the first to the last."""
+    """A given number of elements, evenly spaced from first to last."""
     return tuple(clips[at * len(clips) // n] for at in range(n)) if len(clips) > n else tuple(clips)
 
 
-# ---- What it takes ----------------------------------------------------------------------------------------------
+# ---- The times --------------------------------------------------------------------------------------------------
 
 
 def _like(settings: Settings, model: str, compression: str) -> _Like:
@@ -182,8 +178,8 @@ def _like(settings: Settings, model: str, compression: str) -> _Like:
 
 
 def _time(parts: Sequence[_Part], on_progress: OnProgress | None) -> list[_Answer]:
-    """Gives what is to be timed to processes, and takes what they answer until the time is over."""
-    tasks: list[tuple[float, float, Any]] = []  # weight, seconds of one core, what is done
+    """Distributes the measurements to processes and collects results until the time is up."""
+    tasks: list[tuple[float, float, Any]] = []  # weight, core seconds, task
     if outside := [(part.settings, part.sounds.n_classes) for part in parts if has_outside(part.settings)]:
         tasks.append((inf, _UNKNOWN_S, partial(_check, outside)))
     if timed := next((part for part in parts if part.clips), None):
@@ -252,15 +248,15 @@ def _estimate(part: _Part, answers: Sequence[_Answer], *, measured: bool) -> Est
     )
     of_table = sorted({model for model, compression in needed if (model, needed[model, compression][1]) not in rates})
     if not measured:
-        basis = "From the table of `study/cost.py`, of one core of a cloud server, not of this machine: --no-measure."
+        basis = "Based on stored timings of a cloud server, not of this machine (--no-measure)."
     elif not rates:
         why = errors[0] if errors else f"nothing could be timed in {LIMIT_S:g} s"
-        basis = f"From the table of `study/cost.py`, of one core of a cloud server, not of this machine: {why}."
+        basis = f"Based on stored timings of a cloud server, not of this machine: {why}."
     else:
-        basis = f"Timed on this machine just now: {', '.join(sorted({model for model, _ in rates}))}."
+        basis = f"Timed on this machine: {', '.join(sorted({model for model, _ in rates}))}."
         if of_table:
-            why = f" ({errors[0]})" if errors else f": {LIMIT_S:g} s were over"
-            basis += f" Of the table of `study/cost.py`, at this machine's speed: {', '.join(of_table)}{why}."
+            why = f" ({errors[0]})" if errors else f" (time limit of {LIMIT_S:g} s reached)"
+            basis += f" From stored timings, scaled to this machine: {', '.join(of_table)}{why}."
     return estimate(
         settings,
         state.to_do,
@@ -283,18 +279,18 @@ def _serve(
     receive: Callable[[], Any],
     send: Callable[[Any], None],
 ) -> None:
-    """Does what there is time for."""
+    """Runs as many measurements as time allows."""
     began = time.monotonic()
     try:
         tensorflow(threads=threads)
-        import loglearn_tf.training.measure  # noqa: F401  a worker loads as much
+        import loglearn_tf.training.measure  # noqa: F401  workers load this, too
     except ImportError as error:
         send(_Answer(error=f"TensorFlow cannot be imported ({error})"))
         send(None)
         receive()
     start_s = time.process_time()
     send(_Answer(start_s=start_s))
-    # A machine that others use takes longer by the clock.
+    # On a shared machine, the wall time is longer.
     slowness = max(1.0, (time.monotonic() - began) / start_s)
     for needed_s, task in tasks:
         if time.monotonic() - began + slowness * needed_s > limit_s:
@@ -303,7 +299,7 @@ def _serve(
             send(task())
         except LoglearnError as error:
             send(error)
-        except Exception as error:  # whatever the code of a network from outside raises
+        except Exception as error:  # user code may raise anything
             what = getattr(task, "args", ("",))[0]
             named = what[0] if isinstance(what, tuple) else "features"
             send(_Answer(what=f"{named}: failed", error=f"{named}: {type(error).__name__}: {error}".splitlines()[0]))
@@ -326,5 +322,5 @@ def _network(like: _Like, settings: Settings, compression: str, sounds: Sounds) 
     from loglearn_tf.training.measure import rates_of
 
     rates = rates_of(settings, like[0], compression, sounds)
-    error = "" if rates else f"the trainer of {like[0]} is its own"
+    error = "" if rates else f"{like[0]} has its own trainer"
     return _Answer(what=f"{like[0]} {compression if like[1] else ''}".strip(), like=like, rates=rates, error=error)

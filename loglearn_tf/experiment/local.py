@@ -1,4 +1,4 @@
-"""Runs to workers; whatever happens to one run, the others go on."""
+"""Distributes runs to workers; a failed run does not stop the others."""
 
 import queue
 import time
@@ -17,42 +17,42 @@ from loglearn_tf.experiment.run import RUNS_PER_WORKER, Record, Work, Worker, fa
 from loglearn_tf.study.grid import RunSpec
 from loglearn_tf.study.run_folder import write_run
 
-# A run whose worker died (out of memory, killed) or raised is tried once more, then recorded.
+# A run that raised, or whose worker died (out of memory, killed), is retried once, then recorded as failed.
 _ATTEMPTS = 2
-_LONGEST_WAIT_S = 3600.0  # at a time: queues refuse far longer ones
+_LONGEST_WAIT_S = 3600.0  # per wait: queues refuse much longer timeouts
 
 Finished = tuple[RunSpec, Record]
 
 
 class Executor(AbstractContextManager["Executor"], Protocol):
-    """Workers, wherever they are; leaving the block ends them, busy or not."""
+    """Local or remote workers; leaving the block ends them, even busy ones."""
 
     def has_room(self) -> bool:
-        """Whether another run could start now."""
+        """Whether another run can start now."""
 
     def start(self, spec: RunSpec) -> None:
         """Gives a run to a worker."""
 
     def finished(self) -> list[Finished]:
-        """Waits until a run ends, somehow, and returns those that did. A run that was lost with its worker, or took
-        longer than `run_timeout_s`, is recorded as failed."""
+        """Waits until at least one run ends, in whatever way, and returns the ended ones. A run that took longer than
+        `run_timeout_s`, or was lost with its worker, is recorded as failed."""
 
 
 def run_all(
     specs: Sequence[RunSpec], work: Work, executor: Executor, *, on_result: Callable[[RunSpec, dict[str, Any]], None]
 ) -> None:
-    """Performs runs in the order given, as many at a time as the executor has room for, and writes their folders.
+    """Executes runs in the given order, as many at a time as the executor has room for, and writes their folders.
 
-    Workers send what their runs leave; only this process writes to the study's folder.
+    Workers return their results; only this process writes to the study's folder.
 
     Args:
-        specs: Runs to do.
-        work: What they share.
-        executor: Does them.
+        specs: Runs to execute.
+        work: What the runs share.
+        executor: Executes them.
         on_result: Called with each run's `result.json` once it is on disk, failed runs included.
 
     Raises:
-        StorageError: If a run folder cannot be written. What was written before stays.
+        StorageError: If a run folder cannot be written. Earlier results are kept.
     """
     pending, busy = deque(specs), 0
     attempts: dict[RunSpec, int] = dict.fromkeys(specs, 0)
@@ -74,13 +74,13 @@ def run_all(
 
 @dataclass
 class _Busy:
-    """What a worker process is doing, and has done.
+    """The state of a worker process.
 
     Attributes:
-        slot: Its number among those that work at the same time, from 0: it decides on the GPU.
-        spec: Its run; `None` while it is idle.
-        deadline: When the run has taken too long, by `time.monotonic`.
-        n_done: Runs before.
+        slot: Its index among the concurrent workers, from 0, which determines its GPU.
+        spec: Its run; `None` if idle.
+        deadline: Time limit of the run, by `time.monotonic`.
+        n_done: Number of earlier runs.
     """
 
     slot: int
@@ -94,8 +94,8 @@ class LocalExecutor:
 
     Args:
         work: What the runs share.
-        workers: Number of processes. They start as they are needed, and are replaced after some runs.
-        start_process: For tests: starts a process, as `Process` does.
+        workers: Number of processes. They are started when needed and replaced after a number of runs.
+        start_process: For tests: starts a process, like `Process`.
     """
 
     def __init__(self, work: Work, workers: int, *, start_process: Callable[..., Process] = Process) -> None:
@@ -114,7 +114,7 @@ class LocalExecutor:
 
     @property
     def pids(self) -> list[int]:
-        """Of the processes that are there now."""
+        """Process ids of the current workers."""
         return [process.pid for process in self._pool]
 
     def has_room(self) -> bool:
@@ -142,7 +142,7 @@ class LocalExecutor:
                 continue
             worker = self._pool.get(process)
             if worker is None:
-                continue  # the last word of one that was removed
+                continue  # a late message from a removed worker
             spec, worker.spec, worker.deadline = worker.spec, None, inf
             worker.n_done += 1
             if message is ENDED:
@@ -153,8 +153,8 @@ class LocalExecutor:
                 return [(spec, message)]
 
     def _add(self) -> Process:
-        # The lowest that is free: numbers of all processes ever started would put two of one GPU side by side, once
-        # they are replaced in another order.
+        # The lowest free slot: counting all processes ever started could put two on one GPU after they are replaced in
+        # another order.
         slot = min(set(range(self._workers)) - {worker.slot for worker in self._pool.values()})
         process = self._start_process(partial(_serve, self._work, slot), self._inbox)
         self._pool[process] = _Busy(slot)
@@ -173,13 +173,13 @@ class LocalExecutor:
 
 
 def _serve(work: Work, slot: int, receive: Callable[[], RunSpec], send: Callable[[Record], None]) -> None:
-    """The job of a worker process."""
+    """The main loop of a worker process."""
     tensorflow(threads=work.settings.threads, gpu=slot)
     worker: Worker | LoglearnError
     try:
         worker = Worker(work)
     except LoglearnError as error:
-        worker = error  # its runs fail, and say why, which an exit code would not
+        worker = error  # its runs then fail with this error, which an exit code would not show
     while True:
         spec = receive()
         send(failure(spec, work, str(worker)) if isinstance(worker, LoglearnError) else worker.perform(spec))

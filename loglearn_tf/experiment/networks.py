@@ -1,4 +1,4 @@
-"""Networks and compressions from outside, checked before any work is done."""
+"""Checks networks and compressions from outside the package before any work is done."""
 
 import logging
 from collections.abc import Sequence
@@ -16,23 +16,23 @@ _log = logging.getLogger(__name__)
 
 
 def has_outside(settings: Settings) -> bool:
-    """Whether a study names what only its own code knows: a network, a compression, or arguments of one."""
+    """Whether a study uses a network or compression from outside, or arguments of a compression."""
     return any(MODELS.own(name) is None for name in settings.models) or any(
         COMPRESSIONS.own(name) is None for name in settings.compressions
     )
 
 
 def check_networks(studies: Sequence[tuple[Settings, int]], *, on_progress: OnProgress | None = None) -> None:
-    """Builds a network with each variant and each name from outside, and tries networks from outside out. For a process
-    of its own.
+    """Builds the networks with each variant and each outside compression, and tests outside networks. Meant for a
+    separate process.
 
     Args:
-        studies: Settings, and the number of classes of their data set.
+        studies: Settings, each with the number of classes of its data set.
         on_progress: Not called.
 
     Raises:
-        ConfigError: If a layer or a builder cannot be imported, or refuses its arguments, or a network is not what a
-            study needs; see `models.check_network`.
+        ConfigError: If a layer or builder cannot be imported or refuses its arguments, or a network does not meet the
+            requirements; see `models.check_network`.
     """
     tensorflow(gpu=None)
     from loglearn_tf.layers import build_compression

@@ -1,4 +1,4 @@
-"""Runs to an existing Ray cluster; Ray decides where, and does a run again whose node died."""
+"""Distributes runs to an existing Ray cluster; Ray chooses the nodes and repeats runs whose node died."""
 
 import functools
 import hashlib
@@ -24,12 +24,12 @@ from loglearn_tf.experiment.run import RUNS_PER_WORKER, Record, Work, Worker, de
 from loglearn_tf.study.grid import RunSpec
 from loglearn_tf.study.settings import RaySettings
 
-# How often Ray starts a run again whose node or process died; no attempt of the run's own.
+# How often Ray restarts a run whose node or process died; this does not count as a retry of the run.
 _RETRIES_OF_RAY = 3
 _CONNECT_S = 5.0
-# How often the driver asks whether a run takes too long.
+# How often the driver checks for runs that take too long.
 _ASK_S = 5.0
-# What must be the same on every node, for runs to be comparable.
+# What must be the same on every node, so that runs are comparable.
 _SAME = ("tensorflow", "keras", "numpy")
 _PACKAGE = Path(__file__).parents[1]
 
@@ -37,22 +37,22 @@ _PACKAGE = Path(__file__).parents[1]
 class RayExecutor:
     """An executor of Ray tasks: `with RayExecutor(work, settings) as executor`.
 
-    Nodes need this package and the same Python. They send back what a run leaves; only the driver writes to the
-    study's folder. The mel store lies on storage that all nodes see, or is sent once to every node that gets runs.
+    Nodes need this package and the same Python. They return the results of runs; only the driver writes to the study's
+    folder. The mel store must be on shared storage, or is sent once to every node that gets runs.
 
     Args:
         work: What the runs share.
         settings: `ray` of the study's settings.
 
     Raises:
-        ClusterError: On entering: if ray is not installed, there is no cluster at the address, or none of its nodes
-            has the CPUs and GPUs that a run asks for.
+        ClusterError: On entering: if Ray is not installed, there is no cluster at the address, or none of its nodes
+            has the CPUs and GPUs that a run needs.
     """
 
     def __init__(self, work: Work, settings: RaySettings) -> None:
         self._work = work
         self._settings = settings
-        # Reference to what a task will return -> its number, and its run.
+        # Reference to a task's future result -> task number and run.
         self._tasks: dict[Any, tuple[int, RunSpec]] = {}
         self._n_started = 0
         self._clock: Any = None
@@ -68,7 +68,7 @@ class RayExecutor:
                 max_calls=RUNS_PER_WORKER,
                 max_retries=_RETRIES_OF_RAY,
             )(_perform)
-            # Put once; Ray carries it to a node when the first run there asks for it.
+            # Stored once; Ray transfers it to a node when the first run there needs it.
             self._shared = self._ray.put((uuid.uuid4().hex, same_software(), self._work))
             if self._work.settings.run_timeout_s is not None:
                 self._clock = self._start_clock()
@@ -84,7 +84,7 @@ class RayExecutor:
         self._ray.shutdown()
 
     def has_room(self) -> bool:
-        # Twice what runs at once: no slot waits for the driver, and late runs can still go to nodes that join.
+        # Twice the number of concurrent runs: no slot waits for the driver, and late runs can go to new nodes.
         return len(self._tasks) < 2 * self._slots()
 
     def start(self, spec: RunSpec) -> None:
@@ -100,8 +100,8 @@ class RayExecutor:
                 ended = [*map(self._collect, ready), *self._end_overdue()]
         except self._ray.exceptions.RayError as error:
             raise ClusterError(
-                f"The Ray cluster at {self._settings.address} was lost: {error}. What was finished is kept; the same "
-                "command goes on from it, also without `ray`."
+                f"The Ray cluster at {self._settings.address} was lost: {error}. Finished work is kept; rerun the "
+                "command to resume, with or without `ray`."
             ) from error
         return ended
 
@@ -110,11 +110,11 @@ class RayExecutor:
         try:
             record: Record = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
-            record = failure(spec, self._work, f"Ray gave the run up: {error}")
+            record = failure(spec, self._work, f"Ray gave up on this run: {error}")
         return spec, record
 
     def _end_overdue(self) -> list[Finished]:
-        """Ends runs that take too long. Those that wait for a place in the cluster do not count."""
+        """Ends runs that take too long, not counting time spent waiting in the cluster."""
         if self._clock is None or time.monotonic() - self._asked < _ASK_S:
             return []
         self._asked = time.monotonic()
@@ -127,7 +127,7 @@ class RayExecutor:
     def _start_clock(self) -> Any:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        # On the driver's node: it lives as long as the driver can.
+        # On the driver's node, so that it lives as long as the driver.
         here = NodeAffinitySchedulingStrategy(self._ray.get_runtime_context().get_node_id(), soft=False)
         return self._ray.remote(num_cpus=0, scheduling_strategy=here)(Clock).remote()
 
@@ -144,9 +144,9 @@ class RayExecutor:
         if not any(all(node.get(kind, 0) >= n for kind, n in wanted.items()) for node in nodes):
             largest = {kind: max((node.get(kind, 0) for node in nodes), default=0) for kind in wanted}
             raise ClusterError(
-                f"A run asks for ray.cpus={wanted['CPU']:g} and ray.gpus={wanted['GPU']:g}, and no node of the Ray "
-                f"cluster at {self._settings.address} has as many; its largest have {largest['CPU']:g} CPUs and "
-                f"{largest['GPU']:g} GPUs. Ask for less, or add nodes."
+                f"A run needs ray.cpus={wanted['CPU']:g} and ray.gpus={wanted['GPU']:g}, but no node of the Ray "
+                f"cluster at {self._settings.address} has that many; the largest have {largest['CPU']:g} CPUs and "
+                f"{largest['GPU']:g} GPUs. Reduce them or add nodes."
             )
 
     def _put_store(self) -> dict[str, Any]:
@@ -156,19 +156,19 @@ class RayExecutor:
 
 
 def check_address(address: str) -> None:
-    """Raises the `ClusterError` of an address at which there is nothing; joins no cluster."""
+    """Raises a `ClusterError` if nothing answers at an address; does not join the cluster."""
     try:
         import ray  # noqa: F401
     except ImportError as error:
         raise ClusterError(
-            f"`ray={address}` needs ray, which is not installed: {error}. Install loglearn_tf[cluster]."
+            f"`ray={address}` needs Ray, which is not installed: {error}. Install loglearn_tf[cluster]."
         ) from error
     host, colon, port = address.rpartition(":")
     if colon:
-        # Ray itself tries for minutes.
+        # Ray itself would retry for minutes.
         try:
             socket.create_connection((host, int(port)), _CONNECT_S).close()
-        except (OSError, UnicodeError) as error:  # the second: of a name that no host can have
+        except (OSError, UnicodeError) as error:  # UnicodeError: an impossible host name
             raise ClusterError(f"No Ray cluster answers at `ray={address}`: {error}. {_HOW}") from error
 
 
@@ -183,21 +183,21 @@ def _connect(address: str) -> Any:
     return ray
 
 
-_HOW = "Start one with `ray start --head`, or leave `ray` out to work on this machine alone."
+_HOW = "Start one with `ray start --head`, or omit `ray` to use only this machine."
 
 
 class Clock:
-    """When tasks began, by one clock for all nodes: an actor that they tell."""
+    """An actor that records the start times of tasks, with one clock for all nodes."""
 
     def __init__(self) -> None:
         self._began: dict[int, float] = {}
 
     def begin(self, task: int) -> None:
-        """A task begins, or begins again after its node died."""
+        """Records that a task has started, or restarted after its node died."""
         self._began[task] = time.monotonic()
 
     def overdue(self, limit_s: float) -> list[int]:
-        """The tasks that began longer ago, each told once; which of them have ended, only the driver knows."""
+        """Tasks that started too long ago, each reported once; only the driver knows which have ended."""
         found = [task for task, began in self._began.items() if time.monotonic() - began > limit_s]
         for task in found:
             del self._began[task]
@@ -206,8 +206,8 @@ class Clock:
 
 @functools.cache
 def same_software() -> dict[str, str | None]:
-    """What a node must have as the driver has it: the source of this package, and the libraries that numbers come
-    from."""
+    """What must be identical on nodes and driver: the source of this package, and the libraries that affect
+    results."""
     digest = hashlib.sha256()
     for path in sorted(_PACKAGE.rglob("*.py")):
         digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
@@ -216,13 +216,13 @@ def same_software() -> dict[str, str | None]:
 
 
 def _difference(own: Mapping[str, str | None], drivers: Mapping[str, str | None]) -> str:
-    """What a node has otherwise than the driver, in words; empty if nothing."""
+    """The differences between a node and the driver, in words, or empty."""
     differ = [name for name in drivers if own.get(name) != drivers[name]]
     here, there = (", ".join(f"{name} {one.get(name)}" for name in differ) for one in (own, drivers))
     return f"has {here}; the driver has {there}. Install the same on both." if differ else ""
 
 
-# Of this process on a node: the worker of the study that it served last.
+# The worker of the study that this process on a node served last.
 _worker: tuple[str, Worker] | None = None
 
 
@@ -243,7 +243,7 @@ def _perform(
         if difference := _difference(same_software(), software):
             return failure(spec, work, f"{node} {difference}")
         be_quiet()
-        tensorflow(threads=work.settings.threads)  # Ray shows a process the GPUs that are its own
+        tensorflow(threads=work.settings.threads)  # Ray shows each process only its own GPUs
         try:
             folder = work.store_folder if files is None else _receive_store(work.store_folder.name, files)
             _worker = study, Worker(replace(work, store_folder=folder))
@@ -258,10 +258,10 @@ def _perform(
 
 
 def _receive_store(name: str, files: Mapping[str, Any]) -> Path:
-    """Writes a store that the driver sent to this node's disk, unless it is there; `store.json`, last, completes it.
+    """Writes a store sent by the driver to this node's disk, if it is missing; `store.json` is written last.
 
     Raises:
-        DataError: If the place belongs to someone else.
+        DataError: If the folder belongs to another user.
     """
     import ray
 
@@ -269,7 +269,7 @@ def _receive_store(name: str, files: Mapping[str, Any]) -> Path:
 
     own = Path(tempfile.gettempdir()) / f"loglearn_tf-{os.getuid()}"
     own.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # In a folder that all may write to, another user could have taken the name.
+    # In a folder writable by all, another user could have taken the name.
     if own.is_symlink() or own.stat().st_uid != os.getuid():
         raise DataError(f"{own} belongs to another user. Remove it, or set TMPDIR for this node.")
     folder = own / name
@@ -277,8 +277,8 @@ def _receive_store(name: str, files: Mapping[str, Any]) -> Path:
     with FileLock(folder / ".lock"):
         try:
             MelStore(folder).verify()
-        except DataError:  # not there yet, or damaged since
-            # One file at a time: a store may be larger than memory.
+        except DataError:  # missing, or damaged since
+            # One file at a time, since a store may be larger than memory.
             for file_name in sorted(files, key=lambda one: one == "store.json"):
                 write_bytes(folder / file_name, ray.get(files[file_name]))
     return folder

@@ -1,4 +1,4 @@
-"""One run as a worker does it, in a process of this machine or on a node of a cluster."""
+"""Executes one run in a worker, on this machine or on a cluster node."""
 
 import functools
 import platform
@@ -30,18 +30,18 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-# TensorFlow's memory grows a little with every model; a worker that has done so many runs is replaced.
+# TensorFlow's memory grows a little with every model; workers are replaced after this number of runs.
 RUNS_PER_WORKER = 50
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a worker needs beside the run; the same for all runs of a study.
+    """What a worker needs in addition to the run; the same for all runs of a study.
 
     Attributes:
-        settings: The study's.
-        dataset: Its clips.
-        store_folder: Of the complete mel store.
+        settings: Settings of the study.
+        dataset: Its data set.
+        store_folder: Folder of the complete mel store.
     """
 
     settings: Settings
@@ -51,10 +51,10 @@ class Work:
 
 @dataclass(frozen=True)
 class Record:
-    """What a run leaves: everything that its folder will hold.
+    """The output of a run: the content of its folder.
 
     Attributes:
-        result: The content of `result.json`. Of a failed run, `final` tells that another try would fail the same way.
+        result: The content of `result.json`. For a failed run, `final` means that a retry would fail the same way.
         files: Name -> content of the other files.
     """
 
@@ -63,17 +63,17 @@ class Record:
 
 
 class Worker:
-    """Performs runs one after another; keeps between them what they share.
+    """Executes runs one after another and keeps what they share.
 
     Args:
-        work: The study's.
+        work: The work of the study.
 
     Raises:
         DataError: If the mel store is incomplete or damaged.
     """
 
     def __init__(self, work: Work) -> None:
-        # Here, not at the top: the driver uses this module, too, and needs no TensorFlow.
+        # Imported here: the driver also uses this module and needs no TensorFlow.
         from loglearn_tf.features.store import MelStore
         from loglearn_tf.training.supervised import CompiledModels
 
@@ -83,9 +83,9 @@ class Worker:
         self._models = CompiledModels()
 
     def perform(self, spec: RunSpec) -> Record:
-        """Does one run; one that fails is described, not raised.
+        """Executes one run; a failure is recorded, not raised.
 
-        A run during which the mel store was changed has failed, whatever numbers it came to.
+        If the mel store changed during a run, the run has failed, whatever its results.
         """
         from loglearn_tf.training.callbacks import NonFiniteError, compression_of
         from loglearn_tf.training.levels import is_relative
@@ -112,7 +112,7 @@ class Worker:
                 "predictions.csv": _predictions(dataset, outcome.clips, outcome.probabilities),
             }
             if outcome.settled is not None:
-                # The published table stays as it was; who looks up recordings finds them here.
+                # The published table keeps its form; recordings are listed here.
                 recordings = {"recording": [clip.recording for clip in outcome.clips]}
                 settled = _predictions(dataset, outcome.clips, outcome.settled.probabilities, **recordings)
                 files["predictions_settled.csv"] = settled
@@ -132,7 +132,7 @@ class Worker:
             "status": "done",
             "accuracy": outcome.accuracy,
             **outcome.compression,
-            # Of those alone, so that results of all others stay as they were.
+            # Only for these, so that results of all others keep their form.
             **({"relative": True} if is_relative(compression_of(outcome.model)) else {}),
             **_settled(outcome.settled),
             **({"levels": list(outcome.levels)} if outcome.levels else {}),
@@ -144,7 +144,7 @@ class Worker:
         return Record(result, {**_settings_file(self.work), **files})
 
     def _deployable(self, spec: RunSpec, network: Any) -> Any:
-        """The network with front end and mean over patches: what the evaluation did, as one model."""
+        """The network with front end and mean over patches: the whole evaluation as one model."""
         from loglearn_tf.deploy.clip_classifier import clip_classifier
 
         settings = self.work.settings
@@ -160,7 +160,7 @@ class Worker:
 
 
 def _predictions(dataset: DataSet, clips: Sequence[Clip], probabilities: Any, **more: Sequence[str]) -> bytes:
-    """One row a clip; `more` holds further columns, which follow `clip_id`."""
+    """One row per clip; `more` holds further columns, which follow `clip_id`."""
     names = dataset.classes
     rows = [
         {
@@ -187,20 +187,20 @@ def _settled(settled: "Settled | None") -> dict[str, float | None]:
 
 
 def failure(spec: RunSpec, work: Work, error: str, *, final: bool = False) -> Record:
-    """The record of a run that failed."""
+    """The record of a failed run."""
     nothing = dict.fromkeys(("accuracy", "alpha", "beta", "knee", "train_seconds", "eval_seconds"))
     result = {**_common(spec, work), **nothing, **_settled(None), "status": "failed", "final": final, "error": error}
-    # Whole, as it may be the network's record that cannot be had; of failed runs it is not compared.
+    # The whole identity, since the network's record may be unavailable; it is not compared for failed runs.
     result["identity"] = run_identity(work.settings, work.dataset)
     return Record(result, _settings_file(work))
 
 
 def overtime(spec: RunSpec, work: Work) -> Record:
-    """The record of a run that was ended because it took too long."""
+    """The record of a run that was stopped because it took too long."""
     limit = work.settings.run_timeout_s
     error = (
-        f"The run took longer than `run_timeout_s={limit:g}` seconds and was ended. Raise `run_timeout_s` if runs of "
-        "this kind need more; else see on its machine what it waited for."
+        f"The run took longer than `run_timeout_s={limit:g}` seconds and was stopped. Increase `run_timeout_s` if runs "
+        "of this kind need more; otherwise check its machine for what it waited for."
     )
     return failure(spec, work, error, final=True)
 
@@ -219,10 +219,10 @@ def describe_software() -> dict[str, str | None]:
 
 
 def _git_commit() -> str | None:
-    """Of the package's source; `None` outside a checkout. A `+` marks uncommitted changes."""
+    """Git commit of the package; `None` outside a checkout. A `+` marks uncommitted changes."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        # An installed package may lie inside another project's checkout.
+        # An installed package may be inside another project's checkout.
         tracked = [*git, "ls-files", "--error-unmatch", Path(__file__).name]
         subprocess.run(tracked, capture_output=True, check=True, timeout=10)
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
@@ -276,12 +276,12 @@ def _log_hparams(log_dir: Path, spec: RunSpec, settings: Settings, accuracy: flo
 
 
 class PeakMemory:
-    """The largest resident memory of this process since the object was made; where the system cannot tell (macOS),
-    since the process began; where it tells nothing (Windows), `None`."""
+    """The largest resident memory of this process since the object was created; since the start of the process on
+    systems that cannot reset it (macOS); `None` on systems without this information (Windows)."""
 
     def __init__(self) -> None:
         try:
-            # Sets the high-water mark back (proc(5), clear_refs).
+            # Resets the high-water mark (proc(5), clear_refs).
             Path("/proc/self/clear_refs").write_text("5")
         except OSError:
             pass

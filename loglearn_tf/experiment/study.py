@@ -1,4 +1,4 @@
-"""Whole studies: settings in, finished runs and their comparison out. For instance::
+"""Runs whole studies, from settings to finished runs and their comparison. For example::
 
     from loglearn_tf import load_settings, run_study
 
@@ -6,8 +6,8 @@
     for cell in result.comparisons:
         print(cell.model, cell.n_shot, cell.mean, cell.low, cell.high)
 
-Works in a notebook, a thread, or a script without a main guard: networks are trained in processes of their own, and
-nothing of the caller's is touched, TensorFlow, random states and signal handlers included.
+Works in a notebook, a thread, or a script without a main guard: networks are trained in separate processes, and the
+state of the caller, including TensorFlow, random states and signal handlers, is not touched.
 """
 
 import logging
@@ -41,13 +41,13 @@ _log = logging.getLogger(__name__)
 
 
 class RunRow(TypedDict):
-    """A run of a study, as its `result.json` has it; more keys say how and where it was done.
+    """A run of a study, as in its `result.json`, which has more keys on how and where it was run.
 
-    `accuracy` is a fraction; it and what follows down to `eval_seconds` are `None` for a run that failed, `alpha`,
-    `beta` and `knee` also for a compression without them. `status` is `"done"` or `"failed"`.
+    `accuracy` is a fraction; all values from there to `eval_seconds` are `None` for a failed run, and `alpha`, `beta`
+    and `knee` also for a compression without them. `status` is `"done"` or `"failed"`.
 
-    `accuracy_settled` is what the same weights score once batch normalisation has settled (`training.settling`), and
-    the three `norm_...` say what it did to the input before: `None` for runs of earlier versions.
+    `accuracy_settled` is the accuracy of the same weights with settled batch normalisation (`training.settling`), and
+    the three `norm_...` values describe its effect on the input without settling: `None` for runs of earlier versions.
     """
 
     dataset: str
@@ -72,16 +72,16 @@ class RunRow(TypedDict):
 
 @dataclass(frozen=True)
 class StudyResult:
-    """What is in a study's folder after `run_study`; `print` shows its tables.
+    """The state of a study's folder after `run_study`; `print` shows its tables.
 
     Attributes:
-        settings: What was asked for.
-        rows: Every run in the folder: those asked for, and those of earlier calls. `compare`, `accuracies` and `rank`
-            take them, and `pandas.DataFrame` does.
-        failed: Of the runs asked for, those that failed; `run_study` with the same settings tries them again.
+        settings: The settings of the call.
+        rows: Every run in the folder, from this and earlier calls. They can be passed to `compare`, `accuracies`,
+            `rank` and `pandas.DataFrame`.
+        failed: Failed runs of this call; `run_study` with the same settings retries them.
         comparisons: Accuracy of every compression minus log-EPS, with interval and verdict, one per cell of the grid;
             empty without log-EPS.
-        report: The page `report.html`.
+        report: Path of `report.html`.
     """
 
     settings: Settings
@@ -95,7 +95,7 @@ class StudyResult:
         return self.settings.study_dir
 
     def folder(self, row: RunRow) -> Path:
-        """Where a run's `result.json`, `history.csv`, `predictions.csv` and perhaps `model.keras` are."""
+        """Where a run's `result.json`, `history.csv`, `predictions.csv` and, if kept, `model.keras` are."""
         return self.study_dir / _spec(row).folder
 
     def __str__(self) -> str:
@@ -103,19 +103,19 @@ class StudyResult:
 
 
 def run_study(settings: Settings, *, on_progress: OnProgress | None = None) -> StudyResult:
-    """Does the runs of a study that are not done yet, then compares, and writes `results.csv` and the report.
+    """Executes the remaining runs of a study, compares the results, and writes `results.csv` and the report.
 
-    May be interrupted in any way, and called again: it goes on from what was finished. Failed runs raise nothing.
+    It can be interrupted in any way and called again to resume. Failed runs do not raise.
 
     Args:
-        settings: As `load_settings` reads them.
-        on_progress: Called in this thread with a `Step` for every few clips and for every run.
+        settings: From `load_settings`.
+        on_progress: Called in this thread with a `Step` after every few clips and every run.
 
     Raises:
-        ConfigError, DataError: If the settings do not fit the data set, the data set is not whole, finished runs were
-            made with other settings, or another process works on this study; before any work is done.
-        ClusterError: If `settings.ray` is given, and there is no such cluster.
-        StorageError: If a folder cannot be written. What was finished is kept.
+        ConfigError, DataError: Before any work, if the settings do not fit the data set, the data set is incomplete,
+            finished runs have other settings, or another process works on this study.
+        ClusterError: If `settings.ray` is given and there is no such cluster.
+        StorageError: If a folder cannot be written. Finished work is kept.
         WorkerError: If the process that computes the features dies.
     """
     (result,) = run_parts([settings], on_progress=on_progress)
@@ -123,10 +123,10 @@ def run_study(settings: Settings, *, on_progress: OnProgress | None = None) -> S
 
 
 def run_parts(studies: Sequence[Settings], *, on_progress: OnProgress | None = None) -> Iterator[StudyResult]:
-    """Does the parts of a study, as `load_studies` reads them, one after another, as `run_study` does each.
+    """Runs `run_study` for each part of a study, as returned by `load_studies`.
 
     Yields:
-        The result of each part, before the next begins. What is wrong with any part is raised at once, by the call.
+        The result of each part, before the next starts. Errors in any part are raised by the call itself.
 
     Raises:
         LoglearnError: See `run_study`.
@@ -169,8 +169,8 @@ def _run_part(settings: Settings, dataset: DataSet, on_progress: OnProgress | No
     specs = plan_runs(settings)
     done, to_do = split_done(study_dir, specs, run_identity(settings, dataset))
     if done:
-        _log.info("%s of %s runs are done already.", f"{len(done):,}", f"{len(specs):,}")
-    # Also where all is done: with other settings, this is another grid.
+        _log.info("%s of %s runs are already done.", f"{len(done):,}", f"{len(specs):,}")
+    # Also if all is done, since other settings give another grid.
     remember_settings(settings)
     if to_do:
         _do(to_do, settings, dataset, on_progress)
@@ -211,15 +211,15 @@ def _executor(work: Work) -> Executor:
     return LocalExecutor(work, settings.workers or available_cores())
 
 
-# ---- What runs need ---------------------------------------------------------------------------------------------
+# ---- Inputs of runs ---------------------------------------------------------------------------------------------
 
 
 def load_data(settings: Settings) -> DataSet:
-    """The data set that settings name; a synthetic one is made first, if it is not there.
+    """Loads the data set of the settings; a synthetic one is created first if missing.
 
     Raises:
         ConfigError, DataError: See `load_dataset` and `make_synthetic`.
-        StorageError: If a synthetic one cannot be written.
+        StorageError: If a synthetic data set cannot be written.
     """
     data = settings.data
     if data.synthetic is not None:
@@ -240,12 +240,12 @@ def load_data(settings: Settings) -> DataSet:
         allow_missing=data.allow_missing,
     )
     if dataset.missing:
-        _log.warning("%s clips are missing under %s and left out.", f"{len(dataset.missing):,}", dataset.root)
+        _log.warning("%s clips are missing under %s and are skipped.", f"{len(dataset.missing):,}", dataset.root)
     return dataset
 
 
 def _load_all(studies: Sequence[Settings]) -> list[DataSet]:
-    loaded: dict[str, DataSet] = {}  # parts mostly share their data set
+    loaded: dict[str, DataSet] = {}  # most parts share their data set
     for settings in studies:
         key = settings.data.model_dump_json()
         if key not in loaded:
@@ -254,7 +254,7 @@ def _load_all(studies: Sequence[Settings]) -> list[DataSet]:
 
 
 def prepare_store(settings: Settings, dataset: DataSet, *, on_progress: OnProgress | None = None) -> MelStore:
-    """The mel store of a study; computed as far as it is not there.
+    """Opens the mel store of a study and computes what is missing.
 
     Raises:
         DataError, StorageError, WorkerError: See `build_store`.
@@ -273,7 +273,7 @@ def prepare_store(settings: Settings, dataset: DataSet, *, on_progress: OnProgre
 
 
 def mel_power_of(settings: Settings, dataset: DataSet, store: MelStore) -> MelHistogram | None:
-    """How mel power is distributed in a data set; `None` for a store of logarithms."""
+    """The distribution of mel power in a data set; `None` for a store of logarithms."""
     if settings.features.compression != "none":
         return None
     return count_mel_histogram(
@@ -286,7 +286,7 @@ def mel_power_of(settings: Settings, dataset: DataSet, store: MelStore) -> MelHi
 
 
 def _write_mel_power(settings: Settings, dataset: DataSet, store: MelStore) -> None:
-    """What the report says of the data set's mel power; counted once for a study."""
+    """The distribution of the data set's mel power for the report, computed once per study."""
     name = store.folder.name
     if read_mel_histogram(settings.study_dir, dataset.name, store=name) is None:
         power = mel_power_of(settings, dataset, store)

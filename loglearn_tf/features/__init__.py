@@ -1,4 +1,4 @@
-"""Clips to mel power: computed once, memory-mapped ever after."""
+"""From clips to mel power, computed once and memory-mapped afterwards."""
 
 from loglearn_tf.features.build import build_store
 from loglearn_tf.features.store import MelStore

@@ -1,4 +1,4 @@
-"""Clips to the mel store: mel power of every clip, computed once, memory-mapped ever after."""
+"""Builds the mel store: mel power of every clip, computed once and memory-mapped afterwards."""
 
 import hashlib
 import json
@@ -24,17 +24,17 @@ from loglearn_tf.features.front_end import completed
 from loglearn_tf.features.shards import ABSENT, FORMAT, damaged, fault_in, shard_paths, write_shard
 from loglearn_tf.features.store import MelStore
 
-# Clips in a shard: the unit of resuming. 128 clips of US8K are 11 MB and half a second of work.
+# Clips per shard, the unit of resuming. 128 clips of US8K are 11 MB and half a second of work.
 _SHARD_CLIPS = 128
-# Clips that a thread reads and then transforms together, those of equal length: fewer calls, and what a call works on
-# still fits a core's cache. Of long clips only so many samples are held.
+# Clips of equal length that a thread reads and transforms together: fewer calls, with data that still fit a core's
+# cache. For long clips the number of samples is limited.
 _CLIPS_AT_ONCE = 4
 _SAMPLES_AT_ONCE = 1 << 20
 
 _log = logging.getLogger(__name__)
 
 
-# Mel power of a clip, and what its file was.
+# Mel power of a clip, and the format of its file.
 _Features = tuple[Samples, Origin]
 
 
@@ -49,30 +49,29 @@ def build_store(
     workers: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> MelStore:
-    """Computes what a store lacks, and opens it.
+    """Computes what is missing in a store and opens it.
 
-    A store's numbers do not depend on the machine or the process: they are computed with one thread an operation, on
-    the CPU, and so in a process of its own unless TensorFlow works that way here.
+    A store's numbers do not depend on the machine or the process: they are computed on the CPU with one thread per
+    operation, and therefore in a separate process unless TensorFlow is already configured that way here.
 
-    Another list of clips, other sounds in their files, or another setting, makes another store. A shard
-    appears by rename: interrupted work resumes at the first missing one. Every shard's checksum is
-    compared first; a damaged one is reported and computed again. A complete store may lie where nothing
-    can be written.
+    Another list of clips, other sounds in their files, or other settings give another store. A shard appears by rename:
+    interrupted work resumes at the first missing one. Every shard's checksum is compared first; a damaged one is
+    reported and computed again. A complete store may be read-only.
 
     Args:
-        clips: The data set's clips, all of them, so that every study of it shares the store.
-        name: Begins the folder's name.
-        front_end: Arguments of `MelSpectrogram`; those left out have its defaults.
+        clips: All clips of the data set, so that all its studies share the store.
+        name: Prefix of the folder's name.
+        front_end: Arguments of `MelSpectrogram`; missing ones have its defaults.
         store_dir: Folder of the stores.
-        compression: `"none"`, or a fixed compression to apply, as `"logeps"`.
-        gain_db: Of every waveform, before the front end.
-        workers: Threads that decode and transform; default: one a core.
-        on_progress: Told of every few clips.
+        compression: `"none"`, or a fixed compression to apply, such as `"logeps"`.
+        gain_db: Gain in dB applied to every waveform before the front end.
+        workers: Number of threads; default: one per core.
+        on_progress: Called after every few clips.
 
     Raises:
         ConfigError: If `front_end` has arguments that `MelSpectrogram` does not take.
-        DataError: If clips cannot be decoded; names them all. The others' shards are kept.
-        WorkerError: If the process that computes dies.
+        DataError: If clips cannot be decoded; lists them. Finished shards are kept.
+        WorkerError: If the computing process dies.
         StorageError: If the store cannot be written.
     """
     clips = sorted(clips, key=lambda clip: clip.clip_id)
@@ -93,11 +92,11 @@ def build_store(
     lock = FileLock(folder / ".lock")
     with storage(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()  # two studies that need the same store: the second waits, then finds it complete
+        lock.acquire()  # if two studies need the same store, the second waits and finds it complete
     try:
         with storage(folder):
             remove_scratch(folder)
-        # Others may have computed some meanwhile.
+        # Other processes may have computed some meanwhile.
         missing = _missing(folder, {number: shards[number] for number in missing})
         for fault in missing.values():
             if fault != ABSENT:
@@ -125,8 +124,8 @@ def n_to_compute(
     compression: str = "none",
     gain_db: float = 0.0,
 ) -> int:
-    """How many clips' mel power `build_store`, which takes these arguments, would compute; reads no sound, and does not
-    look whether what is there is damaged."""
+    """The number of clips that `build_store` would compute with these arguments; reads no sound, and does not check for
+    damage."""
     clips = sorted(clips, key=lambda clip: clip.clip_id)
     folder = Path(store_dir) / f"{name}-{_key(clips, completed(front_end), compression, gain_db)}"
     shards = (clips[at : at + _SHARD_CLIPS] for at in range(0, len(clips), _SHARD_CLIPS))
@@ -134,7 +133,7 @@ def n_to_compute(
 
 
 def seconds_of(clip: Clip) -> float | None:
-    """How long a clip lasts, by its header; `None` where that does not say, or cannot be read."""
+    """The length of a clip according to its header, in seconds; `None` if unknown or unreadable."""
     try:
         with open_sound(clip.path) as sound:
             return None if sound.n_frames is None else sound.n_frames / sound.origin.sample_rate
@@ -143,7 +142,7 @@ def seconds_of(clip: Clip) -> float | None:
 
 
 def feature_function(front_end: Mapping[str, Any], compression: str = "none") -> Callable[[Sequence[Path]], None]:
-    """Reads and transforms sound files as `build_store` does, and keeps nothing: for who wants to know how long."""
+    """Reads and transforms sound files like `build_store` and discards the result, to measure the time."""
     front_end = completed(front_end)
     mel_of = _mel_function(front_end, compression)
 
@@ -155,7 +154,7 @@ def feature_function(front_end: Mapping[str, Any], compression: str = "none") ->
 
 
 def _compute_alone(*work: Any, on_progress: OnProgress) -> None:
-    """`_compute` in a process that does nothing else."""
+    """Runs `_compute` in a separate process."""
     *_, workers = work
     tensorflow(parallel_calls=workers, gpu=None)
     _compute(*work, on_progress=on_progress)
@@ -188,8 +187,8 @@ def _compute(
             failures.append(str(found))
             return None
         if not np.isfinite(found[0]).all():
-            # float32 ends at 3e38; a study would learn nothing from infinity, and could not say why.
-            failures.append(f"Mel power of {path} is not finite with `features.gain_db={gain_db:g}`: lower it.")
+            # float32 ends at 3e38; a study on infinite values would fail without a clear reason.
+            failures.append(f"Mel power of {path} is not finite with `features.gain_db={gain_db:g}`: reduce it.")
             return None
         return found
 
@@ -206,14 +205,14 @@ def _compute(
                 ids = [clip.clip_id for clip in shard]
                 write_shard(folder, number, ids, [computed[clip_id] for clip_id in ids])
     if failures:
-        shown = "\n  ".join(first_few(sorted(set(failures)), most=10))  # segments share the faults of their file
+        shown = "\n  ".join(first_few(sorted(set(failures)), most=10))  # segments share the errors of their file
         raise DataError(
-            f"{len(failures):,} of {n_clips:,} clips cannot be read:\n  {shown}\nReplace these files and run again."
+            f"{len(failures):,} of {n_clips:,} clips could not be read:\n  {shown}\nReplace these files and run again."
         )
 
 
 def _parts(clips: Sequence[Clip]) -> list[list[Clip]]:
-    """What a thread reads and transforms at once: a few files, or segments of one."""
+    """Groups of clips that a thread processes at once: a few files, or segments of one."""
     whole = [clip for clip in clips if clip.segment is None]
     parts = [whole[at : at + _CLIPS_AT_ONCE] for at in range(0, len(whole), _CLIPS_AT_ONCE)]
     return [*parts, *by_file(clip for clip in clips if clip.segment is not None)]
@@ -227,8 +226,10 @@ def _read_and_transform(
     gain: float = 1.0,
     segments: Sequence[tuple[float, float]] = (),
 ) -> list[_Features | AudioError]:
-    """Of each file its `(frames, n_mels)` and what it was, or why it cannot be read; of segments, in the order of their
-    starts, the path of their file is there once for each."""
+    """For each file, `(frames, n_mels)` and its format, or the error.
+
+    For segments, in order of start, the path of their file is given once for each.
+    """
     found: dict[int, _Features | AudioError] = {}
     waiting: dict[int, list[tuple[int, Samples, Origin]]] = {}
 
@@ -259,9 +260,9 @@ def _read_and_transform(
 
 
 def _mel_function(front_end: Mapping[str, Any], compression: str) -> Callable[[Samples], Samples]:
-    """Waveforms of equal length, `(clips, samples)`, to their `(clips, frames, n_mels)`.
+    """Transforms waveforms of equal length, `(clips, samples)`, to `(clips, frames, n_mels)`.
 
-    A clip's numbers do not depend on the others'. Safe to call from many threads.
+    Clips do not affect each other. Thread-safe.
     """
     import tensorflow as tf
 
@@ -274,7 +275,7 @@ def _mel_function(front_end: Mapping[str, Any], compression: str) -> Callable[[S
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, front.n_fft // 2 + 1), tf.float32)])  # type: ignore[untyped-decorator]
     def compressed_mel(power: Any) -> Any:
-        # Cheap, and on a GPU matrix products lose digits (TF32): a store must not depend on the device.
+        # It is cheap, and a store must not depend on the device: on a GPU, matrix products lose digits (TF32).
         with tf.device("CPU"):
             return compress(front.mel(power))
 
@@ -287,7 +288,7 @@ def _mel_function(front_end: Mapping[str, Any], compression: str) -> Callable[[S
 
 
 def _key(clips: Iterable[Clip], front_end: Mapping[str, Any], compression: str, gain_db: float) -> str:
-    # Without a gain as before there were gains: stores of then are found.
+    # Without a gain the key is as before gains existed, so that older stores are found.
     gain = [gain_db] if gain_db else []
     parts = [json.dumps([FORMAT, dict(front_end), compression, *gain], sort_keys=True)]
     parts += [clip.sound for clip in clips]
@@ -295,13 +296,13 @@ def _key(clips: Iterable[Clip], front_end: Mapping[str, Any], compression: str, 
 
 
 def _missing(folder: Path, shards: Mapping[int, Sequence[Clip]]) -> dict[int, str]:
-    """Of these shards, number of one that is not there or not whole -> its fault."""
+    """Index of each missing or damaged shard -> the problem."""
     faults = {number: fault_in(folder, number, shard) for number, shard in shards.items()}
     return {number: fault for number, fault in faults.items() if fault}
 
 
 def _says(folder: Path, about: Mapping[str, Any]) -> bool:
-    """Whether `store.json` is there and says this."""
+    """Whether `store.json` exists with this content."""
     try:
         return bool(json.loads((folder / "store.json").read_text(encoding="utf-8")) == json.loads(json.dumps(about)))
     except (OSError, ValueError):

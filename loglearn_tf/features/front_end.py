@@ -1,4 +1,4 @@
-"""The mel front end's arguments, all of them: however one is written, it has one store."""
+"""The complete arguments of the mel front end, so that equal front ends share one store."""
 
 import inspect
 from collections.abc import Mapping
@@ -8,21 +8,21 @@ from typing import Any
 from loglearn_tf._util.text import printable
 from loglearn_tf.errors import ConfigError
 
-# Always part of a store's key. What `MelSpectrogram` has learned since is part of it only where it is not the default:
-# the stores from before are found.
+# Always part of a store's key. Later arguments of `MelSpectrogram` are part of it only if they are not the default, so
+# that older stores are found.
 _ALWAYS = ("sample_rate", "n_fft", "hop_length", "n_mels", "f_min", "f_max", "pad_mode", "fft_dtype")
-# What that is, beside `win_length`, and its values beside the default.
+# The later arguments, besides `win_length`, and their non-default values.
 _LATER = {"window": ("hamming", "blackman", "ones"), "mel_scale": ("htk",), "norm": (None,)}
 
 
 def completed(front_end: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of `MelSpectrogram`, with the layer's own defaults for those that are left out.
+    """Arguments of `MelSpectrogram`, with the layer's defaults for missing ones.
 
     Raises:
         ConfigError: If there is no such argument.
         ValueError: If a value is out of its range.
     """
-    # As settings have them. Otherwise the layer is asked, which loads TensorFlow.
+    # Known arguments of settings. Otherwise the layer is asked, which loads TensorFlow.
     if _are_complete(front_end):
         return dict(front_end)
     from loglearn_tf.layers import MelSpectrogram
@@ -34,7 +34,7 @@ def completed(front_end: Mapping[str, Any]) -> dict[str, Any]:
             near = get_close_matches(name, known, n=1)
             hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}."
             raise ConfigError(
-                f"`front_end` must hold arguments of `MelSpectrogram`. Received: {printable(name)}. {hint}"
+                f"`front_end` must contain arguments of `MelSpectrogram`. Received: {printable(name)}. {hint}"
             )
     layer = MelSpectrogram(**front_end)
     config = {**layer.get_config(), "win_length": None if layer.win_length == layer.n_fft else layer.win_length}

@@ -13,7 +13,7 @@ from loglearn_tf.features.shards import damaged, fault_in, shard_paths
 
 
 class MelSource(Protocol):
-    """What gives the mel power of clips: a `MelStore`, or what is made of one."""
+    """A source of mel power for clips: a `MelStore`, or an object derived from one."""
 
     def mel(self, clip: Clip) -> npt.NDArray[np.float32]:
         """`(frames, n_mels)` float32."""
@@ -22,16 +22,15 @@ class MelSource(Protocol):
 class MelStore:
     """Mel spectrograms of a list of clips, read-only, memory-mapped.
 
-    A folder of shards, `shard-0000.npy` with `(frames of 128 clips, n_mels)` float32, each beside a
-    `shard-0000.json` that says whose frames they are, their checksum and, as `origins`, what each clip's
-    file was and which decoder read it, and `store.json`, written last, with the front-end settings.
+    A folder of shards, `shard-0000.npy` with `(frames of 128 clips, n_mels)` float32, each next to a `shard-0000.json`
+    with its clips, their checksum and, as `origins`, each clip's file format and decoder; and `store.json`, written
+    last, with the front-end settings.
 
     Args:
-        folder: Of a complete store; `build_store` makes one.
+        folder: Folder of a complete store, made by `build_store`.
 
     Raises:
-        DataError: If the store is incomplete, damaged so that it can be seen at once, or of another version; `verify`
-            looks at every number.
+        DataError: If the store is incomplete, of another version, or visibly damaged; `verify` checks every number.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -62,7 +61,7 @@ class MelStore:
             for clip_id, n_frames in rows:
                 self._places[clip_id] = (number, start, start + n_frames)
                 start += n_frames
-            # Shards made before origins were recorded have none.
+            # Older shards have no origins.
             for (clip_id, _), origin in zip(rows, held.get("origins", ()), strict=False):
                 self._origins[clip_id] = origin
             n_held = self._shards[-1].shape[0]
@@ -81,33 +80,33 @@ class MelStore:
                 raise DataError(damaged(self.folder, fault))
 
     def change(self) -> str:
-        """What was written to the store, or taken from it, since it was opened; empty where nothing was.
+        """The changes to the store since it was opened, or empty.
 
-        Costs a look at the folder: what was computed meanwhile may be of other numbers than the store's own.
+        Reads only the folder: results computed meanwhile may not belong to the store's original numbers.
         """
         for number, before in enumerate(self._stamps):
             data, _ = shard_paths(self.folder, number)
             if _stamp(data) != before:
-                return damaged(self.folder, f"{data.name} was changed while it was read")
+                return damaged(self.folder, f"{data.name} was changed while in use")
         return ""
 
     def mel(self, clip: Clip) -> npt.NDArray[np.float32]:
         """`(frames, n_mels)` float32 mel power of a clip; a view of the file, not a copy.
 
         Raises:
-            DataError: If the store does not hold the clip.
+            DataError: If the store does not contain the clip.
         """
         place = self._places.get(clip.clip_id)
         if place is None:
             raise DataError(
-                f"Mel store {self.folder} does not hold clip {clip.clip_id}. Run `loglearn features` again."
+                f"Mel store {self.folder} does not contain clip {clip.clip_id}. Run `loglearn features` again."
             )
         shard, first, end = place
         return self._shards[shard][first:end]
 
     def origin(self, clip: Clip) -> dict[str, Any] | None:
-        """What a clip's file was when it was decoded: `decoder`, `container`, `format_tag`, `bits`, `channels`,
-        `sample_rate` in Hz, `frames`; see `loglearn_tf.audio.Origin`. None where the store does not know."""
+        """Format of a clip's file when it was decoded: `decoder`, `container`, `format_tag`, `bits`, `channels`,
+        `sample_rate` in Hz, `frames`; see `loglearn_tf.audio.Origin`. None if unknown."""
         return self._origins.get(clip.clip_id)
 
     def __len__(self) -> int:

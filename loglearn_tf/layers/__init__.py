@@ -1,4 +1,4 @@
-"""Keras layers: the mel front end and the compressions; usable in any model, alone.
+"""Keras layers: the mel front end and the compressions, usable in any model.
 
 A layer is imported when it is first used, and Keras with it.
 """
@@ -83,9 +83,9 @@ def __dir__() -> list[str]:
 def register() -> None:
     """Imports every layer, so that Keras knows them all when it loads a model.
 
-    May run while a module of a layer is being imported, when that is what imports Keras first. Such a module registers
-    its layers itself, once complete. Others may need `base`: they wait, and this runs again after it. No module of a
-    layer imports another one but `base` when it is loaded.
+    May run while the module of a layer is being imported, if that import loads Keras first. Such a module registers its
+    own layers when it is complete. Others may need `base`: they wait, and this runs again after it. Modules of layers
+    import no other module of a layer except `base` when they are loaded.
     """
     base = sys.modules.get("loglearn_tf.layers.compression.base")
     if base is None or hasattr(base, "Compression"):

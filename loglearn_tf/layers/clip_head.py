@@ -1,5 +1,5 @@
-"""Whole clips to class probabilities: a network applied to every patch of a clip, and the mean of its softmax; and the
-model that goes there from a waveform."""
+"""From whole clips to class probabilities: a network applied to every patch of a clip, the mean of its softmax, and
+the complete model from a waveform."""
 
 import numbers
 from collections.abc import Sequence
@@ -17,18 +17,18 @@ MEANS = ("arithmetic", "geometric")
 
 @keras.saving.register_keras_serializable(package="loglearn_tf")
 class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
-    """Class probabilities of a clip: the mean over its patches of the softmax of a network's logits.
+    """Class probabilities of a clip: the softmax of a network's logits, averaged over the clip's patches.
 
-    Patches of the network's length begin every `patch_hop` frames; a clip shorter than one is repeated to its length.
-    Patches are scored a few at a time, so that memory does not grow with the clip.
+    Patches of the network's length start every `patch_hop` frames; a shorter clip is repeated to that length.
+    Patches are scored a few at a time, so memory does not grow with the clip.
 
     Args:
         network: Model, `(batch, patch_frames, n_mels)` mel power to `(batch, n_classes)` logits.
         class_names: One name for each logit; saved with the layer.
-        patch_hop: Frames between patches; 1, as in the reference, scores every possible one.
+        patch_hop: Frames between patches; 1, as in the reference, scores every possible patch.
         mean: `"arithmetic"`, of the probabilities; `"geometric"`, of their logarithms, scaled to sum to 1, as the
             reference does for prototypical networks.
-        patches_at_once: How many patches of each clip are scored together; changes speed and memory, not results.
+        patches_at_once: Number of patches of each clip scored together; affects speed and memory, not results.
         **kwargs: `name`, `dtype`, for the base layer.
 
     Input shape:
@@ -38,8 +38,8 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
         `(batch, n_classes)` float32, rows that sum to 1.
 
     Raises:
-        ValueError: If the network is no model of patches, if there are not as many class names as logits, or if an
-            argument is out of its range.
+        ValueError: If the network is not a model of patches, the number of class names is not that of the logits, or an
+            argument is out of range.
 
     Reference:
         docs/fidelity.md, "Evaluation"; `evaluation.clip_probabilities` gives the same numbers for a mel store.
@@ -63,13 +63,13 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
         shapes = (tuple(network.input_shape), tuple(network.output_shape))
         if [len(shape) for shape in shapes] != [3, 2] or None in (*shapes[0][1:], shapes[1][1]):
             raise ValueError(
-                "`network` must map (batch, patch_frames, n_mels) to (batch, n_classes), all but the batch fixed. "
-                f"Received: a model of {shapes[0]} to {shapes[1]}."
+                "`network` must map (batch, patch_frames, n_mels) to (batch, n_classes), with fixed dimensions except "
+                f"the batch. Received: a model of {shapes[0]} to {shapes[1]}."
             )
         names = [str(name) for name in class_names]
         if len(names) != shapes[1][1] or len(set(names)) < len(names):
             raise ValueError(
-                f"`class_names` must be different names, one for each of the network's {shapes[1][1]} logits. "
+                f"`class_names` must be distinct names, one for each of the network's {shapes[1][1]} logits. "
                 f"Received: class_names={names}."
             )
         for name, value in (("patch_hop", patch_hop), ("patches_at_once", patches_at_once)):
@@ -87,7 +87,7 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
         n_mels = self.network.input_shape[2]
         if len(input_shape) != 3 or input_shape[2] != n_mels:
             raise ValueError(
-                f"The input must have the shape (batch, frames, {n_mels}), as the network's. Received: {input_shape}."
+                f"The input must have the shape (batch, frames, {n_mels}) of the network. Received: {input_shape}."
             )
         self.built = True
 
@@ -100,7 +100,7 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
         return self.probabilities(total / ops.cast(n_patches, "float32"))
 
     def sum_over_patches(self, mel: Any) -> tuple[Any, Any]:
-        """What the mean is made of, for recordings that come in parts.
+        """The sum behind the mean, for recordings that are processed in parts.
 
         Args:
             mel: See above.
@@ -111,7 +111,7 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
         """
         patch_frames, n_mels = self.network.input_shape[1:]
         n_frames = ops.shape(mel)[1]
-        # A clip shorter than a patch begins again at its end. Keras' own choice of integers follows `floatx`.
+        # A clip shorter than a patch is repeated. Explicit integer types, since Keras' default follows `floatx`.
         frames = ops.arange(ops.maximum(n_frames, patch_frames), dtype="int32") % n_frames
         n_patches = 1 + (ops.shape(frames)[0] - patch_frames) // self.patch_hop
         per_step = self.patches_at_once
@@ -119,7 +119,7 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
 
         def add_next(step: Any, total: Any) -> Any:
             numbers = step * per_step + ops.arange(per_step, dtype="int32")
-            # The last step may reach beyond the last patch; what it scores there counts nothing.
+            # The last step may reach beyond the last patch; the surplus is ignored.
             counts = ops.cast(numbers < n_patches, "float32")
             starts = ops.minimum(numbers, n_patches - 1) * self.patch_hop
             rows = ops.take(frames, starts[:, None] + ops.arange(patch_frames, dtype="int32")[None, :], axis=0)
@@ -133,7 +133,7 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
         return _loop(n_steps, add_next, nothing), n_patches
 
     def probabilities(self, mean: Any) -> Any:
-        """The answer by the mean over all patches of what `sum_over_patches` sums."""
+        """Class probabilities from the mean of what `sum_over_patches` sums."""
         return ops.softmax(mean) if self.mean == "geometric" else mean
 
     def compute_output_spec(self, mel: Any) -> keras.KerasTensor:
@@ -152,7 +152,7 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "MeanOverPatches":
         network = keras.saving.deserialize_keras_object(_without_training(config["network"]))
-        # `hop` in files of version 0.1.0.
+        # Named `hop` in files of version 0.1.0.
         renamed = {"patch_hop" if name == "hop" else name: value for name, value in config.items()}
         return cls(**{**renamed, "network": network})
 
@@ -161,7 +161,7 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
 class ClipClassifier(keras.Model):  # type: ignore[misc]
     """Functional model from waveform to class probabilities, which refuses waveforms that are not floating-point.
 
-    Keras' own functional model would cast integers to float as they are. `clip_classifier` makes one.
+    A plain functional model would cast integers to float without scaling. `clip_classifier` makes one.
 
     Raises:
         ValueError: When called, or in `predict`, with anything but floating-point samples.
@@ -171,7 +171,7 @@ class ClipClassifier(keras.Model):  # type: ignore[misc]
     """
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        for waveform in keras.tree.flatten(inputs):  # a list or a dictionary of one is taken, too
+        for waveform in keras.tree.flatten(inputs):  # a list or dictionary with one entry is also accepted
             check_waveform(waveform)
         return super().__call__(inputs, *args, **kwargs)
 
@@ -182,7 +182,7 @@ class ClipClassifier(keras.Model):  # type: ignore[misc]
 
 
 def _without_training(config: Any) -> Any:
-    """A serialised network without losses and optimisers, which may be functions that no other program has."""
+    """A serialised network without losses and optimisers, which may be functions unknown to other programs."""
     if isinstance(config, dict):
         return {key: _without_training(value) for key, value in config.items() if key != "compile_config"}
     return [_without_training(value) for value in config] if isinstance(config, list) else config
@@ -193,7 +193,7 @@ def _loop(n_steps: Any, body: Any, start: Any) -> Any:
         return ops.fori_loop(0, n_steps, body, start)
     import tensorflow as tf
 
-    # One step after another: side by side they would hold the activations of many.
+    # Sequential steps: parallel ones would keep many activations in memory.
     return tf.while_loop(
         lambda step, _: step < n_steps,
         lambda step, total: (step + 1, body(step, total)),

@@ -1,4 +1,4 @@
-"""Mel power relative to the level of the clip it is of."""
+"""Mel power relative to the level of its clip."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from keras import ops
 class ClipLevel(keras.layers.Layer):  # type: ignore[misc]
     """Divides the mel power of a clip by its level, the mean over all frames and bands.
 
-    What compressions that are `relative` take. Afterwards the mean is 1, however loud the recording was. A clip without
-    any power stays as it is. `clip_classifier` puts this layer before the patches of a network that needs it; trained
-    on a mel store, the network is given patches that were divided by the level of their whole clip.
+    Compressions with `relative` expect this input. Afterwards the mean is 1, however loud the recording was. A clip
+    without any power is unchanged. `clip_classifier` adds this layer before the patches of such a network; for training
+    on a mel store, patches are divided by the level of their whole clip.
 
     Args:
         **kwargs: `name`, `dtype`, for the base layer.
@@ -30,7 +30,7 @@ class ClipLevel(keras.layers.Layer):  # type: ignore[misc]
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(autocast=False, **kwargs)  # mel power spans more than half precision holds
+        super().__init__(autocast=False, **kwargs)  # mel power exceeds the range of half precision
 
     def call(self, mel: Any) -> Any:
         mel = ops.cast(mel, "float32")
@@ -42,7 +42,7 @@ class ClipLevel(keras.layers.Layer):  # type: ignore[misc]
 
 
 def needs_clip_level(network: Any) -> bool:
-    """Whether a network takes patches relative to the level of their clip: one of its compressions is `relative`."""
+    """Whether a network expects patches relative to their clip's level: one of its compressions is `relative`."""
     return any(
         needs_clip_level(layer) if isinstance(layer, keras.Model) else getattr(layer, "relative", False) is True
         for layer in network.layers

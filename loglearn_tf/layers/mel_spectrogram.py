@@ -1,4 +1,4 @@
-"""The mel front end: waveform to mel power, as librosa computes it, inside the graph."""
+"""The mel front end: from waveform to mel power, as in librosa, inside the graph."""
 
 import numbers
 import warnings
@@ -20,58 +20,57 @@ _WINDOWS = {"hann": (0.5, 0.5), "hamming": (0.54, 0.46), "blackman": (0.42, 0.5,
 
 @keras.saving.register_keras_serializable(package="loglearn_tf")
 class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
-    """Mel spectrogram: mel-weighted power as librosa computes it, before any logarithm.
+    """Mel spectrogram: mel-weighted power as in librosa, before any logarithm.
 
     Centred STFT with a periodic window (`tf.signal`), squared magnitude, librosa's filter bank.
-    `tf.signal.linear_to_mel_weight_matrix` is HTK-scaled and unnormalised and would make white
-    noise about 115 times louder: it is not used. Float32 or more, inside and out, whatever the
-    dtype policy.
+    `tf.signal.linear_to_mel_weight_matrix` is not used: it is HTK-scaled and unnormalised, and makes white noise about
+    115 times louder. Computes in float32 or more, including input and output, whatever the dtype policy.
 
     Args:
-        sample_rate: Of the waveform, Hz.
+        sample_rate: Sample rate of the waveform, Hz.
         n_fft: FFT size, samples; even.
         win_length: Length of the window, samples, at most `n_fft`; `None` for `n_fft`. A shorter
             window is centred in the frame, with zeros around it.
         hop_length: Samples between frames.
-        window: `"hann"`, `"hamming"`, `"blackman"` or `"ones"`, periodic, as
+        window: `"hann"`, `"hamming"`, `"blackman"` or `"ones"`, periodic, as in
             `scipy.signal.get_window`.
         n_mels: Number of mel bands.
         f_min: Lowest frequency of the filter bank, Hz.
         f_max: Highest, Hz; `None` for `sample_rate / 2`.
-        mel_scale: `"slaney"`, linear up to 1 kHz and logarithmic above (librosa's default, the
+        mel_scale: `"slaney"`, linear up to 1 kHz and logarithmic above (librosa's default, used by the
             reference), or `"htk"`, `2595 log10(1 + f / 700)`.
-        norm: `"slaney"`, every filter of area 1 in Hz (librosa's default, the reference), or
+        norm: `"slaney"`, every filter of area 1 in Hz (librosa's default, used by the reference), or
             `None`, every filter of height 1.
-        pad_mode: `"reflect"` (librosa 0.6.2's default, the reference) or `"constant"` (zeros,
-            librosa's today). Pads `n_fft // 2` samples at either end.
-        fft_dtype: `"float64"`, as the reference pipeline computed, or `"float32"`. In float32,
-            rounding leaves a floor of about 1e-14 of the frame's power, which log-EPS makes visible
+        pad_mode: `"reflect"` (the default of librosa 0.6.2, used by the reference) or `"constant"` (zeros,
+            librosa's current default). Pads `n_fft // 2` samples at either end.
+        fft_dtype: `"float64"`, as in the reference pipeline, or `"float32"`. In float32,
+            rounding adds a noise floor of about 1e-14 of the frame's power, which log-EPS makes visible
             in bands without content: half a decade on band-limited recordings, more for pure tones.
         **kwargs: `name`, `dtype`, `trainable`, for the base layer.
 
     Input shape:
-        `(batch, samples)` or `(samples,)`, float, in [-1, 1]. At least one sample. Integers are refused: 16-bit samples
-        as they are would be a billion times as powerful. Not so inside a functional model, which casts what it
-        is given to the type of its `keras.Input` before any layer sees it; `clip_classifier` refuses them itself.
-        Louder waveforms do no harm: power grows with the square of a gain, and is finite up to samples of 1e15. What
-        lies below 1e-38 becomes 0, as silence is. NaN stays NaN, infinity becomes infinity or NaN, in the frames that
-        hold it.
+        `(batch, samples)` or `(samples,)`, float, in [-1, 1], at least one sample. Integers are refused, since unscaled
+        16-bit samples would be a billion times as powerful. A functional model, however, casts its input to the type of
+        its `keras.Input` before any layer sees it; `clip_classifier` therefore refuses integers itself. Louder
+        waveforms are valid: power grows with the square of the gain and is finite up to samples of 1e15. Power below
+        1e-38 becomes 0, like silence. In frames that contain NaN or infinity, NaN stays NaN and infinity becomes
+        infinity or NaN.
 
     Output shape:
         `(batch, frames, n_mels)`, or `(frames, n_mels)` for one waveform; float32, mel power, >= 0,
         with `frames = 1 + samples // hop_length`.
 
     Raises:
-        ValueError: If an argument is out of its range, or the input has another shape or is not floating-point.
+        ValueError: If an argument is out of range, or the input has the wrong shape or is not floating-point.
         ImportError: If TensorFlow is not installed.
 
     Warns:
-        UserWarning: When built, if a band covers no FFT bin and so stays zero for every sound; when called with a NumPy
-            array of samples far beyond [-1, 1], as integers that were cast and not scaled are.
+        UserWarning: When built, if a band covers no FFT bin and so is zero for every sound; when called with a NumPy
+        array of samples far outside [-1, 1], such as integers that were cast without scaling.
 
     Reference:
-        Reference code, `src/preprocess.py` (librosa 0.6.2 `melspectrogram`), at most 1e-4 of a clip's maximum
-        away from it; docs/fidelity.md, "Front end".
+        Reference code, `src/preprocess.py` (librosa 0.6.2 `melspectrogram`); the difference is at most 1e-4 of a clip's
+        maximum; docs/fidelity.md, "Front end".
 
     Example:
         >>> tuple(MelSpectrogram()(np.zeros((1, 176_400), "float32")).shape)
@@ -106,7 +105,7 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
             if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
                 raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
         if n_fft % 2:
-            # A centred frame has as many samples on either side; tf.signal's periodic window is even, too.
+            # A centred frame has equally many samples on either side; tf.signal's periodic window is also even.
             raise ValueError(f"`n_fft` must be even. Received: n_fft={n_fft!r}.")
         if win_length is not None and win_length > n_fft:
             raise ValueError(
@@ -164,12 +163,12 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
 
     def __call__(self, waveform: Any, *args: Any, **kwargs: Any) -> Any:
         refuse_keras_2(self, waveform)
-        check_waveform(waveform)  # as given: Keras makes a tensor of it, of a type of its own choice
+        check_waveform(waveform)  # as given, before Keras converts it to a tensor of its default type
         return super().__call__(waveform, *args, **kwargs)
 
     def call(self, waveform: Any) -> Any:
-        # Here, not at the top: the compressions beside this layer also serve Keras on JAX and
-        # PyTorch, where TensorFlow may be missing.
+        # Imported here: the compressions in this package also run with Keras on JAX and PyTorch, where TensorFlow may
+        # be missing.
         import tensorflow as tf
 
         waveform = tf.convert_to_tensor(waveform)
@@ -182,7 +181,7 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
         return self.mel(tf.cast(self.power(frames), tf.float32))
 
     def power(self, frames: Any) -> Any:
-        """Squared magnitude of the Fourier transform: `(..., n_fft)` windowed frames to `(..., n_fft // 2 + 1)`."""
+        """Squared magnitude of the Fourier transform: from `(..., n_fft)` frames to `(..., n_fft // 2 + 1)`."""
         import tensorflow as tf
 
         spectrum = tf.signal.rfft(frames)
@@ -244,18 +243,18 @@ def mel_filter_bank(
     mel_scale: str = "slaney",
     norm: str | None = "slaney",
 ) -> npt.NDArray[np.float32]:
-    """librosa's filter bank: triangles that are evenly spaced on a mel scale.
+    """librosa's filter bank: triangles evenly spaced on a mel scale.
 
-    Here, bit for bit, because importing librosa's takes a second and writes a cache of compiled code.
+    Reimplemented bit for bit, since importing librosa takes a second and writes a cache of compiled code.
 
     Args:
         sample_rate, n_fft, n_mels, f_min, f_max, mel_scale, norm: See `MelSpectrogram`.
 
     Returns:
-        `(n_fft // 2 + 1, n_mels)` float32; multiplies power on the left.
+        `(n_fft // 2 + 1, n_mels)` float32; to multiply power from the right.
 
     Warns:
-        UserWarning: If a band covers no FFT bin and so stays zero for every sound.
+        UserWarning: If a band covers no FFT bin and so is zero for every sound.
 
     Reference:
         librosa 0.11, `filters.mel`; Slaney, Auditory Toolbox, 1998; Young et al., The HTK Book.
@@ -267,12 +266,12 @@ def mel_filter_bank(
     bank = np.maximum(0, np.minimum(-distance[:-2] / width[:-1], distance[2:] / width[1:])).astype(np.float32)
     if norm == "slaney":
         bank *= (2 / (edges[2:] - edges[:-2]))[:, np.newaxis]
-    # A filter that begins at 0 Hz may be empty, as librosa has it.
+    # A filter that starts at 0 Hz may be empty, as in librosa.
     empty = np.flatnonzero((edges[:-2] > 0) & ~bank.any(axis=1))
     if empty.size:
         warnings.warn(
-            f"Empty filters: {empty.size} of {n_mels} mel bands, band {empty[0]} the first, cover no FFT bin and "
-            "stay zero for every sound. Use a larger `n_fft`, fewer `n_mels`, or a higher `f_min`.",
+            f"Empty filters: {empty.size} of {n_mels} mel bands, the first is band {empty[0]}, cover no FFT bin and "
+            "are zero for every sound. Use a larger `n_fft`, fewer `n_mels`, or a higher `f_min`.",
             stacklevel=2,
         )
     return np.ascontiguousarray(bank.T)
@@ -282,7 +281,7 @@ def mel_filter_bank(
 _BREAK_HZ = 1000.0
 _HZ_PER_MEL = 200.0 / 3
 _BREAK_MEL = _BREAK_HZ / _HZ_PER_MEL
-_LOG_STEP = np.log(6.4) / 27  # NumPy's logarithms, as librosa: those of `math` differ in the last bit
+_LOG_STEP = np.log(6.4) / 27  # NumPy's logarithms, as in librosa: those of `math` differ in the last bit
 
 
 def _hz_to_mel(hz: float, scale: str) -> float:
@@ -299,9 +298,9 @@ def _mel_to_hz(mel: npt.NDArray[np.float64], scale: str) -> npt.NDArray[np.float
 
 
 def _window(tf: Any, name: str, length: int, n_fft: int, dtype: Any) -> Any:
-    """A periodic window, centred in `n_fft` samples."""
+    """A periodic window centred in `n_fft` samples."""
     if name == "hann" and not length % 2:
-        window = tf.signal.hann_window(length, dtype=dtype)  # of odd length it would be symmetric
+        window = tf.signal.hann_window(length, dtype=dtype)  # for odd lengths it would be symmetric
     else:
         turn = 2 * np.pi * np.arange(length) / length
         terms = [(-1) ** k * a * np.cos(k * turn) for k, a in enumerate(_WINDOWS[name])]
@@ -311,9 +310,9 @@ def _window(tf: Any, name: str, length: int, n_fft: int, dtype: Any) -> Any:
 
 
 def _without_zeros(bank: npt.NDArray[np.float32], n_parts: int = 4) -> list[tuple[int, int, npt.NDArray[np.float32]]]:
-    """A filter bank in parts of neighbouring bands, each with the first bin it covers and the one after the last.
+    """A filter bank split into groups of neighbouring bands, each with its first bin and the bin after its last.
 
-    Bands are narrow: of the whole bank 98 % are zeros, and multiplying them takes as long as the Fourier transform.
+    Bands are narrow: 98 % of the filter bank are zeros, and multiplying them takes as long as the Fourier transform.
     """
     parts = []
     for part in np.array_split(bank, min(n_parts, bank.shape[1]), axis=1):
@@ -327,7 +326,7 @@ def _frames(tf: Any, waveform: Any, n_fft: int, hop_length: int) -> Any:
     """`(batch, samples)` to `(batch, frames, n_fft)`."""
     if n_fft % hop_length:
         return tf.signal.frame(waveform, n_fft, hop_length)
-    # Without gathering: whole hops, side by side with those that follow.
+    # Without gathering: whole hops next to the following ones.
     overlap = n_fft // hop_length
     n_hops = tf.shape(waveform)[1] // hop_length
     hops = tf.reshape(waveform[:, : n_hops * hop_length], [-1, n_hops, hop_length])
@@ -337,19 +336,19 @@ def _frames(tf: Any, waveform: Any, n_fft: int, hop_length: int) -> Any:
 
 
 def _pad(tf: Any, waveform: Any, width: int, hop_length: int, mode: str) -> Any:
-    """Pads `(batch, samples)` with `width` samples at the start, and at the end with what the last frame needs.
+    """Pads `(batch, samples)` with `width` samples at the start, and at the end with as many as the last frame needs.
 
-    Reflection is as in NumPy, also where `samples <= width`.
+    Reflection is as in NumPy, even if `samples <= width`.
     """
     samples = tf.shape(waveform)[1]
-    # Less than `width` where the waveform goes on beyond the last whole hop; below zero, its own end is not needed.
+    # Less than `width` if the waveform continues beyond the last whole hop; if negative, its end is not needed.
     needed = width - samples % hop_length
     inside = waveform[:, : samples + tf.minimum(needed, 0)]
     needed = tf.maximum(needed, 0)
     if mode == "constant":
         return tf.pad(inside, [[0, 0], [width, needed]])
-    # tf.pad's REFLECT refuses waveforms of at most `width` samples; NumPy and librosa go on
-    # reflecting back and forth, which is what reading at these positions does.
+    # tf.pad's REFLECT refuses waveforms of at most `width` samples; NumPy and librosa keep reflecting back and forth,
+    # as reading at these positions does.
     last = samples - 1
     period = tf.maximum(2 * last, 1)
     left = tf.range(width, 0, -1) % period

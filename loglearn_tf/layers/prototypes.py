@@ -1,4 +1,4 @@
-"""Logits of embeddings by their distance to the prototypes of classes."""
+"""Logits of embeddings from their distances to class prototypes."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ DISTANCES = ("mean_squared", "squared_euclidean")
 
 @keras.saving.register_keras_serializable(package="loglearn_tf")
 class Prototypes(keras.layers.Layer):  # type: ignore[misc]
-    """Logits of embeddings: their negative distance to every class's prototype.
+    """Logits of embeddings: the negative distance to each class prototype.
 
-    The prototypes are a weight that no gradient moves: training leaves them in the model, so that a saved one
-    classifies new clips.
+    The prototypes are a weight without gradient: training stores them in the model, so that a saved model can classify
+    new clips.
 
     Args:
         n_classes: Number of prototypes.
-        distance: `"mean_squared"`, the mean squared difference over the embedding, which the reference code calls
-            Euclidean; or `"squared_euclidean"`, its sum.
+        distance: `"mean_squared"`, the mean squared difference over the embedding, called Euclidean in the reference
+            code; or `"squared_euclidean"`, its sum.
         **kwargs: `name`, `dtype`, for the base layer.
 
     Input shape:
@@ -67,6 +67,6 @@ class Prototypes(keras.layers.Layer):  # type: ignore[misc]
 
 
 def negative_distance(embedding: Any, prototypes: Any, distance: str) -> Any:
-    """`(batch, size)` embeddings and `(n_classes, size)` prototypes to `(batch, n_classes)` logits."""
+    """Logits `(batch, n_classes)` from embeddings `(batch, size)` and prototypes `(n_classes, size)`."""
     squares = (embedding[:, None, :] - prototypes[None, :, :]) ** 2
     return -(ops.mean(squares, axis=-1) if distance == "mean_squared" else ops.sum(squares, axis=-1))

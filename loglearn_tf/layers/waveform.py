@@ -1,11 +1,11 @@
-"""What a waveform must be."""
+"""Checks of waveforms."""
 
 import warnings
 from typing import Any
 
 import numpy as np
 
-# Integer type -> how its samples become what the front end takes.
+# Integer type -> how to convert its samples.
 _TO_FLOAT = {
     "int8": 'Divide by 128: `waveform.astype("float32") / 128`',
     "uint8": 'Centre and divide by 128: `(waveform.astype("float32") - 128) / 128`',
@@ -13,15 +13,15 @@ _TO_FLOAT = {
     "int32": 'Divide by 2 ** 31, or by 32768 if the samples have 16 bits: `waveform.astype("float32") / 2**31`',
     "int64": "Divide by the integers' full scale, for 16-bit samples 32768: `np.float32(waveform) / 32768`",
 }
-# Audio that was turned up, or summed, reaches a few times full scale; integers of 8 bits and more lie far above.
+# Amplified or summed audio reaches a few times full scale; integers of 8 bits and more are far above.
 _LOUD = 30.0
 
 
 def check_waveform(waveform: Any) -> None:
-    """Raises a `ValueError` unless a waveform is floating-point; warns of NumPy samples far beyond [-1, 1].
+    """Raises a `ValueError` unless a waveform is floating-point; warns of NumPy samples far outside [-1, 1].
 
     Args:
-        waveform: Array, tensor, Keras' symbolic tensor, or list of numbers; of any shape.
+        waveform: Array, tensor, Keras' symbolic tensor, or list of numbers, of any shape.
     """
     array = waveform if hasattr(waveform, "dtype") else np.asarray(waveform)
     dtype = str(getattr(array.dtype, "name", array.dtype))

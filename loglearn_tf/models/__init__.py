@@ -1,4 +1,4 @@
-"""The networks: mel power patches in, logits out, the compression inside."""
+"""The networks: from mel power patches to logits, including the compression."""
 
 import logging
 import numbers
@@ -26,27 +26,27 @@ def build_model(
     seed: int = 0,
     **kwargs: Any,
 ) -> "keras.Model":
-    """Builds a network of the reference experiment, or one of your own.
+    """Builds a network of the reference experiment or your own.
 
-    Two models that differ in `compression` alone start from identical weights everywhere else, and
-    draw identical dropout masks.
+    Two models that differ only in `compression` start with identical weights everywhere else and draw identical dropout
+    masks.
 
     Args:
-        name: `"sb_cnn"`, `"vgg"`, `"timbre"`, `"prototypical"`, or the place of a builder or a
-            `Network` of your own: `"my_lab.nets:build_crnn"`.
+        name: `"sb_cnn"`, `"vgg"`, `"timbre"`, `"prototypical"`, or your own builder or
+            `Network`: `"my_lab.nets:build_crnn"`.
         n_classes: Number of logits.
         compression: A name in `COMPRESSIONS`, or any layer that maps `(batch, frames, n_mels)` mel
             power to the same shape.
-        seed: Every initialiser and dropout takes its own seed from this one.
-        **kwargs: For the builder: `patch_frames`, `n_mels`, `l2`; `n_filters` for VGG and
+        seed: The seeds of all initialisers and dropouts are derived from it.
+        **kwargs: Arguments of the builder: `patch_frames`, `n_mels`, `l2`; `n_filters` for VGG and
             prototypical networks; `protocol` for the latter.
 
     Returns:
         Functional model, `(batch, 128, 128)` mel power to `(batch, n_classes)` logits.
 
     Raises:
-        ValueError: If there is no such network or compression, `n_classes` is below 2, a builder of your own
-            returns something else, or weights with weight decay would not have the type `keras.config.floatx()`.
+        ValueError: If there is no such network or compression, `n_classes` is below 2, your own builder returns
+            something else, or weights with weight decay would not have the type `keras.config.floatx()`.
 
     Reference:
         The paper, section 2; parameter counts: docs/fidelity.md, "Networks".
@@ -55,7 +55,7 @@ def build_model(
         >>> build_model("timbre", n_classes=10, compression="logeps").output_shape
         (None, 10)
     """
-    # Here, not at the top: the list of networks is read where Keras is not needed.
+    # Imported here: the list of networks is also read without Keras.
     from loglearn_tf.layers import build_compression
 
     MODELS.check(name, setting="name")
@@ -76,46 +76,46 @@ def check_network(
     patch_frames: int = PATCH_FRAMES,
     saved: bool = True,
 ) -> None:
-    """Checks that a network can be in a study: builds it a few times, and calls it on noise.
+    """Checks that a network can be used in a study, by building it a few times and calling it on noise.
 
-    - It gives logits of the right shape, not probabilities.
-    - The compression is in it, is used once, and gradients reach it.
-    - With the same seed, networks with different compressions begin with the same weights and dropout seeds: else a
-      comparison would be one of draws. With another seed they begin with others.
-    - What it makes of a patch depends on nothing else: not on the patches before, nor on those of its batch.
-    - Saved and loaded, it gives the same.
+    - It returns logits of the right shape, not probabilities.
+    - It uses the compression exactly once, and gradients reach it.
+    - With the same seed, networks with different compressions start with the same weights and dropout seeds; otherwise
+      comparisons would not be paired. With another seed they start with other weights.
+    - The logits of a patch depend only on that patch: not on earlier calls, nor on the rest of the batch.
+    - After saving and loading it gives the same result.
 
     Args:
         name: As for `build_model`: `"my_lab.nets:build_crnn"`.
         n_classes: Number of logits.
-        compression: Makes a new layer of a compression that it will be built with; loglearn, if none is given.
-        n_mels, patch_frames: Of its input.
-        saved: Whether it must be possible to save it; if not, what is wrong about that is a warning.
+        compression: Function that returns a new layer of the compression to use; default: loglearn.
+        n_mels, patch_frames: Size of its input.
+        saved: Whether saving must work; otherwise problems with saving are only warnings.
 
     Raises:
-        ValueError: If anything of this is not so; says what to do.
+        ValueError: If a check fails; the message names the remedy.
     """
     build = partial(build_model, name, n_classes=n_classes, n_mels=n_mels, patch_frames=patch_frames)
     try_out(name, build, compression=compression, shape=(patch_frames, n_mels), saved=saved)
 
 
 def _check_types(model: Any) -> None:
-    """Raises a `ValueError` where Keras' settings would fail in `fit`, and warns where `fit` would lose numbers."""
+    """Raises a `ValueError` if `fit` would fail with Keras' settings, and warns if it would lose precision."""
     import keras
 
     floatx = keras.config.floatx()
     decayed = {w.dtype for w in model.trainable_weights if getattr(w, "regularizer", None) is not None} - {floatx}
     if decayed:
         raise ValueError(
-            "Keras' dtype policy and `floatx` must agree: Keras does not add the weight decay of weights in one type "
+            "Keras' dtype policy and `floatx` must agree: Keras cannot add the weight decay of weights in one type "
             f"to a loss in another. Received: weights in {decayed.pop()}, floatx={floatx!r}. Call "
-            f"`keras.config.set_floatx({keras.config.dtype_policy().variable_dtype!r})` first, or give `l2=0`, for no "
+            f"`keras.config.set_floatx({keras.config.dtype_policy().variable_dtype!r})` first, or use `l2=0` for no "
             "weight decay."
         )
     if floatx == "float16":
         _log.warning(
             "`keras.config.floatx()` is float16: `fit` and `predict` cast NumPy arrays to it, and mel power above "
-            "65,504 becomes infinite, below 6e-8 zero. Give them a tf.data.Dataset of float32, or set floatx to it."
+            "65,504 becomes infinite, below 6e-8 zero. Use a tf.data.Dataset of float32, or set floatx to float32."
         )
 
 
@@ -131,7 +131,7 @@ def _check(
         taken, given = model.input_shape, model.output_shape
     except (AttributeError, ValueError) as error:
         raise ValueError(
-            f"Network {name} must return a model whose shapes are known: a functional one, or one that was called on "
+            f"Network {name} must return a model with known shapes: a functional one, or one that was called on "
             f"a batch. Received: {type(model).__name__}."
         ) from error
     asked = (None, patch_frames, n_mels)

@@ -1,4 +1,4 @@
-"""What a study asks of a network that is not of this package, tried out before any work is done."""
+"""Checks the requirements of a study on an outside network before any work is done."""
 
 import logging
 import tempfile
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import keras
 
 _log = logging.getLogger(__name__)
-# Of float32 sums in another order.
+# Tolerance for float32 sums in another order.
 _RTOL, _ATOL = 1e-3, 1e-4
 _SEEDS = (1, 2)
 
@@ -29,18 +29,18 @@ def try_out(
     shape: tuple[int, int],
     saved: bool,
 ) -> None:
-    """Does the work of `models.check_network`.
+    """Implements `models.check_network`.
 
     Args:
-        name: Of the network.
-        build: Given `compression` and `seed`, builds it.
+        name: Name of the network.
+        build: Function of `compression` and `seed` that builds it.
         compression, saved: See there.
-        shape: Frames and mel bands of its input.
+        shape: Number of frames and mel bands of its input.
     """
     from loglearn_tf.layers import LearnableLog, LogEps
 
     first = build(compression=(compression or partial(LearnableLog, name="loglearn"))(), seed=_SEEDS[0])
-    # Powers of sounds, from 1e-8 to 100.
+    # Typical mel power of sounds, from 1e-8 to 100.
     patches = (10 ** np.random.default_rng(0).uniform(-8, 2, (4, *shape))).astype(np.float32)
 
     _check_compression(name, build, patches)
@@ -54,11 +54,11 @@ def try_out(
     fault = _fault_of_saving(first, patches)
     if fault:
         message = (
-            f"Network {printable(name)} must be the same when it has been saved and loaded. Received: {fault}. Give "
+            f"Network {printable(name)} must be the same after saving and loading. Received: {fault}. Give "
             "its own layers a complete `get_config`, and register them: `@keras.saving.register_keras_serializable()`"
         )
         if saved:
-            raise ValueError(f"{message}, or run without `save_models`.")
+            raise ValueError(f"{message}, or disable `save_models`.")
         _log.warning("%s; until then its runs cannot be saved (`save_models`).", message)
 
 
@@ -70,17 +70,17 @@ def _check_compression(name: str, build: Callable[..., Any], patches: npt.NDArra
     if probe.n_calls != 1:
         raise ValueError(
             f"Network {printable(name)} must call `compression` once on its input. Received: {probe.n_calls} calls for "
-            "a batch. Apply the layer that the builder is given to the mel power, and use what it returns."
+            "a batch. Apply the layer passed to the builder to the mel power, and use its output."
         )
     if gradient is None or not np.any(gradient):
         raise ValueError(
             f"Network {printable(name)} must let gradients reach `compression`. Received: none between it and the "
-            "logits. Use what the layer returns, and no `stop_gradient`, argmax or NumPy after it."
+            "logits. Use the layer's output, without `stop_gradient`, argmax or NumPy after it."
         )
 
 
 def _probe() -> Any:
-    """A compression that counts its calls, and has one weight."""
+    """A compression with one weight that counts its calls."""
     import keras
     from keras import ops
 
@@ -101,7 +101,7 @@ def _probe() -> Any:
 
 
 def _gradient(model: Any, probe: Any, patches: npt.NDArray[np.float32]) -> Any:
-    """Of a weighted sum of the logits, by the probe's weight."""
+    """Gradient of a weighted sum of the logits with respect to the probe's weight."""
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
@@ -116,19 +116,19 @@ def _check_logits(name: str, model: Any, patches: npt.NDArray[np.float32]) -> No
     given = np.asarray(model(patches, training=False), np.float64)
     if not np.isfinite(given).all():
         raise ValueError(
-            f"Network {printable(name)} must give finite logits for mel power from 1e-8 to 100. Received: "
-            f"{given[~np.isfinite(given)][0]}. Normalise what the compression gives, as by a BatchNormalization."
+            f"Network {printable(name)} must return finite logits for mel power from 1e-8 to 100. Received: "
+            f"{given[~np.isfinite(given)][0]}. Normalise the output of the compression, e.g. with BatchNormalization."
         )
     within = bool(np.all((given >= 0) & (given <= 1)))
     if within and np.allclose(given.sum(axis=1), 1, atol=1e-3):
         raise ValueError(
-            f"Network {printable(name)} must give logits. Received: outputs between 0 and 1 that sum to 1: "
-            "probabilities. Leave the softmax out of its last layer: training and scoring apply one."
+            f"Network {printable(name)} must return logits. Received: outputs between 0 and 1 that sum to 1: "
+            "probabilities. Remove the softmax from its last layer: training and scoring apply one."
         )
     if within and np.ptp(given) > 0:
         _log.warning(
-            "Network %s gives outputs between 0 and 1 only: if its last layer is a sigmoid, leave it out. Training and "
-            "scoring take outputs for logits.",
+            "Network %s returns only outputs between 0 and 1: if its last layer is a sigmoid, remove it. Training and "
+            "scoring treat outputs as logits.",
             printable(name),
         )
 
@@ -141,17 +141,17 @@ def _check_memory(name: str, model: Any, patches: npt.NDArray[np.float32]) -> No
     moved = [v.path for v, value in zip(model.variables, before, strict=True) if not np.array_equal(v, value)]
     if moved or not _close(first, again):
         what = (
-            f"{moved[0]} changes when it is called" if moved else "the same patches give other logits the second time"
+            f"{moved[0]} changes when it is called" if moved else "the same patches give other logits in a second call"
         )
         raise ValueError(
-            f"Network {printable(name)} must keep nothing from one call to the next when it is not training. Received: "
-            f"{what}. Use no `stateful=True`, and nothing random without `training`."
+            f"Network {printable(name)} must have no state between calls in inference mode. Received: "
+            f"{what}. Avoid `stateful=True` and randomness outside training."
         )
     alone = np.concatenate([np.asarray(model(patches[at : at + 1], training=False)) for at in range(len(patches))])
     if not _close(first, alone):
         raise ValueError(
-            f"Network {printable(name)} must give a patch the logits that it has alone. Received: other logits in a "
-            "batch with others. Normalise along each patch's own axes, or by a BatchNormalization."
+            f"Network {printable(name)} must return the same logits for a patch alone and in a batch. Received: other "
+            "logits in a batch. Normalise within each patch, or with BatchNormalization."
         )
 
 
@@ -173,25 +173,25 @@ def _check_same(name: str, ours: list[Any], theirs: list[Any]) -> None:
     shapes = [[tuple(variable.shape) for variable in some] for some in (ours, theirs)]
     if shapes[0] != shapes[1]:
         raise ValueError(
-            f"Network {printable(name)} must be the same whatever its compression. Received: {len(shapes[0])} and "
-            f"{len(shapes[1])} variables, or other shapes, for two compressions. Let nothing depend on `compression`."
+            f"Network {printable(name)} must be the same for every compression. Received: {len(shapes[0])} and "
+            f"{len(shapes[1])} variables, or other shapes, for two compressions. Nothing else may depend on it."
         )
     differing = [one.path for one, other in zip(ours, theirs, strict=True) if not np.array_equal(one, other)]
     if differing:
         raise ValueError(
-            f"Network {printable(name)} must begin with the same weights for every compression, given the same `seed`: "
-            f"their comparison is paired. Received: {len(differing)} variables that differ, as {differing[0]}. `seed` "
+            f"Network {printable(name)} must start with the same weights for every compression, given the same `seed`: "
+            f"comparisons are paired. Received: {len(differing)} variables that differ, such as {differing[0]}. `seed` "
             "must reach every initialiser and dropout; `return loglearn_tf.models.seeded(model, seed)` at the "
-            "builder's end sees to that."
+            "end of the builder does this."
         )
 
 
 def _check_seed(name: str, ours: Any, theirs: Any) -> None:
     if all(np.array_equal(one, other) for one, other in zip(ours.variables, theirs.variables, strict=True)):
         raise ValueError(
-            f"Network {printable(name)} must begin with other weights when `seed` is another. Received: the same for "
-            f"seeds {_SEEDS[0]} and {_SEEDS[1]}: all runs would be one. Derive its initialisers' seeds from `seed`, or "
-            "`return loglearn_tf.models.seeded(model, seed)`."
+            f"Network {printable(name)} must start with other weights for another `seed`. Received: the same for "
+            f"seeds {_SEEDS[0]} and {_SEEDS[1]}, so all runs would be equal. Derive the seeds of its initialisers from "
+            "`seed`, or `return loglearn_tf.models.seeded(model, seed)`."
         )
 
 
@@ -204,7 +204,7 @@ def _fault_of_saving(model: Any, patches: npt.NDArray[np.float32]) -> str:
             model.save(path)
             loaded = keras.saving.load_model(path)
             ours, theirs = (np.asarray(one(patches, training=False)) for one in (model, loaded))
-        except Exception as error:  # whatever the code of its layers raises
+        except Exception as error:  # layer code may raise anything
             return printable(f"{type(error).__name__}: {error}".splitlines()[0], longest=300)
     return "" if _close(ours, theirs) else "a loaded copy gives other logits"
 

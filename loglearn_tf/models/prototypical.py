@@ -1,4 +1,4 @@
-"""Prototypical networks: a VGG that embeds patches; a class is the mean of its support's embeddings."""
+"""Prototypical networks: a VGG embeds patches; a class is the mean of its support's embeddings."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ from loglearn_tf.models.vgg import vgg_blocks
 if TYPE_CHECKING:
     import keras
 
-EMBEDDING_SIZE = 10  # for both data sets, whatever their number of classes
+EMBEDDING_SIZE = 10  # for both data sets, regardless of their number of classes
 N_FILTERS = 128
 
 
@@ -27,12 +27,12 @@ def build_prototypical(
     """Prototypical network, 613,642 trainable parameters (+2 with loglearn; a second pair for the support).
 
     Compression, then `encoder` (VGG with 128 filters to an embedding of 10), then `prototypes`. See `build_model`
-    for arguments and shapes; until `episodic` has trained it, all prototypes are zero.
+    for arguments and shapes; before training by `episodic`, all prototypes are zero.
 
     Args:
         protocol: `"pons2018"`: input batch normalisation over the time axis (256 parameters), mean squared distance;
-            `"clean"`: over the one channel, squared Euclidean distance.
-        l2: No weight decay in the reference.
+            `"clean"`: over the single channel, squared Euclidean distance.
+        l2: Weight decay; none in the reference.
 
     Reference:
         The paper, section 2.2; docs/fidelity.md, "Prototypical training".
@@ -64,7 +64,7 @@ PROTOTYPICAL = Network(
     patch_hop_in="episodic",
     mean="geometric",
     min_n_mels=32,
-    clip_ms=400,  # 128 filters, two branches, several patches a clip
+    clip_ms=400,  # 128 filters, two branches, several patches per clip
     citation="Snell, Swersky and Zemel, arXiv:1703.05175, 2017; Pons, Serrà and Serra, arXiv:1810.10274, 2018",
-    min_patch_frames=32,  # as VGG
+    min_patch_frames=32,  # as for VGG
 )

@@ -54,8 +54,8 @@ SB_CNN = Network(
     name="sb_cnn",
     title="SB-CNN",
     build=build_sb_cnn,
-    min_n_mels=32,  # one band is left after the last convolution
+    min_n_mels=32,  # leaves one band after the last convolution
     clip_ms=8,
     citation="Salamon and Bello, arXiv:1608.04363, 2017",
-    min_patch_frames=100,  # one column is left after the last convolution
+    min_patch_frames=100,  # leaves one column after the last convolution
 )

@@ -1,4 +1,4 @@
-"""One seed to all initialisers and dropouts of a network that was built without."""
+"""Seeds all initialisers and dropouts of a network that was built without seeds."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,25 +9,25 @@ if TYPE_CHECKING:
 
 
 def seeded(model: "keras.Model", seed: int) -> "keras.Model":
-    """Gives a network the weights and dropout masks that follow from a seed, in place.
+    """Redraws the weights and dropout seeds of a network from a seed, in place.
 
-    For networks whose layers take no seed, as those of `keras.applications`. Whatever draws random numbers and was
-    given no seed of its own, an initialiser or a dropout, gets one, derived from `seed` and the layer's place in the
-    network. Weights that need no random number, and those of layers with a seed, begin as ever. No random state
-    outside the network is used or changed, as `keras.utils.set_random_seed` would.
+    For networks whose layers take no seed, such as those of `keras.applications`. Every initialiser and dropout without
+    its own seed gets one, derived from `seed` and the layer's position in the network. Weights that need no random
+    numbers, and those of layers with a seed, keep their initial values. Unlike `keras.utils.set_random_seed`, no random
+    state outside the network is used or changed.
 
-    Call it on what has been built, before the compression's layer is part of it or after: a compression draws nothing.
+    It can be called before or after the compression layer is added, since compressions draw no random numbers.
 
     Args:
-        model: Functional or sequential, built; may hold other models.
+        model: Functional or sequential, built; may contain other models.
         seed: Any integer.
 
     Returns:
         `model`.
 
     Raises:
-        ValueError: If the model cannot be built a second time from its layers' configurations: it is a class of its
-            own, or one of its layers has no complete `get_config`.
+        ValueError: If the model cannot be rebuilt from its layers' configurations: it is a custom class, or a layer has
+            no complete `get_config`.
 
     Example:
         >>> import keras
@@ -49,8 +49,8 @@ def seeded(model: "keras.Model", seed: int) -> "keras.Model":
         clone = keras.models.clone_model(model, clone_function=copied)
     except (NotImplementedError, TypeError, ValueError) as error:
         raise ValueError(
-            "`seeded` needs a functional or sequential model whose layers can be built again from `get_config()`. "
-            f"Received: {type(model).__name__} {model.name!r}: {error}. Give `seed` to its initialisers and dropouts "
+            "`seeded` needs a functional or sequential model whose layers can be rebuilt from `get_config()`. "
+            f"Received: {type(model).__name__} {model.name!r}: {error}. Pass `seed` to its initialisers and dropouts "
             "instead."
         ) from error
     given = {id(weight) for layer in model.layers if isinstance(layer, Compression) for weight in layer.variables}
@@ -61,7 +61,7 @@ def seeded(model: "keras.Model", seed: int) -> "keras.Model":
 
 
 def _with_seeds(config: Any, seed: int, place: str) -> Any:
-    """A configuration in which every `seed` that is `None` is a number that follows from its place."""
+    """A configuration in which every missing `seed` is derived from its position."""
     if isinstance(config, dict):
         return {
             key: layer_seed(seed, place)

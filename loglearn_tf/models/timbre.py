@@ -8,7 +8,7 @@ from loglearn_tf.models.registry import Network
 if TYPE_CHECKING:
     import keras
 
-_BANDS = 108  # that a filter spans
+_BANDS = 108  # height of a filter
 
 
 def build_timbre(
@@ -22,9 +22,8 @@ def build_timbre(
 ) -> "keras.Model":
     """TIMBRE, 7,572 trainable parameters at 10 classes (+2 with loglearn).
 
-    One filter a class, 7 frames x 108 bands, linear; its maximum over time and the 21 vertical
-    shifts is the class's logit, so that a timbre is found at any time and at any pitch. See
-    `build_model` for arguments and shapes.
+    One filter per class, 7 frames x 108 bands, linear; its maximum over time and the 21 vertical shifts is the class's
+    logit, so a timbre is found at any time and pitch. See `build_model` for arguments and shapes.
 
     Reference:
         Pons et al., arXiv:1703.06697, 2017, as in the paper, section 2.1.
@@ -42,7 +41,7 @@ TIMBRE = Network(
     title="TIMBRE",
     build=build_timbre,
     min_n_mels=_BANDS,
-    clip_ms=11,  # much for its size: CPUs are slow at the gradient of so wide a kernel
+    clip_ms=11,  # much for its size: CPUs compute the gradient of such a wide kernel slowly
     citation="Pons, Slizovskaia, Gong, Gómez and Serra, arXiv:1703.06697, 2017",
-    min_patch_frames=7,  # that a filter spans
+    min_patch_frames=7,  # width of a filter
 )

@@ -45,7 +45,7 @@ def build_vgg(
 
 
 def vgg_blocks(x: Any, n_filters: int, *, seed: int, l2: float) -> Any:
-    """Five blocks, `(batch, 128, 128, 1)` to `(batch, 4, 4, n_filters)`."""
+    """Five blocks, from `(batch, 128, 128, 1)` to `(batch, 4, 4, n_filters)`."""
     import keras
 
     for block in range(1, 6):

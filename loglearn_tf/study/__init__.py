@@ -1,1 +1,1 @@
-"""What a study is: its settings, its grid of runs, and the folders that finished runs leave; no TensorFlow."""
+"""What a study is: its settings, its grid of runs, and its run folders. No TensorFlow is needed."""

@@ -1,7 +1,7 @@
-"""The finished runs of a study in one small file, and back: to keep them, to share them, to go on elsewhere.
+"""Stores the finished runs of a study in one small file and restores them, to keep, share or continue a study.
 
-An archive of a study is a folder that holds `results.csv`, to be read as it is, and `runs.tar.xz`, from which `restore`
-makes the run folders again. That of a study in parts holds such a folder for each part.
+An archive is a folder with `results.csv`, which can be read as it is, and `runs.tar.xz`, from which `restore` makes the
+run folders. The archive of a study in parts holds such a folder for each part.
 """
 
 import csv
@@ -30,28 +30,28 @@ from loglearn_tf.study.run_folder import (
 from loglearn_tf.study.status import working_on
 
 RUNS, RESULTS = "runs.tar.xz", "results.csv"
-# Probabilities have seven decimals in run folders, and take most of the space.
+# Probabilities have seven decimals in run folders and take up most of the space.
 DECIMALS = 4
-# Of the history of a run, every tenth epoch, the first and the last.
+# Kept of a run's history: every tenth epoch, the first and the last.
 EVERY_EPOCH = 10
-# Of a study's folder: its settings, and how its mel power is distributed.
+# Kept of a study's folder: its settings and the distribution of its mel power.
 _OF_STUDY = ("study.yaml", "mel_power-*.json")
-# Of a run's folder; what else there is can be made again, or is large.
+# Kept of a run's folder; other files can be regenerated or are large.
 _OF_RUN = ("predictions.csv", "predictions_settled.csv", "history.csv")
 
 
 def archive(study_dir: Path, to: Path) -> list[Path]:
-    """Writes the finished runs of a study to a small folder, about 3 kB a run of 100 test clips.
+    """Writes the finished runs of a study to a small folder, about 3 kB per run with 100 test clips.
 
-    Kept are results, predictions with four decimals, every tenth epoch of histories, and the study's settings. Left
-    out are saved models, event files, the names of the machines, and failed runs. The same runs make the same bytes.
+    Kept: results, predictions with four decimals, every tenth epoch of histories, and the study's settings. Left out:
+    saved models, event files, machine names and failed runs. The same runs always give the same bytes.
 
     Args:
-        study_dir: The study's folder, as `runs/us8k`; also of a study in parts.
-        to: The archive's folder. Runs that it holds already must be in the study, too.
+        study_dir: The study's folder, such as `runs/us8k`. It may hold a study in parts.
+        to: The archive's folder. Runs that it already holds must also be in the study.
 
     Returns:
-        The files that were written.
+        The files written.
 
     Raises:
         DataError: If the study has no finished run, or a file cannot be read.
@@ -72,27 +72,27 @@ def archive(study_dir: Path, to: Path) -> list[Path]:
 
 
 def restore(source: Path, study_dir: Path) -> int:
-    """Makes run folders of an archive. A finished run that is there stays as it is.
+    """Restores run folders from an archive. Finished runs that already exist are kept.
 
-    `loglearn run` then does the runs that are left, and reports, contrasts and tables can be made at once.
+    Reports, contrasts and tables can then be made, and `loglearn run` continues with the remaining runs.
 
     Args:
         source: The archive's folder.
-        study_dir: The study's folder; it is made where there is none.
+        study_dir: The study's folder; created if missing.
 
     Returns:
-        The number of finished runs that were added.
+        The number of finished runs added.
 
     Raises:
-        DataError: If the archive is damaged, or its runs were made with other settings than those of the study.
+        DataError: If the archive is damaged, or its runs have other settings than the study.
         ConfigError: If there is no archive, or another process works on the study.
         StorageError: If the folder cannot be written.
     """
     n_added = 0
     if not any(path.is_file() for path in (source / RUNS, *source.glob(f"*/{RUNS}"))):
         raise ConfigError(
-            f"{source} must be the folder of an archive, as `loglearn archive` writes it: there is no {RUNS} in it, "
-            "nor in a folder of it."
+            f"{source} must be an archive folder, as written by `loglearn archive`: it contains no {RUNS}, "
+            "nor does any of its subfolders."
         )
     for part, folder in _parts(source, study_dir, RUNS):
         archived = part / RUNS
@@ -107,7 +107,7 @@ def restore(source: Path, study_dir: Path) -> int:
         done = {path.parent.relative_to(folder) for path, row in before.items() if row["status"] == "done"}
         with working_on(folder):
             for name, content in members.items():
-                # Names that the study knows, and no others: whatever else stands in an archive is not written.
+                # Only names that a study uses: anything else in an archive is not written.
                 if "/" not in name and any(Path(name).match(one) for one in _OF_STUDY) and not (folder / name).exists():
                     write_bytes(folder / name, content)
             for place, row in runs.items():
@@ -119,7 +119,7 @@ def restore(source: Path, study_dir: Path) -> int:
 
 
 def _parts(source: Path, target: Path, marker: str) -> list[tuple[Path, Path]]:
-    """Folders and where each goes: of a study in parts, those of its parts."""
+    """Each folder and its destination; for a study in parts, those of its parts."""
     parts = sorted(path.parent for path in source.glob(f"*/{marker}"))
     return [(part, target / part.name) for part in parts] or [(source, target)]
 
@@ -130,14 +130,14 @@ def _check_loses_nothing(rows: Sequence[Row], study_dir: Path, place: Path) -> N
         lost = sorted(name for name in _unpacked(place / RUNS) if name.endswith("/result.json") and name not in names)
         if lost:
             raise ConfigError(
-                f"{place / RUNS} holds {len(lost):,} runs that {study_dir} does not, the first "
-                f"{lost[0].removesuffix('/result.json')}. Bring them back with `loglearn restore` first, or name "
+                f"{place / RUNS} holds {len(lost):,} runs that are missing from {study_dir}; the first is "
+                f"{lost[0].removesuffix('/result.json')}. Restore them with `loglearn restore` first, or choose "
                 "another folder."
             )
 
 
 def _members(study_dir: Path, rows: Sequence[Row]) -> Iterator[tuple[str, bytes]]:
-    """Name -> content. Files of one kind and fold stand together, since they repeat one another."""
+    """Name -> content. Similar files are kept together, which compresses better."""
     for pattern in _OF_STUDY:
         for path in sorted(study_dir.glob(pattern)):
             yield path.name, path.read_bytes()
@@ -168,7 +168,7 @@ def _thinned(path: Path) -> bytes:
                 for row in rows
             ]
     except (OSError, ValueError, LookupError, TypeError, csv.Error) as error:
-        raise DataError(f"Cannot read {path}: {error!r}. Remove the run's folder; the run is done again.") from error
+        raise DataError(f"Cannot read {path}: {error!r}. Remove the run's folder; the run is then repeated.") from error
     return csv_bytes(columns, rounded)
 
 
@@ -178,7 +178,7 @@ def _number(text: str, form: str) -> str:
 
 def _packed(members: dict[str, bytes]) -> bytes:
     packed = io.BytesIO()
-    # Without times and owners: the same runs make the same bytes.
+    # Without times and owners, so that the same runs give the same bytes.
     with tarfile.open(fileobj=packed, mode="w:xz", preset=6, format=tarfile.PAX_FORMAT) as file:
         for name, content in members.items():
             header = tarfile.TarInfo(name)
@@ -194,8 +194,8 @@ def _unpacked(path: Path) -> dict[str, bytes]:
             for header in file:
                 content = file.extractfile(header) if header.isfile() else None
                 if content is None:
-                    raise tarfile.TarError(f"{header.name!r} is no file")
+                    raise tarfile.TarError(f"{header.name!r} is not a regular file")
                 members[header.name] = content.read()
     except (OSError, tarfile.TarError, lzma.LZMAError, EOFError) as error:
-        raise DataError(f"{path} cannot be read, or is damaged: {error}. Get it again.") from error
+        raise DataError(f"{path} cannot be read or is damaged: {error}. Get another copy.") from error
     return members

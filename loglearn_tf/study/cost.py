@@ -1,6 +1,6 @@
-"""What the runs of a study cost before they are done: arithmetic over what a step of each network takes.
+"""Estimates the cost of a study's runs from the time that a step of each network takes.
 
-`training.measure` times these steps on a machine; where it cannot, `TABLE` has those of one machine.
+`training.measure` times these steps on this machine; where it cannot, `TABLE` has the times of another one.
 """
 
 import heapq
@@ -19,12 +19,12 @@ from loglearn_tf.models.registry import MODELS
 from loglearn_tf.study.grid import RunSpec
 from loglearn_tf.study.settings import Settings
 
-# Training of prototypical networks ends so many epochs without a new best after the first; how many have one is not
-# known before. Few: training accuracy is soon 1.
+# Prototypical networks stop training a set number of epochs after the last new best. The number of new bests is not
+# known in advance; it is small, since training accuracy soon reaches 1.
 NEW_BESTS = 8
-# Batches that inner batch normalisation is settled with, as `training.settling` has them.
+# Number of batches for settling inner batch normalisation, as in `training.settling`.
 _SETTLING_BATCHES = 8
-# One clip in seven is short, of US8K and of what is made in its layout.
+# One clip in seven of US8K, real or synthetic, is short.
 _SHORT = 7
 
 PARTS = ("features", "start and compiling", "training", "evaluation", "settled score", "report")
@@ -32,17 +32,17 @@ PARTS = ("features", "start and compiling", "training", "evaluation", "settled s
 
 @dataclass(frozen=True)
 class Rates:
-    """What the steps of a network take, in seconds of one core.
+    """Time of a network's steps, in seconds of one core.
 
     Attributes:
-        run_s: Of a run, beside all else: building the network, reading clips, writing files.
-        compile_s: More, of the first run of a kind in a worker.
-        update_s, patch_s: Of an update, and more for each patch in it; of episodes the support's patches count, too.
-        frame_s, scored_s: Of scoring a clip once: for each frame, and for each patch.
-        norm_s: Of settling inner batch normalisation, for each patch; 0 where there is nothing to compute anew.
-        is_settled: Whether the network is scored twice at every level: settled, too.
-        patch_mib: Memory of a worker for each patch of an update.
-        weights_mib: Of the network's weights.
+        run_s: Fixed cost of a run: building the network, reading clips, writing files.
+        compile_s: Additional cost of the first run of a kind in a worker.
+        update_s, patch_s: Time of an update, and extra time per patch in it; episodes also count the support's patches.
+        frame_s, scored_s: Time to score a clip once: per frame, and per patch.
+        norm_s: Time to settle inner batch normalisation, per patch; 0 if nothing needs recomputing.
+        is_settled: Whether the network is scored a second time, settled, at every level.
+        patch_mib: Memory of a worker per patch of an update.
+        weights_mib: Memory of the network's weights.
     """
 
     run_s: float
@@ -57,41 +57,41 @@ class Rates:
     weights_mib: float = 1.0
 
     def at(self, factor: float) -> "Rates":
-        """On a machine that takes `factor` times as long."""
+        """The rates of a machine that takes `factor` times as long."""
         times = ("run_s", "compile_s", "update_s", "patch_s", "frame_s", "scored_s", "norm_s")
         return replace(self, **{name: factor * getattr(self, name) for name in times})
 
 
-# Of one core of a cloud server of 2024 with AVX-512, TensorFlow 2.17, a compression that is pointwise.
+# Measured on one core of a 2024 cloud server with AVX-512, TensorFlow 2.17, with a pointwise compression.
 TABLE = {
     "sb_cnn": Rates(0.25, 2.1, 5e-3, 5.2e-3, 7.3e-5, 0.0, patch_mib=4.0, weights_mib=1.0),
     "vgg": Rates(0.35, 5.2, 1e-2, 7.8e-3, 7.8e-5, 1.9e-4, norm_s=7e-3, patch_mib=14.0, weights_mib=0.2),
     "timbre": Rates(0.25, 2.0, 4e-3, 1.4e-3, 1.0e-5, 0.0, patch_mib=1.0, weights_mib=0.1),
     "prototypical": Rates(1.5, 9.0, 2e-2, 6.6e-2, 0.0, 3.8e-2, norm_s=4.3e-2, patch_mib=32.0, weights_mib=2.4),
 }
-# Compressions of the package that are not pointwise: with them, patches are cut to be scored.
+# Compressions of the package that are not pointwise: they require cutting out patches for scoring.
 NOT_POINTWISE = ("pcen", "pcen_learn")
-# A patch that is cut, because the compression is not pointwise, takes so much of a trained one.
+# Cost of scoring a patch that was cut out, relative to training on one.
 _CUT_OF_TRAINED = 0.4
-# The same machine: a worker to import TensorFlow; a second of sound decoded, resampled and transformed; the report, of
-# a study and of each run.
+# Same machine: importing TensorFlow in a worker; decoding, resampling and transforming a second of sound; writing the
+# report, per study and per run.
 START_S = 3.5
 _SOUND_S = 0.006
 _REPORT_S, _REPORT_RUN_S = 6.0, 0.01
-# Memory of a worker without a network, and of the command itself.
+# Memory of a worker without a network, and of the main process.
 _WORKER_MIB, _DRIVER_MIB = 480.0, 250.0
 
 
 @dataclass(frozen=True)
 class Sounds:
-    """How much sound a study has.
+    """The amount of sound in a study.
 
     Attributes:
-        n_classes: Of the data set.
-        clips: Fold -> its clips.
-        frames: Lengths of clips, those that stand for all.
-        to_compute: Clips that the mel store lacks.
-        source: Where this is known from, as a sentence goes on: `"as the data on disk have them"`.
+        n_classes: Classes of the data set.
+        clips: Fold -> number of clips.
+        frames: Lengths of representative clips.
+        to_compute: Clips missing from the mel store.
+        source: Basis of the estimate, to complete a sentence: `"for the data on disk"`.
     """
 
     n_classes: int
@@ -105,15 +105,15 @@ class Sounds:
         return sum(self.clips.values())
 
     def patches(self, hop: int, patch_frames: int) -> float:
-        """Of a clip, in the mean."""
+        """Mean number per clip."""
         return _mean([(max(n, patch_frames) - patch_frames) // hop + 1 for n in self.frames])
 
     def mean_s(self, settings: Settings) -> float:
-        """Seconds of a clip, in the mean."""
+        """Mean length of a clip, seconds."""
         return _mean(self.frames) * settings.features.hop_length / settings.features.sample_rate
 
     def scored_frames(self, patch_frames: int) -> float:
-        """Of a clip, in the mean: one shorter than a patch is filled up."""
+        """Mean number per clip; clips shorter than a patch are padded."""
         return _mean([max(n, patch_frames) for n in self.frames])
 
 
@@ -124,13 +124,13 @@ def frames_of(seconds: float, settings: Settings) -> int:
 
 
 def sounds_of(settings: Settings, dataset: DataSet, *, seconds: Sequence[float], to_compute: int) -> Sounds:
-    """Of a data set on disk.
+    """Measures a data set on disk.
 
     Args:
         settings: The study's.
         dataset: Its clips.
-        seconds: Lengths of some clips.
-        to_compute: Clips that the mel store lacks.
+        seconds: Lengths of a sample of clips.
+        to_compute: Clips missing from the mel store.
     """
     frames = tuple(frames_of(one, settings) for one in seconds)
     clips = Counter(clip.fold for clip in dataset.clips)
@@ -138,7 +138,7 @@ def sounds_of(settings: Settings, dataset: DataSet, *, seconds: Sequence[float],
 
 
 def expected_sounds(settings: Settings) -> Sounds | None:
-    """Of a data set that is not there yet; `None` where nothing is known of it."""
+    """Size of a data set that is not there yet; `None` if unknown."""
     corpus = DATASETS.own(settings.data.name)
     if corpus is None or not corpus.clips_of_fold:
         return None
@@ -156,7 +156,7 @@ def expected_sounds(settings: Settings) -> Sounds | None:
         }
         longest = max(seconds)
         seconds = tuple(one / longest * (made.duration_s or longest) for one in seconds)
-        source = "for the synthetic data that will be made"
+        source = "for the synthetic data to be generated"
     frames = tuple(frames_of(one, settings) for one in seconds)
     return Sounds(len(corpus.classes), clips, frames, sum(clips.values()), source)
 
@@ -165,14 +165,14 @@ def expected_sounds(settings: Settings) -> Sounds | None:
 
 
 def n_trained(n_shot: NShot, sounds: Sounds) -> int:
-    """Clips that a run trains on; of `all`, those of all folds but one, of middling size."""
+    """Number of training clips of a run; for `all`, all folds but one of average size."""
     if n_shot == ALL:
         return max(1, sounds.n_clips - round(_mean(list(sounds.clips.values()))))
     return n_shot * sounds.n_classes
 
 
 def updates_of(settings: Settings, model: str, n_shot: NShot, sounds: Sounds) -> tuple[float, float]:
-    """Updates of a run, and the patches of each in the mean; of episodes with the support's."""
+    """Updates of a run, and mean patches per update; episodes include the support."""
     n_clips = n_trained(n_shot, sounds)
     if not is_episodic(model):
         n = ceil(n_clips / settings.training.batch_size)
@@ -190,13 +190,13 @@ def _at_most(n: int, n_shot: NShot) -> int:
 
 
 def is_episodic(model: str) -> bool:
-    """Whether a network is trained by episodes."""
+    """Whether a network is trained with episodes."""
     network = MODELS.own(model)
     return network is not None and "episodic" in network.reads
 
 
 def parts_of_run(settings: Settings, spec: RunSpec, sounds: Sounds, rates: Rates) -> dict[str, float]:
-    """What each part of a run takes, without compiling, in seconds of one core."""
+    """Time of each part of a run, without compiling, in seconds of one core."""
     updates, n_patches = updates_of(settings, spec.model, spec.n_shot, sounds)
     hop, frames = settings.patch_hop(MODELS[spec.model]), settings.features.patch_frames
     clip_s = rates.frame_s * sounds.scored_frames(frames) + rates.scored_s * sounds.patches(hop, frames)
@@ -222,7 +222,7 @@ def _settling_patches(settings: Settings, spec: RunSpec, sounds: Sounds, n_patch
 
 
 def memory_mib(settings: Settings, spec: RunSpec, sounds: Sounds, rates: Rates) -> float:
-    """Of a worker that does a run, about."""
+    """Approximate memory of a worker during a run."""
     _, n_patches = updates_of(settings, spec.model, spec.n_shot, sounds)
     largest = n_patches if is_episodic(spec.model) else min(settings.training.batch_size, n_patches)
     frames_mib = (
@@ -240,13 +240,13 @@ def memory_mib(settings: Settings, spec: RunSpec, sounds: Sounds, rates: Rates) 
 
 @dataclass(frozen=True)
 class Costs:
-    """What steps take on a machine.
+    """Times of all steps on a machine.
 
     Attributes:
-        networks: (Network, compression) -> rates; a network that is not there cannot be estimated.
-        start_s: Of a worker.
-        clip_s: Of the features of a clip.
-        basis: How it is known, a sentence.
+        networks: (Network, compression) -> rates; missing networks cannot be estimated.
+        start_s: Start of a worker.
+        clip_s: Features of a clip.
+        basis: Where the times come from, as a sentence.
     """
 
     networks: Mapping[tuple[str, str], Rates]
@@ -263,18 +263,18 @@ def costs_of(
     start_s: float | None = None,
     sound_s: float | None = None,
 ) -> Costs:
-    """What a study's steps take: as measured, and of the table where they are not, at the measured ones' speed.
+    """Times of a study's steps: measured where possible, otherwise from the table, scaled to the measured speed.
 
     Args:
         settings: The study's.
         sounds: Its data set.
-        measured: (Network, kind of compression, see `kind_of`) -> rates.
-        start_s: Of a worker, measured.
-        sound_s: Of the features of a second of sound, measured.
+        measured: (Network, kind of compression, see `kind_of`) -> measured rates.
+        start_s: Measured start time of a worker.
+        sound_s: Measured time of the features per second of sound.
     """
     measured = measured or {}
     factors = [rates.patch_s / TABLE[model].patch_s for (model, _), rates in measured.items() if model in TABLE]
-    # How long TensorFlow takes to start says something of a machine, too.
+    # Without other measurements, the start time of TensorFlow indicates the speed of the machine.
     factor = median(factors) if factors else 1.0 if start_s is None else start_s / START_S
     networks = {}
     for model in settings.models:
@@ -282,7 +282,7 @@ def costs_of(
             kind = kind_of(settings, compression)
             rates = measured.get((model, kind)) or _from_table(model, factor)
             if rates is not None and kind and (model, kind) not in measured:
-                # As good as any guess, where a compression was not timed: patches are cut.
+                # A rough guess for compressions that were not timed: patches are cut out.
                 rates = replace(rates, frame_s=0.0, scored_s=rates.scored_s or _CUT_OF_TRAINED * rates.patch_s)
             if rates is not None:
                 networks[model, compression] = rates
@@ -304,27 +304,27 @@ def _from_table(model: str, factor: float) -> Rates | None:
 
 
 def kind_of(settings: Settings, compression: str) -> str:
-    """What compressions that cost the same share: `""` where one is pointwise, else its name."""
+    """Groups compressions of equal cost: `""` for all pointwise ones, else the name."""
     layer, _ = settings.compression(compression)
     return compression if COMPRESSIONS.own(layer) is None or layer in NOT_POINTWISE else ""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is left to do of a study, estimated.
+    """Estimated cost of the remaining runs of a study.
 
     Attributes:
         settings: The study's.
-        sounds, costs: What it is estimated from.
-        seconds: (network, n) -> seconds of one core, of all its runs that are to do.
-        parts: Of `PARTS`, seconds of one core.
-        wall_s: By the clock.
-        unknown: Runs of networks that nothing is known of; in no other number.
-        n_timed: Runs that finished ones of the same kind stand for.
-        workers, cores: Among which it is divided.
+        sounds, costs: Basis of the estimate.
+        seconds: (network, n) -> seconds of one core, for all its remaining runs.
+        parts: Seconds of one core for each of `PARTS`.
+        wall_s: Wall time.
+        unknown: Runs of networks without known rates; not included in other numbers.
+        n_timed: Runs estimated from finished runs of the same kind.
+        workers, cores: What the work is divided among.
         worker_mib: Memory of the largest worker.
-        store_bytes, run_bytes: Disk.
-        a_run: (network, n) -> seconds of one run, in the mean.
+        store_bytes, run_bytes: Disk space.
+        a_run: (network, n) -> mean seconds of one run.
     """
 
     settings: Settings
@@ -358,23 +358,23 @@ def estimate(
     runs_per_worker: int,
     known: Callable[[RunSpec], float | None] = lambda spec: None,
 ) -> Estimate:
-    """Adds up what is left to do.
+    """Adds up the cost of the remaining runs.
 
     Args:
         settings: The study's.
-        to_do: Runs, in the order in which they are done.
-        sounds, costs: What they need, and what that takes.
-        workers: Processes.
-        cores: Of the machine.
-        runs_per_worker: After which a worker is replaced.
-        known: Run -> the mean seconds of finished runs of its kind, in place of what is estimated.
+        to_do: Remaining runs, in execution order.
+        sounds, costs: The data set, and the times of all steps.
+        workers: Number of processes.
+        cores: Cores of the machine.
+        runs_per_worker: Number of runs after which a worker is replaced.
+        known: Run -> mean seconds of finished runs of its kind, used instead of an estimate.
     """
     parts: dict[str, float] = dict.fromkeys(PARTS, 0.0)
     seconds: dict[tuple[str, NShot], float] = defaultdict(float)
     counts: Counter[tuple[str, NShot]] = Counter()
     unknown = n_timed = 0
     memory = _WORKER_MIB
-    # When each worker is free, what it has compiled, and how many runs it has done.
+    # For each worker: when it is free, what it has compiled, how many runs it has done.
     free = [(0.0, number) for number in range(min(workers, max(1, len(to_do))))]
     compiled: list[set[Any]] = [set() for _ in free]
     n_done = [runs_per_worker] * len(free)
@@ -399,7 +399,7 @@ def estimate(
             usual, needed = of_run[like]
             memory = max(memory, needed)
             run_bytes += _bytes_of_run(settings, spec, sounds, rates)
-            # A step of episodes is compiled for so many patches of the support.
+            # The step of an episode is compiled for a given number of support patches.
             n_support = _at_most(settings.episodic.n_support, spec.n_shot) if is_episodic(spec.model) else 0
             kind = spec.model, spec.compression, n_support
             if kind not in compiled[number]:
@@ -444,7 +444,7 @@ def estimate(
 
 
 def _bytes_of_run(settings: Settings, spec: RunSpec, sounds: Sounds, rates: Rates) -> int:
-    """Of its folder: two tables of predictions, the history, and what is asked for beside."""
+    """Size of a run folder: two tables of predictions, the history, and optional files."""
     test_clips = sounds.clips.get(spec.fold, 0)
     found = 2 * test_clips * (60 + 11 * sounds.n_classes) + 60 * settings.epochs + 6000
     if settings.save_models:

@@ -1,4 +1,4 @@
-"""Settings to the list of runs, paired: runs that differ in compression alone share everything else."""
+"""From settings to paired runs: runs that differ only in compression share everything else."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from loglearn_tf.errors import ConfigError
 from loglearn_tf.models.registry import MODELS
 from loglearn_tf.study.settings import Settings
 
-# The sections that a trainer reads all, some, or nothing of; every other part of an identity concerns every run.
+# Sections that a trainer may read in part or not at all; every other part of an identity concerns every run.
 _READ_BY_TRAINERS = ("training", "episodic", "evaluation")
 
 
@@ -24,10 +24,10 @@ class RunSpec:
 
     Attributes:
         dataset, model, compression: Names.
-        n_shot: Training clips per class; `all` for every one there is.
+        n_shot: Training clips per class; `all` for every available clip.
         fold: Test fold.
-        run: Number of the repetition, from 0.
-        seed: The study's.
+        run: Index of the repetition, from 0.
+        seed: Seed of the study.
     """
 
     dataset: str
@@ -40,18 +40,18 @@ class RunSpec:
 
     @property
     def folder(self) -> Path:
-        """Where its results lie, inside the study's folder."""
+        """Its folder, relative to the study's."""
         cell = Path(*map(folder_name, (self.dataset, self.model, self.compression)))
         return cell / folder_of_n(self.n_shot) / f"fold{self.fold:02d}" / f"run{self.run:02d}"
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What tells it from all other runs of the study; `run_folder.key_of` is that of a finished one."""
+        """Identifies the run within the study; `run_folder.key_of` gives the key of a finished run."""
         return self.dataset, self.model, self.compression, self.n_shot, self.fold, self.run
 
     def seed_for(self, purpose: str) -> int:
         """The seed of `"weights"`, `"patches"` or `"validation"`: the same for every compression."""
-        # Patches, and which clips validate, are also the same for every network; weights need not be.
+        # Patches and validation clips are also the same for every network; weights need not be.
         network = (self.model,) if purpose == "weights" else ()
         return derive_seed(self.seed, purpose, self.dataset, *network, self.n_shot, self.fold, self.run)
 
@@ -60,7 +60,7 @@ class RunSpec:
 
 
 def plan_runs(settings: Settings) -> list[RunSpec]:
-    """All runs of the grid: the longest first, the compressions of a pair side by side."""
+    """All runs of the grid, the longest first, the compressions of a pair together."""
     cells = [(model, n_shot) for model in settings.models for n_shot in settings.n_shot]
     return [
         RunSpec(settings.data.name, model, compression, n_shot, fold, run, settings.seed)
@@ -81,21 +81,21 @@ def _cheapness(cell: tuple[str, NShot]) -> tuple[bool, bool, float, str]:
 
 
 def clips_of(spec: RunSpec, settings: Settings, dataset: DataSet) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
-    """The clips that a run trains with, and those that it validates with, which may be none.
+    """The training clips of a run, and its validation clips, if any.
 
-    Both depend on the data set, fold, n, run and the study's seed alone: not on compression or network.
+    Both depend only on the data set, fold, n, run and the study's seed, not on compression or network.
 
     Raises:
-        ConfigError: If there are too few clips for either.
+        ConfigError: If there are too few clips.
     """
     clips = draw_clips(dataset, fold=spec.fold, n_shot=spec.n_shot, run=spec.run, seed=settings.seed)
     if settings.training.validation == "fold":
         held_out = dataset.validation_clips(spec.fold)
         if not held_out:
             raise ConfigError(
-                "`training.validation=fold` needs clips of a fold that is left out of training. Received: "
-                f"{dataset.name}, where none is left out for test fold {spec.fold}. Set `data.validation_fold=next` "
-                "where the data set has folds to leave out, or `training.validation=share`."
+                "`training.validation=fold` needs a fold that is left out of training. Received: "
+                f"{dataset.name}, which leaves none out for test fold {spec.fold}. Set `data.validation_fold=next` "
+                "if the data set has enough folds, or `training.validation=share`."
             )
         return clips, held_out
     if settings.training.validation == "share":
@@ -107,7 +107,7 @@ def check_grid(settings: Settings, dataset: DataSet) -> None:
     """Checks every fold and n of the grid against the data set, before any work is done.
 
     Raises:
-        ConfigError: If a fold holds no clips, or a class fewer than n, or none; if there is nothing to validate with.
+        ConfigError: If a fold has no clips, a class has no clips or fewer than n, or there are no validation clips.
     """
     for fold in settings.folds:
         for n_shot in settings.n_shot:
@@ -118,17 +118,17 @@ def check_grid(settings: Settings, dataset: DataSet) -> None:
 
 
 def run_identity(settings: Settings, dataset: DataSet) -> dict[str, Any]:
-    """What results of a study depend on beside the cells of its grid.
+    """Everything besides the cells of the grid that a study's results depend on.
 
-    A finished run counts as done only if the part of it that the run depends on is the same.
+    A finished run counts as done only if the part that it depends on is unchanged.
     """
     return {**settings.result_settings(), "clips": dataset.fingerprint}
 
 
 def identity_of(spec: RunSpec, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a study's `run_identity` that a run of it depends on, which is saved with it.
+    """The part of a study's `run_identity` that a run depends on; it is saved with the run.
 
-    That is what the network's trainer reads, named under `reads`, and of the variants its own.
+    This is what the network's trainer reads, listed under `reads`, and the run's own variant.
     """
     reads = MODELS[spec.model].reads
     own = {key: value for key, value in identity.get("variants", {}).items() if key == spec.compression}
@@ -139,7 +139,7 @@ def identity_of(spec: RunSpec, identity: Mapping[str, Any]) -> dict[str, Any]:
 def saved_identity(result: Mapping[str, Any]) -> dict[str, Any]:
     """The identity in a run's `result.json`.
 
-    Before identities named what was read, they held every section; the runs were of networks of this package.
+    Older identities do not list what was read: they hold every section and belong to networks of this package.
     """
     identity: dict[str, Any] = result["identity"]
     network = None if "reads" in identity else MODELS.own(result["model"])
@@ -147,9 +147,9 @@ def saved_identity(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def identity_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """What differs between two identities, of studies or as `saved_identity` gives them.
+    """Differences between two identities, of studies or from `saved_identity`.
 
-    What one of the two runs does not read is no difference, nor a variant that one of them does not have.
+    Settings that one of the runs does not read are ignored, and variants that one of them does not have.
     """
     shared = ours.get("variants", {}).keys() & theirs.get("variants", {}).keys()
     read_by = [one["reads"] for one in (ours, theirs) if "reads" in one]
@@ -176,7 +176,7 @@ def _read(identity: Mapping[str, Any], reads: Sequence[str]) -> dict[str, Any]:
 
 
 def differences(ours: Any, theirs: Any, prefix: str = "") -> list[str]:
-    """What differs between two nested settings: `training.epochs: 199 -> 20`."""
+    """Differences between two nested settings: `training.epochs: 199 -> 20`."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
         keys: Sequence[str] = sorted({*ours, *theirs})
         return [

@@ -1,4 +1,4 @@
-"""Run folders: how one is written, how all of them become one table."""
+"""Run folders: writing one, and collecting all of them into one table."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from loglearn_tf.datasets.n_shot import size_of
 from loglearn_tf.errors import ConfigError, DataError
 from loglearn_tf.study.grid import RunSpec, identity_differences, saved_identity
 
-# Of `result.json`: raise it when what is in there changes its meaning.
+# Format of `result.json`: increase it when the meaning of its content changes.
 FORMAT = 1
 COLUMNS = (
     "dataset",
@@ -35,19 +35,19 @@ COLUMNS = (
     "norm_scale",
     "norm_shift",
 )
-# What runs of earlier versions have no value of.
+# Columns without a value in runs of earlier versions.
 LATER_COLUMNS = COLUMNS[14:]
-# Of the accuracies at other levels, which `result.json` has under `levels`.
+# Columns of the accuracies at other levels, stored under `levels` in `result.json`.
 LEVEL_COLUMNS = ("gain_db", "accuracy", "accuracy_settled")
 KEY, _SPEC = COLUMNS[:6], COLUMNS[:7]
-# Unfinished run folders; on the same file system, so that a rename makes them appear.
+# Unfinished run folders; on the same file system, so that a rename publishes them.
 _UNFINISHED = ".unfinished"
 
 Row = dict[str, Any]
 
 
 def write_run(study_dir: Path, spec: RunSpec, files: Mapping[str, bytes], result: Row) -> Row:
-    """Writes a run's folder, which appears whole, by one rename, or not at all.
+    """Writes a run's folder atomically: it appears complete, by one rename, or not at all.
 
     A finished run is never replaced; a failed one is.
 
@@ -55,10 +55,10 @@ def write_run(study_dir: Path, spec: RunSpec, files: Mapping[str, bytes], result
         study_dir: The study's folder.
         spec: The run.
         files: Name -> content.
-        result: Of `result.json`, which marks the run as done.
+        result: Content of `result.json`, which marks the run as done.
 
     Returns:
-        What stands there now: `result`, or that of a run that was finished before.
+        The result now on disk: `result`, or that of a run that had already finished.
 
     Raises:
         StorageError: If it cannot be written.
@@ -84,14 +84,14 @@ def write_run(study_dir: Path, spec: RunSpec, files: Mapping[str, bytes], result
 
 
 def remove_unfinished(study_dir: Path) -> None:
-    """Clears away what killed jobs left; only while no other process works on the study."""
+    """Removes the remains of killed jobs; call it only while no other process works on the study."""
     shutil.rmtree(study_dir / _UNFINISHED, ignore_errors=True)
     for folder in (study_dir, study_dir / "figures", study_dir / "tables"):
         remove_scratch(folder)
 
 
 def read_result(study_dir: Path, spec: RunSpec) -> Row | None:
-    """The run's `result.json`, or `None` where there is none yet."""
+    """The run's `result.json`, or `None` if it does not exist yet."""
     path = study_dir / spec.folder / "result.json"
     return _read_json(path) if path.is_file() else None
 
@@ -99,11 +99,11 @@ def read_result(study_dir: Path, spec: RunSpec) -> Row | None:
 def split_done(
     study_dir: Path, specs: Sequence[RunSpec], identity: Mapping[str, Any]
 ) -> tuple[list[RunSpec], list[RunSpec]]:
-    """The runs that are done, and those to do.
+    """Splits runs into finished and remaining ones.
 
     Raises:
-        ConfigError: If any run in the study's folder, also one that is not asked for, was done with other settings or
-            other clips: the study's table must not mix the two.
+        ConfigError: If any run in the study's folder, whether or not it is in this grid, has other settings or other
+        clips: the study's table must not mix them.
     """
     finished = set()
     for path, row in result_rows(study_dir).items():
@@ -113,7 +113,7 @@ def split_done(
         if changed:
             raise ConfigError(
                 f"{path.parent} was made with other settings: {'; '.join(changed[:3])}. "
-                f"Give this study another name (`name=...`), or remove {study_dir}."
+                f"Give this study another name (`name=...`) or remove {study_dir}."
             )
         finished.add(path.parent)
     done = [spec for spec in specs if study_dir / spec.folder in finished]
@@ -123,10 +123,10 @@ def split_done(
 def read_runs(study_dir: Path) -> list[Row]:
     """The `result.json` of every run folder, ordered by cell.
 
-    Folders of one study made on several machines can be merged before.
+    Folders of one study from several machines can be merged first.
 
     Raises:
-        DataError: If there is none, one cannot be read, or finished runs of a data set were made with different
+        DataError: If there are none, one cannot be read, or finished runs of a data set have different
             settings.
     """
     found = result_rows(study_dir)
@@ -137,12 +137,12 @@ def read_runs(study_dir: Path) -> list[Row]:
 
 
 def check_alike(found: Mapping[Path, Row]) -> None:
-    """Raises a `DataError` where finished runs, by the paths of their `result.json`, cannot stand in one table."""
+    """Raises a `DataError` where finished runs, by the paths of their `result.json`, do not belong in one table."""
     first: dict[tuple[str, ...], tuple[Path, Row]] = {}
     for path, row in found.items():
         if row["status"] == "done":
-            # All share what every run depends on; runs of one compression the definition of a variant, too; runs whose
-            # trainers read the same settings, these.
+            # All runs share the settings that every run depends on; runs of one compression share its definition; runs
+            # whose trainers read the same settings share these.
             identity = saved_identity(row)
             reads = ("reads", *identity.get("reads", ()))
             for kind in ((), ("variant", row["compression"]), reads):
@@ -151,17 +151,17 @@ def check_alike(found: Mapping[Path, Row]) -> None:
                 if changed:
                     raise DataError(
                         f"{path.parent} was made with other settings than {other.parent}: {'; '.join(changed[:3])}. "
-                        "One table must not mix them: move one of the two into the folder of another study."
+                        "A table must not mix them: move one of the two to another study's folder."
                     )
 
 
 def key_of(row: Row) -> tuple[Any, ...]:
-    """What tells a run from all others of its study, as `RunSpec.key`."""
+    """Identifies a run within its study, like `RunSpec.key`."""
     return tuple(row[column] for column in KEY)
 
 
 def spec_of(row: Row) -> RunSpec:
-    """The run that a result is of."""
+    """The run that a result belongs to."""
     return RunSpec(*(row[column] for column in _SPEC))
 
 
@@ -171,7 +171,7 @@ def _place_of(row: Row) -> tuple[Any, ...]:
 
 
 def folder_of(row: Row) -> Path:
-    """A run's folder, inside the study's, as `RunSpec.folder`."""
+    """A run's folder, relative to the study's, like `RunSpec.folder`."""
     return spec_of(row).folder
 
 
@@ -181,14 +181,14 @@ def result_files(study_dir: Path) -> Iterator[Path]:
 
 
 def result_rows(study_dir: Path) -> dict[Path, Row]:
-    """The `result.json` of every run in a study's folder, by path; empty where there is none."""
+    """The `result.json` of every run in a study's folder, by path; may be empty."""
     return {path: _read_json(path) for path in sorted(result_files(study_dir))}
 
 
 def write_results(study_dir: Path) -> list[Row]:
-    """Rebuilds `results.csv` from the run folders, one row a run; returns the rows.
+    """Rebuilds `results.csv` from the run folders, one row per run, and returns the rows.
 
-    Where runs were scored at other levels, so is `levels.csv`, one row a run and level.
+    If runs were scored at other levels, also writes `levels.csv`, one row per run and level.
     """
     rows = read_runs(study_dir)
     write_bytes(study_dir / "results.csv", csv_bytes(COLUMNS, rows))
@@ -200,13 +200,13 @@ def write_results(study_dir: Path) -> list[Row]:
 
 
 def level_rows(rows: Sequence[Row]) -> list[Row]:
-    """One row for each run and each level that it was scored at beside its own (`evaluation.gains_db`).
+    """One row for each run and each additional level that it was scored at (`evaluation.gains_db`).
 
     Args:
-        rows: As `read_runs` gives them.
+        rows: From `read_runs`.
 
     Returns:
-        The same rows with a column `gain_db`, and the accuracies at that level. Those of one level can be compared as
+        The same rows with a column `gain_db` and the accuracies at that level. Rows of one level can be compared like
         any others: `compare([row for row in level_rows(read_runs(folder)) if row["gain_db"] == -40])`.
     """
     return [{**row, **level} for row in rows for level in row.get("levels", ())]
@@ -216,24 +216,24 @@ def _read_json(path: Path) -> Row:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error}. Remove its folder; the run is done again.") from error
+        raise DataError(f"{path} cannot be read: {error}. Remove its folder; the run is then repeated.") from error
     return parse_result(content, path)
 
 
 def parse_result(content: bytes, path: Path) -> Row:
-    """What a run's `result.json` says.
+    """Reads a run's `result.json`.
 
     Raises:
-        DataError: If it is not what a run writes, or lies at the place of another run.
+        DataError: If it is not a valid result, or is in the folder of another run.
     """
     try:
         row = json.loads(content.decode("utf-8"))
     except ValueError as error:
-        raise DataError(f"{path} cannot be read: {error}. Remove its folder; the run is done again.") from error
+        raise DataError(f"{path} cannot be read: {error}. Remove its folder; the run is then repeated.") from error
     found = row.get("format") if isinstance(row, dict) else None
     if found != FORMAT:
         raise DataError(
-            f"{path} is of another version of loglearn_tf: its `format` must be {FORMAT}. Received: {found!r}. "
+            f"{path} is from another version of loglearn_tf: its `format` must be {FORMAT}. Received: {found!r}. "
             "Read it with that version, or give this study another name (`name=...`)."
         )
     row = {**dict.fromkeys(LATER_COLUMNS), **row}
@@ -244,9 +244,9 @@ def parse_result(content: bytes, path: Path) -> Row:
             raise KeyError(lacking[0])
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"{path} is no result of a run: {error!r}. Remove its folder; the run is done again."
+            f"{path} is not a valid result: {error!r}. Remove its folder; the run is then repeated."
         ) from error
-    # A copied or renamed folder would count for a run that was never done, or twice for one that was.
+    # A copied or renamed folder would count as a run that was never done, or count one run twice.
     if path.parent.parts[-len(folder.parts) :] != folder.parts:
-        raise DataError(f"{path} holds the result of {folder}. Remove this folder, or give it that place back.")
+        raise DataError(f"{path} holds the result of {folder}. Remove this folder or move it back there.")
     return cast(Row, row)

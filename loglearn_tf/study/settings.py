@@ -25,28 +25,28 @@ from loglearn_tf.study.yaml_file import Override, merged, parse_override, read_t
 
 
 def _as_list(value: Any) -> Any:
-    """Lets `n_shot: 10` stand for `n_shot: [10]`."""
+    """Allows `n_shot: 10` for `n_shot: [10]`."""
     return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
-# A typing error must not fill the memory: grids are bounded far beyond any use.
+# A typing error must not fill the memory: the bounds are far above any practical grid.
 _MOST_RUNS, _MOST_PARTS = 1_000_000, 1000
-# File systems take names of 255 bytes, and Linux paths of 4,096: less, as files lie in these folders.
+# File systems allow names of 255 bytes, Linux paths of 4,096. These are lower, since the folders contain files.
 _LONGEST_NAME, _LONGEST_PATH = 255, 3500
-# Of studies, their parts, and variants of compressions: folders are called so.
+# Names of studies, parts and variants, which become folder names.
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Name = Annotated[str, Field(pattern=_NAME, max_length=100)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
-# Of tables, whose keys are text in JSON.
+# Keys of tables, which are text in JSON.
 _AnyN = Annotated[Count | Literal["all"], Field()]
 Seed = Annotated[int, Field(ge=0, le=1 << 64)]
 Decibels = Annotated[float, Field(ge=-200, le=200)]
 
 
 def _as_n_shot(value: Any) -> Any:
-    """Text is `all`, or wrong; Pydantic would say so of a number first."""
+    """Text other than `all` is an error; without this, Pydantic would complain about a number first."""
     if isinstance(value, str) and value != ALL:
-        raise PydanticCustomError("n_shot", "input should be a valid integer, or `all`")
+        raise PydanticCustomError("n_shot", "input should be a valid integer or `all`")
     return value
 
 
@@ -54,27 +54,27 @@ N = Annotated[_AnyN, BeforeValidator(_as_n_shot)]
 
 
 def _as_folder(name: str) -> str:
-    """Shells expand `~` at the beginning of a word only, not in `data.root=~/sounds`."""
+    """Expands `~`: shells do so only at the beginning of a word, not in `data.root=~/sounds`."""
     if "\0" in name:
-        raise PydanticCustomError("path", "a path must not hold NUL")
+        raise PydanticCustomError("path", "a path must not contain NUL")
     path = os.path.expanduser(name)
     longest = max(len(os.fsencode(part)) for part in path.split(os.sep))
     if longest > _LONGEST_NAME or len(os.fsencode(path)) > _LONGEST_PATH:
         raise PydanticCustomError(
             "path",
-            f"a path must have at most {_LONGEST_PATH:,} bytes, and each name in it {_LONGEST_NAME}",
+            f"a path may have at most {_LONGEST_PATH:,} bytes, and each name in it at most {_LONGEST_NAME}",
         )
     return path
 
 
 def _as_address(address: str) -> str:
-    """What sockets refuse otherwise, with errors that are not the network's."""
+    """Checks an address here, since sockets would report it as a network error."""
     host, _, port = address.rpartition(":")
     try:
         if address != "auto" and (len(host.encode("idna")) > 253 or int(port) >= 1 << 16):
             raise ValueError
-    except ValueError:  # as UnicodeError is, too
-        raise PydanticCustomError("address", "a host's name and a port of at most 65535 are needed") from None
+    except ValueError:  # includes UnicodeError
+        raise PydanticCustomError("address", "must be a host name and a port up to 65535") from None
     return address
 
 
@@ -86,10 +86,10 @@ def _named(registry: Registry[Any]) -> Callable[[str], str]:
 
     def check(name: str) -> str:
         if not _is_named(name, registry):
-            # Braces and quotes would be taken for a template's.
+            # Braces and quotes would be read as part of the template.
             raise PydanticCustomError(
                 "name",
-                "must name a {kind}: {names}, or one of yours as `module:attribute`",
+                "must name a {kind}: {names}, or your own as `module:attribute`",
                 {
                     "kind": registry.kind,
                     "names": ", ".join(repr(one) for one in registry),
@@ -101,23 +101,23 @@ def _named(registry: Registry[Any]) -> Callable[[str], str]:
 
 
 def _is_named(name: str, registry: Registry[Any]) -> bool:
-    """Also whether a folder can be called so, which names of installed packages need not allow."""
+    """Also checks that it can be a folder name, which names from installed packages may not be."""
     return len(name) <= 100 and (is_place(name) or (name in registry and re.fullmatch(_NAME, name) is not None))
 
 
 class _Settings(BaseModel):
-    # strict: "10" is not 10, and true is not 1. A setting that was misread would change a result.
+    # Strict: "10" is not 10, and true is not 1. A misread setting would change a result.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class SyntheticSettings(_Settings):
-    """Makes the data set at `data.root` first, if it is not there: sounds that are computed, not recorded.
+    """Creates a synthetic data set at `data.root` if it is missing: its sounds are computed, not recorded.
 
     Attributes:
         clips_per_class: US8K: per class and fold; TUT: per class, [development, evaluation].
-        folds: US8K folds to make.
-        seed: Of the sounds.
-        duration_s: Length of the longest clips, seconds; `null` for the official one, 4 s or 10 s.
+        folds: US8K folds to create.
+        seed: Seed of the sounds.
+        duration_s: Maximum clip length, seconds; `null` for the official 4 s or 10 s.
     """
 
     clips_per_class: Annotated[tuple[Count, ...], BeforeValidator(_as_list)] = (10,)
@@ -127,19 +127,19 @@ class SyntheticSettings(_Settings):
 
 
 class DataSettings(_Settings):
-    """Which data set, and where it lies.
+    """Which data set, and where it is.
 
     Attributes:
-        name: `us8k`, `tut`, `folder` for recordings of your own, or the place of a loader: `my_lab.data:load`.
-        root: Its folder, in the official layout. Of `folder`: a folder that holds a folder for each class, also with
-            lists of what trains and tests, as of Speech Commands; ESC-50 or ESC-10; acoustic scenes of TUT or TAU of
-            other years than 2017; or a CSV file with the columns path, label and fold, or split (train, validation,
-            test) in its place, and perhaps group, start and end (seconds). Of one split, `folds` is [1].
-        validation_fold: US8K and `folder`: `next` leaves fold k + 1 out of training, as the reference does;
-            `none` trains on all others. Clips that a split has to validate never train.
-        n_folds: Folds that the clips of class-named folders are dealt into, and those of a CSV file without any.
-        allow_missing: Go on without clips that the metadata lists and the disk lacks.
-        synthetic: Where given, the data set is made at `root`.
+        name: `us8k`, `tut`, `folder` for recordings of your own, or your own loader: `my_lab.data:load`.
+        root: Its folder, in the official layout. For `folder`: a folder with one folder per class, optionally with
+            lists of training and test clips (as in Speech Commands); ESC-50 or ESC-10; acoustic scenes of TUT or TAU of
+            years other than 2017; or a CSV file with the columns path, label and fold, or split (train, validation,
+            test) instead of fold, and optionally group, start and end (seconds). With a split, `folds` is [1].
+        validation_fold: For US8K and `folder`: `next` leaves fold k + 1 out of training, as the reference does;
+            `none` trains on all other folds. Validation clips of a split never train.
+        n_folds: Number of folds to create for class-named folders, and for a CSV file without folds.
+        allow_missing: Continue if clips listed in the metadata are missing on disk.
+        synthetic: If given, a synthetic data set is created at `root`.
     """
 
     name: Annotated[str, AfterValidator(_named(DATASETS))]
@@ -150,40 +150,38 @@ class DataSettings(_Settings):
     synthetic: SyntheticSettings | None = None
 
 
-# What was added to a section after its first runs, and is no part of a run's identity or a store's name where it has
-# its default: runs and stores from before stay valid.
+# Settings added to a section after its first runs. With their defaults they are no part of a run's identity or a
+# store's name, so that earlier runs and stores stay valid.
 _LATER_FEATURES = ("win_length", "window", "mel_scale", "norm", "gain_db", "patch_frames")
 _LATER_TRAINING = (
     *("gain_db", "validation", "validation_share", "patience", "optimizer", "schedule", "warmup_share"),
     "class_weights",
 )
-# Without validation these say nothing, and without a schedule nothing warms up.
+# These have no effect without validation, or without a schedule.
 _OF_VALIDATION = ("validation_share", "patience")
 _NOT_FRONT_END = ("store_dir", "compression", "gain_db", "patch_frames")
 
 
 def _without_unused(section: _Settings, later: Iterable[str]) -> dict[str, Any]:
-    """A section as plain data, without those of the later settings that have their defaults."""
+    """A section as plain data, without later settings that have their defaults."""
     defaults = {name: type(section).model_fields[name].default for name in later}
     plain: dict[str, Any] = section.model_dump(mode="json")
     return {name: plain[name] for name in plain if name not in later or getattr(section, name) != defaults[name]}
 
 
 class FeatureSettings(_Settings):
-    """The mel front end, where its stores lie, and how long the patches are that networks take.
+    """The mel front end, the location of its stores, and the length of the networks' patches.
 
     Attributes:
         store_dir: Folder of the mel stores.
         sample_rate, n_fft, win_length, hop_length, window, n_mels, f_min, f_max, pad_mode, fft_dtype: see
             `MelSpectrogram`.
         mel_scale, norm: see `MelSpectrogram`.
-        compression: `none` stores mel power, which every compression trains from. `logeps` stores
-            the logarithm, as the reference's own feature files do; networks that read it must
-            not compress again.
+        compression: `none` stores mel power, which every compression trains from. `logeps` stores its logarithm, as the
+            reference's feature files do; networks that read it must not compress again.
         gain_db: Applied to every waveform first: -20 leaves a tenth of the amplitude, a hundredth of the power.
-        patch_frames: Frames of a patch: what a network is trained on and scores at a time. A frame is `hop_length`
-            samples: 128 are 2.97 s by default. Clips that are shorter are repeated. The mel store does not depend on
-            it.
+        patch_frames: Frames per patch, the input of the networks. A frame is `hop_length` samples long, so the default
+            of 128 is 2.97 s. Shorter clips are repeated. The mel store does not depend on it.
     """
 
     store_dir: FolderName = "data/stores"
@@ -208,7 +206,7 @@ class FeatureSettings(_Settings):
         if self.win_length is not None and self.win_length > self.n_fft:
             raise ValueError(
                 f"`features.win_length` must be at most `features.n_fft`. Received: win_length={self.win_length}, "
-                f"n_fft={self.n_fft}. Use a larger `n_fft`, or a shorter window"
+                f"n_fft={self.n_fft}. Use a larger `n_fft` or a shorter window"
             )
         return self
 
@@ -224,10 +222,10 @@ class FeatureSettings(_Settings):
 
     @property
     def front_end(self) -> dict[str, Any]:
-        """The arguments of `MelSpectrogram`; what it has learned since its first stores, only where it is used."""
+        """The arguments of `MelSpectrogram`; those added after its first stores only where they are used."""
         plain = _without_unused(self, _LATER_FEATURES)
         if self.win_length == self.n_fft:
-            del plain["win_length"]  # the default, written out
+            del plain["win_length"]  # the default
         return {name: value for name, value in plain.items() if name not in _NOT_FRONT_END}
 
 
@@ -291,7 +289,7 @@ class OptimizerSettings(BaseModel):
             else:
                 rule = "" if number and 0 <= value < 1e38 else "a number of at least 0"
             if rule:
-                hint = "Write it with a point, as 1.0e-3" if _is_number_in_text(value) else "Mend it, or leave it out"
+                hint = "Write it with a point, as 1.0e-3" if _is_number_in_text(value) else "Correct it or leave it out"
                 raise ValueError(f"`{where}.{key}` must be {rule}. Received: {shown(value)}. {hint}")
         return self
 
@@ -368,11 +366,11 @@ class EpisodicSettings(_Settings):
     """One prototypical training (docs/fidelity.md, "Prototypical training"); optimiser and clipping: `training`.
 
     Attributes:
-        n_support: At most so many clips per class make its prototype, one random patch each.
+        n_support: Maximum number of clips per class in its prototype, with one random patch each.
         n_query: Patches per class and update.
         patch_hop: Frames between the patches of a clip, in training and evaluation.
-        patience: Epochs without a new best training accuracy after which training stops; smaller
-            is shorter, and no longer the published protocol.
+        patience: Epochs without a new best training accuracy after which training stops. Smaller values shorten
+            training, but are not the published protocol.
     """
 
     n_support: Count = 5
@@ -386,10 +384,10 @@ class EvaluationSettings(_Settings):
 
     Attributes:
         patch_hop: Frames between the patches of a clip.
-        batch_size: Patches scored at once where they are cut; 16 hold a worker with the prototypical network's 128
-            filters under 1.5 GiB. Changes memory and speed, and last digits.
-        gains_db: Every trained network is scored at these levels, too: its test clips made louder or quieter by so many
-            decibels. The accuracies are in each run's `levels.csv` and the study's.
+        batch_size: Patches scored at once where patches are cut out; 16 keeps a worker with the prototypical network's
+            128 filters under 1.5 GiB. It changes memory, speed and last digits.
+        gains_db: Additional levels at which every trained network is scored: its test clips made louder or quieter by
+            these gains, in dB. The accuracies are in `levels.csv` of each run and of the study.
     """
 
     patch_hop: Count = 1
@@ -404,11 +402,11 @@ class EvaluationSettings(_Settings):
 
 
 class RaySettings(_Settings):
-    """An existing Ray cluster, and what a run asks of it; `ray: ADDRESS` is short for `ray: {address: ADDRESS}`.
+    """An existing Ray cluster, and the resources of a run; `ray: ADDRESS` is short for `ray: {address: ADDRESS}`.
 
     Attributes:
         address: `HOST:PORT` of its head, or `auto` on one of its nodes.
-        cpus, gpus: Of a run; parts of a GPU are allowed, as 0.25 for four runs to a GPU.
+        cpus, gpus: Resources of a run; fractions of a GPU are allowed, e.g. 0.25 for four runs per GPU.
         ship_store: Whether the mel store is sent to the nodes; if not, they must see `features.store_dir`.
     """
 
@@ -432,17 +430,17 @@ def _check_compression(key: str, name: str, variants: Iterable[str] = ()) -> Non
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"Did you mean {near[0]}" if near else f"Known: {printable(', '.join(sorted(known)))}"
         raise ValueError(
-            f"`{key}` must name a compression, one of yours as `module:attribute`, or one of `variants`. "
+            f"`{key}` must name a compression, your own as `module:attribute`, or one of `variants`. "
             f"Received: {shown(name)}. {hint}"
         )
 
 
 class CompressionVariant(_Settings):
-    """A compression with other arguments than its defaults, under a name of its own.
+    """A compression with arguments other than its defaults, under its own name.
 
     Attributes:
-        layer: A name in `COMPRESSIONS`, or the place of a layer: `my_lab.layers:MyLog`.
-        args: Arguments of that layer, as `{alpha_pre_gate: 16.0, trainable: false}`.
+        layer: A name in `COMPRESSIONS`, or your own layer: `my_lab.layers:MyLog`.
+        args: Arguments of that layer, e.g. `{alpha_pre_gate: 16.0, trainable: false}`.
     """
 
     layer: str
@@ -452,10 +450,10 @@ class CompressionVariant(_Settings):
     def _plain_arguments(self) -> "CompressionVariant":
         for name, value in self.args.items():
             listed = value if isinstance(value, list) else [value]
-            # Compared, as whole numbers beyond any float have no other way to be told.
+            # Compared with bounds, since integers may exceed the range of floats.
             if not all(one is None or (isinstance(one, (bool, int, float)) and abs(one) < 1e300) for one in listed):
-                # YAML 1.1 takes 1e-8 for text, and 1.0e-8 for a number.
-                hint = "Write numbers with a point, as 1.0e-8" if _is_number_in_text(value) else "Layers take no text"
+                # YAML 1.1 reads 1e-8 as text and 1.0e-8 as a number.
+                hint = "Write it with a decimal point: 1.0e-8" if _is_number_in_text(value) else "Layers accept no text"
                 raise ValueError(
                     f"`args.{printable(name)}` of a variant must be a finite number, true, false, or a list of "
                     f"numbers. Received: {shown(value)}. {hint}"
@@ -468,23 +466,23 @@ _Some = Annotated[Annotated[tuple[_T, ...], Field(min_length=1)] | None, BeforeV
 
 
 class ContrastSettings(_Settings):
-    """A difference that a study is to answer for, written down before its runs.
+    """A difference that a study is planned to estimate, defined before its runs.
 
-    With `minus_score` it is the same difference by one score minus that by the other: what unsettled batch
-    normalisation has to do with it.
+    With `minus_score` it is the difference by one score minus the difference by the other, which shows the effect of
+    unsettled batch normalisation.
 
     Attributes:
         title: What is compared, in words.
-        compression: Whose accuracy counts as a gain.
-        baseline: Whose accuracy is subtracted.
-        models, n_shot: The cells over which it is averaged, each with the same weight; `null` for all of the grid.
-        parts: The same of a study in parts.
-        baseline_parts: Parts that the baseline is taken from, one for each of `parts`, of the same data set and folds:
-            another level, or another training. `null` for the same parts.
+        compression: The compression being tested.
+        baseline: The compression whose accuracy is subtracted.
+        models, n_shot: The cells to average over with equal weights; `null` for the whole grid.
+        parts: The parts to average over, in a study in parts.
+        baseline_parts: Parts to take the baseline from, one for each of `parts`, with the same data set and folds: for
+            example another level or another training. `null` for the same parts.
         score: `published` or `settled`: which accuracy.
         minus_score: The other score, whose difference is subtracted; `null` for none.
-        margin: Differences within it count as none: 0.02 is 2 points.
-        expect: What is expected, and why; shown beside what was found.
+        margin: Differences within it count as zero: 0.02 is 2 points.
+        expect: What is expected, and why; shown next to the result.
     """
 
     title: Annotated[str, Field(min_length=1, max_length=300)]
@@ -500,7 +498,7 @@ class ContrastSettings(_Settings):
     expect: Annotated[str, Field(min_length=1, max_length=2000)]
 
     def cells(self, studies: Sequence["Settings"]) -> list["ContrastCell"]:
-        """What it is averaged over, as far as its parts are among these."""
+        """The cells it is averaged over, as far as their parts are among these."""
         of_part = {settings.part: settings for settings in studies}
         parts = list(of_part) if self.parts is None else list(self.parts)
         return [
@@ -513,7 +511,7 @@ class ContrastSettings(_Settings):
 
 
 class ContrastCell(NamedTuple):
-    """One of the cells that a contrast is averaged over: the parts of both sides, mostly the same, network and n."""
+    """A cell that a contrast is averaged over: the parts of both sides (mostly the same), network and n."""
 
     ours: "Settings"
     theirs: "Settings"
@@ -525,29 +523,29 @@ class Settings(_Settings):
     """A study: a grid of paired runs.
 
     Attributes:
-        name: Names the study's folder under `runs_dir`.
-        part: Of a study in parts, the one that these settings are of; a folder inside the study's.
+        name: Name of the study and of its folder under `runs_dir`.
+        part: In a study in parts, the part that these settings describe; its folder is inside the study's.
         protocol: `pons2018`, the reference experiment to the letter, or `clean`.
-        seed: Every draw of the study derives from it.
-        models: An axis of the grid: names in `MODELS`, or places of builders: `my_lab.nets:build_crnn`.
-        compressions: An axis of the grid: names in `COMPRESSIONS`, places of layers: `my_lab.layers:MyLog`, or names
+        seed: All random draws of the study derive from it.
+        models: An axis of the grid: names in `MODELS`, or your own builders: `my_lab.nets:build_crnn`.
+        compressions: An axis of the grid: names in `COMPRESSIONS`, your own layers: `my_lab.layers:MyLog`, or names
             in `variants`.
-        n_shot: An axis of the grid: training clips per class. `all` is every training clip of the fold, of classes of
-            any sizes: its runs differ in weights and patches alone, and share what else they share.
+        n_shot: An axis of the grid: training clips per class. `all` is every training clip of the fold, with classes of
+            any size: its runs differ only in weights and patches.
         folds: An axis of the grid: test folds.
-        variants: Name -> a compression with other arguments.
+        variants: Name -> a compression with non-default arguments.
         runs: Repetitions of every cell: one number, or one per n: `{5: 4, all: 2}`.
-        runs_dir: Where results go.
-        workers: Processes that train side by side; `null` for one a core.
-        threads: Of each process. One is fastest for many runs, and results with more differ in their last digits.
-        run_timeout_s: Seconds after which a run is ended and recorded as failed, the start of its worker included;
-            `null` for no limit. The next `loglearn run` tries it again.
-        ray: Where given, runs are done by this cluster.
+        runs_dir: Folder of the results.
+        workers: Processes that train in parallel; `null` for one per core.
+        threads: Threads per process. One is fastest for many runs; results with more differ in their last digits.
+        run_timeout_s: Seconds after which a run is stopped and recorded as failed, including the start of its worker;
+            `null` for no limit. The next `loglearn run` retries it.
+        ray: If given, runs are executed on this cluster.
         save_models: Whether every run keeps its trained `model.keras`, from waveform to probabilities.
-        tensorboard: Runs that keep event files: `all`; `first`, run 0 of the first fold of every cell of model,
-            compression and n, since thousands of event files make TensorBoard unusable; `none`.
-        contrasts: Name -> what the study is to answer for. No run depends on it. Of a study in parts it is that of the
-            whole study.
+        tensorboard: Runs that keep event files: `all`; `first`, run 0 of the first fold of every model, compression and
+            n, since thousands of event files make TensorBoard unusable; `none`.
+        contrasts: Name -> a planned contrast. No run depends on it. In a study in parts, contrasts belong to the whole
+            study.
     """
 
     name: Name
@@ -578,14 +576,14 @@ class Settings(_Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
-        # Of a data set from elsewhere nothing is known before it is read; `check_grid` then compares.
+        # Nothing is known about other data sets until they are read; `check_grid` checks them then.
         corpus = DATASETS.own(self.data.name)
         if corpus is not None:
             self._check_data(corpus)
         outside = [fold for fold in self.folds if not 1 <= fold <= LAST_FOLD]
         if outside:
             raise ValueError(
-                f"`folds` of {self.data.name} must be from 1 to {LAST_FOLD:,}. Received: fold {outside[0]}"
+                f"`folds` of {self.data.name} must be between 1 and {LAST_FOLD:,}. Received: fold {outside[0]}"
             )
         for axis in ("models", "compressions", "n_shot", "folds"):
             values = getattr(self, axis)
@@ -595,7 +593,7 @@ class Settings(_Settings):
             names = getattr(self, axis)
             if len(set(map(folder_name, names))) < len(names):
                 raise ValueError(
-                    f"`{axis}` must differ in more than `:` and `-`, which are the same in names of folders. "
+                    f"`{axis}` must differ in more than `:` and `-`, which are equal in folder names. "
                     f"Received: {shown(list(names))}"
                 )
         self._check_compressions()
@@ -603,13 +601,13 @@ class Settings(_Settings):
             without = [n for n in self.n_shot if n not in self.runs]
             if without:
                 raise ValueError(
-                    f"`runs` gives no number of repetitions for n_shot={without[0]}. Add `{without[0]}: ...` to it, "
+                    f"`runs` has no number of repetitions for n_shot={without[0]}. Add `{without[0]}: ...` to it "
                     "or give one number for all"
                 )
         n_runs = len(self.models) * len(self.compressions) * len(self.folds) * sum(map(self.runs_for, self.n_shot))
         if n_runs > _MOST_RUNS:
             raise ValueError(
-                f"A grid must have at most {_MOST_RUNS:,} runs: models x compressions x folds x runs. Received: "
+                f"A grid may have at most {_MOST_RUNS:,} runs: models x compressions x folds x runs. Received: "
                 f"{n_runs:,}. The paper's has 6,000"
             )
         for network in filter(None, map(MODELS.own, self.models)):
@@ -626,7 +624,7 @@ class Settings(_Settings):
                 )
         if self.features.gain_db and self.save_models:
             raise ValueError(
-                f"`features.gain_db` must be 0 with `save_models`: a saved model takes recordings as they are. "
+                f"`features.gain_db` must be 0 with `save_models`: a saved model applies no gain. "
                 f"Received: features.gain_db={self.features.gain_db:g}"
             )
         no_epochs = [name for name in self.models if (own := MODELS.own(name)) and "training" not in own.reads]
@@ -634,12 +632,12 @@ class Settings(_Settings):
         for key in _LATER_TRAINING:
             if no_epochs and key in used:
                 raise ValueError(
-                    f"`training.{key}` is not for {no_epochs[0]}, whose training draws episodes. Leave it out of "
+                    f"`training.{key}` does not apply to {no_epochs[0]}, which trains on episodes. Remove it from "
                     f"`models`, or `training.{key}`"
                 )
         if self.training.validation == "fold" and self.data.validation_fold == "none":
             raise ValueError(
-                "`training.validation=fold` takes the fold that `data.validation_fold=next` leaves out of training. "
+                "`training.validation=fold` needs the fold that `data.validation_fold=next` leaves out of training. "
                 "Received: data.validation_fold=none. Set it to next, or `training.validation=share`"
             )
         gains = {"training.gain_db": self.training.gain_db, "evaluation.gains_db": self.evaluation.gains_db}
@@ -647,14 +645,14 @@ class Settings(_Settings):
         if changed and self.features.compression != "none":
             raise ValueError(
                 f"`{changed[0]}` changes mel power, but `features.compression` stores logarithms. Received: "
-                f"features.compression={self.features.compression}. Leave one of the two out"
+                f"features.compression={self.features.compression}. Remove one of the two"
             )
         if self.features.compression != "none":
             again = [name for name in self.compressions if self.compression(name)[0] != "none"]
             if again:
                 raise ValueError(
-                    f"compression {again[0]} takes mel power, but `features.compression={self.features.compression}` "
-                    "stores logarithms, which are negative: their logarithm is not a number. Set "
+                    f"compression {again[0]} needs mel power, but `features.compression={self.features.compression}` "
+                    "stores logarithms, which can be negative: their logarithm is not a number. Set "
                     "`features.compression=none`, or `compressions=[none]`"
                 )
         return self
@@ -663,13 +661,13 @@ class Settings(_Settings):
         if self.data.synthetic is not None and not corpus.synthetic:
             made = [name for name in DATASETS if (other := DATASETS.own(name)) is not None and other.synthetic]
             raise ValueError(
-                f"`data.synthetic` makes sounds in the layouts of {' and '.join(made)}. Received: "
+                f"`data.synthetic` supports the layouts of {' and '.join(made)}. Received: "
                 f"data.name={corpus.name}. Leave it out"
             )
         outside = [fold for fold in self.folds if fold not in corpus.test_folds] if corpus.test_folds else []
         if outside:
             first, last = corpus.test_folds[0], corpus.test_folds[-1]
-            rule = f"from {first} to {last}" if first < last else f"[{first}], {corpus.short}'s one split"
+            rule = f"between {first} and {last}" if first < last else f"[{first}], {corpus.short}'s one split"
             raise ValueError(f"`folds` of {corpus.name} must be {rule}. Received: fold {outside[0]}")
 
     def _check_compressions(self) -> None:
@@ -678,13 +676,13 @@ class Settings(_Settings):
         hidden = sorted(name for name in self.variants if name in COMPRESSIONS)
         if hidden:
             raise ValueError(
-                f"`variants` must not take the name of a compression there is. Received: {hidden[0]}. Choose another"
+                f"`variants` must not use the name of a built-in compression. Received: {hidden[0]}. Choose another"
             )
         for name in self.compressions:
             _check_compression("compressions", name, self.variants)
 
     def compression(self, name: str) -> tuple[str, dict[str, Any]]:
-        """The layer's name in `COMPRESSIONS`, and its arguments, of a compression of this study."""
+        """The layer's name in `COMPRESSIONS` and its arguments, for a compression of this study."""
         variant = self.variants.get(name)
         return (name, {}) if variant is None else (variant.layer, dict(variant.args))
 
@@ -693,7 +691,7 @@ class Settings(_Settings):
         return self.runs if isinstance(self.runs, int) else self.runs[n_shot]
 
     def patch_hop(self, network: Network) -> int:
-        """Frames between the patches of a clip that a network scores."""
+        """Frames between the patches that a network scores."""
         section: EvaluationSettings | EpisodicSettings = getattr(self, network.patch_hop_in)
         return section.patch_hop
 
@@ -713,10 +711,10 @@ class Settings(_Settings):
         return plain
 
     def result_settings(self) -> dict[str, Any]:
-        """What a run's result depends on, beside its cell of the grid and the clips.
+        """Everything besides its cell of the grid and the clips that a run's result depends on.
 
-        What was added to the settings later, and is not used, is left out: runs from before stay valid. Of what single
-        networks do not depend on, see `grid.identity_of`.
+        Later settings that are not used are left out, so that earlier runs stay valid. For settings that only some
+        networks depend on, see `grid.identity_of`.
         """
         plain = self.dump()
         features = _without_unused(self.features, _LATER_FEATURES)
@@ -729,11 +727,11 @@ class Settings(_Settings):
             "seed": plain["seed"],
             "threads": plain["threads"],
             "data": {"name": plain["data"]["name"], "validation_fold": plain["data"]["validation_fold"]},
-            # In text, as what is null is compared as what is absent.
+            # As text, since null is compared like a missing key.
             "features": {**self.features.front_end, **({} if self.features.norm else {"norm": "none"}), **kept},
             "training": {**training, "epochs": self.epochs},
             "episodic": plain["episodic"],
-            # Under its first name, which finished runs have.
+            # Under its original name, as in finished runs.
             "evaluation": {
                 "hop": plain["evaluation"]["patch_hop"],
                 **({"gains_db": plain["evaluation"]["gains_db"]} if self.evaluation.gains_db else {}),
@@ -750,36 +748,36 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
         overrides: `key=value` each.
 
     Raises:
-        ConfigError: If the file is not there or not YAML, or a setting is unknown, of the wrong
-            type, out of its range, or contradicts another; if it is a study in several parts.
+        ConfigError: If the file is missing or not YAML, or a setting is unknown, of the wrong type, out of range, or
+            contradicts another; if it is a study in several parts.
     """
     studies = load_studies(path, overrides)
     if len(studies) > 1:
         parts = [str(settings.part) for settings in studies]
-        raise ConfigError(f"{path} has the parts {', '.join(parts)}. Name one, as `part={parts[0]}`.")
+        raise ConfigError(f"{path} has the parts {', '.join(parts)}. Choose one: `part={parts[0]}`.")
     return studies[0]
 
 
 def load_studies(path: str | Path, overrides: Sequence[str] = ()) -> list[Settings]:
-    """As `load_settings`, of a file that may hold a study in parts.
+    """Like `load_settings`, for a file that may hold a study in parts.
 
-    `parts` in it is a table, name -> settings that differ in this part. Overrides apply to all parts, over what a part
-    says itself; `part=NAME`, or `part=[NAME,NAME]`, chooses among them.
+    `parts` in the file is a table, name -> settings that differ in this part. Overrides apply to all parts and take
+    precedence over a part's own settings; `part=NAME` or `part=[NAME,NAME]` selects parts.
 
     Returns:
-        The settings of each part, in the file's order; of a study without parts, its own.
+        The settings of each part, in the file's order; for a study without parts, a single element.
 
     Raises:
-        ConfigError: As `load_settings`; also if there is no such part.
+        ConfigError: As for `load_settings`; also if a part does not exist.
     """
     path = settings_file(path)
     raw = read_table(path)
     changes = [_renamed(parse_override(override)) for override in overrides]
     if "parts" not in raw:
         if any(change.keys == ("part",) for change in changes):
-            raise ConfigError(f"{path} has no parts. Leave `part=` out.")
+            raise ConfigError(f"{path} has no parts. Omit `part=`.")
         settings = _validated(raw, changes, path)
-        # What a run of one part remembers names parts that are not there to compare with.
+        # The remembered settings of one part may name parts that are not available for comparison.
         if settings.contrasts and settings.part is None:
             check_contrasts([_validated(raw, _without_axes(raw, changes), path)], path)
         return [settings]
@@ -787,22 +785,22 @@ def load_studies(path: str | Path, overrides: Sequence[str] = ()) -> list[Settin
     if isinstance(parts_of, dict):
         parts_of = {str(name): part for name, part in parts_of.items()}
     if not isinstance(parts_of, dict) or not parts_of or not all(isinstance(x, dict | None) for x in parts_of.values()):
-        raise ConfigError(f"`parts` in {path} must be a table, name: settings. Received: {shown(parts_of)}.")
+        raise ConfigError(f"`parts` in {path} must be a table of `name: settings`. Received: {shown(parts_of)}.")
     if len(parts_of) > _MOST_PARTS:
-        raise ConfigError(f"`parts` in {path} must be at most {_MOST_PARTS:,}. Received: {len(parts_of):,}.")
+        raise ConfigError(f"`parts` in {path} may have at most {_MOST_PARTS:,} entries. Received: {len(parts_of):,}.")
     asked = [change.value for change in changes if change.keys == ("part",)]
     chosen = tuple(map(str, _as_list(asked[-1]))) if asked else tuple(parts_of)
     unknown = [name for name in chosen if name not in parts_of]
     if unknown or not chosen:
         known = printable(", ".join(parts_of))
-        raise ConfigError(f"`part` must be among the parts of {path}: {known}. Received: {shown(asked[-1])}.")
+        raise ConfigError(f"`part` must be one of the parts of {path}: {known}. Received: {shown(asked[-1])}.")
     changes = [change for change in changes if change.keys != ("part",)]
     raw = _with_new_names(raw)
     for name, part in parts_of.items():
         if "contrasts" in (part or {}):
             raise ConfigError(
-                f"`parts.{printable(name)}.contrasts` in {path}: contrasts are of the whole study, not of a part. Move "
-                "them beside `parts`, and name the part in `parts` of each."
+                f"`parts.{printable(name)}.contrasts` in {path}: contrasts belong to the whole study, not to a part. "
+                "Move them next to `parts`, and name the part in each one's `parts`."
             )
 
     def settings_of(name: str, some: Sequence[Override]) -> Settings:
@@ -811,13 +809,13 @@ def load_studies(path: str | Path, overrides: Sequence[str] = ()) -> list[Settin
 
     studies = [settings_of(name, changes) for name in parts_of if name in chosen]
     if studies[0].contrasts:
-        # Of all parts, whichever are chosen; and of the whole grid, as less of it may be run at a time.
+        # For all parts, whichever are selected, and the whole grid, since it may be run a little at a time.
         check_contrasts([settings_of(name, _without_axes(raw, changes)) for name in parts_of], path)
     return [_with_parts_named(settings, tuple(parts_of)) for settings in studies]
 
 
 def _with_parts_named(settings: Settings, parts: tuple[str, ...]) -> Settings:
-    """Contrasts over all parts name them: a part that is read alone later knows that there are others."""
+    """Names the parts of contrasts over all parts, so that a part read alone later knows of the others."""
     named = {
         name: contrast if contrast.parts is not None else contrast.model_copy(update={"parts": parts})
         for name, contrast in settings.contrasts.items()
@@ -825,12 +823,12 @@ def _with_parts_named(settings: Settings, parts: tuple[str, ...]) -> Settings:
     return settings.model_copy(update={"contrasts": named}) if named else settings
 
 
-# Settings that say how much of a study is run.
+# Settings that select how much of a study is run.
 _AXES = ("models", "compressions", "n_shot", "folds", "runs")
 
 
 def _without_axes(raw: Mapping[str, Any], changes: Sequence[Override]) -> list[Override]:
-    """The overrides that do not narrow the grid; what the file leaves open is no narrowing."""
+    """The overrides that do not narrow the grid; a setting that the file leaves open is not narrowed."""
     return [change for change in changes if change.keys[0] not in _AXES or change.keys[0] not in raw]
 
 
@@ -838,12 +836,12 @@ def check_contrasts(studies: Sequence[Settings], path: str | Path) -> None:
     """Checks a study's contrasts against its grid.
 
     Args:
-        studies: All parts of it, or the one that is there. Each holds the same contrasts.
-        path: Of the file.
+        studies: All parts of it, or the available one. Each holds the same contrasts.
+        path: The file, for messages.
 
     Raises:
-        ConfigError: If a contrast names a part, or a cell, that there is not, compares a thing with itself or what
-            another one compares, or cannot have an interval.
+        ConfigError: If a contrast names a part or cell that does not exist, compares a thing with itself, repeats
+            another contrast, or cannot have an interval.
     """
     of_part = {settings.part: settings for settings in studies}
     compared: dict[str, str] = {}
@@ -853,7 +851,7 @@ def check_contrasts(studies: Sequence[Settings], path: str | Path) -> None:
         def refuse(field: str, rule: str, received: Any, known: Iterable[Any] = (), key: str = key) -> ConfigError:
             texts = list(map(str, known))
             near = difflib.get_close_matches(str(received), texts, n=1)
-            hint = f" Did you mean {near[0]}?" if near else f" There are: {', '.join(texts)}." if texts else ""
+            hint = f" Did you mean {near[0]}?" if near else f" Known: {', '.join(texts)}." if texts else ""
             return ConfigError(
                 f"`{key}.{field}` in {path} {rule}. Received: {shown(received)}.{printable(hint, longest=1000)}"
             )
@@ -861,7 +859,7 @@ def check_contrasts(studies: Sequence[Settings], path: str | Path) -> None:
         for field in ("parts", "baseline_parts"):
             named = getattr(contrast, field)
             if named is not None and None in of_part:
-                raise refuse(field, "must be left out: the study has no parts", list(named))
+                raise refuse(field, "must be omitted: the study has no parts", list(named))
             unknown = [part for part in named or () if part not in of_part]
             if unknown:
                 raise refuse(field, "must name parts of the study", unknown[0], of_part)
@@ -870,12 +868,12 @@ def check_contrasts(studies: Sequence[Settings], path: str | Path) -> None:
             if len(set(values)) < len(values):
                 raise refuse(field, "must not repeat a value", list(values))
         if contrast.baseline_parts is not None and len(contrast.baseline_parts) != len(contrast.parts or ()):
-            rule = f"must be one for each of `parts`, of which there are {len(contrast.parts or ())}"
+            rule = f"must have one entry for each of the {len(contrast.parts or ())} `parts`"
             raise refuse("baseline_parts", rule, list(contrast.baseline_parts))
         parts: tuple[str | None, ...] = contrast.parts or tuple(of_part)
         same = [part for part, other in zip(parts, contrast.baseline_parts or parts, strict=True) if part == other]
         if contrast.compression == contrast.baseline and same:
-            rule = "must differ from `compression`, or be taken from other parts (`baseline_parts`)"
+            rule = "must differ from `compression`, or come from other parts (`baseline_parts`)"
             raise refuse("baseline", rule, contrast.baseline)
         if contrast.score == contrast.minus_score:
             raise refuse("minus_score", "must be the other score than `score`", contrast.minus_score)
@@ -894,16 +892,14 @@ def check_contrasts(studies: Sequence[Settings], path: str | Path) -> None:
                     if value not in there:
                         raise refuse(key_of_value, where, value, there)
             if (ours.data.name, ours.data.root, ours.folds) != (theirs.data.name, theirs.data.root, theirs.folds):
-                rule = f"must have the data set and the folds of those in `parts`, as {ours.part}"
+                rule = f"must have the same data set and folds as their partners in `parts`, here {ours.part}"
                 raise refuse("baseline_parts", rule, theirs.part)
-            # A mean is over folds, or over the runs of the one fold that there is.
+            # A mean is taken over folds, or over the runs of a single fold.
             if (len(ours.folds) == 1) != (len(cells[0].ours.folds) == 1):
-                rule = "must be of one fold each, or of several each: one fold says nothing of others"
+                rule = "must all have one fold, or all have several: one fold says nothing about others"
                 raise refuse("parts", rule, list(parts))
             if len(ours.folds) == 1 and min(ours.runs_for(n_shot), theirs.runs_for(n_shot)) < 2:
-                raise refuse(
-                    "n_shot", "must have two runs or more where there is one fold: nothing else varies", n_shot
-                )
+                raise refuse("n_shot", "must have at least two runs if there is one fold: nothing else varies", n_shot)
         what = json.dumps(
             [
                 *(contrast.compression, contrast.baseline, contrast.score, contrast.minus_score),
@@ -914,18 +910,18 @@ def check_contrasts(studies: Sequence[Settings], path: str | Path) -> None:
         )
         if what in compared:
             raise ConfigError(
-                f"`{key}` in {path} must compare what no other contrast does, since each costs the others power. It is "
-                f"the same as `contrasts.{compared[what]}`. Leave one out."
+                f"`{key}` in {path} must differ from all other contrasts, since each one costs the others power. It is "
+                f"the same as `contrasts.{compared[what]}`. Remove one."
             )
         compared[what] = name
 
 
-# Settings that had another name in an earlier version.
+# Settings renamed since an earlier version.
 _NEW_NAMES: dict[tuple[str, ...], str] = {("evaluation", "hop"): "patch_hop"}
 
 
 def _with_new_names(table: Any, place: tuple[str, ...] = ()) -> Any:
-    """A table in which settings have their names of today; one that stands there under both keeps them."""
+    """A table with the current names of settings; a setting given under both names keeps both."""
     if not isinstance(table, dict):
         return table
     names = {key: _NEW_NAMES.get((*place, key), key) for key in table}
@@ -944,30 +940,30 @@ def _validated(raw: dict[str, Any], changes: Sequence[Override], path: str | Pat
     raw = with_overrides(_with_new_names(raw), changes)
     given = {change.keys for change in changes}
     try:
-        # Through JSON, where strict validation still takes lists for tuples.
+        # Through JSON, where strict validation still accepts lists for tuples.
         return Settings.model_validate_json(json.dumps(raw))
     except ValidationError as error:
         raise ConfigError(_describe(error, path, given)) from error
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"{path} holds a value that no setting takes: {printable(str(error))}. Use numbers, text, lists."
+            f"{path} contains a value that no setting accepts: {printable(str(error))}. Use numbers, text or lists."
         ) from error
 
 
 def _describe(error: ValidationError, path: str | Path, given: set[tuple[str, ...]]) -> str:
     """pydantic's first complaint in the form: key, place, rule, value received, remedy."""
     errors = error.errors(include_url=False)
-    # `runs` is a number or a table: of the complaints about a table, the one about a number in it lies deepest.
+    # `runs` is a number or a table: among complaints about a table, the one about a number in it is the deepest.
     first = max(
         (one for one in errors if one["loc"][:1] == errors[0]["loc"][:1] == ("runs",)),
         key=lambda one: len(one["loc"]),
         default=errors[0],
     )
-    # Numbers index a list; "constrained-int" and the like name a union's branch, which is pydantic's business.
+    # Numbers index a list; "constrained-int" and the like name a branch of a union, internal to pydantic.
     loc = [part for part in first["loc"] if isinstance(part, str)]
     unknown = first["type"] == "extra_forbidden"
     named = loc[: -1 if unknown else None]
-    # Names of variants and contrasts are the user's own.
+    # Names of variants and contrasts are chosen by the user.
     own = loc[:1] in (["variants"], ["contrasts"])
     keys = tuple(part for part in named if (part.isidentifier() and part != "int") or own)
     keys += tuple(loc[-1:]) if unknown else ()
@@ -982,11 +978,11 @@ def _describe(error: ValidationError, path: str | Path, given: set[tuple[str, ..
         example = settings_file("decisive" if loc[:1] == ["contrasts"] else "us8k")
         return f"Key `{key}` is missing in {where}. Add it; {example} is an example."
     if first["type"] == "value_error":
-        # A rule between settings: any of them may come from either place.
+        # A rule between settings, any of which may come from the file or the overrides.
         return f"{path}{' with the overrides' if given else ''}: {first['ctx']['error']}."
-    # YAML 1.1 takes 1e-3 for text, and 1.0e-3 for a number.
+    # YAML 1.1 reads 1e-3 as text and 1.0e-3 as a number.
     hint = (
-        " Write it with a point, as 1.0e-3."
+        " Write it with a decimal point: 1.0e-3."
         if first["type"] == "float_type" and _is_number_in_text(first["input"])
         else ""
     )
@@ -1004,7 +1000,7 @@ def _fields(section: Sequence[str]) -> list[str]:
     model: Any = Settings
     for name in section:
         if name not in model.model_fields:
-            continue  # in a table, as `variants`, a name that is the user's own
+            continue  # a name chosen by the user, in a table such as `variants`
         annotation = model.model_fields[name].annotation
         options = (annotation, *getattr(annotation, "__args__", ()))
         classes = [option for option in options if isinstance(option, type) and get_origin(option) is None]

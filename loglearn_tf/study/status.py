@@ -1,4 +1,4 @@
-"""How far a study is: which runs are done, which failed and why, how long the rest takes."""
+"""Progress of a study: which runs are done, which failed and why, how long the rest takes."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,9 +20,9 @@ from loglearn_tf.study.grid import RunSpec, identity_differences, plan_runs, sav
 from loglearn_tf.study.run_folder import read_result, result_files
 from loglearn_tf.study.settings import Settings, load_settings
 
-# In a study's folder.
+# File in a study's folder.
 _SETTINGS, _LOCK = "study.yaml", ".lock"
-# `is_worked_on` holds it for a moment, too.
+# `is_worked_on` also holds it for a moment.
 _LOCK_S = 1.0
 
 Kind = tuple[str, str, NShot]
@@ -30,15 +30,15 @@ Kind = tuple[str, str, NShot]
 
 @dataclass(frozen=True)
 class Survey:
-    """The grid of a study and what became of it.
+    """The grid of a study and the state of its runs.
 
     Attributes:
         study_dir: The study's folder.
-        results: Run -> its `result.json`, `None` where there is none yet, or it was made with other settings; in the
-            order in which runs are done.
-        n_other: Finished runs of this grid that were made with other settings.
-        n_outside: Runs in the folder that are not of this grid.
-        workers: Among whom the time left is divided.
+        results: Run -> its `result.json`, in execution order; `None` if it does not exist yet or was made with other
+            settings.
+        n_other: Finished runs of this grid made with other settings.
+        n_outside: Runs in the folder that are not in this grid.
+        workers: Number of workers that share the remaining time.
     """
 
     study_dir: Path
@@ -48,24 +48,24 @@ class Survey:
     n_outside: int = 0
 
     def count(self, state: str) -> int:
-        """Runs that are `done`, `failed` or `to do`."""
+        """Number of runs that are `done`, `failed` or `to do`."""
         return sum(_state(result) == state for result in self.results.values())
 
     @property
     def to_do(self) -> list[RunSpec]:
-        """Runs that are not done, in the order in which they would be; failed ones are tried again."""
+        """Remaining runs, in execution order, including failed ones, which are retried."""
         return [spec for spec, result in self.results.items() if _state(result) != "done"]
 
     def seconds_of(self, spec: RunSpec) -> float | None:
-        """The mean of finished runs of the same kind (model, compression, n); `None` where there is none."""
+        """Mean time of finished runs of the same kind (model, compression, n); `None` if there are none."""
         return self._seconds_of_kinds.get(_kind(spec))
 
     def seconds_left(self, specs: Iterable[RunSpec]) -> tuple[float, int]:
-        """Work left in the runs that are not done, one after another, from finished runs of the same kind.
+        """Total time of the remaining runs on one worker, estimated from finished runs of the same kind.
 
         Returns:
-            Seconds, and the number of runs of kinds (model, compression, n) of which none has finished: these are
-            not in it.
+            Seconds, and the number of runs whose kind (model, compression, n) has no finished run: these are not
+            included.
         """
         seconds, unknown, known = 0.0, 0, self._seconds_of_kinds
         for spec in specs:
@@ -85,7 +85,7 @@ class Survey:
 
 
 def survey(settings: Settings, study_dir: Path, *, workers: int) -> Survey:
-    """Looks at every run of the grid; runs nothing, and needs no data set."""
+    """Reads the state of every run of the grid; needs no data set."""
     results: dict[RunSpec, dict[str, Any] | None] = {}
     n_other = n_found = 0
     for spec in plan_runs(settings):
@@ -102,7 +102,7 @@ def survey(settings: Settings, study_dir: Path, *, workers: int) -> Survey:
 
 
 def remember_settings(settings: Settings) -> None:
-    """Saves what `loglearn run` was asked for, so that `loglearn status` knows the grid."""
+    """Saves the settings of `loglearn run`, so that `loglearn status` knows the grid."""
     write_text(settings.study_dir / _SETTINGS, yaml.safe_dump(settings.dump(), sort_keys=False))
 
 
@@ -110,20 +110,20 @@ def remembered_settings(study_dir: Path) -> Settings:
     """The settings of the last `loglearn run` in a study's folder.
 
     Raises:
-        ConfigError: If it is no study's folder.
+        ConfigError: If it is not a study's folder.
     """
     path = study_dir / _SETTINGS
     if not path.is_file():
         raise ConfigError(
-            f"{study_dir} is not the folder of a study: {path} is not there. Name one that `loglearn run` made, as "
-            "runs/us8k, or give the settings to `loglearn plan`."
+            f"{study_dir} is not a study folder: {path} does not exist. Name a folder made by `loglearn run`, such as "
+            "runs/us8k, or pass the settings to `loglearn plan`."
         )
     return load_settings(path)
 
 
 @contextmanager
 def working_on(study_dir: Path) -> Iterator[None]:
-    """Keeps other jobs off a study, whose folder is made where there is none.
+    """Locks a study against other jobs; its folder is created if missing.
 
     Raises:
         ConfigError: If another job works on it.
@@ -136,7 +136,7 @@ def working_on(study_dir: Path) -> Iterator[None]:
             lock.acquire()
         except Timeout:
             raise ConfigError(
-                f"Another process is working on {study_dir}. Wait for it, or give this study another name (`name=...`)."
+                f"Another process is working on {study_dir}. Wait for it or give this study another name (`name=...`)."
             ) from None
     try:
         yield
@@ -145,7 +145,7 @@ def working_on(study_dir: Path) -> Iterator[None]:
 
 
 def is_worked_on(study_dir: Path) -> bool:
-    """Whether another job works on a study, as far as can be seen: not where its folder cannot be written."""
+    """Whether another job works on a study; false if its folder is read-only, where this cannot be seen."""
     if not (study_dir / _LOCK).exists():
         return False
     try:
@@ -158,7 +158,7 @@ def is_worked_on(study_dir: Path) -> bool:
 
 
 def format_grid(state: Survey, *, with_time_left: bool = True) -> str:
-    """The grid by model, compression, n and fold: runs, done, failed, to do, and the work left by finished runs."""
+    """The grid by model, compression, n and fold: runs, done, failed, to do, and the remaining work."""
     axes: dict[str, Callable[[RunSpec], Any]] = {
         "model": lambda spec: spec.model,
         "compression": lambda spec: spec.compression,
@@ -173,7 +173,7 @@ def format_grid(state: Survey, *, with_time_left: bool = True) -> str:
         for value in in_order(values) if title == "n_shot" else sorted(values):
             lines.append(_line(state, f"  {value}", [spec for spec in specs if value_of(spec) == value]))
     warning = (
-        f"{state.n_other:,} runs of this grid were made with other settings: `loglearn run` asks for another `name`."
+        f"{state.n_other:,} runs of this grid were made with other settings: `loglearn run` requires another `name`."
         if state.n_other
         else ""
     )
@@ -182,35 +182,35 @@ def format_grid(state: Survey, *, with_time_left: bool = True) -> str:
 
 
 def format_time_left(state: Survey) -> str:
-    """A sentence."""
+    """The estimated remaining time, as a sentence."""
     to_do = len(state.results) - state.count("done")
     if not to_do:
-        return "Nothing is left to do."
+        return "Nothing left to do."
     seconds, unknown = state.seconds_left(state.results)
     if unknown == to_do:
-        return "How long it takes is known when runs of the same model, compression and n have finished."
+        return "No estimate yet: no run with the same model, compression and n has finished."
     about = f"About {format_seconds(seconds / state.workers)} left with {state.workers} workers"
-    basis = "judged by finished runs of the same model, compression and n"
-    without = f"; {unknown:,} of {to_do:,} runs, of which no such run has finished, are not counted" if unknown else ""
+    basis = "estimated from finished runs with the same model, compression and n"
+    without = f"; {unknown:,} of {to_do:,} runs have no such finished run and are not included" if unknown else ""
     return f"{about}, {basis}{without}."
 
 
 def format_failures(state: Survey) -> str:
-    """Why runs failed, the most frequent reason first, each with an example; empty where none did."""
+    """Why runs failed, the most frequent reason first, each with an example; empty if none did."""
     failed = {spec: result for spec, result in state.results.items() if result and result["status"] == "failed"}
     reasons = Counter(last_line(result["error"]) for result in failed.values())
 
     def show(reason_and_n: tuple[str, int]) -> str:
         reason, n = reason_and_n
         example = next(spec for spec, result in failed.items() if last_line(result["error"]) == reason)
-        return f"{n:,} x {reason}\n      as {state.study_dir / example.folder / 'result.json'}"
+        return f"{n:,} x {reason}\n      e.g. {state.study_dir / example.folder / 'result.json'}"
 
     lines = [f"  {line}" for line in first_few(reasons.most_common(), show=show, most=10, noun="reasons")]
     return "\n".join(["Failed:", *lines]) if lines else ""
 
 
 def last_line(error: str) -> str:
-    """What an error says at its end, after the traceback."""
+    """The last line of an error, after the traceback."""
     return error.strip().splitlines()[-1]
 
 

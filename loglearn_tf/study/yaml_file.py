@@ -1,4 +1,4 @@
-"""YAML files and `key=value` overrides to plain tables: values only, each given once, of a bounded size."""
+"""Reads YAML files and `key=value` overrides into plain tables of bounded size, each key given once."""
 
 import copy
 import difflib
@@ -13,11 +13,11 @@ import yaml
 from loglearn_tf._util.text import printable, shown
 from loglearn_tf.errors import ConfigError
 
-# A typing error must not fill the memory: files and their nesting are bounded far beyond any use.
+# A typing error must not fill the memory: the bounds on size and nesting are far above any practical file.
 _MOST_BYTES, _MOST_VALUES, _DEEPEST = 1 << 18, 20_000, 20
-_LONGEST_NUMBER = 100  # 1:1:1... is a number of YAML 1.1, which takes minutes to read when it is long
+_LONGEST_NUMBER = 100  # YAML 1.1 reads 1:1:1... as a number, which takes minutes if it is long
 _TOO_MANY = (
-    f"it must hold at most {_MOST_VALUES:,} values of {_MOST_BYTES:,} characters in all, nested at most {_DEEPEST} deep"
+    f"it may hold at most {_MOST_VALUES:,} values, {_MOST_BYTES:,} characters in total, nested at most {_DEEPEST} deep"
 )
 _MERGE, _INT, _FLOAT, _TEXT = (f"tag:yaml.org,2002:{name}" for name in ("merge", "int", "float", "str"))
 
@@ -27,7 +27,7 @@ class Override:
     """A setting from the command line.
 
     Attributes:
-        keys: Sections, then the key.
+        keys: Names of the sections, then of the key.
         value: Parsed as YAML.
         text: As it was given.
     """
@@ -41,11 +41,11 @@ def read_table(path: Path) -> dict[str, Any]:
     """The table that a YAML file holds.
 
     Raises:
-        ConfigError: If the file cannot be read, or is something else.
+        ConfigError: If the file cannot be read or holds anything else.
     """
     table = _parse(_read(path), str(path))
     if not isinstance(table, dict):
-        raise ConfigError(f"{path} must hold `key: value` lines. Received: {type(table).__name__}.")
+        raise ConfigError(f"{path} must contain `key: value` lines. Received: {type(table).__name__}.")
     return table
 
 
@@ -53,83 +53,83 @@ def parse_override(text: str) -> Override:
     """Splits `section.key=value`.
 
     Raises:
-        ConfigError: If it has another form, or the value is not YAML, or of a type that no setting has.
+        ConfigError: If it has another form, or the value is not YAML or of a type that no setting accepts.
     """
     key, equals, value = text.partition("=")
     keys = tuple(key.split("."))
     if not equals or not all(keys):
-        raise ConfigError(f"An override must have the form key=value, as n_shot=[1,10]. Received: {shown(text)}.")
+        raise ConfigError(f"An override must have the form key=value, such as n_shot=[1,10]. Received: {shown(text)}.")
     if len(keys) > _DEEPEST:
         raise ConfigError(f"An override must name a setting. Received: {shown(text)}.")
     parsed = _parse(value, f"the override {shown(text)}")
     if not isinstance(parsed, (str, int, float, list, dict, type(None))):
-        raise ConfigError(f"Override {shown(text)} is a {type(parsed).__name__}, which no setting takes. Quote text.")
+        raise ConfigError(f"Override {shown(text)} is a {type(parsed).__name__}, which no setting accepts. Quote text.")
     return Override(keys, parsed, text)
 
 
 def with_overrides(table: dict[str, Any], overrides: Sequence[Override]) -> dict[str, Any]:
-    """A copy of a table in which the overrides were done, one after another.
+    """A copy of a table with the overrides applied in order.
 
     Raises:
-        ConfigError: If one lies inside a value that is no section.
+        ConfigError: If one refers to a key inside a value that is not a section.
     """
     table = copy.deepcopy(table)
     for override in overrides:
         section = table
         *parents, last = override.keys
         for parent in parents:
-            # A section that is absent, or null as `synthetic` may be, begins here.
+            # Creates a section that is missing, or null, as `synthetic` may be.
             if section.get(parent) is None:
                 section[parent] = {}
             section = section[parent]
             if not isinstance(section, dict):
                 raise ConfigError(
-                    f"Override {shown(override.text)}: `{printable(parent)}` is a value, not a section. Override it as "
-                    "a whole."
+                    f"Override {shown(override.text)}: `{printable(parent)}` is a value, not a section. Override the "
+                    "whole value."
                 )
         section[last] = override.value
     return table
 
 
 def merged(common: Any, own: Any) -> Any:
-    """Tables key by key; anything else is replaced."""
+    """Merges tables key by key; anything else is replaced."""
     if not (isinstance(common, dict) and isinstance(own, dict)):
         return own
     return {**common, **{key: merged(common.get(key), value) for key, value in own.items()}}
 
 
 def _read(path: Path) -> str:
-    """Of a device or a pipe, that may never end or begin, nothing; of a large file no more than shows that it is."""
+    """Refuses devices and pipes, which may never end or begin, and reads only enough of a large file to refuse it."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise OSError("it is no regular file")
+            raise OSError("not a regular file")
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
         if len(content) > _MOST_BYTES:
-            raise OSError(f"it must have at most {_MOST_BYTES:,} bytes")
+            raise OSError(f"it may have at most {_MOST_BYTES:,} bytes")
         return content.decode("utf-8")
-    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or NUL in its name
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or NUL in its name
         raise ConfigError(
-            f"Cannot read settings file {printable(str(path))}: {error}. Name a YAML file, or an "
-            f"experiment of the package: {', '.join(experiment_names())}."
+            f"Cannot read settings file {printable(str(path))}: {error}. Name a YAML file or a "
+            f"built-in experiment: {', '.join(experiment_names())}."
         ) from error
 
 
 def _parse(text: str, where: str) -> Any:
     if len(text) > _MOST_BYTES:
-        raise ConfigError(f"{where} must have at most {_MOST_BYTES:,} characters. Received: {len(text):,}.")
+        raise ConfigError(f"{where} may have at most {_MOST_BYTES:,} characters. Received: {len(text):,}.")
     try:
         return yaml.load(text, Loader=_StrictLoader)
-    # OverflowError: "\Uffffffff" is no character.
+    # OverflowError: "\Uffffffff" is not a character.
     except (yaml.YAMLError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ConfigError(f"{where} is not valid YAML: {printable(' '.join(str(error).split()))}") from error
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, where plain YAML drops the first silently, and tags.
+    """Safe YAML that refuses tags, and duplicate keys, of which plain YAML silently drops the first.
 
-    Every node is measured when it is read, an alias as what it stands for: aliases make a few lines into millions of
-    values, or into one that holds itself.
+    Every node is measured as it is read, and an alias as the node it refers to: aliases can turn a few lines into
+    millions of values, or into a value that contains itself.
     """
 
     def __init__(self, text: str) -> None:
@@ -140,14 +140,14 @@ class _StrictLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if getattr(event, "tag", None) is not None:
-            raise _fault(f"tags are not taken; quotes make text. Received: {printable(event.tag)}", event)
+            raise _fault(f"tags are not supported; put text in quotes. Received: {printable(event.tag)}", event)
         self._depth += 1
         self._limit(len(self._sizes), 0, 0)
         node = super().compose_node(parent, index)
-        assert node is not None  # of documents alone
+        assert node is not None  # only documents have none
         if node not in self._sizes:
             if isinstance(event, yaml.AliasEvent):
-                raise ValueError(_TOO_MANY)  # it lies inside what it stands for
+                raise ValueError(_TOO_MANY)  # the alias is inside its own node
             is_key = parent is not None and index is None
             self._sizes[node] = self._measured(node, is_key)
         self._limit(*self._sizes[node])
@@ -162,9 +162,9 @@ class _StrictLoader(yaml.SafeLoader):
         if isinstance(node, yaml.ScalarNode):
             if node.tag in (_INT, _FLOAT) and len(node.value) > _LONGEST_NUMBER and not is_key:
                 raise _fault(
-                    f"a number must have at most {_LONGEST_NUMBER} characters. Received: {len(node.value):,}", node
+                    f"a number may have at most {_LONGEST_NUMBER} characters. Received: {len(node.value):,}", node
                 )
-            node.value.encode()  # "\ud800" is no text
+            node.value.encode()  # "\ud800" is not valid text
             return 1, len(node.value), 0
         inside = node.value
         if isinstance(node, yaml.MappingNode):
@@ -178,9 +178,9 @@ class _StrictLoader(yaml.SafeLoader):
         )
 
     def _check_keys(self, table: yaml.MappingNode) -> None:
-        """Each is text or a whole number, and given once.
+        """Checks that each key is text or a whole number and given once.
 
-        `<<` merges one table, once: lists of them, nested, would grow by powers of two.
+        `<<` merges one table, once: nested lists of them would grow exponentially.
         """
         seen: set[str] = set()
         for key, value in table.value:
@@ -189,12 +189,12 @@ class _StrictLoader(yaml.SafeLoader):
                     raise _fault("`<<` must merge one table", key)
                 name = "<<"
             elif key.tag == _INT and len(key.value) <= _LONGEST_NUMBER:
-                # As text: 1 and "1" would become one key on the way through JSON.
+                # As text, since 1 and "1" become the same key in JSON.
                 name = str(self.construct_yaml_int(key))
             elif key.tag == _TEXT:
                 name = key.value
             else:
-                raise _fault("a key must be text or a whole number; quotes make text", key)
+                raise _fault("a key must be text or a whole number; put text in quotes", key)
             if name in seen:
                 raise _fault(f"key `{printable(name)}` is given twice", key)
             seen.add(name)
@@ -204,7 +204,7 @@ def _fault(problem: str, at: Any) -> yaml.YAMLError:
     return yaml.constructor.ConstructorError(None, None, problem, at.start_mark)
 
 
-_EXPERIMENTS = Path(__file__).with_name("experiments")  # package data, one YAML file an experiment
+_EXPERIMENTS = Path(__file__).with_name("experiments")  # package data, one YAML file per experiment
 
 
 def experiment_names() -> list[str]:
@@ -213,13 +213,13 @@ def experiment_names() -> list[str]:
 
 
 def settings_file(name: str | Path) -> Path:
-    """The YAML file that `name` stands for.
+    """The YAML file that `name` refers to.
 
-    Text without a folder and without a suffix, such as `us8k`, is the name of an experiment of the package, whatever
-    lies in the working directory. Any other text, and every `Path`, is a file.
+    Text without a folder or suffix, such as `us8k`, is the name of a built-in experiment, whatever the working
+    directory contains. Any other text, and every `Path`, is a file.
 
     Raises:
-        ConfigError: If the package has no experiment of this name.
+        ConfigError: If there is no built-in experiment with this name.
     """
     if isinstance(name, Path) or Path(name).name != name or Path(name).suffix:
         return Path(name)
@@ -227,8 +227,8 @@ def settings_file(name: str | Path) -> Path:
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1)
         raise ConfigError(
-            f"Settings must be a YAML file, or an experiment of the package: {', '.join(names)}. "
+            f"Settings must be a YAML file or a built-in experiment: {', '.join(names)}. "
             f"Received: {shown(name)}. {f'Did you mean {near[0]}? ' if near else ''}"
-            "A file is named with its folder or its suffix, for example ./study or study.yaml."
+            "Write a file with its folder or suffix, for example ./study or study.yaml."
         )
     return _EXPERIMENTS / f"{name}.yaml"

@@ -1,1 +1,1 @@
-"""One run: patches in, a trained network and its scored clips out."""
+"""One run: from patches to a trained network and its scored clips."""

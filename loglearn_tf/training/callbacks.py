@@ -1,4 +1,4 @@
-"""Keras callbacks: trajectories of the compression, and the end of a run that went wrong."""
+"""Keras callbacks: trajectories of the compression, and early ends of training."""
 
 import logging
 import math
@@ -16,41 +16,41 @@ _log = logging.getLogger(__name__)
 
 
 class NonFiniteError(ArithmeticError):
-    """A loss, or a value of the compression, is no longer a finite number."""
+    """A loss or a value of the compression is no longer finite."""
 
 
 class CompressionTrajectory(keras.callbacks.Callback):  # type: ignore[misc]
     """Records alpha, beta and knee of every learned compression, before training and after every epoch.
 
-    For any `model.fit`, with TensorBoard or without. The event files hold the scalars `compression/alpha`,
-    `compression/beta` and `compression/knee`, what `fit` logs as `training/loss` and so on, and before and after
-    training the curve of the compression and, of a sample, the histogram of its output.
+    For any `model.fit`, with or without TensorBoard. The event files contain the scalars `compression/alpha`,
+    `compression/beta` and `compression/knee`, what `fit` logs as `training/loss` and so on, and, before and after
+    training, the curve of the compression and, for a sample, the histogram of its output.
 
-    Where the optimiser's weight decay includes what the compression learns, the log says so; see `LearnableLog`.
+    A warning is logged if the optimiser's weight decay affects the compression; see `LearnableLog`.
 
-    One callback serves several calls of `fit`. A call that begins at epoch 0 begins `rows` anew, also with another
-    model; one with `initial_epoch` goes on after the rows of the epochs before, in the same folder of TensorBoard.
+    One callback can be used for several calls of `fit`. A call that starts at epoch 0 restarts `rows`, even with
+    another model; one with `initial_epoch` continues after the rows of earlier epochs, in the same TensorBoard folder.
 
     Args:
-        layers: Suffix -> layer with `alpha`, `beta` and `knee`. `""` makes the columns `alpha`, `beta`, `knee` and the
+        layers: Suffix -> layer with `alpha`, `beta` and `knee`. `""` gives the columns `alpha`, `beta`, `knee` and the
             tags `compression/alpha` ..., `"_support"` the columns `alpha_support` ... and the tags
-            `compression_support/alpha` ... By default every layer of the model that has a knee, wherever it is: in
-            nested models, in wrappers such as `TimeDistributed`, in attributes of layers. One goes by `""`, more go by
-            `_` and their names.
+            `compression_support/alpha` ... By default every layer of the model with a knee, wherever it is: in nested
+            models, in wrappers such as `TimeDistributed`, in attributes of layers. A single one has the suffix `""`,
+            several have `_` and their names.
         log_dir: Folder of TensorBoard's event files; `None` for none.
         sample: `(batch, frames, n_mels)` mel power, for the histogram.
-        validation: Whether `fit` is given validation data, whose loss and accuracy rows then have.
+        validation: Whether `fit` gets validation data, whose loss and accuracy are then included in the rows.
 
     Attributes:
-        rows: One dictionary an epoch, the state before training first: `epoch` (0 before training, then counted from
-            1), `loss`, `accuracy`, with `validation` also `val_loss` and `val_accuracy`, then `alpha`, `beta` and
-            `knee` of each layer. `None` where there is nothing to record: the loss before training, alpha of a
-            compression without one. Of a layer with one value a band, the median over bands, which the few bands
-            without sound do not move; or a value that is not finite, if a band has one.
-        best_epoch: With validation, the epoch whose weights were kept, as the trainer of this package notes it.
+        rows: One dictionary per epoch, starting with the state before training: `epoch` (0 before training, then
+            counted from 1), `loss`, `accuracy`, with `validation` also `val_loss` and `val_accuracy`, then `alpha`,
+            `beta` and `knee` of each layer. `None` if there is nothing to record: the loss before training, or alpha of
+            a compression without one. For a layer with one value per band, the median over bands, which is robust to
+            the few bands without sound; or a value that is not finite, if a band has one.
+        best_epoch: With validation, the epoch whose weights were kept, set by the trainers of this package.
 
     Raises:
-        ValueError: When training begins, if the model has no layer with a knee and none was named.
+        ValueError: When training starts, if the model has no layer with a knee and none was given.
 
     Example:
         >>> import numpy as np
@@ -94,7 +94,7 @@ class CompressionTrajectory(keras.callbacks.Callback):  # type: ignore[misc]
             self._writer = tf.summary.create_file_writer(str(self.log_dir))
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        # Only now is it known which epoch training begins at.
+        # The first epoch of training is only known now.
         if not self._started:
             self._start(epoch)
 
@@ -102,7 +102,7 @@ class CompressionTrajectory(keras.callbacks.Callback):  # type: ignore[misc]
         self._record(epoch + 1, logs or {})
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        if not self.rows:  # no epoch was asked for
+        if not self.rows:  # zero epochs
             self._start(0)
         if self._writer is not None:
             self._show_curves(int(self.rows[-1]["epoch"] or 0))
@@ -117,7 +117,7 @@ class CompressionTrajectory(keras.callbacks.Callback):  # type: ignore[misc]
             self._show_curves(epoch)
 
     def values(self) -> dict[str, float | None]:
-        """The present values, one for each column."""
+        """The current values, one for each column."""
         return {
             f"{name}{suffix}": value
             for suffix, layer in self._watched.items()
@@ -154,10 +154,10 @@ class CompressionTrajectory(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def _warn_of_weight_decay(model: keras.Model, watched: Iterable[keras.layers.Layer]) -> None:
-    """Says so in the log where an optimiser decays what compressions learn: those watched, and all of the model."""
+    """Warns if weight decay affects compressions, whether watched or anywhere in the model."""
     optimizer = getattr(model, "optimizer", None)
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of one that scales the loss
-    # Not public, but what every optimiser of Keras 3 asks itself.
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # inside a loss-scaling optimiser
+    # Not public, but used by every Keras 3 optimiser.
     decays = getattr(optimizer, "_use_weight_decay", None)
     rate = getattr(optimizer, "weight_decay", None)
     if decays is None or not rate:
@@ -167,8 +167,8 @@ def _warn_of_weight_decay(model: keras.Model, watched: Iterable[keras.layers.Lay
     decayed = [weight.path for weight in weights.values() if decays(weight)]
     if decayed:
         _log.warning(
-            "The optimiser's weight decay (%s, %g) pulls %s to zero, whatever the loss: the knee moves by itself. "
-            "Before training begins: `exclude_compressions(optimizer, model)` of `loglearn_tf.training.optimizers`, "
+            "The optimiser's weight decay (%s, %g) pulls %s to zero regardless of the loss, so the knee drifts. "
+            "Before training, call `exclude_compressions(optimizer, model)` of `loglearn_tf.training.optimizers`, "
             "or `optimizer.exclude_from_weight_decay(var_list=layer.trainable_weights)`.",
             type(optimizer).__name__,
             float(rate),
@@ -179,10 +179,10 @@ def _warn_of_weight_decay(model: keras.Model, watched: Iterable[keras.layers.Lay
 class StopOnNonFinite(keras.callbacks.Callback):  # type: ignore[misc]
     """Ends training with a `NonFiniteError` that names the step and the value.
 
-    The loss is looked at after every step, alpha, beta and knee after every epoch.
+    The loss is checked after every step, alpha, beta and knee after every epoch.
 
     Args:
-        trajectory: Reads alpha, beta and knee.
+        trajectory: Provides alpha, beta and knee.
     """
 
     def __init__(self, trajectory: CompressionTrajectory) -> None:
@@ -203,15 +203,15 @@ class StopOnNonFinite(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _check(self, name: str, value: float | None) -> None:
         if value is not None and not math.isfinite(value):
-            raise NonFiniteError(f"{name} is {value} at step {self._step}. Lower `training.learning_rate`.")
+            raise NonFiniteError(f"{name} is {value} at step {self._step}. Reduce `training.learning_rate`.")
 
 
 class StopWithoutProgress(keras.callbacks.Callback):  # type: ignore[misc]
     """Ends training after too many epochs without a new best training accuracy.
 
     Args:
-        epochs: How many such epochs end it.
-        in_a_row: Whether a new best starts the count again. In the reference code it never does.
+        epochs: Number of such epochs that end training.
+        in_a_row: Whether a new best resets the count. In the reference code it never does.
 
     Reference:
         Reference code, `src/proto.py`; docs/fidelity.md, "Prototypical training".
@@ -246,7 +246,7 @@ def _layers_with_knee(model: keras.Model) -> dict[str, keras.layers.Layer]:
     found = [layer for layer in layers_inside(model, {id(model)}) if hasattr(layer, "knee")]
     if not found:
         raise ValueError(
-            f"Model {model.name!r} has no layer with a knee, such as LearnableLog. Received: layers=None. Name the "
+            f"Model {model.name!r} has no layer with a knee, such as LearnableLog. Received: layers=None. Pass the "
             "layers to watch: `CompressionTrajectory({'': layer})`."
         )
     if len(found) == 1:
@@ -259,9 +259,9 @@ def _layers_with_knee(model: keras.Model) -> dict[str, keras.layers.Layer]:
 
 
 def layers_inside(holder: Any, seen: set[int]) -> Iterator[keras.layers.Layer]:
-    """All layers of a model, each once, at any depth: its own, those of nested models and wrappers, in attributes."""
+    """All distinct layers of a model at any depth: its own, and those in nested models, wrappers and attributes."""
     if isinstance(holder, keras.layers.Layer):
-        # A model's layers first, for their order.
+        # A model's layers first, to keep their order.
         held: Iterable[Any] = [*getattr(holder, "layers", ()), *vars(holder).values()]
     elif isinstance(holder, Mapping):
         held = list(holder.values())
@@ -276,14 +276,14 @@ def layers_inside(holder: Any, seen: set[int]) -> Iterator[keras.layers.Layer]:
 
 
 def curve_image(layer: keras.layers.Layer) -> npt.NDArray[np.uint8]:
-    """Plots what a compression makes of mel power from 1e-16 to 1e4: `(1, height, width, 3)`."""
+    """Plots the output of a compression for mel power from 1e-16 to 1e4: `(1, height, width, 3)`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     power = np.logspace(-16, 4, 200, dtype=np.float32)
     if hasattr(layer, "curve"):
         compressed = layer.curve(power)
-    else:  # a layer of someone's own, with a knee; one a band needs as many bands
+    else:  # a custom layer with a knee; with one per band it needs as many bands
         n_mels = int(np.size(keras.ops.convert_to_numpy(layer.knee))) if hasattr(layer, "knee") else 1
         steady = np.repeat(power[:, np.newaxis], n_mels, axis=1)[np.newaxis]
         compressed = np.median(keras.ops.convert_to_numpy(layer(steady))[0], axis=1)
@@ -302,9 +302,9 @@ def curve_image(layer: keras.layers.Layer) -> npt.NDArray[np.uint8]:
 
 
 def compression_values(layer: keras.layers.Layer | None) -> dict[str, float | None]:
-    """Alpha, beta and knee of a compression: `None` where it has none, the median over bands where per band.
+    """Alpha, beta and knee of a compression: `None` if it has none; the median over bands if per band.
 
-    A value that is not finite comes before all others: it must not hide behind the bands that still are.
+    A non-finite value takes precedence, so that it is not hidden by finite bands.
     """
     if not hasattr(layer, "knee"):
         return {"alpha": None, "beta": None, "knee": None}

@@ -1,4 +1,4 @@
-"""Which layer takes whose output, read from what Keras writes into saved files."""
+"""The connections between layers, read from the configuration that Keras saves."""
 
 import warnings
 from collections.abc import Iterator
@@ -9,17 +9,17 @@ import keras
 
 
 class NoGraphError(Exception):
-    """A model whose layers cannot be known; says why."""
+    """The connections of a model are unknown; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Graph:
-    """The layers of a functional or sequential model and how they are connected.
+    """The layers of a functional or sequential model and their connections.
 
     Attributes:
-        layers: Name -> layer, from the earliest on. Operations between layers (`x + 1`) have a name but no entry.
-        source: Name -> the one layer whose output it takes; only of those called once, with that output alone.
-        readers: Name -> who takes its output, one name a use. The model's own outputs are read by `""`.
+        layers: Name -> layer, in order. Operations between layers (`x + 1`) have a name but no entry.
+        source: Name -> its only input layer; only for layers called once, with a single tensor.
+        readers: Name -> the users of its output, one name per use. The model's outputs are read by `""`.
         outputs: Names of the layers whose outputs are the model's.
     """
 
@@ -29,10 +29,10 @@ class Graph:
     outputs: list[str]
 
     def chain(self) -> list[keras.layers.Layer]:
-        """The layers from the one input to the one output, without the input layer.
+        """The layers from the single input to the single output, without the input layer.
 
         Raises:
-            NoGraphError: If they are not a chain.
+            NoGraphError: If they do not form a chain.
         """
         if len(self.outputs) != 1:
             raise NoGraphError(f"the model has {len(self.outputs)} outputs")
@@ -40,7 +40,7 @@ class Graph:
         (name,) = self.outputs
         while name and not isinstance(self.layers.get(name), keras.layers.InputLayer):
             if name not in self.layers or name not in self.source:
-                raise NoGraphError(f"{name} is not a layer called once, with one tensor alone")
+                raise NoGraphError(f"{name} is not a layer called once with a single tensor")
             found.append(self.layers[name])
             name = self.source[name]
         return found[::-1]
@@ -50,28 +50,28 @@ def graph_of(model: Any) -> Graph:
     """The graph of a functional or sequential model.
 
     Args:
-        model: Nested models are single layers of the graph; they have graphs of their own.
+        model: Nested models are single layers of the graph, with their own graphs.
 
     Raises:
-        NoGraphError: If it is neither (a class derived from one may do other things), has not been built, or has a
-            layer that cannot be saved.
+        NoGraphError: If it is neither (derived classes may do other things), has not been built, or has a layer that
+            cannot be saved.
     """
     if not isinstance(model, keras.Model) or not type(model).__module__.startswith("keras."):
-        raise NoGraphError(f"{type(model).__name__} is a class of its own, whose `call` may do anything")
+        raise NoGraphError(f"{type(model).__name__} is a custom class, whose `call` may do anything")
     layers = {layer.name: layer for layer in model.layers}
     if isinstance(model, keras.Sequential):
         if not model.built:
-            raise NoGraphError("the model is not built: begin it with an `Input`, or call it")
+            raise NoGraphError("the model is not built: start it with an `Input` or call it")
         names = list(layers)
-        # "" is before the first and after the last.
+        # "" stands for the input and the output of the model.
         before, after = dict(zip(names, ["", *names], strict=False)), [[name] for name in [*names[1:], ""]]
         return Graph(layers, before, dict(zip(names, after, strict=True)), names[-1:])
     try:
         with warnings.catch_warnings():
-            # Meant for those who save the model.
+            # Only relevant for saving the model.
             warnings.filterwarnings("ignore", "The object being serialized includes a `lambda`")
             config = model.get_config()
-    except NotImplementedError as error:  # of a layer
+    except NotImplementedError as error:  # from a layer
         raise NoGraphError(str(error)) from error
     source: dict[str, str] = {}
     readers: dict[str, list[str]] = {name: [] for name in layers}
@@ -89,7 +89,7 @@ def graph_of(model: Any) -> Graph:
 
 
 def _tensors(written: Any) -> Iterator[str]:
-    """The names of the layers whose outputs are among the arguments of a call, as written."""
+    """The names of the layers whose outputs are arguments of a call, from its configuration."""
     if isinstance(written, dict) and written.get("class_name") == "__keras_tensor__":
         yield written["config"]["keras_history"][0]
     elif isinstance(written, (dict, list, tuple)):
@@ -98,13 +98,13 @@ def _tensors(written: Any) -> Iterator[str]:
 
 
 def _is_alone(call: dict[str, Any]) -> bool:
-    """Whether a call has a tensor as its only argument. Whether it is training, the whole model is told anew."""
+    """Whether a call has a single tensor as its only argument; `training` is ignored, since it is set per call."""
     others = [value for name, value in call["kwargs"].items() if name != "training" and value is not None]
     return len(call["args"]) + len(others) == 1
 
 
 def _names(written: Any) -> Iterator[str]:
-    """Of the model's outputs, each written as `[layer, call, tensor]`, in any structure."""
+    """Layers of the model's outputs, each written as `[layer, call, tensor]`, in any structure."""
     if isinstance(written, dict):
         written = list(written.values())
     if written and isinstance(written[0], str):

@@ -1,4 +1,4 @@
-"""Mel power as compressions and studies ask for it: relative to the level of the clip."""
+"""Mel power as needed by compressions and studies: relative to the clip's level, or with a gain."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +13,10 @@ from loglearn_tf.features.store import MelSource
 
 @dataclass(frozen=True)
 class Levelled:
-    """Mel power divided by the mean power of its clip, over frames and bands: what the layer `ClipLevel` gives.
+    """Mel power divided by the mean power of its clip over frames and bands, like the layer `ClipLevel`.
 
-    A patch is so divided by the level of its clip, not by its own, and a clip scored at once gives what its patches
-    give. A clip without any power stays as it is.
+    A patch is thus divided by the level of its clip, not by its own, and a whole clip gives the same result as its
+    patches. A clip without any power is unchanged.
 
     Args:
         source: Mel power.
@@ -47,15 +47,15 @@ class Gained:
 
 
 def at_gain(source: MelSource, gain_db: float) -> MelSource:
-    """What a network is scored on at another level: the gain comes first, as in a recording."""
+    """The input for scoring at another level: the gain is applied first, as in a recording."""
     return Levelled(at_gain(source.source, gain_db)) if isinstance(source, Levelled) else Gained(source, gain_db)
 
 
 def source_for(compression: keras.layers.Layer, source: MelSource) -> MelSource:
-    """What a compression's networks are trained and scored on."""
+    """The input on which a compression's networks are trained and scored."""
     return Levelled(source) if is_relative(compression) else source
 
 
 def is_relative(compression: Any) -> bool:
-    """Whether a compression takes mel power relative to the level of the clip."""
+    """Whether a compression expects mel power relative to the clip's level."""
     return getattr(compression, "relative", False) is True

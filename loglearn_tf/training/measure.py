@@ -1,6 +1,6 @@
-"""What training and scoring a network takes on this machine: a few steps of each, timed.
+"""Measures the time of training and scoring a network on this machine, with a few steps of each.
 
-For a process of its own, set up as a worker's is. The sounds are noise: how long a step takes does not depend on them.
+Meant for a separate process, configured like a worker. The sounds are noise, since step times do not depend on them.
 """
 
 import time
@@ -30,25 +30,25 @@ from loglearn_tf.training.settling import settle
 
 Result = TypeVar("Result")
 
-# Patches of the larger of two updates that are timed; the smaller has a quarter. They tell what an update costs
-# whatever its size, and what each patch does; of hundreds each takes as long.
+# Number of patches of the larger of two timed updates; the smaller has a quarter. Together they give the fixed cost of
+# an update and the cost per patch, which stays the same for hundreds of patches.
 _FEWEST, _MOST = 16, 48
-_CLIPS = 2  # that are scored
-# Files of a run, its log, and what else is not timed.
+_CLIPS = 2  # number of scored clips
+# Files of a run, its log, and other untimed work.
 _REST_S = 0.15
-# Of settling an encoder, for each patch, to training on it.
+# Cost of settling an encoder per patch, relative to training.
 _SETTLED_OF_TRAINED = 0.65
-# What a layer gives is kept for the gradient, which is as large; not all of it at the same time.
+# Layer outputs are kept for gradients of the same size, but not all at the same time.
 _KEPT = 1.5
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Mel power of clips that are all the same.
+    """A source with the same mel power for all clips.
 
     Args:
-        frames: Their length.
-        n_mels: Their bands.
+        frames: Length of the clips.
+        n_mels: Number of bands.
     """
 
     frames: int
@@ -60,13 +60,13 @@ class Noise:
 
 
 def rates_of(settings: Settings, model: str, compression: str, sounds: Sounds) -> Rates | None:
-    """Times a network; `None` of one whose trainer is not of this package.
+    """Times a network; `None` if its trainer is not part of this package.
 
     Args:
-        settings: The study's.
+        settings: Settings of the study.
         model: The network's name.
-        compression: That it is built with.
-        sounds: Its clips are as long, in the median.
+        compression: Compression of the network.
+        sounds: Data set; the timed clips have its median length.
 
     Raises:
         ConfigError, ValueError: If it cannot be built.
@@ -146,7 +146,7 @@ def _supervised_rates(settings: Settings, model: str, compression: str, sounds: 
 
 
 def _episodic_rates(settings: Settings, model: str, compression: str, sounds: Sounds) -> Rates:
-    # An update with one patch of every class, and the support's as many: more take as long a patch.
+    # An update with one patch per class and as many support patches; the cost per patch is the same for more.
     one = settings.episodic.model_copy(update={"n_support": 1, "n_query": 1})
     settings_of_one = settings.model_copy(update={"episodic": one})
     source = _noise(settings, sounds)
@@ -187,7 +187,7 @@ def _episodic_rates(settings: Settings, model: str, compression: str, sounds: So
 
 
 def _scoring(settings: Settings, model: str, network: keras.Model, source: Noise) -> tuple[float, float]:
-    """Seconds that scoring takes more the first time, and those of a clip."""
+    """Extra seconds of the first scoring, and seconds per clip."""
     hop, clips = settings.patch_hop(MODELS[model]), _clips(_CLIPS, 1)
 
     def score() -> float:
@@ -204,8 +204,8 @@ def _scoring(settings: Settings, model: str, network: keras.Model, source: Noise
 
 
 def _by_length(settings: Settings, model: str, sounds: Sounds, clip_s: float) -> tuple[float, float]:
-    """A clip's time to score, as that of a frame and of a patch: of the latter where patches are cut for being far
-    apart."""
+    """Splits a clip's scoring time into a time per frame and a time per patch, the latter if patches are far apart and
+    therefore cut out."""
     hop, frames = settings.patch_hop(MODELS[model]), _median_frames(settings, sounds)
     if is_episodic(model) or hop > 16:
         return 0.0, clip_s / (1 + (frames - settings.features.patch_frames) // hop)
@@ -213,7 +213,7 @@ def _by_length(settings: Settings, model: str, sounds: Sounds, clip_s: float) ->
 
 
 def _memory(model: str, network: keras.Model) -> tuple[float, float]:
-    """MiB of each patch of an update, and of the weights; they are those of all machines."""
+    """MiB per patch of an update, and MiB of the weights; the same on all machines."""
     if model in TABLE:
         return TABLE[model].patch_mib, TABLE[model].weights_mib
     kept = sum(
@@ -239,10 +239,10 @@ def _clips(n: int, n_classes: int) -> tuple[Clip, ...]:
 
 
 def _timed(work: Callable[[], Result]) -> tuple[float, Result]:
-    """Seconds of one core, and what `work` returns.
+    """Seconds of one core, and the result of `work`.
 
-    Those of the processor do not count how long others had it; those of the clock do not count threads twice. Where a
-    GPU computes, the clock alone tells.
+    Processor time excludes other users of the machine; wall time does not count threads twice. If a GPU computes, only
+    wall time is meaningful.
     """
     by_clock, by_processor = time.monotonic(), time.process_time()
     result = work()
@@ -251,8 +251,8 @@ def _timed(work: Callable[[], Result]) -> tuple[float, Result]:
 
 
 def seconds_of_features(settings: Settings, clips: Sequence[Clip]) -> float:
-    """Seconds that the mel power of a clip takes; of one that cannot be read, what it takes to find out."""
+    """Seconds to compute the mel power of a clip; unreadable clips count, too."""
     features = settings.features
     compute = feature_function(features.front_end, features.compression)
-    compute([clips[0].path])  # what is compiled or loaded once
+    compute([clips[0].path])  # one-time compiling and loading
     return _timed(lambda: compute([clip.path for clip in clips]))[0] / len(clips)

@@ -1,4 +1,4 @@
-"""Optimisers by settings, and weight decay that leaves alone what it must not pull to zero."""
+"""Optimisers from settings, and exclusion of parameters from weight decay."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,12 +26,12 @@ _CLASSES = {
 def build_optimizer(model: keras.Model, training: TrainingSettings, *, updates: int | None = None) -> Any:
     """The optimiser of a training, with gradients clipped to a global norm.
 
-    Weight decay is for kernels: what compressions learn, biases, and gains and biases of normalisations are left out.
+    Weight decay applies to kernels, not to compressions, biases, or gains and biases of normalisations.
 
     Args:
-        model: What it will train; all its weights built.
-        training: `optimizer`, `learning_rate`, `clip_norm`, `schedule` and `warmup_share` are read.
-        updates: That are planned; with `schedule: cosine` the learning rate is 0 after so many.
+        model: The model to train, fully built.
+        training: Uses `optimizer`, `learning_rate`, `clip_norm`, `schedule` and `warmup_share`.
+        updates: Number of planned updates; with `schedule: cosine` the learning rate reaches 0 after them.
 
     Raises:
         ValueError: If the schedule needs `updates`.
@@ -45,18 +45,18 @@ def build_optimizer(model: keras.Model, training: TrainingSettings, *, updates: 
 
 
 def exclude_compressions(optimizer: Any, model: keras.Model) -> None:
-    """Keeps the weight decay of an optimiser off what the compressions of a model learn.
+    """Excludes the compressions of a model from an optimiser's weight decay.
 
-    Weight decay, as of `keras.optimizers.AdamW`, pulls weights to zero whatever the loss, which is a prior for kernels.
-    What compressions learn is zero at no special place: alpha at 1, a knee at 0.69, a power at 1. Keras gives layers no
-    way to say so, only optimisers. What was excluded before stays excluded.
+    Weight decay, as in `keras.optimizers.AdamW`, pulls weights to zero whatever the loss, which is a prior for kernels.
+    For compressions, zero has no special meaning: it corresponds to an alpha of 1, a knee of 0.69, a power of 1. In
+    Keras only optimisers, not layers, can exclude weights. Earlier exclusions are kept.
 
     Args:
-        optimizer: Before training begins. One that scales the loss passes it on to the one inside.
-        model: Built, with compressions wherever they are: in nested models, wrappers, attributes of layers.
+        optimizer: An optimiser before training. Loss-scaling optimisers pass the exclusion to the one inside.
+        model: A built model, with compressions anywhere: in nested models, wrappers, attributes of layers.
 
     Raises:
-        ValueError: If a compression is not built, or the optimiser is.
+        ValueError: If a compression is not built, or the optimiser already is.
 
     Example:
         >>> from loglearn_tf import build_model
@@ -70,16 +70,16 @@ def exclude_compressions(optimizer: Any, model: keras.Model) -> None:
     unbuilt = [layer.name for layer in found if not layer.built]
     if unbuilt:
         raise ValueError(
-            f"`model` must be built: what `{unbuilt[0]}` learns is not there yet. Received: {model.name!r}. Begin it "
-            "with a `keras.Input`, or call it once."
+            f"`model` must be built: `{unbuilt[0]}` has no weights yet. Received: {model.name!r}. Start it "
+            "with a `keras.Input` or call it once."
         )
     if optimizer.built:
         raise ValueError(
-            "`optimizer` must not be built: Keras settles then what its weight decay is for. Received: "
-            f"{type(optimizer).__name__} of {int(optimizer.iterations)} steps. Make a new one, and call this before "
-            "training."
+            "`optimizer` must not be built, since Keras then fixes the scope of its weight decay. Received: "
+            f"{type(optimizer).__name__} after {int(optimizer.iterations)} steps. Create a new one, and call this "
+            "before training."
         )
-    # Keras forgets what was excluded by another call.
+    # Keras forgets exclusions of earlier calls.
     before = getattr(optimizer, "_exclude_from_weight_decay", None) or set()
     pattern = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
     weights = [weight for layer in found for weight in layer.weights]
@@ -100,8 +100,8 @@ def _learning_rate(training: TrainingSettings, updates: int | None) -> Any:
         return training.learning_rate
     if updates is None:
         raise ValueError(
-            "`updates` must be given with `schedule: cosine`, which ends at 0 after so many. Received: updates=None. "
-            "Count batches, times epochs."
+            "`updates` is required with `schedule: cosine`, which ends at 0 after them. Received: updates=None. "
+            "Pass the number of batches times epochs."
         )
     warmup = round(training.warmup_share * updates)
     return keras.optimizers.schedules.CosineDecay(

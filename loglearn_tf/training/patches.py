@@ -1,4 +1,4 @@
-"""tf.data: random patches of the training clips, all patches of the clips to score."""
+"""tf.data pipelines: random patches of the training clips, and all patches of the clips to score."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -14,9 +14,9 @@ from loglearn_tf.errors import ConfigError
 from loglearn_tf.features.store import MelSource
 from loglearn_tf.models.base import PATCH_FRAMES
 
-# Second words of the random keys of episodes: support and queries are independent draws.
+# Second word of the random keys of episodes, so that support and queries are independent draws.
 _SUPPORT, _QUERIES = 0, 1
-# Third word of those of gains.
+# Third word of the random keys of gains.
 _GAINS = 1
 
 
@@ -30,20 +30,20 @@ def training_patches(
     patch_frames: int = PATCH_FRAMES,
     gain_db: tuple[float, float] | None = None,
 ) -> tf.data.Dataset:
-    """Epochs one after another: in each, every clip once, in random order, by one random patch.
+    """Consecutive epochs, each with one random patch of every clip, in random order.
 
-    Where and in which order depends on `seed` and the epoch's number alone, so that runs that
-    differ in their compression see the same patches.
+    Patches and order depend only on `seed` and the index of the epoch, so runs that differ only in their compression
+    see the same patches.
 
     Args:
         store: Mel power.
         clips: Training clips, in a fixed order.
         n_epochs: Epochs in the data set.
         batch_size: Patches per batch; the last, partial batch of an epoch is kept.
-        seed: Of patches and order.
+        seed: Seed of patches and order.
         patch_frames: Frames per patch.
-        gain_db: Lowest and highest of the random gains of patches, decibels, equally likely; they depend on what the
-            patches do, and patches and order do not depend on them. `None` for none.
+        gain_db: Limits of the random gains of patches, in dB, uniformly distributed; gains use their own random
+            numbers, so patches and order do not depend on them. `None` for no gains.
 
     Returns:
         `(patches, labels)` with `(batch, patch_frames, n_mels)` float32 mel power and `(batch,)`
@@ -56,14 +56,13 @@ def training_patches(
     n_starts = np.array([len(mel) - patch_frames + 1 for mel in mels])
     offsets = np.cumsum([0, *(len(mel) for mel in mels[:-1])])
     labels = np.array([clip.label for clip in clips], np.int32)
-    # The clips of a run fit in memory (TUT at n = 100: 330 MB); a host tensor serves them without
-    # a Python call per step.
+    # The clips of a run fit in memory (TUT at n = 100: 330 MB); a host tensor avoids a Python call per step.
     with tf.device("CPU"):
         frames = tf.constant(np.concatenate(mels))
 
     starts = np.empty((n_epochs, len(clips)), np.int64)
     order = np.empty((n_epochs, len(clips)), np.int64)
-    gains = np.ones((n_epochs, len(clips)), np.float32)  # of power
+    gains = np.ones((n_epochs, len(clips)), np.float32)  # gains of power
     for epoch in range(n_epochs):
         rng = np.random.default_rng((seed, epoch))
         starts[epoch] = offsets + rng.integers(n_starts)
@@ -89,7 +88,7 @@ def training_patches(
 def evaluation_patches(
     store: MelSource, clips: Sequence[Clip], *, hop: int, batch_size: int, patch_frames: int = PATCH_FRAMES
 ) -> tf.data.Dataset:
-    """All patches of the clips, `hop` frames apart, clip after clip, batched across clips.
+    """All patches of the clips, `hop` frames apart, in clip order, batched across clips.
 
     Args:
         store: Mel power.
@@ -103,7 +102,7 @@ def evaluation_patches(
         indices into `clips`.
 
     Reference:
-        docs/fidelity.md, "Evaluation": 46 patches of a 4 s clip at hop 1, 304 of a 10 s clip.
+        docs/fidelity.md, "Evaluation": 46 patches per 4 s clip at hop 1, 304 per 10 s clip.
     """
 
     def read() -> Iterator[tuple[npt.NDArray[np.float32], int]]:
@@ -125,19 +124,19 @@ def evaluation_patches(
 def validation_patches(
     store: MelSource, clips: Sequence[Clip], *, batch_size: int, patch_frames: int = PATCH_FRAMES
 ) -> tf.data.Dataset:
-    """The patches of the clips that lie side by side, with their labels: the same in every epoch.
+    """The adjacent, non-overlapping patches of the clips with their labels, the same in every epoch.
 
     Args:
         store: Mel power.
-        clips: Clips that do not train.
+        clips: Validation clips.
         batch_size: Patches per batch; the last is partial.
-        patch_frames: Frames per patch, and between their beginnings.
+        patch_frames: Frames per patch and between patch starts.
 
     Returns:
-        `(patches, labels)` as `training_patches` gives them.
+        `(patches, labels)` as in `training_patches`.
     """
     mels = [tile(store.mel(clip), patch_frames) for clip in clips]
-    # Copied: what a whole fold of US8K has of them is some 100 MB. Keras warns where it cannot count batches.
+    # Copied: those of a whole fold of US8K take about 100 MB. Keras warns if it cannot count batches.
     patches = [mel[: len(mel) // patch_frames * patch_frames].reshape(-1, patch_frames, mel.shape[1]) for mel in mels]
     labels = np.repeat(np.array([clip.label for clip in clips], np.int32), [len(some) for some in patches])
     with tf.device("CPU"):
@@ -146,10 +145,10 @@ def validation_patches(
 
 
 def _read_ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """The next two batches are made while one is used."""
+    """Prefetches two batches."""
     options = tf.data.Options()
-    # There is nothing to tune. And an iterator that tunes itself can only end when its tuner wakes, which it does after
-    # 10 ms, 20 ms, 40 ms and so on: training was followed by a wait of up to its own length.
+    # There is nothing to tune. An iterator that tunes itself can only end when its tuner wakes up, after 10 ms, 20 ms,
+    # 40 ms and so on: training was followed by a wait of up to its own length.
     options.autotune.enabled = False
     return batches.prefetch(2).with_options(options)
 
@@ -180,7 +179,7 @@ def cut_patches(mel: Any, *, patch_frames: int = PATCH_FRAMES, patch_hop: int = 
 
 
 def tile(mel: npt.NDArray[np.float32], patch_frames: int) -> npt.NDArray[np.float32]:
-    """Repeats a clip shorter than a patch, and cuts it to the patch's length; others pass unchanged.
+    """Repeats a clip shorter than a patch and cuts it to the patch's length; others are unchanged.
 
     Args:
         mel: `(frames, n_mels)`.
@@ -202,8 +201,8 @@ class Episodes:
     Attributes:
         support: `(n_support_patches, patch_frames, n_mels)` float32, fixed for the run, ordered by class.
         support_labels: `(n_support_patches,)` int32.
-        queries: Endless; `(patches, labels)` of one update each.
-        updates_per_epoch: Patches of all clips `//` patches of an update; 0 where there are fewer.
+        queries: Endless iterator; `(patches, labels)` of one update each.
+        updates_per_epoch: Patches of all clips `//` patches per update; may be 0.
     """
 
     support: npt.NDArray[np.float32]
@@ -228,13 +227,12 @@ def episodes(
     Args:
         store: Mel power.
         clips: Training clips.
-        n_support: At most so many clips per class are in the support, by one random patch each.
-        n_query: Query patches per class and update: distinct ones where the class has as many, else drawn with
-            replacement.
-        patch_hop: Frames between the patches of a clip that can be drawn.
-        overlap: Whether the support's patches may be queries too, as in the reference. If not, a class whose every
-            patch is in the support has no queries.
-        seed: Of all draws; queries also depend on the number of the epoch.
+        n_support: Maximum number of clips per class in the support, with one random patch each.
+        n_query: Query patches per class and update: distinct if the class has enough, otherwise drawn with replacement.
+        patch_hop: Frames between the candidate patches of a clip.
+        overlap: Whether the support's patches may also be queries, as in the reference. If not, a class with all its
+            patches in the support has no queries.
+        seed: Seed of all draws; queries also depend on the index of the epoch.
         patch_frames: Frames per patch.
 
     Raises:
@@ -268,9 +266,9 @@ def episodes(
             candidates[label] = left
     if not candidates:
         raise ConfigError(
-            "No class has a patch left for queries: each has its only ones in the support. "
+            "No class has a patch left for queries: all patches are in the support. "
             f"Received: {len(clips)} clips, n_support={n_support}, patch_hop={patch_hop}. Use a larger n_shot, "
-            "a smaller `episodic.patch_hop`, or protocol=pons2018, where both may overlap."
+            "a smaller `episodic.patch_hop`, or protocol=pons2018, in which both may overlap."
         )
     labels = np.repeat(np.array(sorted(candidates), np.int32), n_query)
     updates = sum(map(len, starts_of)) // len(labels)

@@ -1,9 +1,10 @@
-"""Batch normalisation that has settled: the moving averages without what is left of where they began.
+"""Settled batch normalisation: moving averages without what remains of their initial values.
 
-In training, batch normalisation uses the mean and variance of the batch; at test, moving averages of them that begin at
-0 and 1. After `t` updates `r = momentum ** t` of that beginning is left: 13.5 % after 199, which is all that few clips
-get. A network is then tested on other numbers than it was trained on, and by how much depends on the scale of its
-compression, which training does not see. A network is *settled* when that is taken away, and nothing else changed.
+In training, batch normalisation uses the mean and variance of the batch; at test, moving averages of them that start at
+0 and 1. After `t` updates, a fraction `r = momentum ** t` of the initial values remains: 13.5 % after 199, the number
+of updates with few clips. A network is then tested with other statistics than in training, and the difference depends
+on the scale of its compression, which has no effect in training. A network is *settled* when this remainder is removed
+and nothing else is changed.
 """
 
 import numbers
@@ -19,22 +20,22 @@ from loglearn_tf.layers import Compression
 from loglearn_tf.training.accelerated import accelerate
 from loglearn_tf.training.callbacks import layers_inside
 
-# Batches whose statistics are averaged where they are computed anew: moving averages forget after a hundred or so, but
-# with weights that no longer change a few tell as much.
+# Number of batches whose statistics are averaged when recomputed: moving averages span a hundred or so, but with fixed
+# weights a few are enough.
 BATCHES = 8
 
 
 @dataclass(frozen=True)
 class InputNorm:
-    """What the published weights do to the input at test: a settled network has residue 0, scale 1 and shift 0.
+    """The effect of unsettled averages on the input at test: a settled network has residue 0, scale 1 and shift 0.
 
-    What had mean 0 and variance 1 after the normalisation in training, before its gain and bias, has mean `shift` and
-    standard deviation `scale` at test. Medians, where there are several channels.
+    An input normalised to mean 0 and variance 1 in training, before gain and bias, has mean `shift` and
+    standard deviation `scale` at test. With several channels, these are medians.
 
     Attributes:
-        residue: The share that is left of the beginning of the moving averages, `momentum ** updates`.
-        scale: Of the input at test.
-        shift: Of the input at test.
+        residue: Share of the initial values left in the moving averages, `momentum ** updates`.
+        scale: Standard deviation of the input at test.
+        shift: Mean of the input at test.
     """
 
     residue: float
@@ -45,29 +46,29 @@ class InputNorm:
 def settle(model: keras.Model, *, updates: int, patches: Iterable[Any] | None = None) -> InputNorm | None:
     """Settles the batch normalisations of a trained network, in place.
 
-    The first one, where nothing that learns but a `Compression` comes before it, has a closed form: `(average - r *
-    initial) / (1 - r)`. For all others the closed form would be right about `r`, yet wrong about the weights, which
-    were others when the averages were taken: they are computed anew, as the mean over the batches of `patches` of the
-    batch's mean and variance, in training mode, as moving averages would become if training went on with these weights
-    (Wu and Johnson, arXiv:2105.07576, 2021, "PreciseBN"). So is the first one where the closed form says nothing:
-    without an update, with a momentum of 1, or of a class derived from Keras'. A learned compression was another one
-    when the averages of the first were taken, too; in few updates it moves little.
+    The first one, if no learned layer except a `Compression` precedes it, has a closed form: `(average - r * initial) /
+    (1 - r)`. For all others the closed form would be correct about `r` but not about the weights, which were different
+    while the averages were collected: they are recomputed as the mean over the batches of `patches` of the batch mean
+    and variance, in training mode, which is what the moving averages would become if training continued with these
+    weights (Wu and Johnson, arXiv:2105.07576, 2021, "PreciseBN"). So is the first one if there is no closed form:
+    without updates, with a momentum of 1, or for a class derived from Keras'. A learned compression has also changed
+    while the averages of the first one were collected, but it moves little in few updates.
 
-    Frozen layers (`trainable=False`) are left alone: training used their averages as well. All other variables keep
-    their values, seeds of dropout among them.
+    Frozen layers (`trainable=False`) are not changed, since training also used their averages. All other variables keep
+    their values, including dropout seeds.
 
     Args:
         model: Functional or sequential, built.
-        updates: How often the averages were updated: once a training step, twice where a step calls the network twice.
-        patches: Batches as in training, `(batch, patch_frames, n_mels)` mel power, or what else the model takes. Only
-            looked at where averages are computed anew.
+        updates: Number of updates of the averages: one per training step, two if a step calls the network twice.
+        patches: Batches as in training, `(batch, patch_frames, n_mels)` mel power, or other inputs of the model. Only
+            used if averages must be recomputed.
 
     Returns:
-        What the first one did to its input before; `None` where the network has no batch normalisation that training
-        moves, and nothing was changed.
+        The effect of the first one on its input before; `None`, without any change, if the network has no trained batch
+        normalisation.
 
     Raises:
-        ValueError: If `updates` is negative, or averages must be computed anew and `patches` gives no batch.
+        ValueError: If `updates` is negative, or averages must be recomputed and `patches` has no batch.
 
     Example:
         >>> from loglearn_tf import build_model
@@ -80,7 +81,7 @@ def settle(model: keras.Model, *, updates: int, patches: Iterable[Any] | None = 
     """
     if isinstance(updates, bool) or not isinstance(updates, numbers.Integral) or updates < 0:
         raise ValueError(
-            f"`updates` must be the number of updates of the moving averages, 0 or more. Received: updates={updates!r}."
+            f"`updates` must be the number of moving-average updates, at least 0. Received: updates={updates!r}."
         )
     norms, closed = _norms(model, updates)
     if not norms:
@@ -97,7 +98,7 @@ def settle(model: keras.Model, *, updates: int, patches: Iterable[Any] | None = 
 
 
 def _norms(model: keras.Model, updates: int) -> tuple[list[keras.layers.BatchNormalization], bool]:
-    """The batch normalisations that training moves, in order, and whether the first has a closed form."""
+    """The trained batch normalisations, in order, and whether the first has a closed form."""
     found: list[keras.layers.BatchNormalization] = []
     closed, after_weights = False, False
     for layer in layers_inside(model, {id(model)}):
@@ -123,24 +124,24 @@ def _closed_form(norm: keras.layers.BatchNormalization, updates: int) -> tuple[A
         (average - residue * np.array(start(average.shape), np.float64)) / (1 - residue)
         for average, start in zip(_averages(norm), begun, strict=True)
     )
-    # Rounding of the averages may leave a variance of zero below it.
+    # Rounding of the averages may make a zero variance negative.
     return mean, np.maximum(variance, 0)
 
 
 def _compute_anew(
     model: keras.Model, norms: list[keras.layers.BatchNormalization], patches: Iterable[Any] | None
 ) -> None:
-    """Sets the averages to the mean over the batches; of what the passes change, nothing else stays."""
+    """Sets the averages to the mean over the batches; all other changes are undone."""
     own = {id(variable) for norm in norms for variable in norm.non_trainable_variables}
     before = [(variable, np.array(variable)) for variable in model.non_trainable_variables]
     momenta = [norm.momentum for norm in norms]
-    # Its sums over a million values are more exact than Keras'.
+    # Its sums over a million values are more accurate than Keras'.
     twin = accelerate(model).network
     n_batches, complete = 0, False
     try:
         for batch in patches or ():
             for norm in norms:
-                norm.momentum = n_batches / (n_batches + 1)  # makes a moving average the mean of all there were
+                norm.momentum = n_batches / (n_batches + 1)  # turns the moving average into the mean of all batches
             twin(batch, training=True)
             n_batches += 1
         complete = n_batches > 0
@@ -152,8 +153,8 @@ def _compute_anew(
                 variable.assign(value)
     if not complete:
         raise ValueError(
-            f"`patches` must give training batches: the averages of {', '.join(norm.name for norm in norms)} have no "
-            "closed form. Received: none. Give some, as `training_patches` makes them."
+            f"`patches` must contain training batches: the averages of {', '.join(norm.name for norm in norms)} have "
+            "no closed form. Received: none. Pass some, for example from `training_patches`."
         )
 
 

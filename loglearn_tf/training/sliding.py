@@ -1,24 +1,22 @@
-"""Every patch of a clip scored from maps of the whole clip, without cutting patches.
+"""Scores all patches of a clip from maps of the whole clip, without cutting patches.
 
-Patches that begin one frame apart share almost everything. A convolution or a pooling computes the same number for
-the same frames, whatever patch they are in; so it is computed once for the clip, and a patch's own map is read from
-it:
+Patches that start one frame apart share almost everything. A convolution or pooling gives the same number for the same
+frames, whichever patch they are in, so it is computed once for the clip, and the map of each patch is read from it:
 
-- **Phases.** After pooling by 4, a patch that begins at frame 0 has maxima over frames 0-3, 4-7, ..., one that begins
-  at frame 1 over 1-4, 5-8, ...: four interleaved maps, the phases of the clip. They are kept side by side; the layers
-  after them go over each as over a clip of its own. Pooling again multiplies their number. With `stride`, the product
-  of the poolings, column t of the patch that begins at frame s is column `s // stride + t` of phase `s % stride`. With
-  patches `hop` frames apart only the phases that patches begin in are computed.
-- **Borders.** A convolution with zero padding sees zeros beside the patch, but neighbouring frames in the clip. What
-  it computes there depends on where the patch begins (its left columns) or ends (its right columns), and on nothing
-  else: these few columns are computed for each patch, from its border columns of the layer before and from the maps.
-- **Reading.** Where a layer needs the patch as a whole, as `Flatten` does, its columns are put together from left
-  border, map and right border, and the remaining layers do what they always do. Global pooling reads only what it
-  needs: it pools over bands once for the clip, then over the columns of every patch; maxima of all patches at once, as
-  a sliding maximum.
+- **Phases.** After pooling by 4, a patch that starts at frame 0 has maxima over frames 0-3, 4-7, ..., one that starts
+  at frame 1 over 1-4, 5-8, ...: four interleaved maps, the phases of the clip. All are kept, and the following layers
+  treat each as a separate clip. Further pooling multiplies their number. With `stride`, the product of the poolings,
+  column t of the patch that starts at frame s is column `s // stride + t` of phase `s % stride`. With patches `hop`
+  frames apart, only the phases in which patches start are computed.
+- **Borders.** A convolution with zero padding sees zeros next to a patch, but neighbouring frames in the clip. These
+  columns depend only on where the patch starts (its left columns) or ends (its right columns): they are computed for
+  each patch, from its border columns in the layer before and from the maps.
+- **Reading.** If a layer needs the whole patch, like `Flatten`, its columns are assembled from left border, map and
+  right border, and the remaining layers work as usual. Global pooling reads only what it needs: it pools over bands
+  once for the clip, then over the columns of every patch; maxima of all patches at once, as a sliding maximum.
 
-The layers are the model's own, with their own weights; a wide convolution over one channel is done as a matrix product,
-as in training. Results are those of cut patches but for the rounding of sums in another order.
+The layers are the model's own, with their own weights; a wide convolution over one channel is computed as a matrix
+product, as in training. Results equal those of cut patches except for the rounding of sums in another order.
 """
 
 import inspect
@@ -38,7 +36,7 @@ from loglearn_tf.training.graph import NoGraphError, graph_of
 
 _log = logging.getLogger(__name__)
 
-# Column by column, band by band: the same in a patch as in a clip. Dropout is none when scoring.
+# Pointwise layers: the same in a patch as in a clip. Dropout does nothing when scoring.
 _POINTWISE = (
     keras.layers.Activation,
     keras.layers.Dropout,
@@ -70,17 +68,17 @@ _GLOBAL_POOLINGS = {
 
 @dataclass(frozen=True)
 class _Maps:
-    """What a layer gives for all patches of some clips of equal length.
+    """The output of a layer for all patches of some clips of equal length.
 
     Attributes:
-        clips: `(n_clips * n_phases, columns, bands, channels)`, without channels at first. Of each clip one row a
-            phase; row r holds the columns of frames `phases[r]`, `phases[r] + stride`, ... What lies beyond a
-            clip's end is arbitrary: no patch reads it.
-        left: `(n_patches, n_left, bands, channels)`, the first columns of every patch, where they are not the clips'.
+        clips: `(n_clips * n_phases, columns, bands, channels)`, initially without channels. One row per clip and phase;
+            row r has the columns of frames `phases[r]`, `phases[r] + stride`, ... Values beyond the end of a clip are
+        arbitrary: no patch reads them.
+        left: `(n_patches, n_left, bands, channels)`, the first columns of every patch, if they differ from the clip's.
         right: `(n_patches, n_right, bands, channels)`, the last ones.
-        n_columns: Of a patch.
+        n_columns: Number of columns of a patch.
         stride: Frames between the columns of a patch.
-        phases: Those that patches begin in, ascending.
+        phases: Phases in which patches start, ascending.
     """
 
     clips: Any
@@ -100,21 +98,21 @@ class _Maps:
 
 
 class NoMapsError(Exception):
-    """A model whose patches must be cut to be scored; says why."""
+    """The patches of a model must be cut out for scoring; the message gives the reason."""
 
 
 class _NeedsPatches(Exception):
-    """A layer works on the patch as a whole, or nothing between the borders is left to share."""
+    """A layer needs the whole patch, or nothing between the borders is left to share."""
 
 
 @dataclass(frozen=True)
 class _Patches:
-    """Where the patches of the clips begin; reads their columns out of maps.
+    """The positions of the clips' patches; reads their columns from maps.
 
     Attributes:
-        clips: `(n_patches,)`, the clip that each is of.
+        clips: `(n_patches,)`, the clip of each patch.
         starts: `(n_patches,)`, its first frame.
-        hop: Frames between them.
+        hop: Frames between patches.
     """
 
     clips: Any
@@ -140,15 +138,15 @@ class _Patches:
 
 
 class SlidingScorer:
-    """Logits of all patches of clips. Compiled once for all lengths; follows the model's weights.
+    """Computes the logits of all patches of clips. Compiled once for all lengths; uses the model's current weights.
 
     Args:
-        model: `(batch, patch_frames, n_mels)` mel power to `(batch, n_classes)` logits, layers in a chain. Up to the
-            first that needs a patch as a whole they must be known here, with a convolution among them.
+        model: From `(batch, patch_frames, n_mels)` mel power to `(batch, n_classes)` logits, with layers in a chain. Up
+            to the first that needs a whole patch they must be of known types, including a convolution.
         hop: Frames between patches.
 
     Raises:
-        NoMapsError: If the model is not of this kind; `sliding_scorer` gives `None` instead.
+        NoMapsError: If the model is not of this kind; `sliding_scorer` returns `None` instead.
     """
 
     def __init__(self, model: keras.Model, *, hop: int) -> None:
@@ -166,12 +164,12 @@ class SlidingScorer:
         self._hop = hop
         self._patch_frames, n_mels = model.input_shape[1:]
         signature = [tf.TensorSpec((None, None, n_mels), tf.float32)]
-        # autograph=False: the loops and conditions are Python's, over layers.
+        # autograph=False: the loops and conditions are in Python, over layers.
         self._logits = tf.function(self._trace, input_signature=signature, autograph=False)
-        self._logits.get_concrete_function()  # finds out whether it can be done
+        self._logits.get_concrete_function()  # raises if it cannot be done
 
     def logits(self, mels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """`(n_clips, frames, n_mels)` mel power, no shorter than a patch, to `(n_clips, n_patches, n_classes)`."""
+        """From `(n_clips, frames, n_mels)` mel power, at least a patch long, to `(n_clips, n_patches, n_classes)`."""
         logits = np.asarray(self._logits(mels))
         return logits.reshape(len(mels), -1, logits.shape[-1])
 
@@ -205,21 +203,21 @@ class SlidingScorer:
 
 
 def sliding_scorer(model: keras.Model, *, hop: int) -> SlidingScorer | None:
-    """The scorer of a model, or `None` where it must be scored by cut patches; which and why is logged."""
+    """The scorer of a model, or `None` if its patches must be cut out; the reason is logged."""
     try:
         scorer = SlidingScorer(model, hop=hop)
     except NoMapsError as reason:
-        _log.debug("%s at hop %d: patches are cut: %s", model.name, hop, reason)
+        _log.debug("%s at hop %d: patches are cut out: %s", model.name, hop, reason)
         return None
     _log.debug("%s at hop %d: scored from maps of whole clips", model.name, hop)
     return scorer
 
 
 def _chain(model: keras.Model) -> list[keras.layers.Layer]:
-    """The layers from input to output, those of nested models at their place.
+    """The layers from input to output, including those of nested models.
 
     Raises:
-        NoGraphError: If they are not a chain.
+        NoGraphError: If they do not form a chain.
     """
     chain: list[keras.layers.Layer] = []
     for layer in graph_of(model).chain():
@@ -228,14 +226,14 @@ def _chain(model: keras.Model) -> list[keras.layers.Layer]:
 
 
 def _step(layer: Any, maps: _Maps, patches: _Patches) -> _Maps:
-    """What `layer` makes of the maps.
+    """Applies `layer` to the maps.
 
     Raises:
-        _NeedsPatches: If it is none that can be computed on them.
+        _NeedsPatches: If it cannot be computed on them.
     """
     kind, rank = type(layer), len(maps.clips.shape)
     if getattr(layer, "activation", None) not in (None, *_ACTIVATIONS):
-        raise _NeedsPatches  # any function: it may go over columns
+        raise _NeedsPatches  # an arbitrary function may mix columns
     if kind in _POINTWISE or (_has_axis(layer) and not _is_over_time(layer, rank)):
         return replace(maps, **{name: _maybe(layer, getattr(maps, name)) for name in ("clips", "left", "right")})
     if kind is keras.layers.Reshape and rank == 3 and layer.target_shape == (maps.n_columns, maps.clips.shape[2], 1):
@@ -253,8 +251,8 @@ def _step(layer: Any, maps: _Maps, patches: _Patches) -> _Maps:
 
 
 def _has_axis(layer: Any) -> bool:
-    """Whether a layer is pointwise but for its axis, on which every place has a map of its own."""
-    # A compression must say so of its very class: one derived from it may do anything.
+    """Whether a layer is pointwise, possibly with separate parameters along its axis."""
+    # The class itself must declare it: a derived class may do anything.
     own = isinstance(layer, Compression) and "pointwise" in vars(type(layer))
     return own or type(layer) is keras.layers.BatchNormalization
 
@@ -270,7 +268,7 @@ def _convolve(layer: Any, maps: _Maps, patches: _Patches, before: int, after: in
     """A convolution over `before` zeros, a patch, and `after` zeros."""
     overlap = layer.kernel_size[0] - 1
     left, right, n_columns = maps.left, maps.right, maps.n_columns
-    # A border grows by the columns that see zeros; its last one sees so many columns inside.
+    # A border grows by the columns that see zeros; its last one sees this many columns inside.
     if before or left is not None:
         inside = patches.columns(maps, maps.n_left, overlap)
         left = _over_columns(layer, _side_by_side(_zeros(inside, before), left, inside))
@@ -293,11 +291,11 @@ def _pool(layer: Any, maps: _Maps, patches: _Patches) -> _Maps:
     if n_right:
         first = (n_columns - n_right) * size
         inside = patches.columns(maps, first, maps.n_columns - maps.n_right - first)
-        # Columns that fill no window are left out, as in the patch.
+        # Columns that do not fill a window are dropped, as in the patch.
         right = layer(_side_by_side(inside, maps.right[:, : n_columns * size - (maps.n_columns - maps.n_right)]))
 
     stride = maps.stride * size
-    # (phase, row of the old phase, how many columns it begins later)
+    # (phase, row of the old phase, offset in columns)
     new = sorted(
         (phase + late * maps.stride, row, late) for row, phase in enumerate(maps.phases) for late in range(size)
     )
@@ -330,9 +328,9 @@ def _pool_globally(layer: Any, maps: _Maps, patches: _Patches) -> Any:
 
 
 def _sliding_max(x: Any, n: int) -> Any:
-    """`(rows, columns, channels)` to the maxima over the `n` columns from each on: `(rows, columns - n + 1, channels)`.
+    """From `(rows, columns, channels)` to sliding maxima over `n` columns, `(rows, columns - n + 1, channels)`.
 
-    Those over twice as many columns are the larger of two that lie side by side; so log2(n) steps do, and nothing is
+    Maxima over twice as many columns are the larger of two adjacent ones, so log2(n) steps are enough, and nothing is
     copied for each patch.
     """
     width = 1
@@ -344,7 +342,7 @@ def _sliding_max(x: Any, n: int) -> Any:
 
 
 def _over_columns(layer: Any, x: Any) -> Any:
-    """A convolution whose zeros in time are among the columns already; in bands it pads as it does."""
+    """A convolution whose zero padding in time is already in the columns; in bands it pads as usual."""
     if layer.padding == "same":
         before, after = _padding(layer.kernel_size[1])
         x = ops.pad(x, [[0, 0], [0, 0], [before, after], [0, 0]])
@@ -355,7 +353,7 @@ def _over_columns(layer: Any, x: Any) -> Any:
 
 
 def _padding(size: int) -> tuple[int, int]:
-    """Zeros before and after, of padding "same" with stride 1."""
+    """Number of zeros before and after, for padding "same" with stride 1."""
     return (size - 1) // 2, size // 2
 
 

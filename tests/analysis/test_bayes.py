@@ -133,7 +133,7 @@ def test_the_seed_decides():
 
 @pytest.mark.parametrize("margin", [0, -0.02, 2, math.nan])
 def test_a_margin_is_a_fraction_above_zero(margin):
-    with pytest.raises(ConfigError, match="`margin` must be above 0 and below 1"):
+    with pytest.raises(ConfigError, match="`margin` must be between 0 and 1"):
         probabilities(study(), margin=margin)
 
 
@@ -141,7 +141,7 @@ def test_a_margin_is_a_fraction_above_zero(margin):
     ("cells", "message"),
     [
         ({}, "No differences"),
-        ({("a", 1): [[0.1, 0.2]]}, "of 2 folds or more. Received: 1"),
+        ({("a", 1): [[0.1, 0.2]]}, "at least 2 folds. Received: 1"),
         ({("a", 1): [[0.1, math.nan], [0.1, 0.2]]}, "finite numbers. Received: nan in fold 0"),
     ],
 )

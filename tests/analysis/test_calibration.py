@@ -105,7 +105,7 @@ def test_what_are_no_probabilities_is_refused(tmp_path, values, message):
 )
 def test_what_is_no_table_of_predictions_is_refused(tmp_path, content):
     (tmp_path / "p.csv").write_text(content)
-    with pytest.raises(DataError, match="Cannot read the predictions .*p.csv.* it is done again"):
+    with pytest.raises(DataError, match="Cannot read the predictions .*p.csv.* the run is then repeated"):
         read_predictions(tmp_path / "p.csv")
     with pytest.raises(DataError, match="No such file"):
         read_predictions(tmp_path / "none.csv")

@@ -125,7 +125,7 @@ def test_holm_takes_probabilities(wrong):
     ("arguments", "message"),
     [
         ({"margin": 0}, "`margin`"),
-        ({"margin": 2}, "`margin` must be above 0 and below 1. Received: margin=2"),
+        ({"margin": 2}, "`margin` must be between 0 and 1. Received: margin=2"),
         ({"confidence": 95}, "`confidence`"),
         ({"baseline": "loglearn"}, "`compression` and `baseline` must differ"),
     ],

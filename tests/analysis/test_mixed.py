@@ -188,12 +188,12 @@ class TestEstimate:
 
     @pytest.mark.parametrize("margin", [0, -0.01, 2, math.nan])
     def test_a_margin_is_a_fraction_above_zero(self, margin):
-        with pytest.raises(ConfigError, match=r"`margin` must be above 0 and below 1\. Received: margin="):
+        with pytest.raises(ConfigError, match=r"`margin` must be between 0 and 1\. Received: margin="):
             Estimate(0.1, 0.01, 3, "").p_within(margin)
 
     @pytest.mark.parametrize("confidence", [0, 1, 95, math.nan])
     def test_a_confidence_is_a_fraction(self, confidence):
-        with pytest.raises(ConfigError, match="`confidence` must be above 0 and below 1"):
+        with pytest.raises(ConfigError, match="`confidence` must be between 0 and 1"):
             Estimate(0.1, 0.01, 3, "").interval(confidence)
 
 
@@ -202,12 +202,12 @@ class TestEstimate:
     ("cells", "message"),
     [
         ([], "No differences"),
-        ([[[0.1, 0.2]]], r"of 2 folds or more\. Received: 1"),
-        ([[]], r"of 2 folds or more\. Received: 0"),
-        ([grid(0, 3, 2), [[0.1, 0.2]]], r"of 2 folds or more\. Received: 1"),
+        ([[[0.1, 0.2]]], r"at least 2 folds\. Received: 1"),
+        ([[]], r"at least 2 folds\. Received: 0"),
+        ([grid(0, 3, 2), [[0.1, 0.2]]], r"at least 2 folds\. Received: 1"),
         ([[[0.1, math.nan], [0.2, 0.3]]], "finite numbers. Received: nan in fold 0"),
         ([{4: [0.1, math.inf], 5: [0.2, 0.3]}], "finite numbers. Received: inf in fold 4"),
-        ([[[0.1, 0.2], []]], r"one run or more\. Received: an array of shape \(0,\)"),
+        ([[[0.1, 0.2], []]], r"at least one\. Received: an array of shape \(0,\)"),
         ([[0.1, 0.2]], r"Received: an array of shape \(\)"),
         ([[[[0.1]], [[0.2]]]], r"Received: an array of shape \(1, 1\)"),
         ([[["good"], ["bad"]]], r"differences of fold 0 must be numbers\. Received: \['good'\]"),

@@ -156,7 +156,7 @@ def test_where_recordings_are_not_known(tmp_path):
         path.unlink()
     outcome = evaluate(read_parts(study))[0]
     assert outcome.low is not None and outcome.low_recordings is None
-    assert "not known: its runs are of an earlier version" in outcome.no_recordings
+    assert "unknown, since its runs are of an earlier version" in outcome.no_recordings
 
 
 def test_holms_correction_is_over_the_whole_file(study, found, tmp_path):
@@ -170,7 +170,7 @@ def test_holms_correction_is_over_the_whole_file(study, found, tmp_path):
     assert alone["one_cell"].p_holm == pytest.approx(min(1, 4 * alone["one_cell"].p_value))
     assert {one.n_corrected for one in alone.values()} == {4}
     waiting = [one.waiting for name, one in alone.items() if name != "one_cell"]
-    assert waiting == ["not run yet: there are no runs of part b"] * 3
+    assert waiting == ["not run yet: part b has no runs"] * 3
     assert all(one.p_holm is None and one.verdict == "undecided" for one in alone.values() if one.waiting)
 
 
@@ -212,7 +212,7 @@ def test_runs_of_an_earlier_version_have_no_settled_score(tmp_path):
     outcomes = {one.name: one for one in evaluate(parts)}
     assert outcomes["one_cell"].waiting == ""
     assert outcomes["all"].waiting == (
-        "not run yet: 0 of 144 runs, and 144 of an earlier version, that have no settled score"
+        "not run yet: 0 of 144 runs, and 144 of an earlier version without a settled score"
     )
 
 
@@ -244,9 +244,7 @@ def test_less_of_the_grid_than_a_contrast_takes(tmp_path):
     study_in_parts(tmp_path / "study.yaml", PARTS)
     studies = load_studies(tmp_path / "study.yaml", ["n_shot=[5]"])
     outcomes = evaluate([part_of(one, one.study_dir) for one in studies])
-    assert outcomes[0].waiting == (
-        "not run yet: timbre, n = 1 with loglearn is not in the grid of part a that was asked for last"
-    )
+    assert outcomes[0].waiting == ("not run yet: timbre, n = 1 with loglearn is not in the last grid of part a")
     assert outcomes[1].waiting == ""
 
 
@@ -283,7 +281,11 @@ def test_pairs_that_have_not_the_same_clips(study, tmp_path):
         StudyAnswers(part.folder, part.rows).pairs(*asked)
     assert "must list the same test clips" in evaluate([part])[0].no_recordings
     path.write_text("clip_id\n")
-    with pytest.raises(DataError, match=r"Cannot read the predictions .*run00/predictions.csv: .* it is done again"):
+    with pytest.raises(
+        DataError,
+        match=r"Cannot read the predictions .*run00/predictions.csv: .* the run "
+        r"is then repeated",
+    ):
         StudyAnswers(part.folder, part.rows).pairs(*asked)
 
 

@@ -55,7 +55,7 @@ def test_one_run_of_one_fold_decides_nothing(tmp_path):
     (settings,) = settings_of(tmp_path, GRID, "folds=[1]", "runs=1", "n_shot=[1]")
     plan = stated(settings, SPREAD)
     assert plan.rows == ()
-    assert "Nothing can be decided: one run of one fold" in format_plan(plan, settings)
+    assert "Nothing can be decided: a single run of a single fold" in format_plan(plan, settings)
 
 
 def test_a_finished_study_tells_how_much_it_varies(tmp_path):
@@ -105,8 +105,8 @@ class TestWhatWouldDecide:
         more = needed(spread, folds=4, runs=4, effect=0.05, family=2)
         text = what_would_decide(spread, 0.05, folds=4, runs=4, family=2)
         assert text == (
-            "To decide, with a chance of 80 %, were the true difference +5.0 points: "
-            f"{more.more_runs} more runs a fold, or {more.more_folds} more folds."
+            "To decide with a power of 80 %, if the true difference is +5.0 points: "
+            f"{more.more_runs} more runs per fold, or {more.more_folds} more folds."
         )
         assert "difference −5.0 points" in what_would_decide(spread, -0.05, folds=4, runs=4)
 
@@ -114,16 +114,16 @@ class TestWhatWouldDecide:
         spread = Spread(run=0.055, fold=0.0)
         more = needed(spread, folds=3, runs=6, equivalent=0.02)
         text = what_would_decide(spread, -0.01, folds=3, runs=6)
-        assert text.startswith("To decide, with a chance of 80 %, were there no difference, by a margin of 2 points: ")
-        assert f"{more.more_runs} more runs a fold, or {more.more_folds} more folds." in text
+        assert text.startswith("To decide with a power of 80 %, if there is no difference, with a margin of 2 points: ")
+        assert f"{more.more_runs} more runs per fold, or {more.more_folds} more folds." in text
 
     def test_where_runs_are_no_help(self):
         text = what_would_decide(Spread(run=0.02, fold=0.05), 0.04, folds=3, runs=6)
-        assert "more folds; no number of runs would do on these." in text and "runs a fold" not in text
+        assert "more folds; more runs on these folds would not be enough." in text and "runs per fold" not in text
 
     def test_where_nothing_is(self):
         text = what_would_decide(Spread(run=0.9, fold=0.9), 0.021, folds=3, runs=6)
-        assert text.endswith("no number of runs or folds up to 10,000 would do.")
+        assert text.endswith("no number of runs or folds up to 10,000 is enough.")
 
     def test_one_more_is_one(self):
         spread = spread_of([[0.02, 0.05], [0.03, 0.06], [0.04, 0.05]])
@@ -132,4 +132,4 @@ class TestWhatWouldDecide:
 
     def test_of_one_run_in_all(self):
         text = what_would_decide(Spread(run=0.05, fold=0), 0.04, folds=1, runs=1)
-        assert "more runs a fold, or" in text
+        assert "more runs per fold, or" in text

@@ -153,9 +153,9 @@ class TestNeeded:
 
     @pytest.mark.parametrize("goal", [{"half_width": 0}, {"effect": 0.0}, {"effect": 3}, {"equivalent": -0.02}])
     def test_a_goal_is_a_fraction(self, goal):
-        with pytest.raises(ConfigError, match=f"`{next(iter(goal))}` must be above 0 and below 1"):
+        with pytest.raises(ConfigError, match=f"`{next(iter(goal))}` must be between 0 and 1"):
             needed(SPREAD, folds=3, runs=6, **goal)
-        with pytest.raises(ConfigError, match="`chance` must be above 0 and below 1"):
+        with pytest.raises(ConfigError, match="`chance` must be between 0 and 1"):
             needed(SPREAD, folds=3, runs=6, half_width=0.03, chance=80)
 
 
@@ -208,7 +208,7 @@ class TestSpreadOfAStudy:
         assert found["us8k", "vgg"].fold == pytest.approx(expected.fold, abs=1e-6)
 
     def test_of_one_fold_or_run_is_an_error(self):
-        with pytest.raises(DataError, match="of 2 folds or more"):
+        with pytest.raises(DataError, match="at least 2 folds"):
             spread_of([[0.1, 0.2]])
         with pytest.raises(DataError, match="one run in each of 2 folds"):
             spread_of([[0.1], [0.2]])
@@ -217,12 +217,15 @@ class TestSpreadOfAStudy:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"run": -0.1, "fold": 0.1}, "`run` of a spread must be from 0 to 1. Received: run=-0.1"),
-        ({"run": 5.5, "fold": 2}, "`run` of a spread must be from 0 to 1. Received: run=5.5.* 0.055 for 5.5 points"),
+        ({"run": -0.1, "fold": 0.1}, "`run` of a spread must be between 0 and 1. Received: run=-0.1"),
+        (
+            {"run": 5.5, "fold": 2},
+            "`run` of a spread must be between 0 and 1. Received: run=5.5.* 0.055 for 5.5 points",
+        ),
         ({"run": 0.1, "fold": math.nan}, "`fold` of a spread"),
-        ({"run": 0, "fold": 0}, "must be above 0. Received: 0 for all"),
+        ({"run": 0, "fold": 0}, "must be greater than 0. Received: 0 for all"),
         ({"run": 0.1, "fold": 0, "shared": 2}, "`shared` of a spread"),
-        ({"run": 0.1, "fold": 0, "recordings": 0}, "`recordings` must be 1 a fold or more. Received: 0"),
+        ({"run": 0.1, "fold": 0, "recordings": 0}, "`recordings` must be at least 1 per fold. Received: 0"),
     ],
 )
 def test_wrong_spreads(arguments, message):
@@ -233,15 +236,15 @@ def test_wrong_spreads(arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"folds": 0}, "`folds` must be a whole number of 1 or more. Received: folds=0"),
+        ({"folds": 0}, "`folds` must be a whole number of at least 1. Received: folds=0"),
         ({"runs": 2.5}, "`runs` must be a whole number"),
         ({"n_values": True}, "`n_values` must be a whole number"),
         ({"family": 0}, "`family` must be a whole number"),
-        ({"folds": 1, "runs": 1}, "One fold needs two runs or more.* Received: runs=1"),
-        ({"margin": 0}, "`margin` must be above 0"),
-        ({"confidence": 95}, "`confidence` must be above 0"),
-        ({"effects": (3,)}, "`effects` must be fractions of accuracy other than 0. Received: 3"),
-        ({"effects": (0.0,)}, "`effects` must be fractions"),
+        ({"folds": 1, "runs": 1}, "One fold needs at least two runs.* Received: runs=1"),
+        ({"margin": 0}, "`margin` must be between 0 and 1"),
+        ({"confidence": 95}, "`confidence` must be between 0 and 1"),
+        ({"effects": (3,)}, "`effects` must be non-zero fractions of accuracy. Received: 3"),
+        ({"effects": (0.0,)}, "`effects` must be non-zero fractions"),
     ],
 )
 def test_wrong_arguments(arguments, message):
@@ -253,5 +256,5 @@ def test_wrong_arguments(arguments, message):
 
 
 def test_a_number_of_studies_is_a_whole_number():
-    with pytest.raises(ConfigError, match="`studies` must be a whole number of 1 or more. Received: studies=0"):
+    with pytest.raises(ConfigError, match="`studies` must be a whole number of at least 1. Received: studies=0"):
         verdict_power(SPREAD, folds=3, runs=6, studies=0)

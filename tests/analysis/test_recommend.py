@@ -48,14 +48,14 @@ def test_one_is_the_best():
     assert re.search(
         r"log-EPS [\d.]+ points \(worse than the best: by at least [\d.]+ points?, at most [\d.]+ points", text
     )
-    assert "Nothing more, unless differences below 2 points matter" in text
+    assert "Nothing is left to decide, unless differences below 2 points or other" in text
 
 
 def test_where_all_are_the_same_the_simplest_is_recommended_and_it_says_so():
     means = dict.fromkeys(("loglearn", "power", "logeps", "log"), 0.5)
     found = of_rows(simulated_rows(means, folds=(1, 2, 3, 4, 5), runs=5, run_std=0.004, fold_std=0.001))
-    assert "it hardly matters which: none of the 4 compressions is more than 2 points behind the best" in said(found)
-    assert "Recommended: log-EPS, since it is the simplest, as it learns nothing, of the 4 that are shown" in said(
+    assert "the choice hardly matters: none of the 4 compressions is more than 2 points behind the best" in said(found)
+    assert "Recommended: log-EPS, because it is the simplest (it learns nothing) of the 4 compressions shown" in said(
         found
     )
     one = found.parts[0].answers[0]
@@ -66,10 +66,10 @@ def test_where_nothing_is_found_it_is_not_called_equal():
     means = dict.fromkeys(("logeps", "loglearn", "log"), 0.5)
     found = of_rows(simulated_rows(means, run_std=0.05, fold_std=0.03))
     text = said(found)
-    assert "No difference was found: none of the 3 compressions can be ruled out of being the best. That is not" in text
-    assert "Of none could it be shown that it is no more than 2 points behind the best." in text
-    assert "that is a choice, as the runs do not decide" in text
-    assert "3 folds are few: how much other recordings would change is judged from 3 values" in text
+    assert "No difference was found: none of the 3 compressions can be ruled out as the best. This does not" in text
+    assert "No compression is shown to be within 2 points of the best." in text
+    assert "this is a choice, since the runs do not decide" in text
+    assert "3 folds are few: the effect of other recordings is estimated from only 3 values" in text
     (one,) = found.parts[0].answers
     assert one.reason == "open" and one.more is not None
     # Whoever is recommended is not far behind in what was found.
@@ -122,7 +122,7 @@ def test_networks_are_answered_one_by_one_and_together():
         ("timbre", "loglearn"),
     ]
     assert found.parts[0].overall.recommended is None
-    assert "No one compression is recommended for all 2 networks" in said(found)
+    assert "No single compression is recommended for all 2 networks" in said(found)
     # Corrected for both networks.
     assert {one.ordered.n_comparisons for one in found.parts[0].answers} == {2}
     same = simulated_rows({"logeps": 0.5, "loglearn": 0.6}, models=("timbre", "vgg"), folds=(1, 2, 3, 4, 5))
@@ -154,7 +154,7 @@ def test_two_to_ten_compressions(n):
 def test_any_baseline_or_none():
     found = of_rows(simulated_rows({"log": 0.5, "pcen": 0.6}, folds=(1, 2, 3, 4, 5)))
     assert "Recommended: PCEN" in said(found)
-    assert "What learning adds cannot be told from these runs." in said(found)
+    assert "These runs do not show what learning adds." in said(found)
     # Nothing of it learns: PCEN has a partner that begins where it stays.
     assert (
         found.parts[0].to_add == ("compressions: [log, pcen, pcen_learn]",) or "variants:" in found.parts[0].to_add[0]
@@ -163,8 +163,8 @@ def test_any_baseline_or_none():
 
 def test_one_compression_alone():
     found = of_rows(simulated_rows({"loglearn": 0.5}))
-    assert "Only loglearn has finished runs: there is nothing to compare it with." in said(found)
-    assert "What it would take" not in said(found)
+    assert "Only loglearn has finished runs, so there is nothing to compare." in said(found)
+    assert "What it takes" not in said(found)
 
 
 # ---- One fold -------------------------------------------------------------------------------------------------------
@@ -175,8 +175,8 @@ def test_one_fold_is_judged_by_its_runs_and_says_so():
     found = of_rows(rows)
     (one,) = found.parts[0].answers
     assert one.rests_on == "runs" and one.recommended == "loglearn"
-    assert "There is one fold: this is judged by its runs alone" in said(found)
-    assert "other recordings may give another answer. Of other folds nothing is known." in said(found)
+    assert "There is only one fold, so this is estimated from its runs alone" in said(found)
+    assert "other recordings may give another answer. Nothing is known about other folds." in said(found)
 
 
 def test_one_fold_with_one_run_can_tell_nothing():
@@ -184,8 +184,8 @@ def test_one_fold_with_one_run_can_tell_nothing():
     found = of_rows(rows)
     (one,) = found.parts[0].answers
     assert set(one.can_be_best) == {"logeps", "loglearn"} and one.reason == "highest"
-    assert "it has the highest mean by more than 2 points; the runs do not decide whether it is the best" in said(found)
-    assert "How far differences are from the truth cannot be told" in said(found)
+    assert "its mean is highest by more than 2 points, but the runs do not decide whether it is the best" in said(found)
+    assert "The precision of the differences is unknown" in said(found)
 
 
 ONE_FOLD = """
@@ -204,7 +204,7 @@ def test_one_fold_with_predictions_is_judged_by_recordings_and_runs(tmp_path):
     found = recommend(study)
     (one,) = found.parts[0].answers
     assert one.rests_on == "recordings and runs"
-    assert "this is judged by its recordings and runs. Of other folds nothing is known." in said(found)
+    assert "this is estimated from its recordings and runs. Nothing is known about other folds." in said(found)
     by_runs = of_parts("x", [Part("", None, found_rows(study))]).parts[0].answers[0]
     means = {of.compression: of.accuracy for of in one.standings}
     assert {of.compression: of.accuracy for of in by_runs.standings} == pytest.approx(means)
@@ -251,7 +251,7 @@ def test_without_such_a_pair_loglearn_is_held_against_log_and_it_says_what_that_
     assert learning_pairs(["logeps", "loglearn", "power"], {}) == []
     text = said(of_rows(simulated_rows({"log": 0.5, "loglearn": 0.6}, folds=(1, 2, 3, 4, 5))))
     assert "loglearn minus log(10000 X + 1): +" in text and ": loglearn helps." in text
-    assert "These two differ in their formula, too, and not in learning alone." in text
+    assert "These two also differ in their formula, not only in learning." in text
     assert "learning helps" not in text
 
 
@@ -326,7 +326,7 @@ def test_failed_runs_and_a_study_that_is_not_finished(tmp_path):
         json.dumps({**json.loads(failed.read_text()), "status": "failed", "error": "no", "accuracy": None})
     )
     found = recommend(study)
-    assert "1 of 51 runs failed and count for nothing" in said(found)
+    assert "1 of 51 runs failed and are not included" in said(found)
     assert "The study is not finished: 50 of 54 runs are done." in said(found)
     assert {one.compression for one in found.parts[0].answers[0].standings} == {"logeps", "loglearn", "log"}
 
@@ -335,19 +335,21 @@ def test_a_compression_without_a_finished_run_is_named(tmp_path):
     study = study_in_parts(tmp_path / "study.yaml", TEXT)
     for path in study.glob("folder/timbre/log/**/result.json"):
         path.unlink()
-    assert "Without a finished run, and so not compared: log." in said(recommend(study))
+    assert "Not compared, since they have no finished run: log." in said(recommend(study))
 
 
 def test_nothing_to_answer_from(tmp_path):
-    with pytest.raises(ConfigError, match="is not the folder of a study"):
+    with pytest.raises(ConfigError, match="is not a study folder"):
         recommend(tmp_path)
     path = tmp_path / "study.yaml"
     path.write_text(f"{TEXT}\nruns_dir: {tmp_path / 'runs'}\n")
-    with pytest.raises(DataError, match="No run of study has finished in .*runs/study. `loglearn run` does them."):
+    with pytest.raises(
+        DataError, match="No run of study has finished in .*runs/study. Start them with `loglearn run`."
+    ):
         recommend(path)
     with pytest.raises(ConfigError, match="`score` must be"):
         recommend(path, score="best")
-    with pytest.raises(ConfigError, match="`margin` must be above 0 and below 1"):
+    with pytest.raises(ConfigError, match="`margin` must be between 0 and 1"):
         recommend(path, margin=2)
     with pytest.raises(DataError, match="No finished run has a settled score. Received: 2 finished runs."):
         of_rows(pair(0.5, 0.4, dataset="folder"), score="settled")
@@ -366,11 +368,11 @@ def test_runs_without_settings_are_answered_from(tmp_path):
 
 def test_it_rests_on_the_settled_score_and_warns_where_the_other_says_another_thing():
     rows = simulated_rows({"logeps": 0.5, "loglearn": 0.6}, folds=(1, 2, 3, 4, 5))
-    assert "By the published score the answer is the same." in said(of_rows(rows))
+    assert "The published score gives the same answer." in said(of_rows(rows))
     turned = [{**row, "accuracy": 1 - row["accuracy"]} for row in rows]
     found = of_rows(turned)
     assert found.parts[0].score == "settled" and found.parts[0].answers[0].recommended == "loglearn"
-    assert "WARNING, by the published score the answer is another: it recommends log-EPS" in said(found)
+    assert "WARNING, the published score gives another answer: it recommends log-EPS" in said(found)
     assert of_rows(turned, score="published").parts[0].answers[0].recommended == "logeps"
 
 
@@ -378,9 +380,9 @@ def test_runs_of_earlier_versions():
     rows = simulated_rows({"logeps": 0.5, "loglearn": 0.6}, folds=(1, 2, 3, 4, 5), accuracy_settled=None)
     found = of_rows(rows)
     assert found.parts[0].score == "published" and not found.parts[0].other_score_known
-    assert "the answer rests on the published one" in said(found)
+    assert "the published score is used" in said(found)
     some = [{**row, "accuracy_settled": row["accuracy"] if row["fold"] < 5 else None} for row in rows]
-    assert "12 of 60 finished runs have no settled score and are left out." in said(of_rows(some))
+    assert "12 of 60 finished runs have no settled score and are not included." in said(of_rows(some))
 
 
 # ---- The recordings -------------------------------------------------------------------------------------------------
@@ -390,7 +392,7 @@ def test_how_loud_the_recordings_are(tmp_path):
     for row in simulated_rows({"logeps": 0.5, "loglearn": 0.6}):
         write(tmp_path / "mine", row)
     text = said(recommend(tmp_path / "mine"))
-    assert "Not known: the study's folder has no histogram of mel power." in text
+    assert "Unknown: the study's folder has no histogram of mel power." in text
     counts = np.zeros((2, len(EDGES) - 1), np.int64)
     knee = int(np.searchsorted(EDGES, START_BETA / START_ALPHA))
     counts[0, 0], counts[0, knee - 20], counts[1, knee + 20] = 10, 50, 40
@@ -400,10 +402,10 @@ def test_how_loud_the_recordings_are(tmp_path):
     (level,) = found.parts[0].levels
     assert (level.below_knee, level.silent) == pytest.approx((0.6, 0.1))
     assert level.clip_dbfs == pytest.approx((-58, -40, -22))
-    assert "60 % of all mel power values lie below 0.0012" in said(found) and "10.0 % have no power at all" in said(
+    assert ("60 % of all mel power values are below loglearn's initial knee of 0.0012") in said(
         found
-    )
-    assert "Clips have −40 dBFS (median; 90 % of them from −58 to −22" in said(found)
+    ) and "10.0 % have zero power" in said(found)
+    assert "The median clip level is −40 dBFS, and 90 % of clips are between −58 and −22" in said(found)
 
 
 def test_accuracies_at_other_levels():
@@ -421,7 +423,7 @@ def test_accuracies_at_other_levels():
     assert "Scored 40 dB quieter than trained, TIMBRE, accuracy changes by: log-EPS 0.0 points" in said(found)
 
 
-# ---- What it would take ---------------------------------------------------------------------------------------------
+# ---- What it takes ---------------------------------------------------------------------------------------------
 
 
 def test_what_it_would_take_is_what_power_says():
@@ -447,8 +449,8 @@ def test_parts_are_answered_one_by_one_and_together(tmp_path):
     found = recommend(tmp_path / "study.yaml")
     assert [part.part for part in found.parts] == ["a", "b"] and found.waiting == ("never",)
     assert found.overall.n_answers == 2
-    assert "Without a finished run, and so not in it: never." in said(found)
-    assert "a: Which compression, for Own recordings and TIMBRE" in said(found)
+    assert "Not included, since they have no finished run: never." in said(found)
+    assert "a: Compression for Own recordings and TIMBRE" in said(found)
     # A folder alone knows the parts that were begun; a part can be asked by itself.
     assert recommend(study).parts == found.parts
     (alone,) = recommend(study / "b").parts
@@ -500,7 +502,7 @@ def test_the_command(tmp_path, capsys):
     assert "no more than 5 points behind the best" in " ".join(out.split()) and "the published score" in out
     assert max(map(len, out.splitlines())) <= 100
     assert main(["recommend", str(tmp_path / "mine"), "--margin", "0"]) == 2
-    assert "`--margin` must be above 0 and below 100 points. Received: 0." in capsys.readouterr().err
+    assert "`--margin` must be greater than 0 and less than 100 points. Received: 0." in capsys.readouterr().err
     assert main(["recommend", str(tmp_path / "mine"), "n_shot=[1]"]) == 2
     assert main(["recommend", str(tmp_path / "none.yaml")]) == 2
 

@@ -130,7 +130,7 @@ class TestForms:
             ({"fold": 1.5}, "`fold` of a run must be a whole number. Received: 1.5"),
             ({"run": None}, "`run` of a run must be a whole number. Received: None"),
             ({"compression": math.nan}, "`compression` of a run must be a name. Received: nan"),
-            ({"accuracy": "good"}, "`accuracy` of a run that is done must be a number from 0 to 1. Received: 'good'"),
+            ({"accuracy": "good"}, "`accuracy` of a finished run must be a number between 0 and 1. Received: 'good'"),
         ],
     )
     @pytest.mark.parametrize("statistic", STATISTICS)
@@ -195,7 +195,7 @@ class TestScores:
             assert not caplog.records
             assert [row["accuracy"] for row in read_results(path, score="settled")] == [0.56] * 2 + [0.55] * 2
             assert [record.getMessage() for record in caplog.records] == [
-                "2 of 6 finished runs have no settled score, as an earlier version did them: they are left out."
+                "2 of 6 finished runs have no settled score, since they are of an earlier version: they are omitted."
             ]
             caplog.clear()
 

@@ -424,7 +424,9 @@ def test_a_done_run_needs_an_accuracy(wrong):
 def test_a_run_counts_once():
     rows = [*rows_of([[0.1, 0.2]]), row(0.25)]
     for statistic in (compare, accuracies):
-        with pytest.raises(DataError, match="once. Received: 0.6 and 0.25 for us8k vgg loglearn n=1 fold 1 run 0"):
+        with pytest.raises(
+            DataError, match="only once in the rows. Received: 0.6 and 0.25 for us8k vgg loglearn n=1 fold 1 run 0"
+        ):
             statistic(rows)
 
 
@@ -438,10 +440,10 @@ def test_a_missing_column_is_named():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"margin": 2}, "`margin` must be above 0 and below 1. Received: margin=2.* 0.02 for 2 points"),
+        ({"margin": 2}, "`margin` must be between 0 and 1. Received: margin=2.* 0.02 for 2 points"),
         ({"margin": 0.0}, "`margin`"),
         ({"margin": math.nan}, "`margin`"),
-        ({"confidence": 95}, "`confidence` must be above 0 and below 1. Received: confidence=95. Write 0.95 for 95 %"),
+        ({"confidence": 95}, "`confidence` must be between 0 and 1. Received: confidence=95. Write 0.95 for 95 %"),
         ({"baseline": "loglearn"}, "`compression` and `baseline` must differ. Received: 'loglearn'"),
     ],
 )
@@ -626,9 +628,9 @@ class TestCompareAll:
         assert compare_all(rows) == []
 
     def test_bad_arguments(self):
-        with pytest.raises(ConfigError, match="`margin` must be above 0 and below 1"):
+        with pytest.raises(ConfigError, match="`margin` must be between 0 and 1"):
             compare_all([], margin=2)
-        with pytest.raises(ConfigError, match="`confidence` must be above 0 and below 1"):
+        with pytest.raises(ConfigError, match="`confidence` must be between 0 and 1"):
             compare_all([], confidence=95)
 
 

@@ -34,7 +34,7 @@ def test_an_au_file_cut_behind_its_header(kept, tmp_path):
     path = tmp_path / "clip.au"
     soundfile.write(path, sine(1000), RATE)
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(AudioError, match=f"it holds {kept} of the 4024 bytes its header declares"):
+    with pytest.raises(AudioError, match=f"it has {kept} of the 4024 bytes declared in its header"):
         load_waveform(path)
 
 
@@ -55,7 +55,7 @@ def test_what_follows_the_audio_in_w64_is_not_decoded(tmp_path):
     content = path.read_bytes()
     at = content.index(b"data\xf3")
     path.write_bytes(content + b"junk" + content[at + 4 : at + 16] + struct.pack("<Q", 40) + bytes(16))
-    with pytest.raises(AudioError, match="40 bytes follow its audio, which would be decoded as such. Convert it"):
+    with pytest.raises(AudioError, match="40 bytes after its audio would be decoded as audio. Convert it"):
         load_waveform(path)
 
 
@@ -117,7 +117,7 @@ def test_junk_between_ogg_streams_and_pages(tmp_path):
     whole = decode(write(tmp_path, first + second)).samples
     found = decode(write(tmp_path, first + b"junk" * 3000 + second))
     np.testing.assert_array_equal(found.samples, whole)
-    assert found.origin.remark == "its pages do not follow one another: audio may be missing"
+    assert found.origin.remark == "its pages are not consecutive: audio may be missing"
     at = second.rindex(b"OggS")
     content = first + second[:at] + b"OggO junk" + second[at:]
     np.testing.assert_array_equal(decode(write(tmp_path, content)).samples, whole)
@@ -127,12 +127,14 @@ def test_bytes_missing_at_the_end_of_an_ogg_stream_do_not_hide_the_next(tmp_path
     first, second = ogg_stream(30_000), ogg_stream(20_000)
     found = decode(write(tmp_path, first[:-10] + second))
     np.testing.assert_array_equal(found.samples[-20_000:], decode(write(tmp_path, second)).samples)
-    assert found.origin.remark == "its pages do not follow one another: audio may be missing"
+    assert found.origin.remark == "its pages are not consecutive: audio may be missing"
 
 
 def test_ogg_streams_of_different_rates_are_refused(tmp_path):
     content = ogg_stream(30_000) + ogg_stream(30_000, rate=44_100)
-    with pytest.raises(AudioError, match="48000 Hz, 1 channels become 44100 Hz, 1 channels in the middle of it. Conv"):
+    with pytest.raises(
+        AudioError, match="48000 Hz, 1 channels become 44100 Hz, 1 channels in the middle of the file. Conv"
+    ):
         decode(write(tmp_path, content))
 
 
@@ -140,7 +142,7 @@ def test_an_ogg_file_without_its_last_page_is_read_with_a_remark(tmp_path):
     content = ogg_stream(200_000)
     found = decode(write(tmp_path, content[: content.rindex(b"OggS")]))
     assert 0 < found.origin.frames < 200_000
-    assert found.origin.remark == "its last page is not marked as such: it may have been cut there"
+    assert found.origin.remark == "its last page is not marked as the last: it may be truncated"
 
 
 @pytest.mark.parametrize("digest", [True, False])

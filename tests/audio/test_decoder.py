@@ -171,24 +171,24 @@ DAMAGED = {
     ),
     "cut": (
         riff(fmt(), chunk(b"data", RAMP))[:-500],
-        "it holds 750 of the 1000 frames its header declares (truncated)",
+        "it has 750 of the 1000 frames declared in its header (truncated)",
     ),
     "cut by one byte": (
         riff(fmt(), chunk(b"data", RAMP))[:-1],
-        "it holds 999 of the 1000 frames its header declares (truncated)",
+        "it has 999 of the 1000 frames declared in its header (truncated)",
     ),
     "cut within ADPCM, fact too large": (
         riff(ADPCM, chunk(b"fact", struct.pack("<I", 4082)), chunk(b"data", bytes(4096)))[:-2048],
-        "it holds 2041 of the 4082 frames its header declares (truncated)",
+        "it has 2041 of the 4082 frames declared in its header (truncated)",
     ),
     "cut within the last ADPCM block": (
         riff(ADPCM, chunk(b"fact", struct.pack("<I", 4082)), chunk(b"data", bytes(4096)))[:-1],
-        "it holds 4095 of the 4096 bytes of audio its header declares (truncated)",
+        "it has 4095 of the 4096 bytes of audio declared in its header (truncated)",
     ),
-    "no samples": (riff(fmt(), chunk(b"data", b"")), "it holds no audio"),
+    "no samples": (riff(fmt(), chunk(b"data", b"")), "it contains no audio"),
     "no samples, and then tags": (
         riff(fmt(), chunk(b"data", b""), chunk(b"LIST", b"INFOISFT\4\0\0\0abc\0")),
-        "it holds no audio",
+        "it contains no audio",
     ),
     "a chunk whose name is no text": (
         riff(fmt(), chunk(b"LI\xd1T", b"INFO"), chunk(b"data", RAMP)),
@@ -215,7 +215,7 @@ DAMAGED = {
     "two data chunks": (riff(fmt(), chunk(b"data", RAMP), chunk(b"data", RAMP)), "Internal error"),
     "a short data chunk, then the real one": (
         riff(fmt(channels=8), chunk(b"data", bytes(15)), chunk(b"data", RAMP), chunk(b"LIST", b"INFO")),
-        "it holds 125 frames where its header declares 0",
+        "it has 125 frames, but its header declares 0",
     ),
     "a PEAK chunk of wrong size": (
         riff(fmt(), chunk(b"PEAK", bytes(24)), chunk(b"data", RAMP)),
@@ -454,16 +454,16 @@ def test_more_than_memory_should_hold_is_refused(ending, tmp_path, monkeypatch, 
         monkeypatch.setattr(decoder, "_MOST_SAMPLES", 2 * 441)
         assert decode(path).samples.shape == (441, 2) and decode(path).origin.decoder == used
         monkeypatch.setattr(decoder, "_MOST_SAMPLES", 2 * 441 - 1)
-        with pytest.raises(AudioError, match=rf"clip.{ending}: it holds more than 881 samples. Cut it into shorter"):
+        with pytest.raises(AudioError, match=rf"clip.{ending}: it has more than 881 samples. Cut it into shorter"):
             decode(path)
     monkeypatch.setattr(decoder, "_MOST_SAMPLES", 2 * 441)
     assert load_waveform(path).shape == (441,)  # of which the mean of two channels is held, not both
     monkeypatch.setattr(decoder, "_FRAMES_A_BYTE", 16)
-    told = r"it holds 441 samples at 44,100 Hz, 1,323 at 132,300 Hz; 882 are held in memory at most\. Cut it"
+    told = r"it has 441 samples at 44,100 Hz, 1,323 at 132,300 Hz; the limit in memory is 882\. Cut it"
     with pytest.raises(AudioError, match=told):
         load_waveform(path, sample_rate=3 * RATE)
     monkeypatch.setattr(decoder, "_MOST_SAMPLES", 440)
-    with pytest.raises(AudioError, match="it holds 441 samples at 44,100 Hz; 440 are held"):
+    with pytest.raises(AudioError, match="it has 441 samples at 44,100 Hz; the limit in memory is 440"):
         load_waveform(path)
     assert len(np.concatenate(list(waveform_blocks(path)))) == 441  # has no limit
 
@@ -480,8 +480,8 @@ def test_the_whole_message_of_a_truncated_file(tmp_path):
     with pytest.raises(AudioError) as error:
         load_waveform(path)
     assert str(error.value) == (
-        f"Cannot read audio file {path}: it holds 1000 of the 176400 frames its header "
-        "declares (truncated). Download or copy it again."
+        f"Cannot read audio file {path}: it has 1000 of the 176400 frames declared in its "
+        "header (truncated). Download or copy it again."
     )
 
 
@@ -494,7 +494,7 @@ def test_fact_counted_over_all_channels_is_not_truncation(tmp_path):
 def test_more_frames_by_fact_than_all_channels_hold_are_truncation(tmp_path):
     fact = chunk(b"fact", struct.pack("<I", 2 * 4082 + 1))
     path = write(tmp_path, riff(ADPCM, fact, chunk(b"data", bytes(4096))))
-    with pytest.raises(AudioError, match="it holds 4082 of the 8165 frames"):
+    with pytest.raises(AudioError, match="it has 4082 of the 8165 frames"):
         decode(path)
 
 

@@ -86,11 +86,11 @@ LOOKALIKES = {
     "XML": (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code>', "it is an XML document, not a sound"),
     "JSON": (
         b'{"message": "404: Not Found"}\n',
-        'it is a text, not a sound: {"message": "404: Not Found"}. Download or copy it again.',
+        'it is a text file, not a sound: {"message": "404: Not Found"}. Download or copy it again.',
     ),
     "AppleDouble": (
         b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(100),
-        "it is an AppleDouble file, in which macOS keeps the metadata of another. Delete it.",
+        "it is an AppleDouble file, which holds the metadata of another file on macOS. Delete it.",
     ),
     "empty": (b"", "it is empty (0 bytes). Download or copy it again."),
     "zeros": (bytes(5000), "Format not recognised"),
@@ -108,7 +108,7 @@ def test_what_is_no_sound_is_called_what_it_is(name, suffix, tmp_path):
         load_waveform(path)
     assert str(error.value).startswith(f"Cannot read audio file {path}: ")
     if (name, suffix) == ("zeros", ".mp3"):
-        told = "it has no three frames of MPEG audio in a row"
+        told = "it has no three consecutive frames of MPEG audio"
     assert told in str(error.value)
 
 
@@ -149,5 +149,5 @@ def test_without_pyav_the_remedy_works(suffix, tmp_path, monkeypatch):
     stem = str(path).removesuffix(suffix)
     assert str(error.value) == (
         f"Cannot read audio file {path}: soundfile does not read this format ({name}). Install the extra "
-        f"`loglearn_tf[av]`, which reads it, or convert it: `ffmpeg -i '{path}' '{stem}.wav'`."
+        f"`loglearn_tf[av]` to read it, or convert it: `ffmpeg -i '{path}' '{stem}.wav'`."
     )

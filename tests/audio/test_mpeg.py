@@ -88,8 +88,8 @@ class TestStreamsWithoutATag:
         content = BARE[mode][0][100:] + b"".join(BARE[mode][1:])
         found = decode(write(tmp_path, content[:-20]))
         assert len(found.samples) == FRAME * (len(BARE[mode]) - 2)
-        assert "bytes before, between or after its frames are no audio" in found.origin.remark
-        assert found.origin.remark.endswith("its last frame is incomplete, and left out")
+        assert "bytes before, between or after its frames are not audio" in found.origin.remark
+        assert found.origin.remark.endswith("its last frame is incomplete and was omitted")
 
     def test_two_in_a_row(self, mode, tmp_path):
         first, second = ID3V2 + b"".join(BARE[mode]) + ID3V1, ID3V2 + b"".join(BARE[mode])
@@ -112,7 +112,7 @@ class TestStreamsWithoutATag:
         content = b"".join(BARE[mode][:20]) + b"\0junk" * 100 + b"".join(BARE[mode][20:])
         found = decode(write(tmp_path, content))
         assert len(found.samples) == FRAME * len(BARE[mode])
-        assert found.origin.remark == "500 bytes before, between or after its frames are no audio"
+        assert found.origin.remark == "500 bytes before, between or after its frames are not audio"
 
 
 @pytest.mark.parametrize("mode", WHOLE)
@@ -127,7 +127,7 @@ class TestFilesWithATag:
     def test_one_that_was_cut_is_refused(self, mode, tmp_path):
         for kept in (0.2, 0.5, 0.98):
             path = write(tmp_path, WHOLE[mode][: int(kept * len(WHOLE[mode]))])
-            with pytest.raises(AudioError, match=r"it holds \d+ of the \d+ MPEG frames .* \(truncated\)"):
+            with pytest.raises(AudioError, match=r"it has \d+ of the \d+ MPEG frames .* \(truncated\)"):
                 decode(path)
 
     @pytest.mark.parametrize("n_frames", [0, 1, 10, 1_000_000])
@@ -139,12 +139,12 @@ class TestFilesWithATag:
         found = decode(write(tmp_path, bytes(content)))
         bare = decode(write(tmp_path, b"".join(BARE[mode])))
         np.testing.assert_array_equal(found.samples, bare.samples)
-        assert f"where its first says {n_frames}" in found.origin.remark
+        assert f"but its first frame declares {n_frames}" in found.origin.remark
 
     def test_two_files_joined(self, mode, tmp_path):
         found = decode(write(tmp_path, WHOLE[mode] + WHOLE[mode]))
         assert len(found.samples) == FRAME * (2 * len(BARE[mode]) + 1)  # the second tag is silent
-        assert "where its first says" in found.origin.remark
+        assert "but its first frame declares" in found.origin.remark
 
 
 def test_free_format(tmp_path):

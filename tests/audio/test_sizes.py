@@ -86,7 +86,7 @@ def test_an_empty_chunk_of_audio_before_another_chunk_holds_no_audio(name, tmp_p
     empty = {"AIFF": 8, "CAF": 4}.get(name, 0)
     order = {"RF64": "<I", "CAF": ">Q"}.get(name, field)
     content = patched(content[:start], at, field, empty) + b"text" + struct.pack(order, 8) + b"a remark"
-    with pytest.raises(AudioError, match="it holds no audio|SF_INFO struct incomplete"):
+    with pytest.raises(AudioError, match="it contains no audio|SF_INFO struct incomplete"):
         decode(write(tmp_path, content))
 
 

@@ -119,7 +119,7 @@ def test_a_size_that_counts_the_header(excess, available, whole):
     assert header.size_counts_header == whole and header.is_cut != whole
     if whole:
         assert header.declared_frames == 100
-        assert header.remark == f"its header declares {excess} bytes more than it holds"
+        assert header.remark == f"its header declares {excess} bytes more than it has"
 
 
 def test_the_size_of_adpcm_is_not_wrong_by_a_few_bytes():

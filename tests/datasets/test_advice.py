@@ -43,12 +43,12 @@ def test_nothing_to_say():
         (
             [*EVEN, (0, 1, "x"), (0, 2, "x"), (1, 3, "x")],
             "torn recordings",
-            ["several folds, 1 of them in every one", "x (folds 1, 2, 3)"],
+            ["several folds, 1 of them in every fold", "x (folds 1, 2, 3)"],
         ),
         (
             [*EVEN, (0, 1, "", (0, 2)), (1, 2, "", (1, 3)), (1, 1, "", (3, 4))],
             "overlap across folds",
-            ["6.wav (fold 1) and 7.wav (fold 2). Give all segments"],
+            ["6.wav (fold 1) and 7.wav (fold 2). Put all segments"],
         ),
         (
             [*EVEN, (0, 1), (0, 1), (1, 1), (1, 1)],
@@ -59,7 +59,7 @@ def test_nothing_to_say():
         (
             [(0, 1), (0, 2), (0, 3), (1, 1)],
             "no training clips",
-            ["rain (test fold 1). All clips of rain are of one recording: add others. Name other `folds`"],
+            ["rain (test fold 1). All clips of rain are from one recording: add others. Choose other `folds`"],
         ),
     ],
 )
@@ -87,13 +87,15 @@ def test_a_whole_file_overlaps_its_segments():
 def test_classes_that_are_written_alike():
     data = replace(data_set(*EVEN), classes=("Dog bark", "dog_bark"))
     (advice,) = advise(data)
-    assert advice.about == "similar classes" and advice.text.startswith("'Dog bark', 'dog_bark' differ in capitals")
+    assert advice.about == "similar classes" and advice.text.startswith(
+        "'Dog bark', 'dog_bark' differ only in capitals"
+    )
     assert advise(replace(data, classes=("C", "C++"))) == []
 
 
 def test_what_the_authors_split_is_left():
     (advice,) = advise(data_set(*EVEN, (0, 1, "x"), (0, 2, "x"), official=True))
-    assert "Its authors split it so: leave it" in advice.text and "group" not in advice.text
+    assert "This is its authors' split: keep it" in advice.text and "group" not in advice.text
 
 
 def test_parts_have_names():

@@ -130,10 +130,10 @@ def test_says_it_and_exits_with_1(faulty, capsys):
     assert main(["data", "check", str(faulty.root)]) == 1
     said = capsys.readouterr().out
     assert said.startswith(f"us8k in {faulty.root}: 27 clips\n")
-    assert "error: 3 unreadable: they cannot be decoded\n  Cannot read audio file" in said
-    assert "cut.wav: it holds 151850 of the 154350 frames its header declares (truncated)." in said
+    assert "error: 3 unreadable: cannot be decoded\n  Cannot read audio file" in said
+    assert "cut.wav: it has 151850 of the 154350 frames declared in its header (truncated)." in said
     assert "b1.wav (children_playing, fold 1): the same as b2.wav" in said
-    assert "warning: 1 other duration" in said and "  longer.wav: 3.500 s, listed with 3.400 s" in said
+    assert "warning: 1 other duration" in said and "  longer.wav: 3.500 s, listed as 3.400 s" in said
     assert "9 files with errors, 15 with warnings." in said
     rows = [line.split() for line in said[said.index("format ") :].splitlines()]
     assert ["WAV", "PCM", "16", "44,100", "1", "15"] in rows
@@ -144,7 +144,7 @@ def test_says_it_and_exits_with_1(faulty, capsys):
 
 def test_a_sound_data_set_is_exit_code_0(us8k, capsys):
     assert main(["data", "check", str(us8k.root), "--strict"]) == 0
-    assert "Nothing is wrong." in capsys.readouterr().out
+    assert "No problems found." in capsys.readouterr().out
     assert main(["data", "check", str(us8k.root.parent), "--data", "folder"]) == 2  # one class
 
 
@@ -274,7 +274,7 @@ def test_folders_of_classes_are_accounted_for(tmp_path, capsys):
     assert main(["data", "check", str(root)]) == 1
     said = capsys.readouterr().out
     assert f"{root}/cat/annexed.wav: git-annex has not fetched it. Run `git annex get` on it.\n" in said
-    assert "  hound: a link to " in said and "Nothing is wrong" not in said
+    assert "  hound: a link to " in said and "No problems found" not in said
     assert "6 files with errors, 0 with warnings." in said
 
 
@@ -287,7 +287,7 @@ def test_a_csv_file_lists_all_formats(tmp_path):
     report = check_data(listed)
     assert [clip.name for clip in report.found("unreadable")] == ["a.m4a"]
     if pyav.load() is None:
-        assert "Install the extra `loglearn_tf[av]`, which reads it" in report.found("unreadable")[0].message
+        assert "Install the extra `loglearn_tf[av]` to read it" in report.found("unreadable")[0].message
 
 
 def test_of_many_findings_five_are_shown(us8k, capsys):
@@ -318,7 +318,7 @@ def test_a_csv_file_of_recordings(tmp_path):
 
 def test_wrong_input_is_exit_code_2(us8k, tmp_path, capsys):
     assert main(["data", "check", str(tmp_path / "nowhere")]) == 2
-    assert "There is no file or folder" in capsys.readouterr().err
+    assert "File or folder not found:" in capsys.readouterr().err
     with pytest.raises(MissingDataError, match="ASC-TUT metadata not found"):
         check_data(us8k.root, name="tut")
     us8k.rows[0] = us8k.rows[0].replace("air_conditioner", "fan")

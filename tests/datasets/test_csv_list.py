@@ -70,7 +70,7 @@ class TestSegments:
         [
             ("1,1", "`start` must be less than `end`. Received: start=1, end=1"),
             ("1.5,0.5", "`start` must be less than `end`"),
-            ("-1,1", "`start` must be seconds from the file's beginning, such as 12.5. Received: '-1'"),
+            ("-1,1", "`start` must be seconds from the start of the file, such as 12.5. Received: '-1'"),
             ("nan,1", "`start` must be seconds"),
             ("0,NaN", "`end` must be seconds"),
             ("0,inf", "`end` must be seconds"),
@@ -78,7 +78,7 @@ class TestSegments:
             ("0,0:01", "`end` must be seconds .* Received: '0:01'"),
             ('"0,5",1', "`start` must be seconds .* Received: '0,5'"),
             ("0,1_0", "`end` must be seconds"),
-            ("0,", "`end` must be seconds .* Received: ''. Both `start` and `end` are empty where"),
+            ("0,", "`end` must be seconds .* Received: ''. Leave both `start` and `end` empty for"),
             (",1", "`start` must be seconds"),
             ("0", "`end` must be seconds .* Received: None"),
         ],
@@ -92,8 +92,8 @@ class TestSegments:
         with pytest.raises(DataError) as caught:
             load(path)
         assert str(caught.value).startswith(
-            f"{path}, line 3: {tmp_path / 'b.wav'} lasts 2 s. Received: start=1, end=2.5. Segments must end within "
-            "their files. 2 rows are so. Correct the times"
+            f"{path}, line 3: {tmp_path / 'b.wav'} is 2 s long. Received: start=1, end=2.5. Segments must end within "
+            "their files. This applies to 2 rows. Correct the times"
         )
 
     def test_a_file_that_is_no_sound_is_left_to_the_decoder(self, listed, tmp_path):
@@ -114,15 +114,15 @@ class TestSegments:
 
     def test_folds_that_tear_a_file_are_warned_of(self, listed, caplog):
         load(listed("a.wav,dog,0,1,1", "a.wav,rain,1,2,2", head="path,label,start,end,fold"))
-        assert "recording a.wav lies in folds 1, 2, by its segments" in caplog.text
+        assert "recording a.wav is in folds 1, 2, according to its segments" in caplog.text
 
     def test_one_file_is_one_recording(self, listed):
-        with pytest.raises(DataError, match="at least two recordings, in two folds. Received: 2 clips of 1 in 1"):
+        with pytest.raises(DataError, match="at least two recordings in two folds. Received: 2 clips of 1 in 1"):
             load(listed("a.wav,dog,0,1", "a.wav,rain,1,2"))
 
     def test_one_fold(self, listed):
         with pytest.raises(
-            DataError, match="must hold clips in two folds at least. Received: all in fold 1, .* of each"
+            DataError, match="must contain clips in at least two folds. Received: all in fold 1, .* of each"
         ):
             load(listed("a.wav,dog,0,1", "b.wav,rain,1,2"))
 
@@ -167,7 +167,7 @@ class TestSplit:
         [(LINES[:4], "none to test"), (LINES[2:], "none to train"), (LINES[2:4], "none to train and none to test")],
     )
     def test_a_part_is_lacking(self, listed, lines, lacking):
-        with pytest.raises(DataError, match=f"must hold clips to train and clips to test. Received: {lacking}. Add"):
+        with pytest.raises(DataError, match=f"must contain training and test clips. Received: {lacking}. Add"):
             load(listed(*lines, head=self.HEAD))
 
     def test_with_folds(self, listed):
@@ -177,7 +177,7 @@ class TestSplit:
     def test_a_group_in_two_parts(self, listed):
         path = listed("a.wav,dog,train,x", "b.wav,rain,test,x", head="path,label,split,group")
         with pytest.raises(
-            DataError, match=r"recording x lies in train and test; clips of one `group` must lie in one part"
+            DataError, match=r"recording x is in train and test; clips of one `group` must be in one part"
         ):
             load(path)
 
@@ -186,22 +186,22 @@ class TestColumns:
     @pytest.mark.parametrize(
         ("head", "message"),
         [
-            ("path,label,fold,strat,end", "lacks the column `start`; .* Did you mean `start` by 'strat'"),
+            ("path,label,fold,strat,end", "has no column `start`; .* If 'strat' means `start`, rename it"),
             ("path,label,fold,Start,End", "Did you mean `start` by 'Start'"),
-            ("path,label,fold,start,ends", "Did you mean `end` by 'ends'"),
-            ("path,labels,fold", "lacks the column `label`; .* Did you mean `label` by 'labels'"),
+            ("path,label,fold,start,ends", "If 'ends' means `end`, rename it"),
+            ("path,labels,fold", "has no column `label`; .* If 'labels' means `label`, rename it"),
             ("path,lable,fold", "Did you mean `label` by 'lable'"),
             (" path,label,fold", "Did you mean `path` by ' path'"),
             ("path,label,folds", "Did you mean `fold` by 'folds'"),
-            ("path,label,fold,groups", "Did you mean `group` by 'groups'"),
+            ("path,label,fold,groups", "If 'groups' means `group`, rename it"),
             ("path,label,slpit", "Did you mean `split` by 'slpit'"),
-            ("filename,label,fold", "lacks the column `path`; .* Rename 'filename' so"),
-            ("path,category,fold", "lacks the column `label`; .* Rename 'category' so"),
-            ("path,fold", "lacks the column `label`; its columns are"),
-            ("path,label,fold,start", "has the column `start` and lacks `end`"),
-            ("path,label,fold,end", "has the column `end` and lacks `start`"),
-            ("path;label;fold", "must have commas between its columns. Received: semicolons"),
-            ("path\tlabel\tfold", "must have commas between its columns. Received: tabulators"),
+            ("filename,label,fold", "has no column `path`; .* Rename 'filename' to it"),
+            ("path,category,fold", "has no column `label`; .* Rename 'category' to it"),
+            ("path,fold", "has no column `label`; its columns are"),
+            ("path,label,fold,start", "has the column `start` but not `end`"),
+            ("path,label,fold,end", "has the column `end` but not `start`"),
+            ("path;label;fold", "must use commas between its columns. Received: semicolons"),
+            ("path\tlabel\tfold", "must use commas between its columns. Received: tabulators"),
             ("path,label,start,end,start", "names `start` twice"),
         ],
     )
@@ -212,7 +212,7 @@ class TestColumns:
     def test_others_are_named_and_not_read(self, listed, caplog):
         caplog.set_level("INFO", "loglearn_tf")
         load(listed("a.wav,dog,1,x,y,", "b.wav,rain,2,x,z,", head="path,label,fold,notes,speaker,"))
-        assert "that are not read: notes, speaker. `speaker` is read if it is called `group`." in caplog.text
+        assert "notes, speaker. `speaker` is used if renamed to `group`." in caplog.text
 
     def test_nothing_is_said_where_all_are_read(self, listed, caplog):
         caplog.set_level("INFO", "loglearn_tf")
@@ -245,7 +245,7 @@ class TestLabels:
     def test_several_in_one_row(self, listed, labels, received):
         lines = [f'{at}.wav,"{label}",{at + 1}' for at, label in enumerate(labels)]
         with pytest.raises(
-            DataError, match=rf"line \d: `label` must be one class. Received: {received}.*Keep the label"
+            DataError, match=rf"line \d: `label` must be one class. Received: {received}.*Keep the most important label"
         ):
             load(listed(*lines, head="path,label,fold"))
 
@@ -269,7 +269,7 @@ class TestLabels:
         with pytest.raises(DataError) as caught:
             load(path)
         assert str(caught.value) == (
-            f"Clip a.wav is listed 2 times in {path}. List it once. A clip has one label, and lines 2, 4 give it "
+            f"Clip a.wav is listed 2 times in {path}. List it once. A clip must have one label, but lines 2, 4 have "
             "'dog', 'rain': keep the one that matters, or cut the file into segments (columns `start`, `end`)."
         )
 
@@ -338,8 +338,8 @@ def test_data_check_reads_segments(listed, capsys):
     assert "5 clips" in said and "error" not in said.partition("\n")[2].partition("0 files")[0]
     assert "a.wav#t=0,1.5: 1.50 s" in said
     assert (
-        "advice: overlap across folds: 1 pair of segments that share time, in different folds, so that the same "
-        "sound trains and tests: a.wav#t=0,1.5 (fold 1) and a.wav#t=1,2 (fold 2). Give all segments of a file one fold"
-        in said
+        "advice: overlap across folds: 1 pair of overlapping segments in different folds: the same "
+        "sound is in training and test sets: a.wav#t=0,1.5 (fold 1) and a.wav#t=1,2 (fold 2). Put all segments of a "
+        "file into one fold" in said
     )
     assert "advice: torn recordings: 2 recordings in several folds" in said

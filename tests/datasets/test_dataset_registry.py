@@ -88,10 +88,10 @@ def test_synthetic_sets(name, counts, more, n_clips, tmp_path):
         (
             "folder",
             {"clips_per_class": [1]},
-            "Own recordings has no synthetic form. Those that can be made: us8k, tut.",
+            "Own recordings has no synthetic form. Available: us8k, tut.",
         ),
-        ("us8k", {"clips_per_class": [1, 2]}, r"of us8k must have at most 1 numbers. Received: \[1, 2\]"),
-        ("tut", {"clips_per_class": [1, 2, 3]}, "of tut must have at most 2 numbers"),
+        ("us8k", {"clips_per_class": [1, 2]}, r"of us8k may have at most 1 numbers. Received: \[1, 2\]"),
+        ("tut", {"clips_per_class": [1, 2, 3]}, "of tut may have at most 2 numbers"),
         ("us8k", {"clips_per_class": [0]}, "`clips_per_class` must be 1 to 1000"),
         ("us8k", {"clips_per_class": [1], "duration_s": 100.0}, "`duration_s` must be 0.2 to 60 s"),
         ("esc50", {"clips_per_class": [1]}, "must name a data set"),
@@ -187,9 +187,9 @@ def changed(**changes):
     [
         (lambda root: [1], DataError, "must return a `DataSet`. Received: list"),
         (changed(classes=("low",)), DataError, r"Labels of data set .* from 0 to 0. Received: 1, of .*high"),
-        (changed(train_folds={1: (1, 2)}), DataError, "must not train and test. Received: fold 1"),
+        (changed(train_folds={1: (1, 2)}), DataError, "must not be used for both training and test. Received: fold 1"),
         (changed(clips=()), DataError, "No clips are listed"),
-        (3, ConfigError, "must be a function that takes the root and returns a `DataSet`, or a `Corpus`. Received: 3"),
+        (3, ConfigError, "must be a function from a root to a `DataSet`, or a `Corpus`. Received: 3"),
     ],
     ids=["no data set", "label", "leak", "empty", "no function"],
 )

@@ -70,7 +70,7 @@ def test_data_check_of_esc50(tmp_path):
     [
         (
             "a.wav,6,0,dog",
-            r"line 2: a file name, a fold from 1 to 5 and a category are expected. Received: 'a.wav', '6'",
+            r"line 2: must have a file name, a fold from 1 to 5 and a category. Received: 'a.wav', '6'",
         ),
         ("../a.wav,1,0,dog", "Received: '../a.wav'"),
         ("a.wav,1,0,", "Received: 'a.wav', '1', ''"),
@@ -86,14 +86,14 @@ def test_a_wrong_row(tmp_path, row, message):
 
 def test_a_list_that_lacks_a_column(tmp_path):
     (tmp_path / "esc50.csv").write_text("filename,category\na.wav,dog\n")
-    with pytest.raises(DataError, match="lacks the column `fold`"):
+    with pytest.raises(DataError, match="has no column `fold`"):
         load_dataset("folder", tmp_path)
 
 
 def test_two_lists(tmp_path):
     esc50(tmp_path / "a"), esc50(tmp_path / "b")
     with pytest.raises(
-        DataError, match=r"holds several lists: .*a/meta/esc50.csv, .*b/meta/esc50.csv. Name the folder"
+        DataError, match=r"contains several lists: .*a/meta/esc50.csv, .*b/meta/esc50.csv. Name the folder"
     ):
         load_dataset("folder", tmp_path)
 
@@ -102,7 +102,7 @@ def test_two_lists(tmp_path):
 def test_esc50_without_its_list(tmp_path, place):
     for name in NAMES:
         sound(tmp_path / f"{place.format(name[0])}{name}")
-    with pytest.raises(DataError, match=r"holds clips of ESC-50 without its list, esc50.csv, which has their classes"):
+    with pytest.raises(DataError, match=r"contains clips of ESC-50 without the list of their classes, esc50.csv"):
         load_dataset("folder", tmp_path)
 
 
@@ -123,7 +123,7 @@ class TestByName:
 
     def test_another_recording_among_them(self, esc10):
         sound(esc10 / "002 - Rain" / "mine.ogg")
-        with pytest.raises(DataError, match=r"their fold first .*, and others: 002 - Rain/mine.ogg. Move these"):
+        with pytest.raises(DataError, match=r"starting with the fold .*, and others: 002 - Rain/mine.ogg. Move these"):
             load_dataset("folder", esc10)
 
     def test_names_of_ones_own_are_dealt(self, tmp_path):

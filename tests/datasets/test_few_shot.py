@@ -140,7 +140,7 @@ def test_too_large_an_n_names_fold_class_and_count(check):
     with pytest.raises(ConfigError) as caught:
         check(DATA, fold=1, n_shot=15)
     assert str(caught.value) == (
-        "`n_shot` is larger than the smallest class: with fold 1 as the test fold, gun_shot has 14 training clips "
+        "`n_shot` is larger than the smallest class: with test fold 1, gun_shot has 14 training clips "
         "in data. Received: n_shot=15. Use at most 14, or a larger part of the data set."
     )
 
@@ -149,8 +149,8 @@ def test_a_class_without_training_clips():
     with pytest.raises(ConfigError, match="siren has 0 training clips") as caught:
         check_n_shot(data_set({1: [1, 1, 1], 2: [1, 1, 0]}), fold=1, n_shot=1)
     assert str(caught.value) == (
-        "No `n_shot` can work with fold 1 as the test fold: siren has 0 training clips in data. Received: n_shot=1. "
-        "Name other `folds`, or put recordings of siren into the folds that train."
+        "No `n_shot` works with test fold 1: siren has 0 training clips in data. Received: n_shot=1. "
+        "Choose other `folds`, or add recordings of siren to the training folds."
     )
 
 

@@ -91,19 +91,19 @@ class TestFolders:
 
     def test_a_sound_beside_the_classes(self, folders):
         sound(folders / "lost.wav")
-        with pytest.raises(DataError, match="lost.wav must lie in the folder of its class"):
+        with pytest.raises(DataError, match="lost.wav must be in the folder of its class"):
             load_dataset("folder", folders)
 
     def test_an_empty_class(self, folders):
         (folders / "snow").mkdir()
-        with pytest.raises(DataError, match="snow holds no sound files. Remove it, or put"):
+        with pytest.raises(DataError, match="snow contains no sound files. Remove it or add"):
             load_dataset("folder", folders)
 
     @pytest.mark.parametrize("names", [(), ("rain",)])
     def test_fewer_than_two_classes(self, tmp_path, names):
         for name in names:
             sound(tmp_path / name / "a.wav")
-        with pytest.raises(DataError, match=r"must hold at least two classes. Received: (none|rain). Make a folder"):
+        with pytest.raises(DataError, match=r"must contain at least two classes. Received: (none|rain). Make a folder"):
             load_dataset("folder", tmp_path)
 
     def test_nothing_left_to_train_on(self, tmp_path):
@@ -114,7 +114,7 @@ class TestFolders:
             load_dataset("folder", tmp_path, validation_fold="next")
 
     def test_no_folder(self, tmp_path):
-        with pytest.raises(MissingDataError, match="absent is not there. `data.root` must be a folder"):
+        with pytest.raises(MissingDataError, match="absent does not exist. `data.root` must be a folder"):
             load_dataset("folder", tmp_path / "absent")
 
     @pytest.mark.parametrize("name", [" space", "-dash", "new\nline", "é 東京 🎧", "quo\"te'", "=1+1", "a,b"])
@@ -133,7 +133,7 @@ class TestFolders:
             path.rename(os.fsdecode(os.fsencode(path.parent) + b"/\xff.wav"))
         except OSError:
             pytest.skip("this file system takes no such names")
-        with pytest.raises(DataError, match=r"b/\\udcff.wav is no name in UTF-8. Rename it"):
+        with pytest.raises(DataError, match=r"b/\\udcff.wav is not a valid UTF-8 name. Rename it"):
             load_dataset("folder", tmp_path, n_folds=2, validation_fold="none")
 
 
@@ -161,7 +161,7 @@ class TestCSV:
     @pytest.mark.parametrize(
         ("lines", "head", "message"),
         [
-            (["a.wav,dog"], "path,label", "lacks the column `fold`; its columns are"),
+            (["a.wav,dog"], "path,label", "has no column `fold`; its columns are"),
             (
                 ["a.wav,dog,0"],
                 "path,label,fold",
@@ -190,7 +190,7 @@ class TestCSV:
     def test_an_absolute_path(self, listed):
         path = listed("a.wav,x,1", "b.wav,y,2")
         path.write_text(path.read_text() + f"{path.parent}/b.wav,y,2\n")
-        with pytest.raises(DataError, match="line 4: `path` must begin at the CSV file's folder"):
+        with pytest.raises(DataError, match="line 4: `path` must be relative to the CSV file's folder"):
             load_dataset("folder", path, validation_fold="none")
 
     def test_another_label_is_another_data_set(self, listed):

@@ -57,7 +57,7 @@ def test_what_is_no_class(tmp_path, names):
     with pytest.raises(DataError) as caught:
         refuse(tmp_path)
     said = str(caught.value)
-    assert said.startswith(f"{tmp_path} must hold a folder for each class. Received")
+    assert said.startswith(f"{tmp_path} must contain one folder per class. Received")
     assert "list the recordings in a CSV file with the columns path, label and fold (`data.root=clips.csv`)" in said
     with pytest.raises(DataError) as again:
         load_dataset("folder", tmp_path)
@@ -103,7 +103,11 @@ def test_nothing_there_is_no_fault_of_the_layout(tmp_path):
 
 def test_classes_one_folder_deeper(tmp_path):
     folders(tmp_path, "recordings of 2024/dog", "recordings of 2024/rain")
-    with pytest.raises(DataError, match=r"Received one, recordings of 2024, which holds 2 more. Name it: `data.root="):
+    with pytest.raises(
+        DataError,
+        match=r"Received one, recordings of 2024, which contains 2 more. Name it: "
+        r"`data.root=",
+    ):
         refuse(tmp_path)
     refuse(tmp_path / "recordings of 2024")
 
@@ -121,7 +125,7 @@ class TestUrbanSound8K:
     @pytest.mark.parametrize("fold", ["fold{}", "fold_{}", "{}", "fold{}/deep"])
     def test_its_list_lies_beside(self, tmp_path, fold):
         put(tmp_path, *(f"{fold.format(at + 1)}/{name}" for at, name in enumerate(US8K)), "UrbanSound8K.csv")
-        with pytest.raises(DataError, match=r"UrbanSound8K.csv; its folders are no classes. Set `data.name=us8k`"):
+        with pytest.raises(DataError, match=r"UrbanSound8K.csv; its folders are not classes. Set `data.name=us8k`"):
             load_dataset("folder", tmp_path)
 
     @pytest.mark.parametrize("place", ["fold{}/", "{}/", "audio/", ""])
@@ -130,10 +134,12 @@ class TestUrbanSound8K:
         put(root, *(f"{place.format(at + 1)}{name}" for at, name in enumerate(US8K)))
         with pytest.raises(DataError) as caught:
             load_dataset("folder", root)
-        assert f"{root} holds clips of UrbanSound8K without its list, UrbanSound8K.csv" in str(caught.value)
-        assert "Put UrbanSound8K.csv beside them, and set `data.name=us8k`." in str(caught.value)
+        assert (
+            f"{root} contains clips of UrbanSound8K without the list of their classes and folds, UrbanSound8K.csv"
+        ) in str(caught.value)
+        assert "Put UrbanSound8K.csv next to them, and set `data.name=us8k`." in str(caught.value)
         put(tmp_path, "metadata/UrbanSound8K.csv")
-        with pytest.raises(DataError, match=f"Name the folder that holds both: `data.root={tmp_path}`"):
+        with pytest.raises(DataError, match=f"Name the folder that contains both: `data.root={tmp_path}`"):
             load_dataset("folder", root)
 
     def test_in_folders_of_its_classes_they_are_classes(self, tmp_path):
@@ -151,8 +157,12 @@ class TestScenes:
         for root in (part.parent, part):
             with pytest.raises(DataError) as caught:
                 load_dataset("folder", root)
-            assert str(caught.value).startswith(f"{part} is TUT Acoustic Scenes 2016, without the lists of what trains")
-            assert "Unpack the archive that has them there, or list its recordings in a CSV file" in str(caught.value)
+            assert str(caught.value).startswith(
+                f"{part} is TUT Acoustic Scenes 2016, without its training and test lists"
+            )
+            assert ("Unpack the archive with these lists there, or list its recordings in a CSV file") in str(
+                caught.value
+            )
         with pytest.raises(FileNotFoundError, match="metadata not found: .* is TUT Acoustic Scenes 2016"):
             load_dataset("tut", part.parent)
 
@@ -169,22 +179,23 @@ class TestScenes:
         put(tmp_path / name, "audio/a.wav")
         put(tmp_path / name, "meta.csv", text=TAU_META)
         for root in (tmp_path, tmp_path / name):
-            with pytest.raises(DataError, match=f"{name} is {title}, without the lists .* labels are in its meta.csv"):
+            with pytest.raises(
+                DataError,
+                match=f"{name} is {title}, without its training and test lists, .* labels are in its meta.csv",
+            ):
                 load_dataset("folder", root)
 
     def test_for_evaluation_without_labels(self, tmp_path):
         part = tmp_path / "TAU-urban-acoustic-scenes-2019-evaluation"
         put(part, "audio/0.wav")
         put(part, "meta.csv", text="filename\naudio/0.wav\n")
-        with pytest.raises(
-            DataError, match="Scenes 2019, for evaluation: its lists have no labels, so that nothing can"
-        ):
+        with pytest.raises(DataError, match="Scenes 2019, an evaluation set: its lists have no labels, so nothing can"):
             load_dataset("folder", part)
 
     def test_one_part_of_2017(self, tmp_path):
         part = put(tmp_path / "TUT-acoustic-scenes-2017-development", "audio/a.wav")
         put(part, "meta.txt", text=SCENES_META)
-        with pytest.raises(DataError, match=f"`data.name=tut` reads .* holds both parts: `data.root={tmp_path}`"):
+        with pytest.raises(DataError, match=f"`data.name=tut` reads .* folder with both parts: `data.root={tmp_path}`"):
             load_dataset("folder", part)
 
     def test_a_text_in_a_class_is_no_list(self, tmp_path):
@@ -199,13 +210,13 @@ def test_a_study_says_so_before_any_work(tmp_path, capsys, command):
     overrides = [f"data.root={root}", "name=x", f"runs_dir={tmp_path / 'runs'}"]
     assert main([command, "folder", *overrides]) == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"loglearn: {root} must hold a folder for each class. Received folds: fold1, fold2.")
+    assert said.startswith(f"loglearn: {root} must contain one folder per class. Received folds: fold1, fold2.")
     assert said.count("\n") == 1 and not (tmp_path / "runs").exists()
 
 
 def test_data_check_says_so(tmp_path, capsys):
     assert main(["data", "check", str(folders(tmp_path, "train", "test"))]) == 2
-    assert "Received parts to train and test: test, train." in capsys.readouterr().err
+    assert "Received training and test parts: test, train." in capsys.readouterr().err
 
 
 def test_a_plan_needs_no_data(tmp_path, capsys):

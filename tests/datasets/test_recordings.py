@@ -136,7 +136,7 @@ class TestOwn:
     @pytest.mark.parametrize("gap", ["", "   "])
     def test_gaps(self, listed, gap):
         path = listed("a.wav,dog,1,x", f"b.wav,rain,2,{gap}")
-        with pytest.raises(DataError, match=r"line 3: `group` must not be empty where others have one. Received: '"):
+        with pytest.raises(DataError, match=r"line 3: `group` must not be empty if others have one. Received: '"):
             load_dataset("folder", path, validation_fold="none")
 
     def test_a_line_that_ends_before_the_group(self, listed):
@@ -149,9 +149,7 @@ class TestOwn:
 
     def test_one_group_in_several_folds(self, listed):
         path = listed(*(f"{fold}.wav,{label},{fold},same" for fold, label in ((1, "dog"), (2, "rain"), (3, "dog"))))
-        with pytest.raises(
-            DataError, match=r"recording same lies in folds 1, 2, 3; .* Give them one, or leave the col"
-        ):
+        with pytest.raises(DataError, match=r"recording same is in folds 1, 2, 3; .* Use one, or remove the col"):
             load_dataset("folder", path, validation_fold="none")
 
     def test_without_folds_they_are_dealt_and_groups_stay_whole(self, listed):
@@ -166,19 +164,19 @@ class TestOwn:
         assert Counter(clip.fold for clip in dataset.clips) == {1: 6, 2: 6, 3: 6}
 
     def test_neither_folds_nor_groups(self, listed):
-        with pytest.raises(DataError, match="lacks the column `fold`; its columns are"):
+        with pytest.raises(DataError, match="has no column `fold`; its columns are"):
             load_dataset("folder", listed("a.wav,dog", head="path,label"))
 
     def test_everything_from_one_recording(self, listed):
         path = listed("a.wav,dog,x", "b.wav,rain,x", head="path,label,group")
-        with pytest.raises(DataError, match=r"at least two recordings, in two folds. Received: 2 clips of 1 in 1. Add"):
+        with pytest.raises(DataError, match=r"at least two recordings in two folds. Received: 2 clips of 1 in 1. Add"):
             load_dataset("folder", path, validation_fold="none")
 
     def test_given_folds_that_tear_what_names_tell_are_warned_of(self, listed, caplog):
         path = listed("1-77-A-0.wav,dog,1", "2-77-B-0.wav,rain,2", head="path,label,fold")
         assert set(load_dataset("folder", path, validation_fold="none").recordings.values()) == {"77"}
         (record,) = caplog.records
-        assert "recording 77 lies in folds 1, 2, by the names of its files" in record.getMessage()
+        assert "recording 77 is in folds 1, 2, according to its file names" in record.getMessage()
 
     def test_folders_of_classes_keep_recordings_whole(self, tmp_path):
         for label in ("dog", "rain"):

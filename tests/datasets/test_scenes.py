@@ -124,11 +124,17 @@ class TestFaults:
     @pytest.mark.parametrize(
         ("line", "message"),
         [
-            ("audio/park-helsinki-1-10-a.wav\tpark", "park-helsinki-1-10-a.wav trains and tests in fold 1"),
+            (
+                "audio/park-helsinki-1-10-a.wav\tpark",
+                "park-helsinki-1-10-a.wav is in the training and test lists of fold 1",
+            ),
             ("audio/airport-barcelona-0-00-a.wav\tairport", "fold1_train.csv, line 8: .* is listed twice"),
-            ("audio/park-milan-0-00-a.wav\tairport", "line 8: .* is 'airport', but 'park' by .*meta.csv, line"),
-            ("../park-milan-0-00-a.wav\tpark", "line 8: the file must lie in audio/. Received:"),
-            ("\tpark", "line 8: the file must lie in audio/. Received:"),
+            (
+                "audio/park-milan-0-00-a.wav\tairport",
+                "line 8: .* is 'airport', but 'park' according to .*meta.csv, line",
+            ),
+            ("../park-milan-0-00-a.wav\tpark", "line 8: the file must be in audio/. Received:"),
+            ("\tpark", "line 8: the file must be in audio/. Received:"),
         ],
     )
     def test_of_lists(self, of_2018, line, message):
@@ -141,14 +147,14 @@ class TestFaults:
         (of_2018 / "meta.csv").unlink()
         (of_2018 / "evaluation_setup" / "fold1_evaluate.csv").unlink()
         with pytest.raises(
-            MissingDataError, match=r"has no labels of 6 recordings: .* Unpack the archive with meta.csv"
+            MissingDataError, match=r"has no labels for 6 recordings: .* Unpack the archive with meta.csv"
         ):
             load_dataset("folder", of_2018)
 
     def test_nothing_tests(self, of_2018):
         for role in ("evaluate", "test"):
             (of_2018 / "evaluation_setup" / f"fold1_{role}.csv").unlink()
-        with pytest.raises(DataError, match="lists of what trains and what tests in fold 1. Received: fold1_train.csv"):
+        with pytest.raises(DataError, match="training and test lists for fold 1. Received: fold1_train.csv"):
             load_dataset("folder", of_2018)
 
     def test_two_sets(self, of_2016, of_2018):
@@ -166,13 +172,15 @@ class TestFaults:
             setup / "fold2_train.txt",
             *[line for line in (setup / "fold2_train.txt").read_text().splitlines() if "c000" not in line],
         )
-        with pytest.raises(DataError, match="c000_0_30.wav tests in folds 1 and 2"):
+        with pytest.raises(DataError, match="c000_0_30.wav is in the test lists of folds 1 and 2"):
             load_dataset("folder", of_2016)
 
     def test_folds_that_one_number_cannot_say(self, of_2016):
         path = of_2016 / "evaluation_setup" / "fold2_train.txt"
         put(path, *path.read_text().splitlines()[1:])
-        with pytest.raises(DataError, match="what trains in fold 2 must be what tests in the others.* 1 that are not"):
+        with pytest.raises(
+            DataError, match="the training list of fold 2 must equal the test lists of the others.* 1 differences"
+        ):
             load_dataset("folder", of_2016)
 
 

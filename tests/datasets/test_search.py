@@ -88,7 +88,7 @@ class TestLinks:
         (tmp_path / "y").mkdir()
         (tmp_path / "y" / "again").symlink_to("../z")
         assert kinds(tmp_path) == {"z/a.wav": "sound", "first": "linked again", "y/again": "linked again"}
-        assert "z, which is read already" in next(one.remark for one in search([tmp_path]) if one.path.name == "first")
+        assert "z, which is already read" in next(one.remark for one in search([tmp_path]) if one.path.name == "first")
 
     @pytest.mark.parametrize("target", [".", "..", "../..", "/", "loop"])
     def test_loops_end(self, tmp_path, target):
@@ -164,8 +164,8 @@ def test_what_is_passed_over_is_said(tmp_path):
     (tmp_path / ".DS_Store").touch()
     sound(tmp_path / "a.wav")
     hidden, others = passed_over(search([tmp_path]), tmp_path)
-    assert hidden == f"In {tmp_path} 1 passed over, hidden, or left by a system or a tool: .DS_Store."
-    assert others.startswith(f"In {tmp_path} 7 passed over, no sound files: notes 0.txt, ")
+    assert hidden == f"Skipped in {tmp_path}: 1 hidden files or files created by the system or a tool: .DS_Store."
+    assert others.startswith(f"Skipped in {tmp_path}: 7 files that are not sound files: notes 0.txt, ")
     assert others.endswith("notes 4.txt, and 2 more.")
 
 

@@ -72,7 +72,7 @@ class TestSpeechCommands:
         ]
         (advice,) = [one for one in check_data(commands).advice if one.about == "torn speakers"]
         assert (
-            advice.text.startswith("6 speakers in several folds, by the names of files")
+            advice.text.startswith("6 speakers in several folds, according to file names")
             and "column `group`" in advice.text
         )
 
@@ -80,7 +80,7 @@ class TestSpeechCommands:
         with (commands / "testing_list.txt").open("a") as file:
             file.write("zero/00000009_nohash_0.wav\nwow/00000009_nohash_0.wav\n")
         assert load_dataset("folder", commands).classes == ("bed", "cat")
-        assert "2 recordings that validation_list.txt or testing_list.txt names are left out" in caplog.text
+        assert "2 recordings listed in validation_list.txt or testing_list.txt are skipped" in caplog.text
         assert "no folder in" in caplog.text and "wow, zero" in caplog.text
 
     def test_missing(self, commands):
@@ -94,8 +94,8 @@ class TestSpeechCommands:
         [
             ("bed/00000001_nohash_0.wav", "testing_list.txt, line 5: bed/00000001_nohash_0.wav is listed twice"),
             ("bed/00000005_nohash_0.wav", "line 5: bed/00000005_nohash_0.wav is listed twice"),
-            ("a.wav", "line 5: a path from .* is expected, which begins with the class's folder. Received: 'a.wav'"),
-            ("../a/b.wav", "line 5: a path from .* is expected"),
+            ("a.wav", "line 5: must be a path relative to .* that starts with the class folder. Received: 'a.wav'"),
+            ("../a/b.wav", "line 5: must be a path relative to .*"),
         ],
     )
     def test_bad_lines(self, commands, line, message):
@@ -131,7 +131,7 @@ class TestLists:
         assert ids(dataset.validation_clips(1)) == {"rain/2.wav"}
         assert ids(dataset.test_clips(1)) == {"dog/2.wav"}
         assert dataset.unused == (root / "dog/deep/3.wav", root / "rain/3.wav")
-        assert "2 files in" in caplog.text and "of no class or in no list, and not used" in caplog.text
+        assert "2 files in" in caplog.text and "in no class or list and are not used" in caplog.text
 
     @pytest.mark.parametrize(
         "lists",
@@ -145,7 +145,7 @@ class TestLists:
     def test_lists_that_are_not_read_are_named(self, root, lists, caplog):
         self.write(root, **lists)
         assert sorted(load_dataset("folder", root).train_folds) == [1, 2, 3]
-        assert "not read: lists of what trains and what tests are needed" in caplog.text
+        assert "not read: training and test lists are needed" in caplog.text
 
     def test_notes_are_no_lists(self, root, caplog):
         before = load_dataset("folder", root)
@@ -154,7 +154,7 @@ class TestLists:
 
     def test_two_lists_of_one_part(self, root):
         self.write(root, train=["dog/1.wav"], test=["dog/2.wav"], testing=["dog/2.wav"])
-        with pytest.raises(DataError, match="one list of what is to test. Received: testing.txt, test.txt. Remove"):
+        with pytest.raises(DataError, match="only one list for test. Received: testing.txt, test.txt. Remove"):
             load_dataset("folder", root)
 
 

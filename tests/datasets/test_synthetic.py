@@ -266,7 +266,7 @@ def test_second_call_does_nothing(tmp_path, monkeypatch):
 def test_other_parameters_are_refused(tmp_path, make):
     make_us8k(tmp_path, **SMALL)
     before = digests(tmp_path)
-    with pytest.raises(DataError, match=r"holds synthetic data made with .* Delete that folder or name another"):
+    with pytest.raises(DataError, match=r"contains synthetic data made with .* Delete that folder or choose another"):
         make(tmp_path)
     assert digests(tmp_path) == before
 
@@ -284,7 +284,7 @@ def test_real_data_is_never_touched(tmp_path, make):
 
 def test_a_root_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "data").write_text("a file")
-    with pytest.raises(DataError, match="holds data, which was not made here"):
+    with pytest.raises(DataError, match="contains data, which is not synthetic"):
         make_us8k(tmp_path / "data", **SMALL)
 
 
@@ -318,7 +318,7 @@ def test_real_data_unpacked_over_an_interrupted_set_is_not_touched(tmp_path):
     (tmp_path / "metadata" / "UrbanSound8K.csv").write_text("real")
     (tmp_path / "audio" / "fold3" / "100263-2-0-117.wav").write_bytes(b"real")
     before = digests(tmp_path)
-    with pytest.raises(DataError, match="holds 100263-2-0-117.wav, which was not made here"):
+    with pytest.raises(DataError, match="contains 100263-2-0-117.wav, which is not synthetic"):
         make_us8k(tmp_path, **SMALL)
     assert digests(tmp_path) == before
 

@@ -106,7 +106,7 @@ def test_development_trains_and_evaluation_tests(root):
 @pytest.mark.parametrize("fold", [0, 2])
 def test_there_is_one_split(root, fold):
     """Nor is the development set ever the test set."""
-    with pytest.raises(ConfigError, match=f"`folds` must name test folds of tut: 1. Received: fold {fold}"):
+    with pytest.raises(ConfigError, match=f"`folds` must be test folds of tut: 1. Received: fold {fold}"):
         load_tut(root).test_clips(fold)
 
 
@@ -199,9 +199,7 @@ def test_recordings_are_locations(without_meta):
 @pytest.mark.parametrize("third", ["", "\t"])
 def test_a_location_left_out(root, third):
     write(root, EVALUATION, "meta.txt", EVALUATION_META.replace("\tb100", third))
-    with pytest.raises(
-        DataError, match=r"meta.txt must name the location of every file.* Received: none of audio/1.wav"
-    ):
+    with pytest.raises(DataError, match=r"meta.txt must name the location of every file.* Missing for audio/1.wav"):
         load_tut(root)
 
 
@@ -237,8 +235,8 @@ def test_an_evaluation_set_without_labels(without_meta, name, meta):
     with pytest.raises(MissingDataError) as caught:
         load_tut(without_meta)
     assert str(caught.value) == (
-        f"{without_meta / EVALUATION} has no labels: its lists name files alone. Unpack {EVALUATION}.meta.zip "
-        "there, which has them in meta.txt; `loglearn data get tut` gets it (data/README.md)."
+        f"{without_meta / EVALUATION} has no labels: its lists contain only file names. Unpack {EVALUATION}.meta.zip "
+        "there, with meta.txt; `loglearn data get tut` downloads it (data/README.md)."
     )
 
 
@@ -262,7 +260,11 @@ def test_a_part_that_is_there_twice(root):
         shutil.copytree(root / EVALUATION, root / name / EVALUATION)
     assert labels(load_tut(root)) == LABELS  # the official place comes first
     shutil.rmtree(root / EVALUATION)
-    with pytest.raises(DataError, match=rf"holds several folders {EVALUATION}: .*a.*, .*b.*. Name the folder of one"):
+    with pytest.raises(
+        DataError,
+        match=rf"contains several folders {EVALUATION}: .*a.*, .*b.*. Name the "
+        rf"folder of one",
+    ):
         load_tut(root)
 
 
@@ -289,11 +291,11 @@ def test_one_set_without_metadata(root, part):
     [
         ("audio/x.wav\tairport\tb1", "unknown class 'airport'. ASC-TUT's scenes are beach, bus, cafe/restaurant,"),
         ("audio/x.wav\tBeach\tb1", "unknown class 'Beach'."),
-        ("audio/x.wav beach b1", "a file and a scene, separated by a tab, are expected. Received: 'audio/x.wav beach"),
-        ("audio/x.wav", "a file and a scene, separated by a tab, are expected. Received: 'audio/x.wav'."),
-        ("x.wav\tbeach\tb1", "the file must lie in audio/. Received: 'x.wav'."),
-        ("audio/../../x.wav\tbeach\tb1", "the file must lie in audio/. Received: 'audio/../../x.wav'."),
-        ("/audio/x.wav\tbeach\tb1", "the file must lie in audio/. Received: '/audio/x.wav'."),
+        ("audio/x.wav beach b1", "must be a file and a scene, separated by a tab. Received: 'audio/x.wav beach"),
+        ("audio/x.wav", "must be a file and a scene, separated by a tab. Received: 'audio/x.wav'."),
+        ("x.wav\tbeach\tb1", "the file must be in audio/. Received: 'x.wav'."),
+        ("audio/../../x.wav\tbeach\tb1", "the file must be in audio/. Received: 'audio/../../x.wav'."),
+        ("/audio/x.wav\tbeach\tb1", "the file must be in audio/. Received: '/audio/x.wav'."),
         ("audio/b020_90_100.wav\tbeach\tb020", "audio/b020_90_100.wav is listed twice."),
         ("audio/b020_90_100.wav\tbus\tb020", "audio/b020_90_100.wav is listed twice."),
     ],

@@ -195,7 +195,7 @@ def test_a_mirrors_clip_in_two_places(tmp_path):
         for part in ("a", "b"):
             (tmp_path / part).mkdir(exist_ok=True)
             (tmp_path / part / file.split("/")[1]).touch()
-    with pytest.raises(DataError, match=r"Clip 100263-2-0-117.wav is there 2 times: .*a/.*, .*b/.* Remove all but one"):
+    with pytest.raises(DataError, match=r"Clip 100263-2-0-117.wav exists 2 times: .*a/.*, .*b/.* Remove all but one"):
         load_us8k(tmp_path)
 
 
@@ -204,7 +204,7 @@ def test_lists_that_differ(root):
     (root.parent / "older" / "UrbanSound8K.csv").write_text("\n".join([HEADER, *ROWS[1:]]))
     assert len(load_us8k(root).clips) == 4 and len(load_us8k(root.parent).clips) == 4  # the official place comes first
     root.rename(root.parent / "renamed")
-    with pytest.raises(DataError, match=r"holds several lists of UrbanSound8K, which differ: .*Name the folder of one"):
+    with pytest.raises(DataError, match=r"contains several different lists of UrbanSound8K: .*Name the folder of one"):
         load_us8k(root.parent)
 
 
@@ -276,7 +276,7 @@ def test_there_are_no_other_roles(root):
 
 
 def test_a_test_fold_that_is_not_there(root):
-    with pytest.raises(ConfigError, match="Fold 2 has no clips in .*, which holds folds 1, 5, 10"):
+    with pytest.raises(ConfigError, match="Fold 2 has no clips in .*, which has folds 1, 5, 10"):
         load_us8k(root).test_clips(2)
 
 
@@ -298,7 +298,7 @@ def test_a_missing_column(root, column):
     path = write_metadata(root, "\n".join(lines))
     with pytest.raises(DataError) as caught:
         load_us8k(root)
-    assert str(caught.value).startswith(f"{path} lacks the column `{column}`; its columns are [")
+    assert str(caught.value).startswith(f"{path} has no column `{column}`; its columns are [")
 
 
 @pytest.mark.parametrize(
@@ -342,7 +342,7 @@ def test_metadata_without_rows(root):
 
 def test_an_empty_file(root):
     write_metadata(root, "")
-    with pytest.raises(DataError, match="lacks the column `slice_file_name`; its columns are None"):
+    with pytest.raises(DataError, match="has no column `slice_file_name`; its columns are None"):
         load_us8k(root)
 
 

@@ -109,5 +109,5 @@ def test_the_hop_may_have_its_earlier_name():
     network = build_model("timbre", n_classes=3)
     earlier = clip_classifier(network, class_names=NAMES, hop=20)
     assert earlier.get_layer("clip").patch_hop == 20
-    with pytest.raises(ValueError, match="only one may be given. Received: patch_hop=10, hop=20"):
+    with pytest.raises(ValueError, match="pass only one of them. Received: patch_hop=10, hop=20"):
         clip_classifier(network, class_names=NAMES, patch_hop=10, hop=20)

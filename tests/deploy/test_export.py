@@ -29,9 +29,9 @@ class TestPlaces:
 
     def test_other_things_are_not_replaced(self, classifier, tmp_path):
         (tmp_path / "holiday.jpg").write_bytes(b"not to be lost")
-        with pytest.raises(ModelError, match=r"holiday.jpg exists and is no SavedModel"):
+        with pytest.raises(ModelError, match=r"holiday.jpg exists and is not a SavedModel"):
             export_model(classifier, tmp_path / "holiday.jpg", to="savedmodel")
-        with pytest.raises(ModelError, match=r"holiday.jpg exists and is no TFLite file"):
+        with pytest.raises(ModelError, match=r"holiday.jpg exists and is not a TFLite file"):
             export_model(classifier, tmp_path / "holiday.jpg", to="tflite")
         with pytest.raises(ModelError, match="is a folder"):
             export_model(classifier, tmp_path, to="tflite")
@@ -59,11 +59,15 @@ class TestWhatWasWrittenIsRun:
         [
             (
                 lambda x: [np.zeros((1, 1), "float32")],
-                r"oddity that gives other numbers: by up to .*Nothing was written",
+                r"oddity with other outputs, which differ by up to .*Nothing was written",
             ),
-            (lambda x: [np.zeros((1, 2), "float32")], r"gives other shapes: \[\(1, 2\)\] for \[\(1, 1\)\]"),
-            (lambda x: [], "gives other shapes"),
-            (lambda x: [np.full((1, 1), np.nan, "float32")], "gives other numbers"),
+            (
+                lambda x: [np.zeros((1, 2), "float32")],
+                r"with other output shapes: \[\(1, 2\)\] instead of "
+                r"\[\(1, 1\)\]",
+            ),
+            (lambda x: [], "with other output shapes"),
+            (lambda x: [np.full((1, 1), np.nan, "float32")], "with other outputs"),
             (lambda x: 1 // 0, "which does not run: .*zero"),
         ],
     )
@@ -79,12 +83,14 @@ class TestWhatWasWrittenIsRun:
 
     def test_what_cannot_be_run_here_is_told(self, model, monkeypatch, tmp_path):
         self.written(monkeypatch, lambda x: None)
-        assert export_model(model, tmp_path / "x", to="savedmodel").endswith("Odd. Not run: this TensorFlow cannot.")
+        assert export_model(model, tmp_path / "x", to="savedmodel").endswith(
+            "Odd. Not verified: the installed TensorFlow cannot run it."
+        )
 
     def test_several_outputs(self, tmp_path):
         x = keras.Input((2,))
         model = keras.Model(x, {"b": keras.layers.Dense(1)(x), "a": LearnableLog()(x)})
-        assert "TensorFlow alone" in export_model(model, tmp_path / "served", to="savedmodel")
+        assert "only TensorFlow" in export_model(model, tmp_path / "served", to="savedmodel")
 
 
 @keras.saving.register_keras_serializable(package="test_export")
@@ -109,7 +115,11 @@ class TestModelsThatAreNoGraph:
 
     @pytest.mark.parametrize("to", ["savedmodel", "tflite"])
     def test_are_refused_in_a_sentence(self, model, tmp_path, to):
-        with pytest.raises(ModelError, match=r"Only functional models and built sequential .*Build one around it"):
+        with pytest.raises(
+            ModelError,
+            match=r"Only functional models and built sequential .*Build a "
+            r"functional model around it",
+        ):
             export_model(model, tmp_path / "x", to=to)
         assert not list(tmp_path.iterdir())
 
@@ -121,15 +131,15 @@ class TestModelsThatAreNoGraph:
         model(np.ones((1, 4)))
         model.save(tmp_path / "mine.keras")
         assert main(["show", str(tmp_path / "mine.keras")]) == 0
-        assert "mine: OfOnesOwn, shapes not known, 12 parameters" in capsys.readouterr().out
+        assert "mine: OfOnesOwn, shapes unknown, 12 parameters" in capsys.readouterr().out
         assert main(["export", str(tmp_path / "mine.keras"), "--to", "tflite"]) == 2
-        assert "Received: `mine`, OfOnesOwn, whose input is not known" in capsys.readouterr().err
+        assert "Received: `mine`, OfOnesOwn, whose input is unknown" in capsys.readouterr().err
         assert main(["predict", str(tmp_path / "mine.keras"), str(tmp_path)]) == 2
-        assert "is no clip classifier" in capsys.readouterr().err
+        assert "is not a clip classifier" in capsys.readouterr().err
 
     def test_inside_a_graph_they_are_exported(self, tmp_path):
         x = keras.Input((4,))
-        assert "TensorFlow alone" in export_model(keras.Model(x, OfOnesOwn()(x)), tmp_path / "x", to="savedmodel")
+        assert "only TensorFlow" in export_model(keras.Model(x, OfOnesOwn()(x)), tmp_path / "x", to="savedmodel")
 
 
 class TestFromOutside:
@@ -179,7 +189,7 @@ NUMBER = 3
     def test_a_bare_function(self, classifier, tmp_path):
         said = export_model(classifier, tmp_path / "x.json", to="my_lab_formats:to_json")
         assert said == f"{tmp_path / 'x.json'}: to_json" and json.loads((tmp_path / "x.json").read_text())
-        with pytest.raises(ModelError, match=r"x\.json exists and is no to_json: it is not replaced"):
+        with pytest.raises(ModelError, match=r"x\.json exists and is not a to_json: it is not replaced"):
             export_model(classifier, tmp_path / "x.json", to="my_lab_formats:to_json")
 
     def test_one_that_fails_leaves_nothing(self, classifier, tmp_path):

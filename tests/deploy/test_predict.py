@@ -75,9 +75,9 @@ class TestFindSounds:
         found = [str(path.relative_to(folder)) for path in find_sounds([folder])]
         assert found == sorted([*others, "bad.wav", "c.flac", "d.WAV", "lost", "more/z.wav", "without suffix"])
         assert caplog.messages == [
-            f"In {folder} 1 passed over, hidden, or left by a system or a tool: ._c.flac.",
-            f"In {folder} 1 passed over, links to folders that are read already, or that hold the link: loop.",
-            f"In {folder} 1 passed over, no sound files: notes.txt.",
+            f"Skipped in {folder}: 1 hidden files or files created by the system or a tool: ._c.flac.",
+            f"Skipped in {folder}: 1 links to folders that are already read or that contain the link: loop.",
+            f"Skipped in {folder}: 1 files that are not sound files: notes.txt.",
         ]
 
     def test_a_link_to_nothing_says_so_when_read(self, sounds):
@@ -86,7 +86,7 @@ class TestFindSounds:
 
     def test_an_empty_folder(self, tmp_path):
         (tmp_path / "empty").mkdir()
-        with pytest.raises(MissingDataError, match="empty holds no sound files"):
+        with pytest.raises(MissingDataError, match="empty contains no sound files"):
             find_sounds([tmp_path / "empty"])
 
     def test_a_folder_that_cannot_be_listed(self, sounds, monkeypatch):
@@ -104,7 +104,7 @@ class TestFindSounds:
             find_sounds([sounds])
 
     def test_a_path_that_is_not_there(self, tmp_path):
-        with pytest.raises(MissingDataError, match=r"no file or folder .*nowhere.wav"):
+        with pytest.raises(MissingDataError, match=r"File or folder not found: .*nowhere.wav"):
             find_sounds([tmp_path / "nowhere.wav"])
 
 
@@ -198,7 +198,7 @@ def test_of_a_file_that_is_cut_no_parts_are_told(classifier, long_sound):
 
 @pytest.mark.parametrize("every", [0, 0.031, -1, float("nan"), float("inf")])
 def test_parts_are_no_shorter_than_a_hop(classifier, sounds, every):
-    with pytest.raises(ConfigError, match="`every` must be at least 0.032 s, a hop of the model's. Received: every="):
+    with pytest.raises(ConfigError, match="`every` must be at least 0.032 s, one hop of the model. Received: every="):
         predict(classifier, [sounds / "b.wav"], every=every)
 
 
@@ -207,13 +207,13 @@ def test_a_model_that_needs_all_at_once_has_a_limit(classifier, long_sound, monk
     waveform = keras.Input((None,))
     model = keras.Model(waveform, classifier.layers[-1](classifier.layers[1](waveform * 2)))
     (whole,) = predict(model, [long_sound])
-    assert "where this model needs them all at once; 9,000 are held in memory at most. Cut it" in whole.error
+    assert "and this model needs them all at once; the limit is 9,000. Cut it" in whole.error
     assert all(part.probabilities is not None for part in predict(model, [long_sound], every=1))
 
 
 def test_needs_a_clip_classifier(sounds):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)], name="other")
-    with pytest.raises(ModelError, match="other.keras is no clip classifier"):
+    with pytest.raises(ModelError, match="other.keras is not a clip classifier"):
         predict(model, [sounds / "b.wav"], where="other.keras")
 
 
@@ -270,8 +270,8 @@ class TestCommandLine:
         lines = [json.loads(line) for line in out.splitlines()]
         assert [line["file"] for line in lines] == [str(sounds / name) for name in ("a/c.flac", "a/d.WAV", "b.wav")]
         assert all(len(line["classes"]) == 1 for line in lines)
-        assert "1 passed over, no sound files: a/notes.txt." in err
-        assert "bad.wav" in err and "1 of 4 files cannot be read" in err and "Files 4/4, 1 failed" in err
+        assert "1 files that are not sound files: a/notes.txt." in err
+        assert "bad.wav" in err and "1 of 4 files could not be read" in err and "Files 4/4, 1 failed" in err
 
     def test_a_single_file(self, saved, sounds, capsys):
         assert main(["predict", str(saved), str(sounds / "b.wav")]) == 0
@@ -293,14 +293,14 @@ class TestCommandLine:
             ("0.200", "0.400"),
             ("0.400", "0.500"),
         ]
-        assert "1 of 4 files cannot be read" in err and "Files 4/4, 1 failed" in err
+        assert "1 of 4 files could not be read" in err and "Files 4/4, 1 failed" in err
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
             (["MODEL", "b.wav", "--every", "0.01"], "`every` must be at least 0.032 s"),
-            (["nothing.keras", "b.wav"], "There is no model"),
-            (["MODEL", "nothing.wav"], "no file or folder nothing.wav"),
+            (["nothing.keras", "b.wav"], "Model not found:"),
+            (["MODEL", "nothing.wav"], "File or folder not found: nothing.wav"),
             (["MODEL", "b.wav", "--top", "0"], "`--top` must be at least 1. Received: 0."),
         ],
     )

@@ -54,7 +54,7 @@ def test_ctrl_c_ends_at_once_and_says_how_to_go_on(us8k_root, us8k_store, tmp_pa
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert "Stopped. What was finished is kept; the same command goes on from here." in said
+    assert "Stopped. Finished work is kept; rerun the command to resume." in said
     assert "Traceback" not in said
     deadline = time.monotonic() + 10
     with pytest.raises(ProcessLookupError):  # no process is left
@@ -131,7 +131,7 @@ def test_a_killed_job_ends_as_an_undisturbed_one(us8k_root, undisturbed, tmp_pat
     # What was finished is not done again: neither counted among the runs, nor written.
     n_left = len(expected) - len(finished)
     assert again.stderr.count(": accuracy ") == n_left
-    assert not finished or f"{len(finished)} of {len(expected)} runs are done already" in again.stderr
+    assert not finished or f"{len(finished)} of {len(expected)} runs are already done" in again.stderr
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     assert results(study) == expected
     for row in expected:

@@ -254,7 +254,7 @@ def test_a_run_that_hangs_is_ended_and_recorded(work, tmp_path, monkeypatch):
     run_all(specs, work, executor, on_result=lambda spec, result: errors.append(result["error"]))
     assert len(errors) == len(specs) == 2 == len(pids)  # tried once: another try would take as long
     for error in errors:
-        assert error.startswith("The run took longer than `run_timeout_s=0.5` seconds and was ended.")
+        assert error.startswith("The run took longer than `run_timeout_s=0.5` seconds and was stopped.")
     assert not any(map(is_there, pids))
     assert [row["status"] for row in read_runs(work.settings.study_dir)] == ["failed", "failed"]
     del sys.modules["hanging_worker"]

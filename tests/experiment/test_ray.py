@@ -166,8 +166,8 @@ def test_a_cluster_without_enough_cpus(address, us8k_root, tmp_path, capsys):
     overrides = [*short_overrides(us8k_root, tmp_path), "models=[timbre]", f"ray.address={address}", "ray.cpus=64"]
     assert main(["run", US8K, *overrides]) == 2
     message = capsys.readouterr().err
-    assert "A run asks for ray.cpus=64 and ray.gpus=0, and no node of the Ray cluster" in message
-    assert "its largest have 1 CPUs and 0 GPUs" in message
+    assert "A run needs ray.cpus=64 and ray.gpus=0, but no node of the Ray cluster" in message
+    assert "the largest have 1 CPUs and 0 GPUs" in message
     assert not list(tmp_path.rglob("result.json"))
 
 

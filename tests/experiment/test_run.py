@@ -165,7 +165,7 @@ def test_a_non_finite_run_is_final(worker, monkeypatch):
     worker, (spec, _) = worker("models=[timbre]")
 
     def diverge(*_, **__):
-        raise NonFiniteError("loss is nan at step 3. Lower `training.learning_rate`.")
+        raise NonFiniteError("loss is nan at step 3. Reduce `training.learning_rate`.")
 
     monkeypatch.setattr(training, "train_run", diverge)
     result = worker.perform(spec).result
@@ -190,7 +190,7 @@ def test_a_run_whose_store_was_changed_meanwhile_has_failed(worker, us8k_store, 
     monkeypatch.setattr(training, "train_run", disturbed)
     result = worker.perform(spec).result
     assert (result["status"], result["final"]) == ("failed", False)
-    assert "shard-0000.npy was changed while it was read" in result["error"]
+    assert "shard-0000.npy was changed while in use" in result["error"]
 
 
 def test_a_damaged_store_is_not_worked_with(worker, us8k_store, tmp_path):

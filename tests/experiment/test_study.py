@@ -60,7 +60,7 @@ def test_in_a_thread_with_everything_that_a_caller_needs(small, caplog, capfd):
     first, again = results
     assert [(step.work, step.done, step.total, step.failed) for step in steps] == [("Runs", n, 2, 0) for n in (0, 1, 2)]
     assert steps[1].text.startswith("timbre loglearn n=1 fold 1 run 0: accuracy ")
-    assert [record.getMessage() for record in caplog.records] == ["2 of 2 runs are done already."]
+    assert [record.getMessage() for record in caplog.records] == ["2 of 2 runs are already done."]
     assert capfd.readouterr() == ("", "")
 
     assert first == again  # nothing was done twice, and what was read is what was made
@@ -132,7 +132,7 @@ def test_clips_that_are_missing_are_warned_of(us8k_root, tmp_path, caplog):
     assert len(dataset.missing) == 1
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert record.getMessage() == f"1 clips are missing under {dataset.root} and left out."
+    assert record.getMessage() == f"1 clips are missing under {dataset.root} and are skipped."
 
 
 def test_a_network_of_patches_of_another_length_is_refused_before_any_work(us8k_root, tmp_path, monkeypatch):

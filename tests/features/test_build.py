@@ -285,7 +285,7 @@ def test_what_is_written_to_an_open_store_is_noticed(clips, tmp_path):
     with (folder / "shard-0002.npy").open("r+b") as file:
         file.seek(-8, os.SEEK_END)
         file.write(bytes(8))  # a number as good as any other
-    assert "shard-0002.npy was changed while it was read" in store.change()
+    assert "shard-0002.npy was changed while in use" in store.change()
     with pytest.raises(DataError, match="shard-0002.npy: its checksum does not match"):
         MelStore(folder).verify()
     build(clips, tmp_path)
@@ -321,7 +321,7 @@ def test_an_incomplete_or_cut_store_does_not_open(clips, tmp_path):
 def test_unreadable_clips_are_all_named_and_the_rest_is_kept(clips, tmp_path):
     clips[5].path.write_bytes(b"not audio")
     soundfile.write(clips[9].path, np.zeros(0), 44_100, subtype="PCM_16")
-    with pytest.raises(DataError, match="2 of 10 clips cannot be read") as caught:
+    with pytest.raises(DataError, match="2 of 10 clips could not be read") as caught:
         build(clips, tmp_path)
     assert str(clips[5].path) in str(caught.value) and str(clips[9].path) in str(caught.value)
     (folder,) = (tmp_path / "stores").iterdir()
@@ -331,7 +331,7 @@ def test_unreadable_clips_are_all_named_and_the_rest_is_kept(clips, tmp_path):
 def test_a_clip_that_is_not_in_the_store_is_an_error(clips, tmp_path):
     store = build(clips, tmp_path)
     assert len(store) == 10
-    with pytest.raises(DataError, match="does not hold clip other.wav"):
+    with pytest.raises(DataError, match="does not contain clip other.wav"):
         store.mel(Clip("other.wav", Path("other.wav"), 0, 1))
 
 
@@ -400,7 +400,7 @@ assert tf.config.threading.get_intra_op_parallelism_threads() == 64
 def test_what_is_wrong_with_clips_is_told_from_a_process_of_its_own_too(clips, tmp_path, monkeypatch):
     monkeypatch.setattr(features, "is_repeatable", lambda: False)
     clips[3].path.write_bytes(b"no sound")
-    with pytest.raises(DataError, match="1 of 10 clips cannot be read") as caught:
+    with pytest.raises(DataError, match="1 of 10 clips could not be read") as caught:
         build(clips, tmp_path)
     assert str(clips[3].path) in str(caught.value)
 
@@ -447,6 +447,6 @@ class TestSegments:
     def test_past_the_end(self, long, tmp_path):
         beyond = Clip("x", long, 0, 1, segment=(0.5, 2.0))
         with pytest.raises(
-            DataError, match="1 of 15 clips .*\n.*long.* its segment from 0.5 to 2 s ends after it does"
+            DataError, match="1 of 15 clips .*\n.*long.* its segment from 0.5 to 2 s ends after the file"
         ):
             build([*self.of(long), beyond], tmp_path)

@@ -81,7 +81,7 @@ def test_one_store(us8k, tmp_path):
 @pytest.mark.parametrize(
     ("front_end", "message"),
     [
-        ({"n_mel": 64}, r"must hold arguments of `MelSpectrogram`. Received: n_mel. Did you mean n_mels\?"),
+        ({"n_mel": 64}, r"must contain arguments of `MelSpectrogram`. Received: n_mel. Did you mean n_mels\?"),
         ({**SETTINGS, "loudness": 1}, r"Received: loudness. Known: sample_rate, n_fft, .*fft_dtype"),
         ({"name": "mine"}, "Received: name"),
     ],

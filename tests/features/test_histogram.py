@@ -78,7 +78,7 @@ def test_what_is_left_of_the_range(power, mels):
 def test_it_is_said_in_words_and_by_class(power):
     text = " ".join(explain(power, alpha=START_ALPHA, beta=START_BETA))
     share = 100 * power.share_below(START_BETA / START_ALPHA)
-    assert f"the knee is 0.0012: {share:.0f} % of all bins lie below it" in text
+    assert f"the knee is 0.0012: {share:.0f} % of all bins are below it" in text
     assert [row[0] for row in per_class(power, knee=1e-3)] == ["park", "drilling", "all"]
 
 
@@ -86,7 +86,7 @@ def test_classes_without_clips_are_left_out(mels, array_store):
     store = array_store(mels[:1], labels=[1])
     power = count_mel_histogram(store, store.clips, dataset="us8k", classes=("park", "drilling"))
     assert [row[0] for row in per_class(power, knee=1e-3)] == ["drilling", "all"]
-    with pytest.raises(DataError, match="No clip of class park of us8k"):
+    with pytest.raises(DataError, match="The histogram has no clip of class park of us8k"):
         power.share_below(1, 0)
 
 
@@ -113,7 +113,7 @@ def test_how_far_knees_moved():
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf"])
 def test_alpha_and_beta_must_be_positive(capsys, us8k_root, value):
     assert main(["explain", str(ROOT / "experiments/us8k.yaml"), f"data.root={us8k_root}", "--alpha", value]) == 2
-    assert "`--alpha` must be above 0" in capsys.readouterr().err
+    assert "`--alpha` must be greater than 0" in capsys.readouterr().err
 
 
 def test_half_of_the_bins_of_real_clips_lie_below_the_starting_knee(shared, capsys, tmp_path):

@@ -66,8 +66,8 @@ def test_the_network_and_the_names_travel_in_the_file(network, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"class_names": NAMES[:2]}, "`class_names` must be different names, one for each of the network's 3 logits"),
-        ({"class_names": ["air", "air", "car"]}, "`class_names` must be different names"),
+        ({"class_names": NAMES[:2]}, "`class_names` must be distinct names, one for each of the network's 3 logits"),
+        ({"class_names": ["air", "air", "car"]}, "`class_names` must be distinct names"),
         ({"patch_hop": 0}, "`patch_hop` must be a positive integer. Received: patch_hop=0."),
         ({"patches_at_once": 1.5}, "`patches_at_once` must be a positive integer. Received: patches_at_once=1.5."),
         ({"mean": "harmonic"}, r"`mean` must be one of \('arithmetic', 'geometric'\). Received: mean='harmonic'."),

@@ -75,7 +75,7 @@ def test_half_precision_of_what_is_learned_and_of_the_input_is_told(caplog):
     from loglearn_tf import LearnableLog
 
     keras.Sequential([keras.Input((3, 4), dtype="float16"), LearnableLog(dtype="float16")])
-    assert "keeps what it learns in float16" in caplog.text and "mixed_float16" in caplog.text
+    assert "keeps its weights in float16" in caplog.text and "mixed_float16" in caplog.text
     assert "receives mel power as float16" not in caplog.text  # only described so far
     layer = LearnableLog()
     for _ in range(2):

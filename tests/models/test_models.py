@@ -311,7 +311,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("name", ["VGG", "resnet", 2, None])
     def test_unknown_network(self, name):
-        message = "`name` must name a network: one that is listed, or one of yours as `module:attribute`. "
+        message = "`name` must name a network from the list, or your own as `module:attribute`. "
         message += f"Received: {name!r}. Known: prototypical, sb_cnn, timbre, vgg."
         with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
             build_model(name)

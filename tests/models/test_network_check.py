@@ -102,22 +102,22 @@ def test_a_sound_network_passes():
 @pytest.mark.parametrize(
     ("faults", "says"),
     [
-        ({"activation": "softmax"}, "must give logits.*probabilities.*Leave the softmax out"),
-        ({"after": lambda seed: [layers.Lambda(lambda x: x / 0.0)]}, "must give finite logits.*Normalise"),
+        ({"activation": "softmax"}, "must return logits.*probabilities.*Remove the softmax"),
+        ({"after": lambda seed: [layers.Lambda(lambda x: x / 0.0)]}, "must return finite logits.*Normalise"),
         ({"uses": 0}, "must call `compression` once.*Received: 0 calls"),
         ({"uses": 2}, "must call `compression` once.*Received: 2 calls"),
         ({"inside": lambda seed: [Stopped()]}, "must let gradients reach `compression`"),
-        ({"start": "glorot_uniform"}, "must begin with the same weights for every compression.*seeded"),
+        ({"start": "glorot_uniform"}, "must start with the same weights for every compression.*seeded"),
         (
             {"start": keras.initializers.GlorotUniform(3)},
-            "must begin with other weights when `seed` is another.*seeded",
+            "must start with other weights for another `seed`.*seeded",
         ),
-        ({"after": lambda seed: [layers.Dropout(0.5)]}, "must begin with the same weights.*seed_generator.*dropout"),
-        ({"after": lambda seed: [layers.GaussianNoise(0.5)]}, "must begin with the same weights.*seed_generator"),
-        ({"inside": lambda seed: [Counting()]}, "must keep nothing from one call to the next.*/n changes"),
-        ({"after": lambda seed: [OverBatch()]}, "must give a patch the logits that it has alone"),
-        ({"after": lambda seed: [Forgetful()]}, "must be the same when it has been saved and loaded.*other logits"),
-        ({"after": lambda seed: [layers.Lambda(lambda x: 2 * x)]}, "must be the same when.*lambda"),
+        ({"after": lambda seed: [layers.Dropout(0.5)]}, "must start with the same weights.*seed_generator.*dropout"),
+        ({"after": lambda seed: [layers.GaussianNoise(0.5)]}, "must start with the same weights.*seed_generator"),
+        ({"inside": lambda seed: [Counting()]}, "must have no state between calls.*/n changes"),
+        ({"after": lambda seed: [OverBatch()]}, "must return the same logits for a patch alone and in a batch"),
+        ({"after": lambda seed: [Forgetful()]}, "must be the same after saving and loading.*other logits"),
+        ({"after": lambda seed: [layers.Lambda(lambda x: 2 * x)]}, "must be the same after.*lambda"),
     ],
 )
 def test_each_fault_has_its_message(faults, says):
@@ -134,14 +134,14 @@ def test_what_only_a_saved_model_needs_is_a_warning_where_none_is_saved(caplog):
 def test_a_sigmoid_is_a_warning(caplog):
     with caplog.at_level(logging.WARNING, "loglearn_tf"):
         tried(activation="sigmoid")
-    assert "between 0 and 1 only" in caplog.text
+    assert "only outputs between 0 and 1" in caplog.text
 
 
 def test_a_network_that_depends_on_its_compression():
     def build(*, compression, seed):
         return network(compression=compression, seed=seed, after=[layers.Dense(4)] * (compression.name == "loglearn"))
 
-    with pytest.raises(ValueError, match="must be the same whatever its compression"):
+    with pytest.raises(ValueError, match="must be the same for every compression"):
         try_out("lab:net", build, compression=None, n_mels=N_MELS, saved=False)
 
 
@@ -151,7 +151,7 @@ def test_a_stateful_recurrence_is_found():
         x = layers.GRU(3, stateful=True)(compression(mel))
         return seeded(keras.Model(mel, layers.Dense(N_CLASSES)(x)), seed)
 
-    with pytest.raises(ValueError, match="must keep nothing from one call to the next"):
+    with pytest.raises(ValueError, match="must have no state between calls"):
         try_out("lab:net", build, compression=None, n_mels=N_MELS, saved=False)
 
 

@@ -176,12 +176,16 @@ def test_it_need_not_take_what_trainers_offer_but_shapes_must_match():
 @pytest.mark.parametrize(
     ("found", "message"),
     [
-        (without_seed, r"must take the arguments n_classes, compression, seed by name.*without `seed`: without_seed\("),
-        ("NUMBER", "must be a function that builds a Keras model, or a `Network`. Received: 3"),
+        (
+            without_seed,
+            r"must accept the keyword arguments n_classes, compression, seed.*without `seed`: "
+            r"without_seed\(",
+        ),
+        ("NUMBER", "must be a function that builds a Keras model or a `Network`. Received: 3"),
         (returns_nothing, "must return a keras.Model. Received: NoneType"),
         (returns_probabilities_of_two, r"must return logits of shape .* \(None, 10\). Received: output shape"),
         (takes_waveforms, r"must take mel power of shape .* Received: input shape \(None, 44100\)"),
-        (without_shapes, "must return a model whose shapes are known.*Received: Subclassed"),
+        (without_shapes, "must return a model with known shapes.*Received: Subclassed"),
         ("absent", "has no `absent`"),
     ],
 )

@@ -155,7 +155,7 @@ def test_of_a_study_in_parts_each_part_has_an_archive(tmp_path):
 
 def test_an_archive_loses_no_run(study, kept, tmp_path):
     write(tmp_path, run_row(0.5))
-    with pytest.raises(ConfigError, match="holds .* runs that .* does not, the first .* `loglearn restore`"):
+    with pytest.raises(ConfigError, match="holds .* runs that are missing from .*; the first is .* `loglearn restore`"):
         archive(tmp_path, kept)
 
 
@@ -168,7 +168,7 @@ def test_runs_of_other_settings_are_not_mixed(kept, tmp_path):
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"must be the folder of an archive.*: there is no runs\.tar\.xz in it"):
+    with pytest.raises(ConfigError, match=r"must be an archive folder.*: it contains no runs\.tar\.xz"):
         restore(tmp_path, tmp_path / "to")
     with pytest.raises(DataError, match="No finished run in"):
         archive(tmp_path, tmp_path / "to")

@@ -131,7 +131,7 @@ def test_what_finished_runs_took_comes_before_what_was_timed():
     rates = Rates(run_s=1, compile_s=5, update_s=0.01, patch_s=0, frame_s=0, scored_s=0)
     timed = of(settings, rates, known=lambda spec: 77.0)
     assert timed.seconds["timbre", 1] == pytest.approx(77) and timed.n_timed == 1
-    assert "1 runs: by finished ones" in format_estimate(timed)
+    assert "1 runs: estimated from finished runs" in format_estimate(timed)
 
 
 def test_networks_of_which_nothing_is_known_are_counted():
@@ -139,10 +139,10 @@ def test_networks_of_which_nothing_is_known_are_counted():
     costs = costs_of(settings, US8K)
     assert {model for model, _ in costs.networks} == {"timbre"}
     found = estimate(settings, plan_runs(settings), US8K, costs, workers=1, cores=1, runs_per_worker=50)
-    assert found.unknown == 2 and "2 runs are not in it" in format_estimate(found)
+    assert found.unknown == 2 and "2 runs are not included" in format_estimate(found)
     alone = settings.model_copy(update={"models": ("my_lab.nets:build",)})
     nothing = estimate(alone, plan_runs(alone), US8K, costs_of(alone, US8K), workers=1, cores=1, runs_per_worker=50)
-    assert "How long 2 runs take is not known" in format_estimate(nothing)
+    assert "No time estimate for 2 runs" in format_estimate(nothing)
 
 
 def test_the_table_follows_the_speed_that_was_measured():
@@ -195,19 +195,19 @@ def test_the_text_names_what_takes_most_and_what_would_halve_it():
     specs = plan_runs(settings)
     found = estimate(settings, specs, sounds, costs_of(settings, sounds), workers=2, cores=2, runs_per_worker=50)
     text = format_estimate(found, machine_mib=4000)
-    assert "prototypical at n = 100 takes 48 % of it." in text
+    assert "prototypical at n = 100 takes 48 % of the time." in text
     assert "`models=[sb_cnn,vgg,timbre]`: " in text and "`n_shot=[1,2,5,10,20,50]`: " in text
-    assert "One run of prototypical at n = 100 takes 14 h of one core" in text
-    assert "That is too little: `workers=1`." in text and "`episodic.patience`" in text
+    assert "One run of prototypical at n = 100 takes 14 h on one core" in text
+    assert "That is too little: set `workers=1`." in text and "`episodic.patience`" in text
     cells = sum(found.seconds.values())
     assert sum(found.parts.values()) == pytest.approx(cells + found.parts["features"] + found.parts["report"])
 
     levels = study("evaluation.gains_db=[-40,-20,20]", "n_shot=[1]", "models=[sb_cnn]")
     scoring = Rates(run_s=0, compile_s=0, update_s=0, patch_s=0, frame_s=1, scored_s=0)
     assert "without `evaluation.gains_db`: 25 %" in format_estimate(of(levels, scoring))
-    assert "on 2 cores: more than there are" in format_estimate(of(levels, scoring, workers=8))
+    assert "sharing 2 cores" in format_estimate(of(levels, scoring, workers=8))
     ray = levels.model_copy(update={"ray": load_settings("us8k", ["ray=auto"]).ray})
-    assert "the cluster's share" in format_estimate(of(ray, scoring))
+    assert "cores the cluster has" in format_estimate(of(ray, scoring))
     assert format_whole([of(levels, scoring), of(levels, scoring)]).startswith("The whole study: about ")
 
 

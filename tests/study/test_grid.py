@@ -174,13 +174,13 @@ def test_every_cell_is_checked_before_any_work(dataset, folds, n_shot):
     """n = 5 fits fold 2 and not fold 1."""
     with pytest.raises(ConfigError) as caught:
         check_grid(grid(f"folds={folds}", f"n_shot={n_shot}"), dataset)
-    assert "with fold 1 as the test fold, siren has 4 training clips" in str(caught.value)
+    assert "with test fold 1, siren has 4 training clips" in str(caught.value)
     assert "Received: n_shot=5." in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("folds", "message"),
-    [("[1,3]", "Fold 3 has no clips in data, which holds folds 1, 2"), ("[1,4]", "Received: fold 4")],
+    [("[1,3]", "Fold 3 has no clips in data, which has folds 1, 2"), ("[1,4]", "Received: fold 4")],
 )
 def test_a_fold_that_is_not_there(dataset, folds, message):
     with pytest.raises(ConfigError, match=message):

@@ -152,7 +152,7 @@ def test_a_full_disk_loses_nothing(tmp_path):
     try:
         first = write(disk, result(0.5))
         second = result(0.7, run=1)
-        with pytest.raises(StorageError, match="Cannot write .*No space left on device.*the same command goes on"):
+        with pytest.raises(StorageError, match="Cannot write .*No space left on device.*rerun the command to resume"):
             write_run(disk, spec_of(second), {"predictions.csv": bytes(100_000)}, second)
         assert [row["accuracy"] for row in read_runs(disk)] == [0.5]
         assert not (disk / spec_of(second).folder).exists() and not list((disk / ".unfinished").iterdir())
@@ -262,7 +262,7 @@ def test_reading_says_what_is_wrong(tmp_path):
     path = tmp_path / spec.folder / "result.json"
     for wrong in ({**result(0.5), "format": 2}, {"accuracy": 0.5}, [1]):
         path.write_text(json.dumps(wrong))
-        with pytest.raises(DataError, match="is of another version of loglearn_tf: its `format` must be 1"):
+        with pytest.raises(DataError, match="is from another version of loglearn_tf: its `format` must be 1"):
             read_runs(tmp_path)
     for wrong, reason in (
         ({"format": 1}, "dataset"),
@@ -271,7 +271,7 @@ def test_reading_says_what_is_wrong(tmp_path):
     ):
         row = wrong or {key: value for key, value in result(0.5).items() if key != "status"}
         path.write_text(json.dumps(row))
-        with pytest.raises(DataError, match=rf"result.json is no result of a run: .*{reason}.*Remove its folder"):
+        with pytest.raises(DataError, match=rf"result.json is not a valid result: .*{reason}.*Remove its folder"):
             read_runs(tmp_path)
     path.write_text('{"accuracy":')
     with pytest.raises(DataError, match="result.json cannot be read"):
@@ -347,8 +347,8 @@ def test_tables_of_either_score():
 def test_a_table_says_how_many_runs_have_no_settled_score():
     rows = [result(0.4, accuracy_settled=0.5), result(0.3, run=1), result(None, run=2)]
     assert format_tables(rows, score="settled").splitlines()[3:] == [
-        "1 of 3 runs have no settled score, as an earlier version did them.",
-        "1 of 3 runs failed and are in no mean; their result.json says why.",
+        "1 of 3 runs have no settled score, since they are of an earlier version.",
+        "1 of 3 runs failed and are in no mean; see their result.json for the reason.",
     ]
     assert "1 of 1 runs have no settled score" in format_tables([result(0.3)], score="settled")
     with pytest.raises(ConfigError, match="`score` must be 'published' or 'settled'. Received: score='best'"):

@@ -79,7 +79,7 @@ def test_time_left_is_that_of_finished_runs_of_the_same_kind(settings, study):
     again = type(state)(study, state.results, workers=2)
     assert again.seconds_left(again.results) == (40.0, 12)
     assert format_time_left(again).startswith("About 20 s left with 2 workers")
-    assert "12 of 13 runs, of which no such run has finished, are not counted" in format_time_left(again)
+    assert "12 of 13 runs have no such finished run and are not included" in format_time_left(again)
 
 
 def test_runs_of_other_settings_are_not_done(settings, study, tmp_path):
@@ -92,14 +92,14 @@ def test_runs_of_other_settings_are_not_done(settings, study, tmp_path):
 def test_runs_outside_the_grid_are_told(settings, study, capsys):
     remember_settings(settings.model_copy(update={"n_shot": (1,)}))
     assert main(["status", str(study)]) == 0
-    assert "3 more runs are outside the grid that was asked for last." in capsys.readouterr().out
+    assert "3 more runs are outside the grid of the last `loglearn run`." in capsys.readouterr().out
 
 
 def test_nothing_left_and_nothing_known(settings, tmp_path):
     empty = survey(settings, tmp_path / "nowhere", workers=2)
-    assert format_time_left(empty).startswith("How long it takes is known when")
+    assert format_time_left(empty).startswith("No estimate yet: no run with")
     done = {spec: {"status": "done", "train_seconds": 1.0, "eval_seconds": 1.0} for spec in empty.results}
-    assert format_time_left(type(empty)(tmp_path, done, workers=2)) == "Nothing is left to do."
+    assert format_time_left(type(empty)(tmp_path, done, workers=2)) == "Nothing left to do."
 
 
 def test_failures_are_told_by_reason_with_an_example(settings, study):
@@ -111,10 +111,10 @@ def test_failures_are_told_by_reason_with_an_example(settings, study):
 def test_status_needs_the_folder_alone(settings, study, capsys):
     assert main(["status", str(study)]) == 0
     out = capsys.readouterr().out
-    assert "2 of 16 runs done, 1 failed, 13 to do; no job is working on it." in out and "MemoryError" in out
+    assert "2 of 16 runs done, 1 failed, 13 to do; no job is running." in out and "MemoryError" in out
     with FileLock(study / ".lock"):
         assert main(["status", str(study)]) == 0
-    assert "a job is working on it" in capsys.readouterr().out
+    assert "a job is running" in capsys.readouterr().out
 
 
 def test_status_of_a_folder_that_may_not_be_written(settings, study, capsys, monkeypatch):
@@ -135,7 +135,7 @@ def test_status_of_a_folder_that_may_not_be_written(settings, study, capsys, mon
 
 
 def test_a_folder_that_is_no_study(tmp_path, capsys):
-    with pytest.raises(ConfigError, match="is not the folder of a study"):
+    with pytest.raises(ConfigError, match="is not a study folder"):
         remembered_settings(tmp_path)
     assert main(["status", str(tmp_path)]) == 2
     assert "runs/us8k" in capsys.readouterr().err

@@ -81,7 +81,7 @@ def test_a_curve_is_a_picture(layer):
 
 
 def test_a_model_without_a_knee_is_refused():
-    with pytest.raises(ValueError, match=r"has no layer with a knee.*Name the layers to watch"):
+    with pytest.raises(ValueError, match=r"has no layer with a knee.*Pass the layers to watch"):
         fit(CompressionTrajectory(), LogEps())
 
 

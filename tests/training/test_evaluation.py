@@ -116,7 +116,10 @@ def test_that_patches_are_far_apart_is_logged(store, caplog):
     with caplog.at_level("DEBUG", logger="loglearn_tf"):
         clip_probabilities(build_model("timbre", n_classes=4), store, store.clips[:1], hop=17)
     assert [(one.name, one.getMessage()) for one in caplog.records] == [
-        ("loglearn_tf.training.evaluation", "timbre at hop 17: patches are cut: so far apart they share little")
+        (
+            "loglearn_tf.training.evaluation",
+            "timbre at hop 17: patches are cut out, since they share little at this distance",
+        )
     ]
 
 

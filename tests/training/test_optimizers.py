@@ -77,7 +77,7 @@ def test_wrong_schedules_and_weights_are_named(override, message):
 @pytest.mark.parametrize("override", ["optimizer=adam", "schedule=cosine", "class_weights=balanced"])
 def test_what_is_not_for_episodes(override):
     key = override.partition("=")[0]
-    with pytest.raises(ConfigError, match=f"`training.{key}` is not for prototypical"):
+    with pytest.raises(ConfigError, match=f"`training.{key}` does not apply to prototypical"):
         load_settings("us8k", [f"training.{override}"])
 
 
@@ -87,7 +87,7 @@ def test_a_cosine_to_zero():
     assert [float(rate(step)) for step in (0, 50, 100)] == pytest.approx([0.1, 0.05, 0.0], abs=1e-8)
     rate = build_optimizer(model, training(schedule="cosine", warmup_share=0.2), updates=100)._learning_rate
     assert [float(rate(step)) for step in (0, 10, 20, 60, 100)] == pytest.approx([0, 0.05, 0.1, 0.05, 0], abs=1e-8)
-    with pytest.raises(ValueError, match="`updates` must be given"):
+    with pytest.raises(ValueError, match="`updates` is required"):
         build_optimizer(model, training(schedule="cosine"))
 
 
@@ -151,7 +151,7 @@ def test_the_knee_stays_where_the_loss_does_not_depend_on_it():
 
 def test_too_early_and_too_late():
     unbuilt = keras.Sequential([LearnableLog(name="mine"), keras.layers.Dense(1)])
-    with pytest.raises(ValueError, match="`model` must be built: what `mine` learns is not there yet"):
+    with pytest.raises(ValueError, match="`model` must be built: `mine` has no weights yet"):
         exclude_compressions(keras.optimizers.AdamW(), unbuilt)
     model = build_model("timbre", n_classes=2)
     optimizer = keras.optimizers.AdamW()

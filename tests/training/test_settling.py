@@ -136,7 +136,7 @@ class TestAnew:
         norm = layers.BatchNormalization()
         model = keras.Sequential([keras.Input((2,)), layers.Dense(2), norm])
         with pytest.raises(
-            ValueError, match=r"`patches` must give training batches: .* no closed form. Received: none"
+            ValueError, match=r"`patches` must contain training batches: .* no closed form. Received: none"
         ):
             settle(model, updates=10)
         settle(model, updates=10, patches=[np.ones((3, 2), "float32")])
@@ -179,7 +179,9 @@ class TestLeftAlone:
 
     @pytest.mark.parametrize("updates", [-1, 1.5, True, None])
     def test_updates_are_a_count(self, updates):
-        with pytest.raises(ValueError, match="`updates` must be the number of updates .* Received: updates="):
+        with pytest.raises(
+            ValueError, match="`updates` must be the number of moving-average updates.* Received: updates="
+        ):
             settle(build_model("timbre"), updates=updates)
 
     def test_a_twin_is_settled_as_its_network_is(self):

@@ -86,7 +86,7 @@ def test_which_clips_a_run_takes(dataset, data):
     try:
         train, held_out = clips_of(spec, settings, dataset)
     except ConfigError as error:
-        assert kind == "share" or (kind == "fold" and "needs clips of a fold that is left out" in str(error))
+        assert kind == "share" or (kind == "fold" and "needs a fold that is left out" in str(error))
         return
     assert fold not in {clip.fold for clip in (*train, *held_out)}
     assert not set(train) & set(held_out) and len({*train, *held_out}) == len(train) + len(held_out)
@@ -146,7 +146,7 @@ def test_what_cannot_be_spared():
     def clips(*recordings):
         return [Clip(f"{at}", Path("x"), label, 1, group=group) for at, (label, group) in enumerate(recordings)]
 
-    with pytest.raises(ConfigError, match="needs a class with two training recordings or more"):
+    with pytest.raises(ConfigError, match="needs a class with at least two training recordings"):
         split_clips(clips((0, "a"), (0, "a"), (1, "b")), share=0.5, seed=0)
     train, held_out = split_clips(clips((0, "a"), (1, "b"), (1, "c")), share=0.5, seed=0)
     assert [clip.label for clip in held_out] == [1]  # the other class has one clip, which trains
@@ -168,19 +168,19 @@ def test_contradictions_are_refused_before_any_work(us8k):
     for settings, message in (
         (
             ["models=vgg", "data.validation_fold=none", "training.validation=fold"],
-            "takes the fold that `data.validation_fold=next`",
+            "needs the fold that `data.validation_fold=next`",
         ),
         (["training.validation=share", "training.validation_share=1.0"], "less than 1"),
         (["training.validation=test"], "'none', 'fold' or 'share'"),
-        (["training.validation=fold"], "`training.validation` is not for prototypical"),
+        (["training.validation=fold"], "`training.validation` does not apply to prototypical"),
         (["training.patience=0"], "greater than or equal to 1"),
     ):
         with pytest.raises(ConfigError, match=message):
             load_settings("us8k", settings)
     narrow = ["models=vgg", "folds=[1]", "runs=1"]
-    with pytest.raises(ConfigError, match="two training recordings or more"):
+    with pytest.raises(ConfigError, match="at least two training recordings"):
         check_grid(load_settings("us8k", [*narrow, "n_shot=1", "training.validation=share"]), us8k)
-    with pytest.raises(ConfigError, match="none is left out for test fold 2"):
+    with pytest.raises(ConfigError, match="leaves none out for test fold 2"):
         check_grid(
             load_settings("us8k", ["models=vgg", "folds=[2]", "runs=1", "n_shot=1", "training.validation=fold"]),
             replace(us8k, clips=tuple(clip for clip in us8k.clips if clip.fold != 3), train_folds={2: (1,), 1: (2,)}),

@@ -67,7 +67,7 @@ def test_a_failing_writer_changes_nothing(tmp_path, before, error, raised):
     with pytest.raises(raised) as caught:
         write_file(path, write)
     if raised is StorageError:
-        assert f"Cannot write {path}: No space left on device. Free space there" in str(caught.value)
+        assert f"Cannot write {path}: No space left on device. Free some space" in str(caught.value)
     assert names(tmp_path) == ([] if before is None else ["result.json"])
     assert before is None or path.read_text() == before
 

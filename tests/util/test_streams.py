@@ -64,7 +64,7 @@ def test_output_that_cannot_be_written(monkeypatch, number, unbuffered):
     raw = Broken(number)
     out = io.TextIOWrapper(raw if unbuffered else io.BufferedWriter(raw), write_through=unbuffered)
     monkeypatch.setattr(sys, "stdout", out)
-    says = f"standard output: {os.strerror(number)}. Send it"
+    says = f"standard output: {os.strerror(number)}. Redirect it"
     with pytest.raises(OutputError, match=says) as caught, standard_streams():
         print("a name")
     assert caught.value.reader_has_left == (number == errno.EPIPE) and sys.stdout is out

@@ -1,4 +1,4 @@
-"""A study's report: its tables, verdicts on the published findings, figures; one page, and files beside it."""
+"""The report of a study: tables, verdicts on the published findings and figures, as one page and as files."""
 
 from loglearn_tf.analysis.report.fill import fill
 from loglearn_tf.analysis.report.writer import write_report

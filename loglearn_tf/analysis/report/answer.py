@@ -1,4 +1,4 @@
-"""The report of a study of one's own: its answer first, and tables that are named after it."""
+"""The report of your own study: its answer first, and tables named after the study."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -23,7 +23,7 @@ _PUBLISHED = {"loglearn", "logeps"}
 
 
 def settings_of(study_dir: Path) -> Settings | None:
-    """What was asked for; `None` where runs were put together without it."""
+    """The settings of the study; `None` for runs merged without them."""
     try:
         return remembered_settings(study_dir)
     except ConfigError:
@@ -31,9 +31,9 @@ def settings_of(study_dir: Path) -> Settings | None:
 
 
 def is_published(rows: Sequence[Row], settings: Settings | None) -> bool:
-    """Whether a study is the published comparison, or holds it: loglearn and log-EPS on a data set of the source.
+    """Whether a study is, or contains, the published comparison: loglearn and log-EPS on a data set of the source.
 
-    With the recordings as they are: at another level, or of other bands, its numbers answer for no published finding.
+    The recordings must be unmodified: with another level or other bands, its numbers test no published finding.
     """
     if settings is not None:
         features = settings.features
@@ -41,26 +41,26 @@ def is_published(rows: Sequence[Row], settings: Settings | None) -> bool:
             return False
     for dataset in {row["dataset"] for row in rows}:
         compressions = {row["compression"] for row in rows if row["dataset"] == dataset}
-        # One compression alone may be the beginning of it.
+        # A single compression may be the start of it.
         if table_numbers(dataset) is not None and (len(compressions) < 2 or compressions >= _PUBLISHED):
             return True
     return False
 
 
 def best_known_score(rows: Sequence[Row]) -> str:
-    """The settled score where every finished run has it."""
+    """The settled score if every finished run has it."""
     done = [row for row in rows if row["status"] == "done"]
     return "settled" if done and all(row.get(SCORES["settled"]) is not None for row in done) else "published"
 
 
 def baseline_of(rows: Sequence[Row], settings: Settings | None) -> str:
-    """Whom the others are compared with: log-EPS, or in a study without it the simplest."""
+    """The compression that the others are compared with: log-EPS, or else the simplest."""
     names = {row["compression"] for row in rows}
     return "logeps" if "logeps" in names else by_simplicity(names, settings.variants if settings else {})[0]
 
 
 def title(rows: Sequence[Row], baseline: str, name: str) -> str:
-    """`5 compressions against log-EPS: mine`; of two, both."""
+    """`5 compressions against log-EPS: mine`; for two compressions, both names."""
     others = [one for one in compressions_in_order(row["compression"] for row in rows) if one != baseline]
     if not others:
         return f"{compression_name(baseline)}: {name}"
@@ -69,18 +69,18 @@ def title(rows: Sequence[Row], baseline: str, name: str) -> str:
 
 
 def lead(rows: Sequence[Row], found: Recommendation | None, score: str) -> list[Block]:
-    """The first thing read."""
+    """The introduction."""
     blocks: list[Block] = []
     if any(row["synthetic"] for row in rows):
-        words = "SYNTHETIC DATA: these sounds were computed, not recorded. Of recordings the report says nothing."
+        words = "SYNTHETIC DATA: these sounds are computed, not recorded. The report says nothing about recordings."
         blocks.append(Paragraph(words, warning=True))
     names = ", ".join(map(compression_name, compressions_in_order(row["compression"] for row in rows)))
     done = sum(row["status"] == "done" for row in rows)
     text = f"Which compression of the mel spectrogram? {done:,} of {len(rows):,} runs compare {names}."
     if score == "settled":
         text += (
-            " All accuracies are settled scores: of the same weights, without what few updates leave of the beginning "
-            "of batch normalisation."
+            " All accuracies are settled scores: with the same weights, but without the initial values that few "
+            "updates leave in the moving averages of batch normalisation."
         )
     blocks.append(Paragraph(text))
     if found is not None:
@@ -97,7 +97,7 @@ def recommendation(
     margin: float,
     confidence: float,
 ) -> Recommendation | None:
-    """What `loglearn recommend` says of a study or a part; `None` where no run is done."""
+    """The recommendation for a study or part; `None` if no run is done."""
     name = study_dir.resolve().name
     if settings is not None:
         name = f"{settings.name}, part {settings.part}" if settings.part else settings.name
@@ -108,21 +108,28 @@ def recommendation(
 
 
 def section(found: Recommendation | None) -> list[Section]:
-    """The answer, in the same words as `loglearn recommend` has them."""
+    """The answer, in the words of `loglearn recommend`."""
     if found is None:
         return []
     blocks: list[Block] = []
     for passage in found.passages:
         blocks += [Heading(passage.heading), Bullets(passage.sentences)]
         if passage.yaml:
-            blocks.append(Listing("\n".join(passage.yaml), "What to add to the YAML file"))
+            blocks.append(Listing("\n".join(passage.yaml), "Lines to add to the YAML file"))
     answers = [one for part in found.parts for one in part.answers if len(one.standings) > 1]
     blocks += [_standings(one) for one in answers]
     return [Section("answer", "The answer", blocks)]
 
 
 def _standings(one: Answer) -> Grid:
-    head = ("Compression", "Accuracy, %", "To the highest", "To the best, interval", "Can be the best", "Near the best")
+    head = (
+        "Compression",
+        "Accuracy, %",
+        "Minus the highest",
+        "Minus the best, interval",
+        "Can be the best",
+        "Near the best",
+    )
     body = tuple(
         (
             compression_name(of.compression),
@@ -140,13 +147,13 @@ def _standings(one: Answer) -> Grid:
 def own_tables(
     kinds: Iterable[ReportTable], results: DatasetResults, comparisons: Sequence[Comparison], name: str, first: int
 ) -> list[Table]:
-    """Tables of a data set, named after the study.
+    """The tables of a data set, named after the study.
 
     Args:
-        kinds: Of `own_kinds`.
-        results: Of the data set.
-        comparisons: Of all data sets and baselines.
-        name: Of the study.
+        kinds: From `own_kinds`.
+        results: Results of the data set.
+        comparisons: Comparisons of all data sets and baselines.
+        name: Name of the study.
         first: Number of the first table.
     """
     made = ((number, kind, kind.table(results, comparisons)) for number, kind in enumerate(kinds, first))
@@ -162,7 +169,7 @@ def own_tables(
 
 
 def own_kinds(kinds: Iterable[ReportTable], results: DatasetResults) -> list[ReportTable]:
-    """The tables that are of use to a study of one's own: none of the same differences twice, or of one compression."""
+    """The tables useful for your own study: none that repeats differences or has only one compression."""
     n_compressions = len({row["compression"] for row in results.rows})
     kinds = [replace(kind, baseline=results.baseline) if kind.baseline == "logeps" else kind for kind in kinds]
     applying = [kind for kind in kinds if kind.applies(results) and kind.name != "published"]
@@ -176,7 +183,7 @@ def own_kinds(kinds: Iterable[ReportTable], results: DatasetResults) -> list[Rep
 
 
 def of_all_parts(name: str, parts: Sequence[StudyPart], *, score: str | None, confidence: float) -> list[Section]:
-    """The answer of a study in parts: what its parts have in common, and each one's."""
+    """The answer of a study in parts: what the parts have in common, and the answer of each."""
     try:
         found = of_parts(
             name,
@@ -202,6 +209,8 @@ def of_all_parts(name: str, parts: Sequence[StudyPart], *, score: str | None, co
         for part in found.parts
         for one in part.answers
     )
-    blocks.append(Paragraph("In sentences, with all reasons: the report of each part, or loglearn recommend."))
+    blocks.append(
+        Paragraph("For full sentences with all reasons, see the report of each part, or run loglearn recommend.")
+    )
     blocks.append(Grid(head, body, n_names=len(head)))
     return [Section("answer", "The answer, part by part", blocks)]

@@ -1,4 +1,4 @@
-"""The section of classes by source recording: which recordings a difference of recall rests on."""
+"""The section on classes by source recording: the recordings behind a difference in recall."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from loglearn_tf.datasets.n_shot import in_order
 from loglearn_tf.errors import DataError
 
 _BASELINE = "logeps"
-# Named, of each class.
+# Number of recordings named for each class.
 _MOST_NAMED = 2
 _LABELS = ("data", "dataset", "model", "compression", "baseline", "n_shot", "score", "class")
 _COLUMNS = (
@@ -37,14 +37,14 @@ _BY_RECORDING = (*_LABELS, "recording", "folds", "n_clips", "n_answers", "differ
 
 @dataclass(frozen=True)
 class _Recording:
-    """What one recording does to the difference of its class.
+    """The effect of one recording on the difference of its class.
 
     Attributes:
-        name: Of the recording.
+        name: Name of the recording.
         folds: Test folds that its clips are in.
-        n_clips, n_answers: Its clips of the class; these times runs.
-        difference: Mean over its answers; a fraction.
-        part: Of the difference of the class, to which the parts of all its recordings add up.
+        n_clips, n_answers: Its clips of the class; clips times runs.
+        difference: Mean over its answers, as a fraction.
+        part: Its contribution to the class difference; the contributions of all recordings add up to it.
     """
 
     name: str
@@ -56,16 +56,16 @@ class _Recording:
 
 
 def make(finished: Finished) -> Part | None:
-    """The section; `None` where nothing is compared with log-EPS."""
+    """The section; `None` if nothing is compared with log-EPS."""
     compared = [one for one in finished.comparisons if one.baseline == _BASELINE]
     if not compared:
         return None
     blocks: list[Block | Drawing] = [
         Paragraph(
-            "Clips of one recording are right or wrong together, so that a class of few recordings says what these "
-            "recordings say. Shown is the largest n of each network; the interval is by recordings and runs, and below "
-            f"{FEWEST_RECORDINGS} recordings, as uneven as they are, there is none worth the name. Not corrected for "
-            "the number of classes."
+            "Clips of one recording tend to be classified correctly or wrongly together, so results for a class with "
+            "few recordings reflect these recordings. The largest n of each network is shown; the interval is by "
+            f"recordings and runs. Classes with fewer than {FEWEST_RECORDINGS} effective recordings have no interval. "
+            "Not corrected for the number of classes."
         )
     ]
     files: dict[str, bytes] = {}
@@ -74,7 +74,7 @@ def make(finished: Finished) -> Part | None:
         ours = [one for one in compared if one.dataset == dataset]
         if ours:
             compressions = compressions_in_order(one.compression for one in ours)
-            # What the study is about; of one without it, the first that there is.
+            # The subject of the study, or the first compression if it is missing.
             shown = "loglearn" if "loglearn" in compressions else compressions[0]
             cells = {(one.model, one.n_shot) for one in ours if one.compression == shown}
             found, more = _of_data_set(finished, answers, dataset, shown, cells)
@@ -96,10 +96,10 @@ def _of_data_set(
             known = answers.recordings(dataset)
             pairs = answers.pairs(dataset, model, n_shot, compression, _BASELINE, score=finished.score)
             if not known:
-                raise DataError("the recordings of its clips are not known: its runs are of an earlier version.")
+                raise DataError("the recordings of its clips are unknown, since its runs are of an earlier version.")
             clips = by_recordings(pairs, known)
             if clips is None:
-                raise DataError("the recording of a clip is not known.")
+                raise DataError("the recording of a clip is unknown.")
             found = by_class(clips)
         except DataError as error:
             lacking.append(f"{title}, {model_name(model)}: no results by recording: {error}")
@@ -149,13 +149,13 @@ def _of_data_set(
         return blocks, {}
     table = Table(
         caption=f"{title}{' (SYNTHETIC DATA)' * synthetic}: recall of each class, points of {finished.score} score, "
-        "and the recordings that it rests on",
-        head=("Network", "Class", "Recordings", "Difference", "Most of it"),
+        "and the recordings behind it",
+        head=("Network", "Class", "Recordings", "Difference", "Largest contributions"),
         body=tuple(body),
         notes=(
-            "Recordings: below it, as many even ones as they are worth. Difference: mean over clips, runs, then folds.",
-            "Most of it: the recordings with the largest parts of the difference, in points; the parts of all "
-            "recordings add up to it. All of them: tables/*-table-by-recording.csv.",
+            "Recordings: below, the effective number (of equal weight). Difference: mean over clips, runs, then folds.",
+            "Largest contributions: the recordings that contribute most to the difference, in points; all "
+            "contributions add up to it. The full list is in tables/*-table-by-recording.csv.",
         ),
         columns=_COLUMNS,
         records=tuple(records),
@@ -165,7 +165,7 @@ def _of_data_set(
 
 
 def _recordings(clips: ClipDifferences) -> list[_Recording]:
-    """Of one class; the largest parts first."""
+    """The recordings of one class, the largest contributions first."""
     weight = weights_of(clips, "folds")
     at: dict[str, list[int]] = {}
     for number, name in enumerate(clips.recording):

@@ -1,4 +1,4 @@
-"""The section of one clip: its mel power, and what each compression makes of it, as training begins and as it ends."""
+"""The section on one clip: its mel power, and the output of each compression before and after training."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,16 +37,16 @@ from loglearn_tf.study.status import remembered_settings
 
 Mel = npt.NDArray[np.float32]
 
-# Of the input: what is this far below its loudest bin is black.
+# Range of the input: this far below the loudest bin is black.
 FLOOR_DB = -100.0
-# Of the outputs: standard deviations on either side of the mean.
+# Range of the outputs: standard deviations on either side of the mean.
 SHOWN_STD = 2.0
-# Of a longer clip the beginning is drawn.
+# Only the start of a longer clip is drawn.
 MOST_FRAMES = 512
 _SHADES = 32
-# Of a knee: below this the two pictures are one.
+# For smaller changes of the knee, one picture is drawn.
 _MOVED = 0.05
-# Own compressions that are ln(alpha X + beta), whose numbers runs record; any other is computed by its layer.
+# Compressions of the form ln(alpha X + beta), whose parameters are recorded; others are computed by their layer.
 _LOGARITHMS = frozenset(
     (
         *("loglearn", "loglearn_per_band", "loglearn_adapted", "loglearn_knee", "log", "log1p_learn"),
@@ -75,9 +75,9 @@ class _Picture:
     """The output of a compression at one time.
 
     Attributes:
-        compression, when: Its name; `"start"`, `"end"`, or empty where it does not change.
+        compression, when: Its name; `"start"`, `"end"`, or empty if it does not change.
         output: `(frames, n_mels)`.
-        numbers: For the CSV file: alpha, beta, knee, n_runs, as far as there are any.
+        numbers: For the CSV file: alpha, beta, knee, n_runs, as available.
     """
 
     compression: str
@@ -88,7 +88,7 @@ class _Picture:
 
 @dataclass(frozen=True)
 class _Shown:
-    """The clip that is shown."""
+    """The clip shown."""
 
     clip_id: str
     fold: int
@@ -97,7 +97,7 @@ class _Shown:
 
 
 def make(finished: Finished) -> Part | None:
-    """The section; `None` where no run has finished."""
+    """The section; `None` if no run has finished."""
     if not finished.done:
         return None
     blocks: list[Block | Drawing] = []
@@ -109,8 +109,8 @@ def make(finished: Finished) -> Part | None:
         except (DataError, ConfigError) as error:
             blocks.append(
                 Paragraph(
-                    f"{dataset_name(dataset)}: no clip is shown before and after its compressions, since its mel power "
-                    f"cannot be read here: {error}"
+                    f"{dataset_name(dataset)}: no clip is shown before and after compression, since its mel power "
+                    f"cannot be read: {error}"
                 )
             )
             continue
@@ -124,27 +124,27 @@ def make(finished: Finished) -> Part | None:
 
 
 def _open(study_dir: Path, dataset: str, settings: Settings) -> MelStore:
-    """The store that the study's runs were trained from.
+    """The store that the study's runs used.
 
     Raises:
-        DataError: If it is not known, not there, or holds logarithms.
+        DataError: If it is unknown, missing, or contains logarithms.
     """
     if settings.features.compression != "none":
-        raise DataError(f"its store holds mel power after the compression {settings.features.compression}.")
+        raise DataError(f"its store contains mel power after the compression {settings.features.compression}.")
     name = store_of_histogram(study_dir, dataset)
     if not name:
-        raise DataError("the study does not say which store it is in, as those of earlier versions.")
+        raise DataError("the study was made by an earlier version and does not name its store.")
     folder = Path(settings.features.store_dir) / name
     if not (folder / "store.json").is_file():
-        raise DataError(f"the mel store {folder} is not here. Run `loglearn report` where the study was run.")
+        raise DataError(f"the mel store {folder} is missing. Run `loglearn report` on the machine of the study.")
     return MelStore(folder)
 
 
 def _choose(finished: Finished, dataset: str, rows: Sequence[Row], store: MelStore) -> _Shown:
-    """Of the first test fold the clip of median level, the lower of two.
+    """The clip with median level in the first test fold (the lower of two).
 
     Raises:
-        DataError: If no run of the fold has its predictions, which name the clips, or the store lacks one.
+        DataError: If no run of the fold has predictions, which name the clips, or a clip is missing in the store.
     """
     fold = min(row["fold"] for row in rows)
     ids: Sequence[str] = ()
@@ -152,7 +152,7 @@ def _choose(finished: Finished, dataset: str, rows: Sequence[Row], store: MelSto
         if row["fold"] == fold and not ids:
             ids = read_clip_ids(finished.study_dir, row, PREDICTIONS["published"])
     if not ids:
-        raise DataError(f"no run of fold {fold} has its predictions, which name its test clips.")
+        raise DataError(f"no run of fold {fold} has predictions, which name its test clips.")
     levels = {clip_id: float(np.mean(store.mel(_clip(clip_id, fold)), dtype=np.float64)) for clip_id in ids}
     by_level = sorted(ids, key=lambda clip_id: (levels[clip_id], clip_id))
     chosen = by_level[(len(ids) - 1) // 2]
@@ -160,7 +160,7 @@ def _choose(finished: Finished, dataset: str, rows: Sequence[Row], store: MelSto
 
 
 def _clip(clip_id: str, fold: int) -> Clip:
-    """As the store knows it: by its name."""
+    """The clip under its name in the store."""
     return Clip(clip_id=clip_id, path=Path(clip_id), label=0, fold=fold)
 
 
@@ -168,7 +168,7 @@ def _clip(clip_id: str, fold: int) -> Clip:
 
 
 def _outputs(finished: Finished, rows: Sequence[Row], shown: _Shown) -> tuple[list[_Picture], list[str]]:
-    """Of every compression, and what is lacking."""
+    """The outputs of all compressions, and remarks on missing ones."""
     level = shown.level if shown.level > 0 else 1.0
     own: dict[str, list[_Picture]] = {}
     by_layer: dict[str, tuple[str, dict[str, Any], Mel]] = {}
@@ -198,7 +198,7 @@ def _outputs(finished: Finished, rows: Sequence[Row], shown: _Shown) -> tuple[li
         else:
             by_layer[compression] = (layer, arguments, mel)
     if by_layer:
-        # Keras computes these: in a process of its own, as a report loads no TensorFlow.
+        # Computed with Keras in a separate process, since reports do not load TensorFlow.
         found = _by_layers(by_layer)
         for compression, output in found.items():
             if isinstance(output, str):
@@ -210,7 +210,7 @@ def _outputs(finished: Finished, rows: Sequence[Row], shown: _Shown) -> tuple[li
 
 
 def _layer_of(row: Row) -> tuple[str, dict[str, Any]]:
-    """The layer's name and arguments, also of a study's variant."""
+    """The layer's name and arguments, also for a study's variant."""
     name = row["compression"]
     variant = (row.get("identity") or {}).get("variants", {}).get(name)
     return (name, {}) if variant is None else (variant["layer"], dict(variant.get("args") or {}))
@@ -219,7 +219,7 @@ def _layer_of(row: Row) -> tuple[str, dict[str, Any]]:
 def _logarithms(
     compression: str, mel: Mel, starts: Sequence[tuple[float, float]], ends: Sequence[tuple[float, float]]
 ) -> list[_Picture]:
-    """`ln(alpha X + beta)` with the medians over runs; one picture where the knee stayed where it was."""
+    """`ln(alpha X + beta)` with the medians over runs; one picture if the knee did not move."""
     pairs = {
         when: (median(alpha for alpha, _ in values), median(beta for _, beta in values), len(values))
         for when, values in (("start", starts), ("end", ends))
@@ -241,7 +241,7 @@ def _logarithms(
 
 
 def _by_layers(asked: Mapping[str, tuple[str, dict[str, Any], Mel]]) -> dict[str, Mel | str]:
-    """Outputs of new layers, or why there is none."""
+    """Outputs of new layers, or the reason why one is missing."""
     try:
         return call(compute, dict(asked))
     except (LoglearnError, RuntimeError) as error:
@@ -255,8 +255,8 @@ def compute(
     """Builds layers and calls them, in a process that may load TensorFlow.
 
     Args:
-        asked: Name -> layer in `COMPRESSIONS` or `module:attribute`, its arguments, `(frames, n_mels)` what it takes.
-        on_progress: Is told nothing.
+        asked: Name -> layer in `COMPRESSIONS` or `module:attribute`, its arguments, `(frames, n_mels)` input.
+        on_progress: Not called.
     """
     from loglearn_tf._util.tensorflow_runtime import tensorflow
 
@@ -266,7 +266,7 @@ def compute(
         try:
             output = COMPRESSIONS[layer](**arguments)(mel[np.newaxis])
             found[name] = np.asarray(output, np.float32)[0]
-        except Exception as error:  # of a layer of someone's own, whatever it raises
+        except Exception as error:  # user layers may raise anything
             found[name] = f"its layer cannot be computed here ({' '.join(str(error).split())})"
     return found
 
@@ -281,23 +281,23 @@ def _drawing(
     relative = {row["compression"] for row in rows if is_relative(row)}
     n_frames = len(shown.mel)
     caption = (
-        f"{dataset_name(dataset)}{' (SYNTHETIC DATA)' * synthetic}: the clip {shown.clip_id}, of the first test fold, "
-        f"{shown.fold}, the one of median level (mean mel power {shown.level:.2g}; of two, the lower)"
+        f"{dataset_name(dataset)}{' (SYNTHETIC DATA)' * synthetic}: the clip {shown.clip_id} from the first test fold, "
+        f"{shown.fold}, with median level (mean mel power {shown.level:.2g})"
         + (f", its first {MOST_FRAMES} of {n_frames:,} frames" if n_frames > MOST_FRAMES else "")
-        + f". First its mel power in dB below its loudest bin, black from −{-FLOOR_DB:g} dB on; then what each "
-        "compression makes of it at the start and, with the medians of alpha and beta over all runs, at the end; where "
-        f"the knee moved by less than {100 * _MOVED:g} %, one picture stands for both. Each output in its own standard "
-        f"deviations from its own mean, from −{SHOWN_STD:g} to +{SHOWN_STD:g} and over all its bins: what batch "
-        "normalisation takes away is taken away here too."
+        + f". First its mel power in dB below its loudest bin, black from −{-FLOOR_DB:g} dB on; then the output of "
+        "each compression at the start and, with the medians of alpha and beta over all runs, at the end. If the knee "
+        f"moved by less than {100 * _MOVED:g} %, one picture shows both. Each output is shown in units of its own "
+        f"standard deviation from its own mean, from −{SHOWN_STD:g} to +{SHOWN_STD:g}, over all its bins, which also "
+        "removes what batch normalisation removes."
     )
     if relative:
         caption += (
-            f" Of mel power divided by the level of the clip: {', '.join(map(compression_name, sorted(relative)))}."
+            f" With mel power divided by the level of the clip: {', '.join(map(compression_name, sorted(relative)))}."
         )
-    # Of a logarithm alone do runs record the numbers that tell the output.
+    # Runs record the parameters that determine the output only for logarithms.
     unknown = [compression_name(one.compression) for one in pictures if one.when == "start" and not one.numbers]
     if unknown:
-        caption += f" Numbers at the end are not in the results of runs: {', '.join(unknown)}."
+        caption += f" Parameters at the end are not recorded for: {', '.join(unknown)}."
     records = tuple(
         {
             "data": "synthetic" if synthetic else "real",
@@ -329,8 +329,8 @@ def draw_compressed(mel: Mel, outputs: Sequence[tuple[str, FloatArray]], *, seco
 
     Args:
         mel: `(frames, n_mels)` mel power.
-        outputs: Title and `(frames, n_mels)` of each.
-        seconds_per_frame: Of the time axis.
+        outputs: Title and `(frames, n_mels)` output of each.
+        seconds_per_frame: Scale of the time axis.
     """
     columns = min(4, 1 + len(outputs))
     lines = -(-(1 + len(outputs)) // columns)
@@ -340,7 +340,7 @@ def draw_compressed(mel: Mel, outputs: Sequence[tuple[str, FloatArray]], *, seco
     decibels = 10 * np.log10(np.maximum(np.asarray(mel, np.float64), 1e-30) / loudest)
     pictures = [("mel power (dB)", decibels, (FLOOR_DB, 0.0))]
     pictures += [(title, _standardised(output), (-SHOWN_STD, SHOWN_STD)) for title, output in outputs]
-    # Shades that nobody tells apart make the file a quarter smaller.
+    # Fewer shades, indistinguishable to the eye, make the file a quarter smaller.
     colours = matplotlib.colormaps["inferno"].resampled(_SHADES)
     for panel, (title, values, limits) in zip(panels, pictures, strict=False):
         drawn = values[:MOST_FRAMES].T

@@ -1,4 +1,4 @@
-"""A study's contrasts in words: what was expected, what was found, what is still to be run."""
+"""A study's contrasts in words: what was expected, what was found, and what is still missing."""
 
 from collections.abc import Iterable, Sequence
 
@@ -14,18 +14,18 @@ from loglearn_tf.study.settings import ContrastSettings
 
 
 def blocks(parts: Sequence[StudyPart], outcomes: Sequence[Outcome], spread: Spread) -> list[Block]:
-    """The contrasts as the report shows them.
+    """The contrasts as shown in the report.
 
     Args:
-        parts: Of the study.
-        outcomes: Of `planned.evaluate`.
-        spread: Stated, for those that are not run yet.
+        parts: Parts of the study.
+        outcomes: From `planned.evaluate`.
+        spread: Assumed spread, for contrasts without runs.
     """
     planned = {one.names[0]: one for one in of_contrasts(parts, spread)}
     shown: list[Block] = [
         Paragraph(
-            "What this study set out to find, as its settings say. A contrast is judged when all of its runs are in; "
-            f"Holm's correction is over all {len(outcomes)} of them, run or not."
+            "The planned contrasts of this study, from its settings. A contrast is evaluated when all its runs are "
+            f"done; Holm's correction covers all {len(outcomes)} of them, run or not."
         )
     ]
     for one in outcomes:
@@ -42,14 +42,14 @@ def blocks(parts: Sequence[StudyPart], outcomes: Sequence[Outcome], spread: Spre
 
 
 def text(parts: Sequence[StudyPart], outcomes: Sequence[Outcome], spread: Spread) -> str:
-    """The same for a terminal."""
+    """The contrasts as text for a terminal."""
     planned = {one.names[0]: one for one in of_contrasts(parts, spread)}
     shown = []
     for one in outcomes:
         shown.append(f"{one.name}: {_line(one.contrast.title)}")
         shown += [f"  {line}" for line in (_label(one), *_lines(one, parts, planned.get(one.name), spread))]
         shown.append("")
-    return "\n".join([*shown, f"{len(outcomes)} contrasts, Holm's correction over all of them."])
+    return "\n".join([*shown, f"{len(outcomes)} contrasts; Holm's correction covers all of them."])
 
 
 def _label(one: Outcome) -> str:
@@ -58,7 +58,7 @@ def _label(one: Outcome) -> str:
 
 
 def _line(words: str) -> str:
-    """Words of a file as one line, without what terminals obey."""
+    """Text of a file as one line without control characters."""
     return printable(" ".join(words.split()), longest=3000)
 
 
@@ -68,13 +68,13 @@ def _lines(one: Outcome, parts: Sequence[StudyPart], planned: Planned | None, sp
     if one.waiting:
         if planned is not None:
             yield (
-                f"Its interval will be about ±{100 * planned.power.half_width:.1f} points; 3 points are found with a "
-                f"chance of {100 * planned.power.power[2]:.0f} %, after the correction "
-                f"{100 * planned.power.power_in_family[2]:.0f} % at least. Stated: {describe(spread)}."
+                f"Its interval will be about ±{100 * planned.power.half_width:.1f} points; the power for a difference "
+                f"of 3 points is {100 * planned.power.power[2]:.0f} %, and at least "
+                f"{100 * planned.power.power_in_family[2]:.0f} % after correction. Assumed: {describe(spread)}."
                 + (" Two scores of the same weights differ less." if one.contrast.minus_score is not None else "")
             )
     else:
-        folds = "over folds" if one.n_folds > 1 else "over the runs of the one fold"
+        folds = "over folds" if one.n_folds > 1 else "over the runs of the single fold"
         yield (
             f"Found: {points(one.mean)} points; 95 % interval {folds} {points_interval(one.low, one.high) or 'none'}, "
             f"90 % {points_interval(one.low_90, one.high_90) or 'none'}; p {p_text(one.p_value) or 'none'}, corrected "
@@ -83,15 +83,15 @@ def _lines(one: Outcome, parts: Sequence[StudyPart], planned: Planned | None, sp
         by_recordings = points_interval(one.low_recordings, one.high_recordings)
         yield f"By source recordings and runs, 95 %: {by_recordings or f'no interval, {one.no_recordings}'}."
         yield (
-            f"It rests on {one.n_pairs:,} pairs of runs in {one.n_folds} fold{'' if one.n_folds == 1 else 's'}"
+            f"Based on {one.n_pairs:,} pairs of runs in {one.n_folds} fold{'' if one.n_folds == 1 else 's'}"
             + (f"; {one.n_failed:,} of {one.n_runs:,} runs failed and are in no pair." if one.n_failed else ".")
         )
         if one.verdict == "undecided" and (remedy := _remedy(one, parts)):
             yield remedy
     if one.n_before:
         yield (
-            f"{one.n_before:,} of its {one.n_done:,} finished runs were done before it was written down as it stands: "
-            "of these it explains, it does not predict."
+            f"{one.n_before:,} of its {one.n_done:,} finished runs were started before this contrast was written in "
+            "its present form: for these it is an explanation, not a prediction."
         )
 
 
@@ -119,7 +119,7 @@ def _remedy(one: Outcome, parts: Sequence[StudyPart]) -> str:
     )
     try:
         spread = spread_of(*one.differences)
-    except (ConfigError, DataError):  # one fold, one run in each, or nothing varied
+    except (ConfigError, DataError):  # one fold, one run per fold, or no variation
         return ""
     if planned is None:
         return ""

@@ -1,4 +1,4 @@
-"""A report as blocks of content, written once and rendered twice: as one HTML page, and as Markdown."""
+"""A report as blocks of content, which are rendered as one HTML page and as Markdown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from loglearn_tf.analysis.report.table import Table, markdown_table, to_markdown
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Plain text; `warning` sets it apart, `link` is an address at its end."""
+    """Plain text; `warning` highlights it, `link` is an address at its end."""
 
     text: str
     warning: bool = False
@@ -25,28 +25,28 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Heading:
-    """Within a section."""
+    """A heading within a section."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Bullets:
-    """Sentences, one below the other."""
+    """A list of sentences."""
 
     items: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What things are: name and value."""
+    """Names with their values."""
 
     items: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A plain table, folded away behind `summary` where that is given; after `n_names` columns come numbers."""
+    """A plain table, collapsed behind `summary` if given; the columns after the first `n_names` hold numbers."""
 
     head: tuple[str, ...]
     body: tuple[tuple[str, ...], ...]
@@ -56,7 +56,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Listing:
-    """Text of a file, folded away behind its summary."""
+    """Text of a file, collapsed behind its summary."""
 
     text: str
     summary: str
@@ -64,7 +64,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure: the stem of its files in figures/, the figure, and what it shows."""
+    """A figure: the stem of its files in figures/, the figure, and its caption."""
 
     stem: str
     svg: str
@@ -73,7 +73,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Judgement:
-    """A statement, its verdict in words and for the page's colours, how it was reached, and what it rests on."""
+    """A statement, its verdict as a label and as a colour, its reasons, and its evidence."""
 
     statement: str
     label: str
@@ -87,7 +87,7 @@ Block = Paragraph | Heading | Bullets | Facts | Grid | Listing | Picture | Judge
 
 @dataclass(frozen=True)
 class Section:
-    """A titled part; `anchor` is its address in the page."""
+    """A section with a title; `anchor` is its address in the page."""
 
     anchor: str
     title: str
@@ -96,7 +96,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """All of it; the lead stands above the table of contents."""
+    """The whole report; the lead is above the table of contents."""
 
     title: str
     lead: Sequence[Block]
@@ -104,7 +104,7 @@ class Document:
 
 
 def page(document: Document) -> str:
-    """One HTML file that needs nothing else: no network, no scripts."""
+    """The report as one self-contained HTML file without scripts."""
     return str(_templates().get_template("page.html").render(document=document))
 
 
@@ -117,7 +117,7 @@ def to_element(block: Block) -> str:
 
 @cache
 def _templates() -> Environment:
-    # Autoescaped: names come from files and settings, and whatever is in them is text.
+    # Autoescaped: names come from files and settings and must be treated as text.
     environment = Environment(
         loader=PackageLoader("loglearn_tf.analysis.report", "."),
         autoescape=True,
@@ -135,7 +135,7 @@ def _templates() -> Environment:
 
 
 def markdown(document: Document) -> str:
-    """The same for a terminal, a repository or a pull request; figures are links into figures/."""
+    """The report as Markdown, for a terminal, repository or pull request; figures are links into figures/."""
     parts = [f"# {markdown_text(document.title)}", *map(to_md, document.lead)]
     for section in document.sections:
         parts += [f"## {markdown_text(section.title)}", *map(to_md, section.blocks)]
@@ -158,7 +158,7 @@ def to_md(block: Block) -> str:
             table = markdown_table(head, body, n_names)
             return f"{markdown_text(summary)}:\n\n{table}" if summary else table
         case Listing(text, summary):
-            # Indented, since no text can end that.
+            # Indented, since no text can end an indented block.
             return f"{markdown_text(summary)}:\n\n" + "\n".join(f"    {line}" for line in text.splitlines())
         case Picture(stem, _, caption):
             return f"![{markdown_text(caption)}](figures/{stem}.svg)\n\n{markdown_text(caption)}"

@@ -1,8 +1,8 @@
-"""Text as text: names from files and settings, whatever is in them, in Markdown, LaTeX and file names."""
+"""Escapes names from files and settings for Markdown, LaTeX and file names."""
 
 import re
 
-# What is special in LaTeX, and the marks of these tables.
+# Special characters of LaTeX, and the marks of these tables.
 _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -25,11 +25,11 @@ _LATEX = {
 
 
 def markdown_text(text: object) -> str:
-    """For paragraphs and table cells: no emphasis, links, columns or HTML of its own."""
+    """Escapes text for paragraphs and table cells, so that it adds no emphasis, links, columns or HTML."""
     line = " ".join(str(text).split())
     line = re.sub(r"([\\`*_\[\]|~])", r"\\\1", line)
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    # At the start of a line these would begin a heading or a list.
+    # These would start a heading or a list at the start of a line.
     return re.sub(r"^(#{1,6}|[+-]|\d+[.)])(?= |$)", lambda found: found[0][:-1] + "\\" + found[0][-1], line)
 
 

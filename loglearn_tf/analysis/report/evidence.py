@@ -1,4 +1,4 @@
-"""What stands beside the verdicts: intervals by recordings and runs, what would decide, what networks see at test."""
+"""Additions to the verdicts: intervals by recordings and runs, what would decide, and network inputs at test."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ from loglearn_tf.study.run_folder import Row
 
 # Dataset, model, n, compression, baseline.
 Key = tuple[str, str, NShot, str, str]
-# More than this of the beginning of moving averages moves the input of the network at test visibly.
+# A larger share of initial values in moving averages visibly shifts the network's input at test.
 MOST_RESIDUE = 0.05
 
 
@@ -35,7 +35,7 @@ def key_of(one: Comparison) -> Key:
 
 
 class Recordings:
-    """The intervals by source recordings and runs, of all comparisons of a study.
+    """The intervals by source recordings and runs for all comparisons of a study.
 
     Args:
         study_dir: Its folder.
@@ -54,10 +54,10 @@ class Recordings:
         try:
             known = self._answers.recordings(one.dataset)
             if not known:
-                return "the recordings of its clips are not known: its runs are of an earlier version"
+                return "the recordings of its clips are unknown, since its runs are of an earlier version"
             clips = by_recordings(self._answers.pairs(*cell, score=self._score), known)
             if clips is None:
-                return "the recording of a clip is not known"
+                return "the recording of a clip is unknown"
             if one.dataset not in self._few:
                 # Test clips are the same in all cells.
                 self._few[one.dataset] = [
@@ -70,18 +70,18 @@ class Recordings:
             return str(error)
 
     def interval(self, one: Comparison, confidence: float) -> str:
-        """Of one comparison, as text; empty where there is none."""
+        """The interval of one comparison as text, or empty."""
         found = self.found.get(key_of(one))
         return points_interval(*found.interval(confidence)) if isinstance(found, TwoWay) else ""
 
     def remarks(self, dataset: str) -> list[str]:
-        """Why intervals are lacking, and of which classes there are too few recordings for one."""
+        """Reasons for missing intervals, and classes with too few recordings for one."""
         found = [of for key, of in self.found.items() if key[0] == dataset]
         lacking = sorted({of if isinstance(of, str) else of.too_few or "" for of in found} - {""})
         sentences = (
             [
-                f"{dataset_name(dataset)}: {len(lacking)} reason{'s' * (len(lacking) > 1)} why intervals by recordings "
-                f"are lacking: {'; '.join(first_few(lacking, most=3))}."
+                f"{dataset_name(dataset)}: {len(lacking)} reason{'s' * (len(lacking) > 1)} for missing intervals by "
+                f"recordings: {'; '.join(first_few(lacking, most=3))}."
             ]
             if lacking
             else []
@@ -89,15 +89,14 @@ class Recordings:
         few = self._few.get(dataset, [])
         if few:
             sentences.append(
-                f"{dataset_name(dataset)}: of these classes the test clips are of fewer than {FEWEST_RECORDINGS} "
-                f"recordings, as uneven as they are, so that what is said of the class is said of these: "
-                f"{', '.join(few)}."
+                f"{dataset_name(dataset)}: these classes have fewer than {FEWEST_RECORDINGS} effective test "
+                f"recordings, so results for them reflect only these recordings: {', '.join(few)}."
             )
         return sentences
 
 
 def spread_of_comparisons(done: Sequence[Row], comparisons: Iterable[Comparison]) -> dict[tuple[str, ...], Spread]:
-    """How much the differences of every (data set, model, compression, baseline) vary, where that can be told."""
+    """How much the differences of every (data set, model, compression, baseline) vary, where it can be estimated."""
     found: dict[tuple[str, ...], Spread] = {}
     for compression, baseline in sorted({(one.compression, one.baseline) for one in comparisons}):
         for (dataset, model), spread in spreads(done, compression=compression, baseline=baseline).items():
@@ -106,7 +105,7 @@ def spread_of_comparisons(done: Sequence[Row], comparisons: Iterable[Comparison]
 
 
 def to_decide(one: Comparison, spread: Mapping[tuple[str, ...], Spread]) -> str:
-    """What it takes to decide an undecided comparison; empty for others, and where nothing is known."""
+    """What it takes to decide an undecided comparison; empty for others, or if unknown."""
     own = spread.get((one.dataset, one.model, one.compression, one.baseline))
     if one.verdict != "undecided" or own is None:
         return ""
@@ -132,7 +131,7 @@ def undecided(comparisons: Sequence[Comparison], spread: Mapping[tuple[str, ...]
 
 
 def at_test(done: Sequence[Row]) -> list[Block]:
-    """What batch normalisation did to the input of the networks when they were scored, as their records say."""
+    """The effect of unsettled batch normalisation on the networks' inputs at test, from the results of runs."""
     rows = [row for row in done if row.get("norm_residue") is not None]
     blocks: list[Block] = []
     for dataset in datasets_in_order(rows):
@@ -152,9 +151,9 @@ def at_test(done: Sequence[Row]) -> list[Block]:
             where = "; ".join(f"{model_name(model)} at n = {', '.join(map(str, n))}" for model, n in of_n.items())
             blocks.append(
                 Paragraph(
-                    f"{dataset_name(dataset)}: more than {100 * MOST_RESIDUE:g} % of the beginning of the moving "
-                    f"averages is left at test: {where}. By the published score compressions there differ in "
-                    "constants, too, that training does not see. The settled score takes this away: loglearn report "
+                    f"{dataset_name(dataset)}: the moving averages still contain more than {100 * MOST_RESIDUE:g} % of "
+                    f"their initial values at test: {where}. By the published score, compressions there also differ in "
+                    "constants that have no effect in training. The settled score removes this: loglearn report "
                     "--score settled.",
                     warning=True,
                 )
@@ -174,14 +173,14 @@ def at_test(done: Sequence[Row]) -> list[Block]:
         )
         head = ("Network", "Compression", "n", "Runs", "r", "Scale", "Shift")
         blocks.append(
-            Grid(head, body, f"{dataset_name(dataset)}: what is left, by network, compression and n", n_names=2)
+            Grid(head, body, f"{dataset_name(dataset)}: initial values left, by network, compression and n", n_names=2)
         )
     if not blocks:
         return []
     explained = Paragraph(
-        "Medians over runs. r is the share of the first values, mean 0 and variance 1, that is left in the moving "
-        "averages of the first batch normalisation: its momentum to the power of the number of updates. What had mean "
-        "0 and standard deviation 1 in training has mean Shift and standard deviation Scale at test, before the "
-        "layer's own gain and bias; settled, these are 0 and 1."
+        "Medians over runs. r is the share of the initial values, mean 0 and variance 1, left in the moving averages "
+        "of the first batch normalisation: its momentum to the power of the number of updates. An input with mean 0 "
+        "and standard deviation 1 in training has mean Shift and standard deviation Scale at test, before the layer's "
+        "own gain and bias; after settling these are 0 and 1."
     )
     return [explained, *blocks]

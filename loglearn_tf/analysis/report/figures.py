@@ -1,4 +1,4 @@
-"""The report's figures: readable in print, in grey, and by the colour-blind."""
+"""The report's figures, readable in print, in greyscale, and by colour-blind readers."""
 
 import io
 import re
@@ -23,22 +23,22 @@ from loglearn_tf.analysis.statistics import Accuracy, Ranking
 from loglearn_tf.datasets.n_shot import ALL, NShot, in_order, size_of
 from loglearn_tf.features.histogram import share_below
 
-# Okabe and Ito's colours; in grey, too, the second is lighter by far. Form does the rest.
+# Okabe and Ito's colours; the second is also much lighter in greyscale. Markers and line styles add to this.
 _BLUE, _ORANGE, _GREEN = "#0072B2", "#E69F00", "#009E73"
 _LOOKS: dict[str, dict[str, Any]] = {
     "logeps": {"color": _BLUE, "marker": "s", "linestyle": "--", "markerfacecolor": "white"},
     "loglearn": {"color": _ORANGE, "marker": "o", "linestyle": "-", "markeredgecolor": "#7A5500"},
 }
-# Of other compressions, in turn.
+# Colours of other compressions, in turn.
 _OTHER_COLOURS = (_GREEN, "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#8C6D1F")
 _OTHER_MARKERS = ("^", "D", "v", "P", "X", "*", "<", ">", "h")
-# Blue where log-EPS is ahead, orange where loglearn is.
+# Blue if log-EPS is ahead, orange if loglearn is.
 _DIVERGING = LinearSegmentedColormap.from_list("logeps_loglearn", [_BLUE, "white", _ORANGE])
-# Room on an axis of n, before the first and after the last.
+# Margins on an axis of n, before the first and after the last.
 _BESIDE_N = 1.35
-# How far `all` is from the largest n, as if it were as many times that.
+# Position of `all`, as a multiple of the largest n.
 _ALL_BEYOND = 3.0
-# Above so many points, an SVG of single lines would be larger than a picture of them.
+# With more points, an SVG of lines would be larger than a bitmap.
 _MANY_POINTS = 20_000
 _STYLE: Any = {
     "font.family": "sans-serif",
@@ -54,34 +54,34 @@ _STYLE: Any = {
     "legend.frameon": False,
     "legend.handlelength": 3,
     "savefig.dpi": 150,
-    # Class names are text, whatever is in them.
+    # Class names are plain text, without mathematics markup.
     "text.parse_math": False,
-    # Text stays text: small files, words that can be searched and read aloud.
+    # Text stays text: files are small, and words can be searched and read aloud.
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
-    # The same study gives the same bytes.
+    # So that the same study gives the same bytes.
     "svg.hashsalt": "loglearn_tf",
 }
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 in_style = matplotlib.rc_context(_STYLE)
 
 
-# ---- What is drawn ----------------------------------------------------------------------------------------------
+# ---- Figures ----------------------------------------------------------------------------------------------------
 
 
 @in_style
 def draw_accuracy(dataset: str, accuracies: Sequence[Accuracy]) -> Figure:
-    """Accuracy against n with its intervals, a panel for each network.
+    """Accuracy against n with intervals, one panel per network.
 
     Args:
         dataset: Which of the accuracies to draw.
-        accuracies: Of `statistics.accuracies`.
+        accuracies: From `statistics.accuracies`.
     """
     ours = [one for one in accuracies if one.dataset == dataset]
     models = models_in_order(one.model for one in ours)
     compressions = compressions_in_order(one.compression for one in ours)
     places = _places_of_n(one.n_shot for one in ours)
-    # Side by side, so that no interval hides another: by a hundredth of the axis.
+    # Shifted by a hundredth of the axis, so that no interval hides another.
     aside = (_BESIDE_N**2 * max(places.values()) / min(places.values())) ** 0.01
     figure, panels = panels_of(len(models), width=2.45, height=3.0)
     for panel, model in zip(panels, models, strict=True):
@@ -116,10 +116,10 @@ def look_of(compression: str, compressions: Sequence[str]) -> dict[str, Any]:
 
 @in_style
 def draw_ranks(ranking: Ranking) -> Figure:
-    """A critical-difference diagram: mean ranks on an axis; bars join those that cannot be told apart.
+    """A critical-difference diagram: mean ranks on an axis; bars join those that do not differ significantly.
 
     Args:
-        ranking: Of `statistics.rank`.
+        ranking: From `statistics.rank`.
 
     Reference:
         Demsar, *JMLR* 7, 2006.
@@ -156,7 +156,7 @@ def draw_ranks(ranking: Ranking) -> Figure:
 
 
 def _cliques(ranks: Sequence[float], difference: float) -> list[tuple[int, int]]:
-    """First and last of every longest group, by rank, that differ by less than `difference`."""
+    """First and last rank of every maximal group within `difference`."""
     found: list[tuple[int, int]] = []
     for first, value in enumerate(ranks):
         last = max(at for at, other in enumerate(ranks) if other - value < difference)
@@ -172,7 +172,7 @@ def draw_trajectories(traces: Mapping[NShot, Sequence[Trace]], *, relative: bool
     A run that ended early keeps its last value in the median.
 
     Args:
-        traces: n -> runs, of one network.
+        traces: n -> runs of one network.
         relative: Whether the knee is a share of the clip's level, not a mel power.
     """
     names = {name for runs in traces.values() for run in runs for name in run.values}
@@ -181,7 +181,7 @@ def draw_trajectories(traces: Mapping[NShot, Sequence[Trace]], *, relative: bool
     figure = Figure(figsize=(9.8, 2.6 * len(pairs) + 0.4), layout="constrained")
     grid = figure.subplots(len(pairs), 3, squeeze=False, sharex=True)
     shots = in_order(traces)
-    # Dark to light: an order that grey print keeps.
+    # Dark to light, an order that survives in greyscale.
     colours = [matplotlib.colormaps["cividis"](0.85 * at / max(1, len(shots) - 1)) for at in range(len(shots))]
     titles = {"alpha": "alpha", "beta": "beta", "knee": "knee = beta / alpha"}
     units = {"alpha": "1 / mel power", "beta": "no unit", "knee": "mel power"}
@@ -198,12 +198,12 @@ def draw_trajectories(traces: Mapping[NShot, Sequence[Trace]], *, relative: bool
                 thin: Any = {"linewidths": 0.6, "alpha": 0.35, "rasterized": n_points > _MANY_POINTS, "zorder": 2}
                 panel.add_collection(LineCollection(paths, colors=[colours[at]], **thin))
                 epochs, values = _median(runs, column)
-                # A white edge lifts the median off the runs.
+                # A white edge separates the median from the runs.
                 panel.plot(epochs, values, color="white", linewidth=4, zorder=3)
                 thick: Any = {"linewidth": 2.2, "linestyle": ("-", "--", "-.", ":")[at % 4], "zorder": 4}
                 panel.plot(epochs, values, color=colours[at], label=f"n = {n}", **thick)
             panel.autoscale_view()
-            # As many digits as tell the ticks apart, however little was learned.
+            # Enough digits to distinguish the ticks, however little was learned.
             panel.ticklabel_format(axis="y", useOffset=False, scilimits=(-2, 5))
             of_pair = "" if len(pairs) == 1 else {"": ", query", "_support": ", support"}[suffix]
             panel.set_title(titles[name] + of_pair)
@@ -218,14 +218,14 @@ def draw_trajectories(traces: Mapping[NShot, Sequence[Trace]], *, relative: bool
 
 @in_style
 def draw_class_differences(scores: Mapping[Kind, Scores], dataset: str) -> Figure | None:
-    """Recall of each class, loglearn minus log-EPS in points: a panel for each network, a column for each n.
+    """Recall of each class, loglearn minus log-EPS in points: one panel per network, one column per n.
 
     Args:
-        scores: Of `read_scores`.
+        scores: From `read_scores`.
         dataset: Which of them to draw.
 
     Returns:
-        `None` where no pair of runs has its predictions.
+        `None` if no pair of runs has predictions.
     """
     kinds = {(model, n) for name, model, _, n in scores if name == dataset}
     found = {
@@ -258,7 +258,7 @@ def draw_class_differences(scores: Mapping[Kind, Scores], dataset: str) -> Figur
 
 @in_style
 def draw_confusion(scores: Mapping[str, Scores]) -> Figure:
-    """Of the clips of each class, the share in percent that is taken for each class.
+    """Confusion matrices: the share in percent of each true class predicted as each class.
 
     Args:
         scores: Compression -> predictions, of one network and n.
@@ -274,7 +274,7 @@ def draw_confusion(scores: Mapping[str, Scores]) -> Figure:
         totals = counts.sum(axis=1, keepdims=True)
         percent: Array = np.full(counts.shape, np.nan)
         np.divide(100 * counts, totals, out=percent, where=totals > 0)
-        # Zeros say nothing that an empty square does not.
+        # Zeros are left empty.
         _heat_map(panel, percent, matplotlib.colormaps["Greys"], (0, 100), form="{:.0f}", from_value=0.5)
         panel.set_title(compression_name(compression))
         panel.set_xticks(np.arange(len(classes)) + 0.5, names, rotation=90)
@@ -294,36 +294,36 @@ def draw_compression_curves(
     betas: Mapping[str, float],
     eps: float | None = 2.220446049250313e-16,
 ) -> Figure:
-    """What compressions do to the mel power there is: their curves over its histogram.
+    """The curves of compressions, over the histogram of mel power.
 
-    Drawn is `ln(X + beta / alpha)`: `ln(alpha X + beta)` less the constant `ln(alpha)`, which batch normalisation
-    takes away in any case. Curves that lie on each other here are the same to the network.
+    The curves are `ln(X + beta / alpha)`: `ln(alpha X + beta)` without the constant `ln(alpha)`, which batch
+    normalisation removes anyway. Curves that coincide here are the same to the network.
 
     Args:
         edges: `(n + 1,)` rising bounds of mel power; the first may be 0, for the bins below the second.
-        counts: `(n,)` bins of mel spectrograms between them.
-        alphas, betas: Label, as "start" or "end, vgg", -> value; the same labels, in the order of drawing.
-        eps: Of log-EPS, drawn for comparison; `None` leaves it out.
+        counts: `(n,)` number of mel spectrogram bins between them.
+        alphas, betas: Label, such as "start" or "end, vgg" -> value; the same labels in both, in drawing order.
+        eps: Epsilon of log-EPS, drawn for comparison; `None` omits it.
 
     Raises:
-        ValueError: If the numbers of edges and counts do not fit, edges do not rise, nothing was counted, labels
-            differ, or an alpha or beta is not above zero.
+        ValueError: If the numbers of edges and counts do not match, edges do not increase, all counts are 0, labels
+            differ, or an alpha or beta is not positive.
     """
     bounds, bins = np.asarray(edges, np.float64), np.asarray(counts, np.float64)
     if bounds.ndim != 1 or bins.shape != (len(bounds) - 1,) or len(bins) < 2:
         raise ValueError(
-            f"`edges` must be one longer than `counts`, of two or more. Received: shapes {bounds.shape}, {bins.shape}."
+            f"`edges` must be one longer than `counts` (at least 2). Received: shapes {bounds.shape}, {bins.shape}."
         )
     if not (np.all(np.diff(bounds) > 0) and bounds[0] >= 0 and bins.min() >= 0 and bins.sum() > 0):
-        raise ValueError("`edges` must rise from 0 or more, and `counts` must not be negative nor all zero.")
+        raise ValueError("`edges` must increase from 0 or more, and `counts` must not be negative nor all zero.")
     if alphas.keys() != betas.keys():
         raise ValueError(f"`alphas` and `betas` must have the same labels. Received: {list(alphas)}, {list(betas)}.")
     for name, values in (("alphas", alphas), ("betas", betas)):
         for label, value in values.items():
             if not (np.isfinite(value) and value > 0):
-                raise ValueError(f"`{name}` must be above zero. Received: {label}: {value}.")
+                raise ValueError(f"`{name}` must be positive. Received: {label}: {value}.")
 
-    # A logarithmic axis has no zero: the lowest bins get a place as wide as the next ones.
+    # A logarithmic axis has no zero: the lowest bins get the same width as the next ones.
     shown = bounds.copy()
     if shown[0] == 0:
         shown[0] = shown[1] ** 2 / shown[2]
@@ -354,16 +354,16 @@ def draw_compression_curves(
     return figure
 
 
-# ---- How it is written ------------------------------------------------------------------------------------------
+# ---- Files ----------------------------------------------------------------------------------------------------
 
 
 def to_svg(figure: Figure) -> str:
-    """A file of its own."""
+    """The figure as an SVG file."""
     with matplotlib.rc_context(_STYLE):
         _lay_out(figure)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    # A hundredth of a point is finer than any printer; the rest of the digits would be half of the file.
+    # A hundredth of a point is finer than any printer; more digits would double the file.
     paths = re.compile(r' d="[^"]*"')
     shorter = paths.sub(lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), text.getvalue())
     return with_characters(re.sub(r"[ \t]+$", "", shorter, flags=re.MULTILINE))
@@ -378,7 +378,7 @@ def to_pdf(figure: Figure) -> bytes:
 
 
 def _lay_out(figure: Figure) -> None:
-    """Once for all formats: the constrained layout takes longer than the drawing."""
+    """Fixes the layout once for all formats: the constrained layout takes longer than drawing."""
     if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
         make_readable(figure)
         figure.draw_without_rendering()
@@ -386,18 +386,18 @@ def _lay_out(figure: Figure) -> None:
 
 
 def inline_svg(svg: str, *, name: str, label: str) -> str:
-    """An SVG file as an element of a page that holds several.
+    """An SVG file as an element of a page with several.
 
     Args:
-        svg: Of `to_svg`.
-        name: Begins every id, so that no two figures share one.
-        label: Says what it shows to those who cannot see it.
+        svg: From `to_svg`.
+        name: Prefix of every id, so that no two figures share one.
+        label: Description for screen readers.
     """
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, count=1, flags=re.DOTALL)
     body = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", body)
     tag, rest = body.split(">", 1)
-    # The page sets the size; the picture's own width is the most it takes.
+    # The page sets the size, up to the picture's own width.
     width = re.search(r'width="([\d.]+)pt"', tag)
     tag = re.sub(r'\s(width|height)="[^"]*"', "", tag)
     own = f"{float(width[1]) / 72:.2f}in" if width else ""
@@ -416,7 +416,7 @@ def panels_of(n: int, *, width: float, height: float) -> tuple[Figure, list[Axes
 
 
 def _places_of_n(n_shots: Iterable[NShot]) -> dict[NShot, float]:
-    """Where each n is on a logarithmic axis: `all`, which is no number, after the last one."""
+    """The position of each n on a logarithmic axis, with `all` after the last number."""
     shots = in_order(n_shots)
     numbers = [float(n) for n in shots if n != ALL]
     beyond = _ALL_BEYOND * numbers[-1] if numbers else 1.0
@@ -440,7 +440,7 @@ def _heat_map(
     form: str,
     from_value: float | None = None,
 ) -> None:
-    """Squares with their numbers in them, the first row at the top; those without a number stay empty."""
+    """Coloured squares with their numbers, the first row at the top; squares without a number stay empty."""
     panel.pcolormesh(values, cmap=colours, vmin=limits[0], vmax=limits[1], edgecolors="#E5E5E5", linewidth=0.5)
     panel.set_ylim(values.shape[0], 0)
     panel.grid(False)
@@ -456,7 +456,7 @@ def _heat_map(
 
 
 def _median(runs: Sequence[Trace], column: str) -> tuple[Array, Array]:
-    """Over runs, epoch by epoch."""
+    """Median over runs, epoch by epoch."""
     longest = max(runs, key=lambda run: len(run.epochs)).epochs
     values = np.full((len(runs), len(longest)), np.nan)
     for row, run in zip(values, runs, strict=True):

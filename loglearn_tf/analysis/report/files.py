@@ -1,4 +1,4 @@
-"""The files of a report: those of its tables and figures, and none that an earlier report left."""
+"""Writes the files of a report's tables and figures, and removes those of an earlier report."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ from loglearn_tf.analysis.report.table import FORMS, STEMS, Table
 
 
 def write_tables(folder: Path, made: Iterable[Table], more: Mapping[str, bytes] | None = None) -> None:
-    """Writes tables in every form, and the CSV files of `more` by their stems."""
+    """Writes tables in every format, and the CSV files in `more` under their stems."""
     written = set()
     for stem, content in (more or {}).items():
         path = folder / f"{stem}.csv"
@@ -25,7 +25,7 @@ def write_tables(folder: Path, made: Iterable[Table], more: Mapping[str, bytes] 
     remove_others(folder, rf"{STEMS}\.({'|'.join(FORMS)})", written)
 
 
-# The figures of all reports, as a pattern: what a stem ends in.
+# Endings of figure stems in all reports, as a pattern.
 _FIGURES = "|".join(
     (
         *("accuracy", "trajectories", "classes", "confusion", "curves", "ranks"),
@@ -35,7 +35,7 @@ _FIGURES = "|".join(
 
 
 def write_drawings(folder: Path, drawings: Iterable[Drawing]) -> dict[str, str]:
-    """Writes figures as SVG and PDF, and their numbers as CSV where they have some.
+    """Writes figures as SVG and PDF, and their numbers, if any, as CSV.
 
     Returns:
         Stem -> SVG, for the page.
@@ -58,7 +58,7 @@ def write_drawings(folder: Path, drawings: Iterable[Drawing]) -> dict[str, str]:
 
 
 def remove_others(folder: Path, ours: str, written: set[Path]) -> None:
-    """An earlier report's files would pass for this one's, where it had more to show."""
+    """Removes files of an earlier report, which could be mistaken for files of this one."""
     if folder.is_dir():
         for path in folder.iterdir():
             if path not in written and re.fullmatch(ours, path.name):

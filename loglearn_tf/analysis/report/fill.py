@@ -1,4 +1,4 @@
-"""A text with the numbers of a study filled in: prose by people, numbers by the program."""
+"""Fills the numbers of a study into a text: people write the prose, the program inserts the numbers."""
 
 import re
 import shlex
@@ -36,38 +36,40 @@ _PLACE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 def fill(template: Path, study_dir: Path) -> str:
     """Puts a study's numbers into a text.
 
-    The text is Markdown with places such as `{{difference part=main_full model=timbre n=10 compression=loglearn}}`:
+    The text is Markdown with placeholders such as `{{difference part=main_full model=timbre n=10
+    compression=loglearn}}`:
 
     - `accuracy`: mean accuracy in percent with its interval. Here and below, `score=settled` asks for the settled
       score instead of the published one.
-    - `difference`: minus log-EPS, or `baseline=...`, in points, with the interval that its verdict rests on: the 90 %
-      one, which says so, of "equivalent", else the 95 % one.
+    - `difference`: minus log-EPS, or `baseline=...`, in points, with the interval behind its verdict: the 90 %
+      interval, marked as such, for "equivalent", otherwise the 95 % interval.
     - `verdict`: its verdict, Holm-corrected over all compressions of the part; `p`: its Holm-corrected p. With
-      `baseline=...` other than log-EPS, corrected over the cells of the two compressions alone.
-    - `within`: the interval of `difference` that more runs on the same folds would have.
-    - `half_width`: of the interval, in points; with `over=runs`, of that of `within`.
-    - `table` (part, model, n): every compression: accuracy, minus log-EPS, `within`, p, verdict.
+      `baseline=...` other than log-EPS, corrected over the cells of the two compressions only.
+    - `within`: the interval of `difference` within these folds, which more runs would narrow.
+    - `half_width`: half-width of the interval, in points; with `over=runs`, that of `within`.
+    - `table` (part, model, n): for every compression, accuracy, minus log-EPS, `within`, p, verdict.
     - `below` (part, `knee=...`): share of all mel power below a knee, in percent; `knee=start` is loglearn's.
-    - `moved` (part, compression, model): knee at the end over that at the start: least, median and most of the runs.
-    - `values` (part, compression, `name=alpha`): least and most of it at the end.
-    - `best` (part, model, n, `among=a,b,c`): the compression among these with the largest difference, and that.
-    - `contrast` (`name=...`): one of the study's contrasts, in points, with the interval that its verdict rests on, and
-      that; `contrasts`: a table of all of them, with those that are not run yet.
+    - `moved` (part, compression, model): final knee divided by initial knee: minimum, median and maximum over runs.
+    - `values` (part, compression, `name=alpha`): minimum and maximum of the final value.
+    - `best` (part, model, n, `among=a,b,c`): the compression among these with the largest difference, and the
+      difference.
+    - `contrast` (`name=...`): one of the study's contrasts, in points, with the interval behind its verdict, and the
+      verdict; `contrasts`: a table of all contrasts, including those that have not run yet.
     - `regret` (`score=settled`): a table of the worst-case regret of each compression over the parts.
-    - `n_runs`, `clips` (part), `time`, `commit`, `machine`: of the whole study, or of a part.
+    - `n_runs`, `clips` (part), `time`, `commit`, `machine`: for the whole study or a part.
 
     Args:
         template: The text.
         study_dir: The study's folder; `part` names a folder in it.
 
     Raises:
-        ConfigError: If the text cannot be read, a place asks for what is not known or was not run, or a part that it
-            asks for is not finished: numbers of a part of the runs would stand under words about all of them.
+        ConfigError: If the text cannot be read, a placeholder asks for something unknown or not run, or a part that it
+            needs is not finished: numbers of some runs must not appear in a text about all of them.
     """
     try:
         text = template.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"Cannot read the text {template}: {error}. Name a Markdown file.") from error
+        raise ConfigError(f"Cannot read {template}: {error}. Name a Markdown file.") from error
     places = _Places(study_dir)
     known = [name for name in vars(_Places) if not name.startswith("_")]
 
@@ -77,7 +79,7 @@ def fill(template: Path, study_dir: Path) -> str:
             what, *rest = shlex.split(place[1])
             asked = dict(word.split("=", 1) for word in rest)
         except ValueError as error:
-            raise ConfigError(f"{where} must be a word and key=value pairs ({error}).") from error
+            raise ConfigError(f"{where} must consist of a word and key=value pairs ({error}).") from error
         if what not in known:
             raise ConfigError(f"{where} asks for {what!r}. Known: {', '.join(known)}.")
         try:
@@ -90,7 +92,7 @@ def fill(template: Path, study_dir: Path) -> str:
 
 @dataclass
 class _Part:
-    """The runs of one part, and what is computed from them once."""
+    """The runs of one part, and results computed from them once."""
 
     folder: Path
     score: str = "published"
@@ -101,7 +103,7 @@ class _Part:
 
     @cached_property
     def done(self) -> list[Row]:
-        """All runs of the part's grid; others in its folder, of an earlier and larger grid, do not count.
+        """All runs of the part's grid. Other runs in its folder, from an earlier and larger grid, are ignored.
 
         Raises:
             LookupError: If some are not done.
@@ -127,7 +129,7 @@ class _Part:
 
 
 class _Places:
-    """What a place can ask for: the public methods; their arguments are the place's."""
+    """What a placeholder can ask for: the public methods, with their arguments."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -198,7 +200,7 @@ class _Places:
 
     def values(self, *, part: str, compression: str, name: str, model: str = "") -> str:
         if name not in ("alpha", "beta", "knee"):
-            raise LookupError(f"there is no value {name}; there are alpha, beta and knee")
+            raise LookupError(f"there is no value {name}; known are alpha, beta and knee")
         rows = [row for row in self._part(part).done if row["compression"] == compression]
         found = [row[name] for row in rows if model in ("", row["model"]) and row[name] is not None]
         if not found:
@@ -272,7 +274,7 @@ class _Places:
         return self._known.setdefault((name, score), _Part(self._folder / name, score))
 
     def _done(self, part: str | None) -> list[Row]:
-        """Of one part, or of all."""
+        """Runs of one part, or of all parts."""
         names = [path.parent.name for path in sorted(self._folder.glob("*/study.yaml"))] if part is None else [part]
         if not names:
             raise LookupError(f"{self._folder} has no parts")
@@ -306,7 +308,7 @@ class _Places:
         of_part = self._part(part)
         power = read_mel_histogram(of_part.folder, of_part.done[0]["dataset"])
         if power is None:
-            raise LookupError(f"{part} has no counts of its mel power")
+            raise LookupError(f"{part} has no histogram of its mel power")
         return power
 
     def _version(self, part: str | None, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Fonts for names in any script: matplotlib's own has no Chinese, Japanese, Korean, Indian, Thai, ... characters."""
+"""Fonts for names in any script: matplotlib's own font lacks Chinese, Japanese, Korean, Indian, Thai and others."""
 
 import functools
 import logging
@@ -11,7 +11,7 @@ from matplotlib.text import Text
 _log = logging.getLogger(__name__)
 
 OWN = "DejaVu Sans"  # which comes with matplotlib
-# What systems come with, or packages are named after; those that are installed are asked in this order.
+# Fonts of common systems and packages; installed ones are tried in this order.
 _OTHERS = (
     *("Noto Sans CJK SC", "Noto Sans CJK TC", "Noto Sans CJK JP", "Noto Sans CJK KR"),
     *("Noto Sans SC", "Noto Sans TC", "Noto Sans JP", "Noto Sans KR"),
@@ -37,14 +37,16 @@ _NUMBER = re.compile(r"⟨U\+([0-9A-F]{4,6})⟩")
 
 
 def make_readable(figure: Figure) -> None:
-    """Gives texts a font for the characters that matplotlib's own lacks; a character that no font has is replaced by
-    its number, as ⟨U+72AC⟩. Texts without such characters stay as they are."""
+    """Gives texts a font for characters that matplotlib's own font lacks.
+
+    A character that no font has is replaced by its number, such as ⟨U+72AC⟩. Other texts are not changed.
+    """
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             labels = [label.get_text() for label in axis.get_ticklabels()]
             if (shown := [_drawable(label) for label in labels]) != labels:
                 axis.set_ticks(axis.get_ticklocs(), shown)
-                axis.get_ticklabels()  # of the ticks that will be drawn
+                axis.get_ticklabels()  # creates the tick labels that will be drawn
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         text.set_text(_drawable(text.get_text()))
@@ -54,11 +56,11 @@ def make_readable(figure: Figure) -> None:
 
 
 def with_characters(svg: str) -> str:
-    """An SVG with the characters in place of their numbers: its text stays text, and viewers have other fonts."""
+    """An SVG with the characters restored from their numbers: its text stays text, and viewers may have the fonts."""
 
     def character(found: re.Match[str]) -> str:
         one = chr(int(found[1], 16))
-        return one if one.isprintable() else found[0]  # XML forbids most that are not
+        return one if one.isprintable() else found[0]  # XML forbids most unprintable ones
 
     return _NUMBER.sub(character, svg)
 
@@ -87,6 +89,6 @@ def _characters(family: str) -> frozenset[int]:
 @functools.cache
 def _say_that_fonts_are_missing() -> None:
     _log.warning(
-        "No installed font has all characters of the names in figures: PDF files show their numbers instead, as "
-        "⟨U+72AC⟩. Install a font that has them, such as Noto Sans CJK, and write the report again."
+        "No installed font has all characters of the names in figures: PDF files show their numbers instead, such as "
+        "⟨U+72AC⟩. Install such a font, for example Noto Sans CJK, and write the report again."
     )

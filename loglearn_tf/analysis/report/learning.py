@@ -1,4 +1,4 @@
-"""The section of learning curves: loss and accuracy on what trains, epoch by epoch."""
+"""The section on learning curves: training loss and accuracy, epoch by epoch."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -28,16 +28,16 @@ from loglearn_tf.datasets.n_shot import in_order
 from loglearn_tf.errors import DataError
 from loglearn_tf.study.run_folder import Row, folder_of
 
-# Columns of history.csv -> what they are called; those of validation are there where a study validates.
+# Columns of history.csv -> their names in the report; studies with validation have validation columns.
 MEASURES = {
     "loss": "loss",
     "accuracy": "accuracy (%)",
     "val_loss": "validation loss",
     "val_accuracy": "validation accuracy (%)",
 }
-# Of the band.
+# Quantiles of the band.
 LOW, HIGH = 0.1, 0.9
-# More of a line than this is not seen, and doubles the page; the CSV file has every epoch.
+# More points per line would not be visible and would double the page; the CSV file has every epoch.
 _DRAWN_EPOCHS = 60
 _COLUMNS = (
     *("data", "dataset", "model", "compression", "n_shot", "measure", "epoch", "n_runs", "n_training"),
@@ -47,11 +47,11 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class History:
-    """What `history.csv` of one run says of its learning.
+    """The learning curves in `history.csv` of one run.
 
     Attributes:
         epochs: `(n,)`, rising.
-        values: Measure -> `(n,)`, NaN where there is none.
+        values: Measure -> `(n,)`, NaN where missing.
     """
 
     epochs: FloatArray
@@ -60,12 +60,12 @@ class History:
 
 @dataclass(frozen=True)
 class Curve:
-    """A measure of the runs of one cell.
+    """A measure, summarised over the runs of one cell.
 
     Attributes:
         epochs, mean, low, high: `(n,)`: mean and quantiles over runs.
-        n_training: `(n,)` runs whose history reaches the epoch; the others count with their last value.
-        n_runs: Runs that have the measure.
+        n_training: `(n,)` number of runs that reach the epoch; the others count with their last value.
+        n_runs: Number of runs with the measure.
     """
 
     epochs: FloatArray
@@ -77,7 +77,7 @@ class Curve:
 
 
 def make(finished: Finished) -> Part | None:
-    """The section; `None` where no run has finished."""
+    """The section; `None` if no run has finished."""
     if not finished.done:
         return None
     blocks: list[Block | Drawing] = []
@@ -113,37 +113,37 @@ def _read(finished: Finished, rows: Sequence[Row]) -> tuple[dict[tuple[str, str,
     elif n_missing:
         remarks.append(f"{n_missing:,} of {len(rows):,} finished runs have no history.csv.")
     if broken:
-        remarks.append(f"{len(broken):,} histories are left out: {' '.join(first_few(broken, most=1))}")
+        remarks.append(f"{len(broken):,} histories are not included: {' '.join(first_few(broken, most=1))}")
     return found, remarks
 
 
 def read_history(path: Path) -> History:
-    """Reads `history.csv` of a run; columns that it does not have, or that are empty, are not in it.
+    """Reads `history.csv` of a run, without missing or empty columns.
 
     Raises:
-        DataError: If it is not as a run writes it.
+        DataError: If it is not in the form written by a run.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
             head, *body = csv.reader(file, strict=True)
         if not body:
-            raise ValueError("it has no rows")
+            raise ValueError("it is empty")
         numbers = np.array([[float(cell or "nan") for cell in line] for line in body], np.float64)
         epochs = numbers[:, head.index("epoch")]
         if not (np.diff(epochs) > 0).all():
-            raise ValueError("its epochs do not rise")
+            raise ValueError("its epochs do not increase")
     except (OSError, ValueError, IndexError, csv.Error) as error:
         raise DataError(
-            f"Cannot read the history {path}: {error}. Remove the run's folder; it is done again."
+            f"Cannot read the history {path}: {error}. Remove the run's folder; the run is then repeated."
         ) from error
     values = {name: numbers[:, head.index(name)] for name in MEASURES if name in head}
     return History(epochs, {name: of for name, of in values.items() if np.isfinite(of).any()})
 
 
 def curve_of(runs: Sequence[History], measure: str) -> Curve | None:
-    """Mean and band over the runs that have a measure; `None` where none has.
+    """Mean and band over the runs that have a measure; `None` if none has.
 
-    A run that ended early keeps its last value, and so does one between two epochs in which it was measured.
+    A run keeps its last value between measured epochs, and after an early end.
     """
     with_it = [run for run in runs if measure in run.values]
     if not with_it:
@@ -174,11 +174,11 @@ def _draw(
     n_runs = sum(map(len, histories.values()))
     caption = (
         f"{dataset_name(dataset)}{' (SYNTHETIC DATA)' * synthetic}, {model_name(model)}: loss and accuracy on the "
-        f"training patches at the end of each epoch, mean of the {n_runs:,} runs; band: from the {100 * LOW:g} % to "
-        f"the {100 * HIGH:g} % quantile of the runs. The loss has a logarithmic axis."
+        f"training patches at the end of each epoch, mean of the {n_runs:,} runs; band: {100 * LOW:g} % to "
+        f"{100 * HIGH:g} % quantile of the runs. The loss has a logarithmic axis."
     )
     if any(measure.startswith("val_") for measure, *_ in curves):
-        caption += " Validation is on clips that do not train."
+        caption += " Validation uses clips that are not used for training."
     if early:
         caption += f" {early:,} run{' that' if early == 1 else 's that'} ended earlier than others of its cell " + (
             "keeps its last value." if early == 1 else "keep their last value."
@@ -200,10 +200,10 @@ def _draw(
 
 @in_style
 def draw_curves(curves: Mapping[tuple[str, str, Any], Curve]) -> Figure:
-    """A row of panels for each measure, a column for each n, a line with its band for each compression.
+    """One row of panels per measure, one column per n, one line with a band per compression.
 
     Args:
-        curves: (measure, compression, n) -> its curve.
+        curves: (measure, compression, n) -> curve.
     """
     measures = [name for name in MEASURES if any(key[0] == name for key in curves)]
     compressions = compressions_in_order(key[1] for key in curves)
@@ -222,7 +222,7 @@ def draw_curves(curves: Mapping[tuple[str, str, Any], Curve]) -> Figure:
                 epochs = curve.epochs[shown]
                 band = (factor * curve.low[shown], factor * curve.high[shown])
                 panel.fill_between(epochs, *band, color=look["color"], alpha=0.15, linewidth=0, zorder=2)
-                # Its form, for grey print, at three places.
+                # Three markers, for greyscale print.
                 marks = sorted({0, len(shown) // 2, len(shown) - 1})
                 style = {"label": compression_name(compression), "markevery": marks, "markersize": 4.5, **look}
                 panel.plot(epochs, factor * curve.mean[shown], linewidth=1.5, zorder=3, **style)

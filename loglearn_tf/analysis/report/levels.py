@@ -1,4 +1,4 @@
-"""The section of levels: how accuracy depends on the gain, of test clips alone or of all clips of a part."""
+"""The section on levels: how accuracy depends on the gain of test clips only, or of all clips of a part."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -34,14 +34,14 @@ _DIFFERENCES = (*_LABELS, "baseline", "n_pairs", "folds", "difference_points", "
 
 @dataclass(frozen=True)
 class Levels:
-    """Runs of one data set by the level at which they were scored.
+    """Runs of one data set by the level at which they are scored.
 
     Attributes:
         dataset: Its name.
-        what: Of the captions: what was made louder or quieter.
-        stem: Begins the names of files.
-        by_gain: Decibels -> runs, each once, with the score in `accuracy`.
-        confidence, seed, score: Of the intervals; what `accuracy` is.
+        what: For captions: what was made louder or quieter.
+        stem: Prefix of file names.
+        by_gain: Decibels -> distinct runs, with the score in `accuracy`.
+        confidence, seed, score: Confidence and seed of the intervals; the score in `accuracy`.
     """
 
     dataset: str
@@ -54,40 +54,40 @@ class Levels:
 
 
 def make(finished: Finished) -> Part | None:
-    """Of the levels that the runs were scored at (`evaluation.gains_db`); `None` where there are none."""
+    """The section on the levels at which runs were scored (`evaluation.gains_db`); `None` if there are none."""
     at_levels = level_rows([row for row in finished.all_rows if row["status"] == "done"])
     if not at_levels:
         return None
     blocks: list[Block | Drawing] = [
         Paragraph(
-            "Every trained network was scored at further levels: its test clips made louder or quieter, its training "
-            "clips as they are. 0 dB is the level it was trained at."
+            "Every trained network was also scored at other levels: its test clips made louder or quieter, its "
+            "training clips unchanged. 0 dB is the training level."
         )
     ]
     for dataset in datasets_in_order(at_levels):
         by_gain: dict[float, list[Row]] = {0.0: [row for row in finished.done if row["dataset"] == dataset]}
         scored = [row for row in at_levels if row["dataset"] == dataset and _has(row, finished.score)]
         if not scored:
-            blocks.append(Paragraph(f"{dataset_name(dataset)}: no run has its {finished.score} score at other levels."))
+            blocks.append(Paragraph(f"{dataset_name(dataset)}: no run has a {finished.score} score at other levels."))
             continue
         for row in with_score(scored, finished.score):
-            # At 0 dB the run itself is the same.
+            # At 0 dB it is the score of the run itself.
             if row["gain_db"] != 0:
                 by_gain.setdefault(float(row["gain_db"]), []).append(row)
         levels = Levels(
-            *(dataset, "the gain of the test clips alone", (dataset,), by_gain),
+            *(dataset, "the gain of the test clips only", (dataset,), by_gain),
             *(finished.confidence, finished.seed, finished.score),
         )
         blocks += blocks_of(levels)
-    return Part("levels", "How much the level matters", blocks)
+    return Part("levels", "Effect of the level", blocks)
 
 
 def overview(parts: Sequence[StudyPart], *, confidence: float, seed: int, score: str) -> Part | None:
-    """Of parts that differ in `features.gain_db` and in what cells they run; `None` where no two do.
+    """The section on parts that differ only in `features.gain_db` and their cells; `None` if no two do.
 
     Args:
-        parts: Of the study; the rows of their runs hold the accuracy of `score`.
-        confidence, seed, score: Of the report.
+        parts: Parts of the study, whose runs hold the accuracy of `score`.
+        confidence, seed, score: As in the report.
     """
     families: dict[str, list[StudyPart]] = {}
     for part in parts:
@@ -101,7 +101,7 @@ def overview(parts: Sequence[StudyPart], *, confidence: float, seed: int, score:
         for part in family:
             for row in part.rows:
                 if row["status"] == "done":
-                    # Where two parts of one level did the same run, the first one counts.
+                    # If two parts with one level have the same run, the first one counts.
                     runs[part.settings.features.gain_db].setdefault(key_of(row), row)
         by_gain = {gain: list(of.values()) for gain, of in runs.items() if of}
         if len(by_gain) < 2:
@@ -113,14 +113,14 @@ def overview(parts: Sequence[StudyPart], *, confidence: float, seed: int, score:
     if not blocks:
         return None
     explained = Paragraph(
-        "Parts that differ in their level alone: networks were trained and scored on clips made louder or quieter by "
-        "so many decibels. The points of a curve are of other runs each."
+        "Parts that differ only in their level: networks were trained and scored on clips made louder or quieter by "
+        "this gain. Each point of a curve comes from different runs."
     )
-    return Part("levels", "How much the level matters", [explained, *blocks])
+    return Part("levels", "Effect of the level", [explained, *blocks])
 
 
 def _family(part: StudyPart) -> str:
-    """What parts of one curve have in common: all settings but the level and the cells of the grid."""
+    """The settings shared by the parts of one curve: all but the level and the cells of the grid."""
     plain = part.settings.dump()
     of_features = {key: value for key, value in plain["features"].items() if key not in ("gain_db", "store_dir")}
     of_evaluation = {key: value for key, value in plain["evaluation"].items() if key != "gains_db"}
@@ -142,10 +142,10 @@ def blocks_of(levels: Levels) -> list[Block | Drawing]:
         for one in found:
             key = (one.model, one.n_shot, one.compression)
             n_levels[key] = n_levels.get(key, 0) + 1
-    # One level is no curve.
+    # One level makes no curve.
     kept = {key for key, n in n_levels.items() if n > 1}
     if not kept:
-        return [Paragraph(f"{dataset_name(levels.dataset)}: no cell was scored at two levels yet.")]
+        return [Paragraph(f"{dataset_name(levels.dataset)}: no cell has been scored at two levels yet.")]
     at: dict[tuple[str, Any, str], dict[float, Accuracy]] = {}
     for gain, found in means.items():
         for one in found:
@@ -178,7 +178,7 @@ def _accuracies(levels: Levels, at: Mapping[tuple[str, Any, str], Mapping[float,
     return _table(
         levels,
         at,
-        caption=f"{name}: {levels.score} accuracy in percent by gain in dB; changed is {levels.what}",
+        caption=f"{name}: {levels.score} accuracy in percent by gain in dB ({levels.what})",
         note=f"Below each number its {100 * levels.confidence:g} % interval over folds, or over the runs of one fold.",
         stem="levels",
         columns=_COLUMNS,
@@ -199,8 +199,8 @@ def _differences(levels: Levels, at: Mapping[tuple[str, Any, str], Mapping[float
         levels,
         at,
         caption=f"{name}: minus log-EPS at the same gain in dB, points of {levels.score} accuracy",
-        note=f"Below each number its {100 * levels.confidence:g} % interval, not corrected for their number; no "
-        "verdict is made of these.",
+        note=f"Below each number its {100 * levels.confidence:g} % interval, uncorrected; no "
+        "verdict is based on these.",
         stem="level-differences",
         columns=_DIFFERENCES,
         makers=(cell, record),
@@ -254,7 +254,7 @@ def _table(
 
 @in_style
 def draw_levels(at: Mapping[tuple[str, Any, str], Mapping[float, Accuracy]]) -> Figure:
-    """A row of panels for each network, a column for each n; accuracy against gain with its intervals.
+    """One row of panels per network, one column per n; accuracy against gain with intervals.
 
     Args:
         at: (network, n, compression) -> decibels -> accuracy.
@@ -265,7 +265,7 @@ def draw_levels(at: Mapping[tuple[str, Any, str], Mapping[float, Accuracy]]) -> 
     figure = Figure(figsize=(max(4.2, 0.7 + 2.0 * len(shots)), 0.6 + 2.2 * len(models)), layout="constrained")
     grid = figure.subplots(len(models), len(shots), squeeze=False, sharex=True, sharey=True)
     gains = sorted({gain for found in at.values() for gain in found})
-    # Side by side, so that no interval hides another.
+    # Shifted, so that no interval hides another.
     aside = 0.008 * max(gains[-1] - gains[0], 1.0)
     for line, model in zip(grid, models, strict=True):
         for panel, n_shot in zip(line, shots, strict=True):

@@ -1,4 +1,4 @@
-"""The report of a whole study in parts: its contrasts, what is compared across parts, and where their reports are."""
+"""The report of a whole study in parts: its contrasts, comparisons across parts, and links to their reports."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -32,11 +32,11 @@ def write_overview(
     svgs = write_drawings(study_dir / "figures", across.drawings if across else [])
     synthetic = any(row["synthetic"] for part in parts for row in part.rows)
     lead: list[Block] = [
-        Paragraph("SYNTHETIC DATA: these sounds were computed, not recorded.", warning=True)
+        Paragraph("SYNTHETIC DATA: these sounds are computed, not recorded.", warning=True)
     ] * synthetic
     n_done = sum(row["status"] == "done" for part in parts for row in part.rows)
     lead.append(
-        Paragraph(f"A study in {len(parts)} parts with {n_done:,} finished runs. Each part has a report of its own.")
+        Paragraph(f"A study in {len(parts)} parts with {n_done:,} finished runs. Each part has its own report.")
     )
     document = Document(
         title=f"The whole study: {study_dir.resolve().name}",
@@ -56,14 +56,14 @@ def write_overview(
 
 
 def contrasts_section(parts: Sequence[StudyPart]) -> list[Section]:
-    """The section of a study's contrasts, where it has any."""
+    """The section on a study's contrasts, if it has any."""
     if not any(part.settings.contrasts for part in parts):
         return []
     try:
         found = contrasts.blocks(parts, evaluate(parts), Spread(RUN_STD, FOLD_STD))
     except ConfigError as error:
         found = [Paragraph(f"The contrasts are not shown: {error}", warning=True)]
-    return [Section("contrasts", "What was to be found", found)]
+    return [Section("contrasts", "Planned contrasts", found)]
 
 
 def _parts(parts: Sequence[StudyPart]) -> list[Block]:

@@ -1,4 +1,4 @@
-"""A section of the report that a module of its own makes: what it gets, and what it gives."""
+"""The interface of report sections that have their own module."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,18 +18,18 @@ from loglearn_tf.study.run_folder import Row
 
 @dataclass(frozen=True)
 class Finished:
-    """The runs of a study or a part of one, as a report has them.
+    """The runs of a study or part, as used by a report.
 
     Attributes:
         study_dir: Their folder.
-        all_rows: All of them, failed ones included, with both scores.
-        rows: Those that have the report's score, in `accuracy`.
-        comparisons: All that the report shows.
+        all_rows: All runs, including failed ones, with both scores.
+        rows: Runs with the report's score, in `accuracy`.
+        comparisons: All comparisons in the report.
         score: `"published"` or `"settled"`.
-        margin: Of equivalence, a fraction of accuracy.
-        confidence: Of all intervals.
-        seed: Of all that is drawn.
-        unreadable: Takes down files that could not be read.
+        margin: Margin of equivalence, a fraction of accuracy.
+        confidence: Confidence of all intervals.
+        seed: Seed of all random draws.
+        unreadable: Collects files that could not be read.
     """
 
     study_dir: Path
@@ -53,13 +53,13 @@ class Finished:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure, before it is written.
+    """A figure before it is written.
 
     Attributes:
-        stem: Of its files in figures/.
-        figure: What is drawn.
-        caption: What it shows; read aloud in its place.
-        columns, records: Its numbers, of `figures/STEM.csv`; no columns, no file.
+        stem: Stem of its files in figures/.
+        figure: The figure.
+        caption: Its caption, also used by screen readers.
+        columns, records: Its numbers, for `figures/STEM.csv`; without columns there is no file.
     """
 
     stem: str
@@ -74,12 +74,12 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Part:
-    """A section; its tables are written into tables/, its drawings and their numbers into figures/.
+    """A section; its tables are written to tables/, its drawings and their numbers to figures/.
 
     Attributes:
-        anchor, title: Of the section.
-        blocks: What it shows.
-        files: Stem -> a CSV file of further numbers, in tables/.
+        anchor, title: Anchor and title of the section.
+        blocks: Its content.
+        files: Stem -> a CSV file with further numbers, in tables/.
     """
 
     anchor: str
@@ -96,10 +96,10 @@ class Part:
         return [block for block in self.blocks if isinstance(block, Drawing)]
 
     def section(self, svgs: Mapping[str, str]) -> Section:
-        """As the page has it.
+        """The section for the page.
 
         Args:
-            svgs: Stem -> the drawing as written.
+            svgs: Stem -> the written drawing.
         """
         shown: list[Block] = [
             Picture(block.stem, svgs[block.stem], block.caption) if isinstance(block, Drawing) else block
@@ -108,12 +108,12 @@ class Part:
         return Section(self.anchor, self.title, shown)
 
 
-# What a module of a section offers; `None` where a study has nothing that it is about.
+# The function that a section module provides; `None` if the section does not apply.
 Maker = Callable[[Finished], Part | None]
 
 
 def mean_by_folds(values: Mapping[tuple[int, int], float]) -> float:
-    """Of runs by (fold, run): over the runs of a fold, then over folds."""
+    """Mean of runs by (fold, run): over the runs of a fold, then over folds."""
     return float(np.mean([np.mean(runs) for runs in by_folds(values).values()]))
 
 

@@ -1,4 +1,4 @@
-"""The sections of the report that have a module each, in the order of the page."""
+"""The report sections with their own modules, in page order."""
 
 from loglearn_tf.analysis.report import by_recording, compressed, learning, levels, probabilities, reliability
 from loglearn_tf.analysis.report.part import Finished, Maker, Part
@@ -14,5 +14,5 @@ MAKERS: tuple[Maker, ...] = (
 
 
 def make_parts(finished: Finished) -> list[Part]:
-    """All that have something to say of these runs."""
+    """All sections that apply to these runs."""
     return [part for make in MAKERS if (part := make(finished)) is not None]

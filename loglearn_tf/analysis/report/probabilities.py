@@ -1,4 +1,4 @@
-"""The section of probabilities: worse, equivalent or better, beside the intervals that the verdicts rest on."""
+"""The section on probabilities of worse, equivalent or better, next to the intervals used for the verdicts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,15 +23,15 @@ from loglearn_tf.analysis.results import FloatArray
 from loglearn_tf.datasets.n_shot import NShot, in_order
 
 _ASSUMED = (
-    "How probable it is that the true difference is worse (below minus the margin), equivalent (within it) or better "
-    "(above it), given these runs and what the model assumes: differences of all networks and n vary normally about a "
-    "common mean, and so do those of folds and of runs, each with a spread of its own; before any run, the common mean "
-    "is 0 give or take {mean:g} points, and spreads of about {scale:g} points, of runs {run:g}, are typical. Cells of "
-    "few runs are drawn towards the others, which takes the place of a correction for their number. No verdict rests "
-    "on it."
+    "The probability that the true difference is worse (below minus the margin), equivalent (within it) or better "
+    "(above it), given these runs and the model: differences of all networks and n are normally distributed around a "
+    "common mean, and so are those of folds and of runs, each with its own spread. The prior for the common mean is "
+    "0 ± {mean:g} points; spreads of about {scale:g} points, and {run:g} for runs, are typical. Cells with few runs "
+    "are shrunk towards the others, which replaces a correction for multiple comparisons. No verdict uses these "
+    "probabilities."
 )
-_BASELINE = "logeps"  # the one that names need not tell
-# Of R-hat, from which on draws are not settled.
+_BASELINE = "logeps"  # not named in labels
+# Value of R-hat above which sampling has not converged.
 _UNSETTLED = 1.05
 _COLUMNS = (
     *("data", "dataset", "model", "compression", "baseline", "n_shot", "n_averaged", "folds", "n_pairs"),
@@ -45,7 +45,7 @@ Folds = Mapping[int, FloatArray]
 
 @dataclass(frozen=True)
 class _Line:
-    """One true difference: of a cell, of a network, or of all networks (no model)."""
+    """One true difference: of a cell, a network, or all networks (no model)."""
 
     model: str | None
     n_shot: Any
@@ -54,7 +54,7 @@ class _Line:
 
 
 def make(finished: Finished) -> Part | None:
-    """The section; `None` where nothing is compared."""
+    """The section; `None` if nothing is compared."""
     pairs = {(one.dataset, one.compression, one.baseline) for one in finished.comparisons}
     if not pairs:
         return None
@@ -68,7 +68,7 @@ def make(finished: Finished) -> Part | None:
     for dataset in datasets_in_order(finished.rows):
         ours = {(compression, baseline) for name, compression, baseline in pairs if name == dataset}
         blocks += _of_data_set(finished, dataset, ours)
-    return Part("probabilities", "How probable it is", blocks)
+    return Part("probabilities", "Probabilities", blocks)
 
 
 def _of_data_set(finished: Finished, dataset: str, pairs: set[tuple[str, str]]) -> list[Block]:
@@ -84,13 +84,13 @@ def _of_data_set(finished: Finished, dataset: str, pairs: set[tuple[str, str]]) 
         cells = {(model, n): folds for (_, model), of_n in found.items() for n, folds in of_n.items()}
         used = {key: folds for key, folds in cells.items() if len(folds) > 1}
         if not used:
-            notes.append(f"{what}: all pairs are of one fold. How much folds vary cannot be told from one.")
+            notes.append(f"{what}: all pairs are from one fold, which does not show how much folds vary.")
             continue
         if len(used) < len(cells):
-            notes.append(f"{what}: {len(cells) - len(used)} of {len(cells)} cells have one fold and are left out.")
+            notes.append(f"{what}: {len(cells) - len(used)} of {len(cells)} cells have one fold and are not included.")
         lines, r_hat = _lines(used, finished)
         if r_hat > _UNSETTLED:
-            notes.append(f"{what}: the draws have not settled (R-hat {r_hat:.2f}); take its numbers as rough.")
+            notes.append(f"{what}: sampling has not converged (R-hat {r_hat:.2f}); the numbers are approximate.")
         for line in lines:
             record = _record(line, finished)
             names = {**labels, "compression": compression, "baseline": baseline, "r_hat": round(r_hat, 4)}
@@ -101,7 +101,7 @@ def _of_data_set(finished: Finished, dataset: str, pairs: set[tuple[str, str]]) 
                 by_n.append((*_names(line, what), str(line.n_shot), *_shares(line), points(line.found.mean)))
     if not body:
         return [
-            Paragraph(f"{dataset_name(dataset)}: no probabilities, for too few data. {remark}")
+            Paragraph(f"{dataset_name(dataset)}: too few data for probabilities. {remark}")
             for remark in notes or ["No pair of runs has finished."]
         ]
     name = dataset_name(dataset) + " (SYNTHETIC DATA)" * (labels["data"] == "synthetic")
@@ -115,9 +115,9 @@ def _of_data_set(finished: Finished, dataset: str, pairs: set[tuple[str, str]]) 
         ),
         body=tuple(_by_network(body)),
         notes=(
-            "Expected: by the model; below it, between these it is with a probability of 95 %.",
+            "Expected: by the model; below it, its 95 % credible interval.",
             f"t over folds, mixed model: the mean with its {100 * finished.confidence:g} % interval, "
-            "which knows nothing of other networks; every n has the same weight. Without a second run in any fold "
+            "which uses no other networks; every n has the same weight. Without a second run in any fold "
             "there is no mixed model.",
             *notes,
         ),
@@ -130,10 +130,10 @@ def _of_data_set(finished: Finished, dataset: str, pairs: set[tuple[str, str]]) 
 
 
 def _lines(cells: Mapping[tuple[str, Any], Folds], finished: Finished) -> tuple[list[_Line], float]:
-    """Those of networks and of all, then those of cells; and how well the draws agree."""
+    """Rows of networks and of all, then rows of cells; and R-hat."""
     models = models_in_order(model for model, _ in cells)
     shots = in_order(n for _, n in cells)
-    # By number: what an n is called decides nothing.
+    # By index: the names of n are irrelevant.
     numbered: dict[tuple[str, NShot], Folds] = {
         (model, shots.index(n)): dict(folds) for (model, n), folds in cells.items()
     }
@@ -200,14 +200,14 @@ def _shares(line: _Line) -> tuple[str, ...]:
 
 
 def _share(probability: float) -> str:
-    """In percent; draws cannot tell 0 and 100 from what is near."""
+    """Percent as text; draws cannot distinguish 0 and 100 from nearby values."""
     if probability < 0.005:
         return "< 1"
     return "> 99" if probability > 0.995 else f"{100 * probability:.0f}"
 
 
 def _by_network(body: list[tuple[tuple[str, str], tuple[Cell, ...]]]) -> list[tuple[tuple[str, str], tuple[Cell, ...]]]:
-    """Rows of one network together, in the order in which networks come."""
+    """Groups rows by network, in the order of the networks."""
     order = list(dict.fromkeys(names[0] for names, _ in body))
     return sorted(body, key=lambda row: order.index(row[0][0]))
 

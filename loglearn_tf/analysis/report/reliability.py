@@ -1,4 +1,4 @@
-"""The section of probabilities as networks give them: likelihood, Brier score, calibration, by both scores."""
+"""The section on the networks' probabilities: likelihood, Brier score and calibration, by both scores."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -37,14 +37,14 @@ from loglearn_tf.errors import DataError
 from loglearn_tf.study.run_folder import Row, folder_of
 
 _BASELINE = "logeps"
-# Bins with fewer clips are not drawn: their share says nothing.
+# Bins with fewer clips are not drawn: their share is meaningless.
 _FEWEST_DRAWN = 10
 _EXPLAINED = (
-    "Accuracy counts answers; these measure the probabilities behind them. Negative log-likelihood (NLL): minus the "
-    "natural logarithm of the probability of the clip's own class, in nats; a guess among ten classes has 2.30. Brier "
-    "score: squared differences from the truth over all classes, 0 to 2. Both are means over clips, runs, then folds. "
-    f"Expected calibration error (ECE): |share right − confidence| over {BINS} bins of confidence of equal width, all "
-    "test clips of all runs together. Lower is better in all three."
+    "Accuracy counts correct classes; these scores measure the predicted probabilities. Negative log-likelihood (NLL): "
+    "minus the natural logarithm of the probability of the clip's true class, in nats; uniform guessing among ten "
+    "classes gives 2.30. Brier score: squared differences from the truth, summed over classes, 0 to 2. Both are means "
+    f"over clips, runs, then folds. Expected calibration error (ECE): |share correct − confidence| over {BINS} bins of "
+    "equal width, over all test clips of all runs. Lower is better for all three."
 )
 _COLUMNS = (
     *("data", "dataset", "model", "compression", "n_shot", "score", "n_runs", "folds", "nll_nats", "brier"),
@@ -61,7 +61,7 @@ _Key = tuple[str, str, Any, str]
 
 @dataclass
 class _Measured:
-    """Of the runs of one cell, by (fold, run)."""
+    """The scores of the runs of one cell, by (fold, run)."""
 
     nll: dict[tuple[int, int], float] = field(default_factory=dict)
     brier: dict[tuple[int, int], float] = field(default_factory=dict)
@@ -70,13 +70,13 @@ class _Measured:
 
 
 def make(finished: Finished) -> Part | None:
-    """The section; `None` where no run has finished."""
+    """The section; `None` if no run has finished."""
     if not finished.done:
         return None
     blocks: list[Block | Drawing] = [Paragraph(_EXPLAINED)]
     for dataset in datasets_in_order(finished.done):
         blocks += _of_data_set(finished, dataset)
-    return Part("calibration", "How good the probabilities are", blocks)
+    return Part("calibration", "Quality of the probabilities", blocks)
 
 
 def _of_data_set(finished: Finished, dataset: str) -> list[Block | Drawing]:
@@ -84,7 +84,9 @@ def _of_data_set(finished: Finished, dataset: str) -> list[Block | Drawing]:
     measured, remarks = _measure(finished, rows)
     remarks = [f"{dataset_name(dataset)}: {remark}" for remark in remarks]
     if not measured:
-        reason = f"{dataset_name(dataset)}: no finished run has its predictions, so their probabilities are not judged."
+        reason = (
+            f"{dataset_name(dataset)}: no finished run has predictions, so their probabilities cannot be evaluated."
+        )
         return [Paragraph(reason), *([Bullets(tuple(remarks))] if remarks else [])]
     records = [_record(finished, dataset, rows, measured, key) for key in _in_order(finished, measured)]
     table = _table(finished, dataset, measured, records)
@@ -116,17 +118,17 @@ def _measure(finished: Finished, rows: list[Row]) -> tuple[dict[_Key, _Measured]
             cell.bins.add(found)
     remarks = [
         f"{n:,} of {len(rows):,} finished runs have no {score} predictions"
-        + (", as earlier versions wrote none." if score == "settled" else ".")
+        + (", since earlier versions wrote none." if score == "settled" else ".")
         for score, n in missing.items()
     ]
     if broken:
-        remarks.append(f"{len(broken):,} tables of predictions are left out: {' '.join(first_few(broken, most=1))}")
+        remarks.append(f"{len(broken):,} tables of predictions are not included: {' '.join(first_few(broken, most=1))}")
     zeros, clips = sum(cell.n_zero for cell in measured.values()), sum(cell.bins.n.sum() for cell in measured.values())
     if zeros:
         remarks.append(
-            f"In {zeros:,} of {clips:,.0f} predictions the probability of the clip's own class is written, with seven "
-            f"decimals, as 0. It is taken for {FLOOR:.8f}, the largest that is written so: their true NLL is "
-            f"{-np.log(FLOOR):.1f} nats or more."
+            f"In {zeros:,} of {clips:,.0f} predictions the probability of the true class is stored as 0, with seven "
+            f"decimals. The upper limit {FLOOR:.8f} is used instead: the true NLL of these is at least "
+            f"{-np.log(FLOOR):.1f} nats."
         )
     return measured, remarks
 
@@ -174,8 +176,8 @@ def _record(
 
 
 def _interval(folds: dict[int, list[float]], confidence: float) -> tuple[float | None, float | None, str]:
-    """Student's t over folds; of one fold, over its runs."""
-    # Of one fold each run is what a fold is of several.
+    """Interval by Student's t over folds, or over the runs of a single fold."""
+    # With a single fold, runs take the place of folds.
     units: dict[int, list[float]] = folds
     if len(folds) == 1:
         units = {at: [value] for at, value in enumerate(next(iter(folds.values())))}
@@ -203,17 +205,16 @@ def _table(
     synthetic = records[0]["data"] == "synthetic"
     notes = []
     if any("nll_difference_nats" in one for one in records):
-        notes.append("Below each number the difference from log-EPS of the same runs; below 0 is better.")
+        notes.append("Below each number: the difference from log-EPS in the same runs; negative is better.")
         notes.append(
-            f"After it its {100 * finished.confidence:g} % interval by Student's t over folds, not corrected for their "
-            "number."
+            f"It is followed by its {100 * finished.confidence:g} % interval by Student's t over folds, uncorrected."
             if any(one.get("low_nats") is not None for one in records)
-            else "No intervals: there is one pair of runs in each cell, or nothing varied."
+            else "No intervals: each cell has only one pair of runs, or nothing varied."
         )
     else:
         notes.append("No pair of runs with log-EPS, so no differences.")
     if any(one.get("interval_over") == "runs of one fold" for one in records):
-        notes.append("Of one fold, intervals are over its runs, and say nothing of other folds.")
+        notes.append("With a single fold, intervals are over its runs and say nothing about other folds.")
     return Table(
         caption=f"{dataset_name(dataset)}{' (SYNTHETIC DATA)' * synthetic}: negative log-likelihood in nats, by both "
         "scores",
@@ -277,9 +278,9 @@ def _draw(finished: Finished, dataset: str, model: str, measured: Mapping[_Key, 
     name = dataset_name(dataset)
     n_text = f"n = {shown[0]}" if len(shown) == 1 else f"the smallest and the largest n, {shown[0]} and {shown[-1]}"
     caption = (
-        f"{name}, {model_name(model)}: reliability by the {score} score, {n_text}: share of clips that are right "
-        f"against the probability of the class predicted, in {BINS} bins; bins of fewer than {_FEWEST_DRAWN} clips are "
-        "not drawn. On the diagonal, probabilities are what they say; below it, networks are too sure."
+        f"{name}, {model_name(model)}: reliability by the {score} score, {n_text}: share of correct clips "
+        f"against the probability of the predicted class, in {BINS} bins; bins with fewer than {_FEWEST_DRAWN} clips "
+        "are not drawn. On the diagonal, probabilities are calibrated; below it, networks are overconfident."
     )
     records = tuple(
         {
@@ -298,14 +299,14 @@ def _draw(finished: Finished, dataset: str, model: str, measured: Mapping[_Key, 
 
 @in_style
 def draw_reliability(panels: Mapping[str, Mapping[Any, Reliability]]) -> Figure:
-    """Share right against confidence, a panel for each compression, a line for each n.
+    """Share correct against confidence, one panel per compression, one line per n.
 
     Args:
         panels: Compression -> one n or two -> bins.
     """
     figure, axes = panels_of(len(panels), width=2.45, height=2.6)
     shots = in_order(n for lines in panels.values() for n in lines)
-    # At most two, told apart by form and shade.
+    # At most two, distinguished by marker and shade.
     looks: list[dict[str, Any]] = [
         {"color": "#22386E", "marker": "o", "linestyle": "-"},
         {"color": "#B59B00", "marker": "s", "linestyle": "--"},
@@ -321,7 +322,7 @@ def draw_reliability(panels: Mapping[str, Mapping[Any, Reliability]]) -> Figure:
         panel.set_ylim(0, 1)
         panel.set_aspect("equal")
         panel.set_xlabel("confidence")
-    axes[0].set_ylabel("share right")
+    axes[0].set_ylabel("share correct")
     labelled = {
         label: handle for panel in axes for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
     }

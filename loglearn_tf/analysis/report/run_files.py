@@ -1,4 +1,4 @@
-"""What run folders hold beside `result.json`: histories, predictions, settings."""
+"""Reads the other files of run folders: histories, predictions, settings."""
 
 import csv
 import itertools
@@ -24,11 +24,11 @@ _TRACED = ("alpha", "beta", "knee")
 
 @dataclass
 class Unreadable:
-    """Files that a figure lacks.
+    """Files missing from a figure.
 
     Attributes:
-        missing: Of runs that are done, files that are not there.
-        broken: Files that are there and not in the form in which runs write them, with the reason.
+        missing: Missing files of finished runs.
+        broken: Malformed files, with the reason.
     """
 
     missing: list[Path] = field(default_factory=list)
@@ -50,12 +50,12 @@ class Trace:
 
 @dataclass(frozen=True)
 class Scores:
-    """Predictions of all runs of one kind, counted.
+    """Counts of the predictions of all runs of one kind.
 
     Attributes:
-        classes: In the data set's order.
-        counts: `(true class, predicted class)`: clips, over all runs.
-        recall: (fold, run) -> `(n_classes,)`, share of a class's clips found; NaN where a fold has none.
+        classes: Classes, in the data set's order.
+        counts: `(true class, predicted class)`: number of clips, over all runs.
+        recall: (fold, run) -> `(n_classes,)`, recall of each class; NaN if a fold has no clips of it.
     """
 
     classes: tuple[str, ...]
@@ -64,16 +64,16 @@ class Scores:
 
 
 def read_traces(study_dir: Path, rows: Iterable[Row], unreadable: Unreadable) -> dict[Kind, list[Trace]]:
-    """`history.csv` of every finished run whose compression learns.
+    """Reads `history.csv` of every finished run with a learned compression.
 
     Args:
         study_dir: The study's folder.
-        rows: Of finished runs.
-        unreadable: Takes down the files that could not be read.
+        rows: Finished runs.
+        unreadable: Collects files that could not be read.
     """
     traces: dict[Kind, list[Trace]] = {}
     for row in rows:
-        # Of a compression without a knee there is nothing to follow, and no need to open the file.
+        # A compression without a knee has no trajectory, so the file is not opened.
         if row.get("knee") is not None:
             trace = _parsed(study_dir / folder_of(row) / "history.csv", _trace, unreadable)
             if trace is not None and trace.values:
@@ -84,13 +84,13 @@ def read_traces(study_dir: Path, rows: Iterable[Row], unreadable: Unreadable) ->
 def read_scores(
     study_dir: Path, rows: Iterable[Row], unreadable: Unreadable, *, score: str = "published"
 ) -> dict[Kind, Scores]:
-    """`predictions.csv` of every finished run, or that of its settled score.
+    """Reads the predictions of every finished run, for the published or the settled score.
 
     Args:
         study_dir: The study's folder.
-        rows: Of finished runs.
-        unreadable: Takes down the files that could not be read, or are of other classes than the first.
-        score: Whose predictions.
+        rows: Finished runs.
+        unreadable: Collects files that could not be read, or have other classes than the first.
+        score: Score to read.
     """
     scores: dict[Kind, Scores] = {}
     classes_of: dict[str, tuple[str, ...]] = {}
@@ -101,7 +101,7 @@ def read_scores(
             continue
         classes, counts = parsed
         if classes_of.setdefault(row["dataset"], classes) != classes:
-            unreadable.broken.append((path, "its classes are not those of the data set's other runs"))
+            unreadable.broken.append((path, "its classes differ from those of the data set's other runs"))
             continue
         found = scores.setdefault(_kind(row), Scores(classes, np.zeros_like(counts), {}))
         found.counts[...] += counts
@@ -113,7 +113,7 @@ def read_scores(
 
 
 def read_clip_ids(study_dir: Path, row: Row, name: str) -> list[str]:
-    """The test clips of a run, from its table of predictions; none where that cannot be read."""
+    """The test clips of a run, from its predictions; empty if these cannot be read."""
     try:
         with (study_dir / folder_of(row) / name).open(encoding="utf-8", newline="") as file:
             return [line["clip_id"] for line in csv.DictReader(file)]
@@ -125,7 +125,7 @@ def recall_differences(scores: Mapping[Kind, Scores], dataset: str, model: str, 
     """Per class, loglearn's recall minus that of log-EPS: mean over paired runs, then over folds.
 
     Returns:
-        `(n_classes,)`, NaN where no fold has clips of a class; `None` where there is no pair.
+        `(n_classes,)`, NaN if no fold has clips of a class; `None` if there is no pair.
     """
     ours = scores.get((dataset, model, "loglearn", n_shot))
     theirs = scores.get((dataset, model, "logeps", n_shot))
@@ -141,7 +141,7 @@ def recall_differences(scores: Mapping[Kind, Scores], dataset: str, model: str, 
 
 def read_config(study_dir: Path, rows: Iterable[Row]) -> str | None:
     """`config.yaml` of the first finished run that has one."""
-    # Runs have it or, of an older version or a test, none has: a few tries tell.
+    # Either all runs have it or none (older versions, tests): a few tries are enough.
     for row in itertools.islice(rows, 100):
         try:
             return (study_dir / folder_of(row) / "config.yaml").read_text(encoding="utf-8")
@@ -151,7 +151,7 @@ def read_config(study_dir: Path, rows: Iterable[Row]) -> str | None:
 
 
 def _mean(values: list[Array]) -> Array:
-    """Over the values that are numbers."""
+    """Mean of the values that are not NaN."""
     stacked = np.array(values)
     known = np.isfinite(stacked)
     n = known.sum(axis=0)
@@ -181,17 +181,17 @@ def _confusion(lines: list[list[str]]) -> tuple[tuple[str, ...], npt.NDArray[np.
 
 
 def _parsed(path: Path, parse: Callable[[list[list[str]]], _T], unreadable: Unreadable) -> _T | None:
-    """What `parse` makes of the file's lines; `None`, and a note in `unreadable`, where that cannot be done."""
+    """Parses the file's lines; on errors, returns `None` and adds a note to `unreadable`."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             lines = list(csv.reader(file))
         if len(lines) < 2:
-            raise ValueError("it has no rows")
+            raise ValueError("it is empty")
         return parse(lines)
     except FileNotFoundError:
         unreadable.missing.append(path)
     except (OSError, csv.Error, ValueError, KeyError, IndexError) as error:
-        # A KeyError says no more than a name.
+        # A KeyError contains only a name.
         unreadable.broken.append((path, f"unknown class {error}" if isinstance(error, KeyError) else str(error)))
     return None
 

@@ -1,4 +1,4 @@
-"""The words of a report: what was run, how it compares with what was published, how to read it, what is missing."""
+"""The text of a report: what was run, the published findings, how to read the report, and what is missing."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,33 +48,33 @@ _MOST_REASONS = 10
 def summary(
     rows: Sequence[Row], verdicts: Sequence[Verdict], synthetic: Iterable[str], score: str = "published"
 ) -> list[Block]:
-    """The first thing read."""
+    """The introduction."""
     blocks: list[Block] = []
     names = ", ".join(dataset_name(dataset) for dataset in sorted(synthetic))
     if names:
         blocks.append(
             Paragraph(
-                f"SYNTHETIC DATA, not {names}: these sounds were computed, not recorded. The report shows that the "
-                "machinery works; of real sounds it says nothing.",
+                f"SYNTHETIC DATA, not {names}: these sounds are computed, not recorded. The report shows that the "
+                "software works; it says nothing about real sounds.",
                 warning=True,
             )
         )
     done = sum(row["status"] == "done" for row in rows)
     text = (
         f"Does it help to learn the logarithm of the mel spectrogram? {done:,} of {len(rows):,} runs compare loglearn, "
-        "ln(alpha X + beta) with trained alpha and beta, with log-EPS, log10(X + 2.2e-16), which learns nothing."
+        "ln(alpha X + beta) with trained alpha and beta, with log-EPS, log10(X + 2.2e-16), which is fixed."
     )
     run = [verdict for verdict in verdicts if verdict.state != "not run"]
     if run:
         states = Counter(verdict.state for verdict in run)
         counts = ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
-        text += f" Of {len(verdicts)} published findings, this study speaks to {len(run)}: {counts}."
+        text += f" Of {len(verdicts)} published findings, this study tests {len(run)}: {counts}."
     else:
-        text += f" It speaks to none of the {len(verdicts)} published findings."
+        text += f" It tests none of the {len(verdicts)} published findings."
     if score == "settled":
         text += (
-            " All accuracies are settled scores: of the same weights, without what few updates leave of the beginning "
-            "of batch normalisation. What was published is the other score."
+            " All accuracies are settled scores: with the same weights, but without the initial values that few "
+            "updates leave in the averages of batch normalisation. The published experiment has the other score."
         )
     return [*blocks, Paragraph(text)]
 
@@ -121,23 +121,23 @@ def findings(
     spread: Mapping[tuple[str, ...], Spread],
     sizes: Mapping[str, Size | None],
 ) -> list[Block]:
-    """Every published finding with its verdict and the cells it rests on.
+    """Every published finding with its verdict and the underlying cells.
 
     Args:
-        source: Of the findings.
-        verdicts: On each.
-        margin: Of equivalence.
-        spread: Of `evidence.spread_of_comparisons`: says what would decide.
-        sizes: Id of a finding -> what was found, where it was run.
+        source: Source of the findings.
+        verdicts: Verdict on each finding.
+        margin: Margin of equivalence.
+        spread: From `evidence.spread_of_comparisons`, to show what would decide.
+        sizes: Id of a finding -> the size found, if it was run.
     """
     blocks: list[Block] = [
         Paragraph(
-            "The source gives its findings in words; how each is checked here is our reading of them. Stated by "
+            "The source states its findings in words; how each is checked here is our interpretation. Stated by "
             f"{source.author} in “{source.title}”,",
             link=source.url,
         )
     ]
-    head = ("Network", "n", "Difference (points)", "Interval", "Comparison", "Speaks")
+    head = ("Network", "n", "Difference (points)", "Interval", "Comparison", "Evidence")
     speaks = {"for": "for it", "against": "against it", "neither": "neither"}
     for verdict in verdicts:
         body = tuple(
@@ -152,7 +152,7 @@ def findings(
             for one in verdict.evidence
             for cell in [one.comparison]
         )
-        evidence = Grid(head, body, f"The {_count(len(body), 'cell')} it rests on") if body else None
+        evidence = Grid(head, body, f"The {_count(len(body), 'cell')} behind it") if body else None
         size = sizes.get(verdict.finding.id)
         lines = [f"Checked as: {how_checked(verdict.finding, margin)}."]
         lines += [] if size is None else [size.sentence]
@@ -170,7 +170,7 @@ def findings(
 
 
 def all_numbers(summary: str, comparisons: Sequence[Comparison], confidence: float, recordings: Recordings) -> Grid:
-    """Everything that is known of each comparison."""
+    """All numbers of each comparison."""
     order = {model: at for at, model in enumerate(models_in_order(one.model for one in comparisons))}
     names = ("Network", "Compression", "n")
     numbers = ("Pairs", "Folds", "Mean", "Std", f"{100 * confidence:g} % interval", "90 % interval")
@@ -197,23 +197,23 @@ def all_numbers(summary: str, comparisons: Sequence[Comparison], confidence: flo
 
 
 def ranks(ranking: Ranking) -> str:
-    """What the figure of the mean ranks shows, and what it does not."""
+    """Explains the figure of mean ranks and its limits."""
     p = "below 0.001" if ranking.p_value < 0.001 else f"{ranking.p_value:.3f}"
     left_out = ""
     if ranking.left_out:
         names = ", ".join(map(compression_name, compressions_in_order(ranking.left_out)))
-        left_out = f" Not ranked, since they were run in too few of these cells: {names}."
+        left_out = f" Not ranked, since they have runs in too few of these cells: {names}."
     return (
         f"{dataset_name(ranking.dataset)}: mean rank of each compression (1 is the most accurate) over "
-        f"{ranking.n_blocks} cells of network, n and fold, or run where there is one fold. A bar joins compressions "
+        f"{ranking.n_blocks} cells of network, n and fold (or run, with a single fold). A bar joins compressions "
         f"whose ranks differ by less than the critical difference, {ranking.critical_difference:.2f} (Nemenyi, 5 %): "
-        f"they cannot be told apart. Friedman's test of no difference at all: p {p}. Cells of one fold share its test "
-        f"clips, so that this describes more than it proves.{left_out}"
+        f"they do not differ significantly. Friedman's test of no difference at all: p {p}. Cells of one fold share "
+        f"test clips, so this is descriptive rather than a proof.{left_out}"
     )
 
 
 def why(powers: Sequence[MelHistogram], done: Sequence[Row]) -> list[Block]:
-    """What the starting knee flattens of each data set, and how far training moved it."""
+    """How much of each data set the initial knee flattens, and how far training moved it."""
     blocks: list[Block] = []
     for power in powers:
         rows = [row for row in done if row["dataset"] == power.dataset]
@@ -222,54 +222,54 @@ def why(powers: Sequence[MelHistogram], done: Sequence[Row]) -> list[Block]:
         moved = [(model_name(model), *more) for model, *more in knees_moved(rows)]
         if moved:
             blocks += [
-                Paragraph("How far training moved the knee, as a multiple of where it began:"),
+                Paragraph("How far training moved the knee, as a multiple of its initial value:"),
                 Grid(KNEES_HEAD, tuple(moved)),
             ]
         classes = tuple(per_class(power, knee=START_BETA / START_ALPHA))
-        blocks.append(Grid(PER_CLASS_HEAD, classes, "Mel power by class, and what the starting knee leaves of it"))
+        blocks.append(Grid(PER_CLASS_HEAD, classes, "Mel power by class, and the share above the initial knee"))
     return blocks
 
 
 def how_to_read(margin: float, confidence: float, *, published: bool = True) -> list[Block]:
-    """What the numbers and marks mean; `published`: also of published findings."""
+    """Explains the numbers and marks; `published`: also the published findings."""
     percent, points_ = f"{100 * confidence:g} %", f"{100 * margin:g} points"
     compared = "loglearn and log-EPS" if published else "the compressions"
     state = (
-        "“Supported, as far as run” and the like: the cells that were run say so, and those that were not could change "
+        "“Supported, as far as run” and similar: this holds for the cells that were run; the other cells could change "
         "it."
     )
     own = (
-        "The answer asks for the best of all compressions, over all n together; the table of differences asks of each "
-        "compression, network and n how it differs from the baseline. Each is corrected for its own number of "
-        "questions."
+        "The answer is about the best of all compressions, over all n together; the table of differences shows for "
+        "each compression, network and n how it differs from the baseline. Each is corrected for its own number of "
+        "comparisons."
     )
     return [
         Bullets(
             (
                 "Accuracy is the share of test clips that are classified correctly: the mean over the runs of a fold, "
                 "then over folds. n is the number of training clips per class.",
-                f"Runs are paired: {compared} of one network, n, fold and run share the training clips, the "
-                "initial weights and the patches. Differences are taken within pairs of which both have finished.",
+                f"Runs are paired: for the same network, n, fold and run, {compared} share the training clips, the "
+                "initial weights and the patches. Differences use only pairs in which both runs have finished.",
                 f"Intervals are {percent} intervals of the mean over folds, since runs of one fold share its test "
                 "clips: a bootstrap of whole folds, Student's t below 8 folds. With two or three folds they are "
-                "wide, as they must be. With one fold they are over its runs, and say nothing of other folds. Fewer "
-                "folds than the data set has make a preview: its numbers must not be set beside results over all "
+                "wide, as they must be. With a single fold they are over its runs and say nothing about other folds. "
+                "Results on only some of the folds are a preview and must not be compared with results over all "
                 "folds.",
-                "Intervals “on these folds” take the folds as all there are: what they leave open, more runs would "
-                "settle. Where the other interval is far wider, more folds are needed. No verdict rests on them.",
-                "Intervals “by recordings and runs” say what other recordings and other runs would have moved: clips "
-                "of one recording are right or wrong together. They take folds for mere partitions of the recordings, "
-                "and are too narrow where folds differ beyond that. No verdict rests on them.",
-                f"≈ equivalent: two one-sided tests find the difference smaller than {points_}, whether it is "
-                "certain or not: its 90 % interval, which is then the one shown, lies inside. ↑ better, ↓ worse: a "
-                "signed-rank test over the pairs finds a difference, after Holm's correction for all comparisons of "
+                "Intervals “on these folds” treat the folds as fixed: they show the uncertainty that more runs would "
+                "reduce. If the other interval is much wider, more folds are needed. No verdict uses them.",
+                "Intervals “by recordings and runs” show the uncertainty from other recordings and other runs: clips "
+                "of one recording tend to be correct or wrong together. They treat folds as mere partitions of the "
+                "recordings, and are too narrow if folds differ in other ways. No verdict uses them.",
+                f"≈ equivalent: two one-sided tests find the difference smaller than {points_}, whether or not it is "
+                "significant: its 90 % interval, which is then the one shown, is inside the margin. ↑ better, ↓ worse: "
+                "a signed-rank test over the pairs finds a difference, after Holm's correction for all comparisons of "
                 "the data set in this report, and the interval excludes zero. ? "
-                "undecided: neither was shown. Undecided is not equal: it says that there were too few folds or "
-                "runs to tell.",
+                "undecided: neither was shown. Undecided does not mean equal: there were too few folds or "
+                "runs to decide.",
                 "The knee, beta / alpha, is the mel power below which loglearn is flat. Batch normalisation follows "
-                "the compression and takes away any constant, and ln(alpha X + beta) = ln(alpha) + ln(X + beta / "
-                "alpha): so only the knee can matter, once the moving averages that stand in at test have settled. "
-                "Relative compressions take mel power divided by the level of its clip, and their knee is a share of "
+                "the compression and removes any constant, and ln(alpha X + beta) = ln(alpha) + ln(X + beta / "
+                "alpha): so only the knee can matter, once the moving averages used at test have settled. "
+                "Relative compressions use mel power divided by the level of its clip; their knee is a fraction of "
                 "that level.",
                 state if published else own,
             )
@@ -284,54 +284,54 @@ def what_is_missing(
     unreadable: Unreadable,
     baseline: str | None = None,
 ) -> list[Block]:
-    """Runs not done or failed and why, pairs without a partner, files that could not be read.
+    """Missing and failed runs with reasons, runs without a partner, unreadable files.
 
     Args:
         study_dir: The study's folder.
-        rows: Of its runs.
-        comparisons: That the report shows.
-        unreadable: Files.
-        baseline: Whom all other compressions are compared with; `None` where loglearn and log-EPS are compared.
+        rows: Its runs.
+        comparisons: Comparisons in the report.
+        unreadable: Unreadable files.
+        baseline: The compression that all others are compared with; `None` for loglearn against log-EPS.
     """
     blocks: list[Block] = []
     lines = []
     planned = _planned(study_dir)
     if planned is None:
         lines.append(
-            "Runs that were never started are not counted: study.yaml, in which `loglearn run` notes its grid, is not "
-            "there or cannot be read."
+            "Runs that were never started are not counted: study.yaml, in which `loglearn run` saves its grid, is "
+            "missing or unreadable."
         )
     grid = _grid(rows, planned or set())
     if not grid:
         lines.append("Every planned run is done." if planned is not None else "No run failed.")
     alone = _without_partner(rows, baseline)
     if alone:
-        lines.append(f"Without a finished partner, and so in no difference: {_count(alone, 'finished run')}.")
+        lines.append(f"Not in any difference, since they have no finished partner: {_count(alone, 'finished run')}.")
     unsure = sum(one.low is None for one in comparisons)
     if unsure:
-        lines.append(f"Without an interval, for too few pairs or folds: {_count(unsure, 'difference')}.")
+        lines.append(f"Without an interval, because of too few pairs or folds: {_count(unsure, 'difference')}.")
     for dataset in datasets_in_order(rows):
         lacking = max(row["missing_clips"] for row in rows if row["dataset"] == dataset)
-        # Failures have a table of their own below.
+        # Failures have their own table below.
         lines += [
             f"{dataset_name(dataset)}: {remark}" for remark in remarks([{"status": "", "missing_clips": lacking}])
         ]
     if unreadable.missing:
         example = unreadable.missing[0].relative_to(study_dir)
         n_missing = _count(len(unreadable.missing), "file")
-        lines.append(f"Not there, and so not in the figures: {n_missing} of finished runs, for example {example}.")
+        lines.append(f"Missing, and so not in the figures: {n_missing} of finished runs, for example {example}.")
     if unreadable.broken:
         path, reason = unreadable.broken[0]
         n_broken = _count(len(unreadable.broken), "file")
         lines.append(
-            f"Not as a run writes it, and so not in the figures: {n_broken} of finished runs, for example "
+            f"Malformed, and so not in the figures: {n_broken} of finished runs, for example "
             f"{path.relative_to(study_dir)} ({reason})."
         )
     if lines:
         blocks.append(Bullets(tuple(lines)))
     if grid:
         blocks += [
-            Heading("Cells that lack runs"),
+            Heading("Cells with missing runs"),
             Grid(("Network", "Compression", "n", "Done", "Failed", "Not run"), grid, n_names=2),
         ]
     failures = _failures(rows)
@@ -341,7 +341,7 @@ def what_is_missing(
 
 
 def _settings(config: str | None) -> list[tuple[str, str]]:
-    """The settings that matter most; all of them are below, as they stand in the file."""
+    """The most important settings; the whole file follows below."""
     try:
         found = yaml.safe_load(config) if config is not None else None
     except yaml.YAMLError:
@@ -366,7 +366,7 @@ def _settings(config: str | None) -> list[tuple[str, str]]:
         value: object = found
         for key in keys:
             value = value.get(key) if isinstance(value, Mapping) else None
-        # No gain is nothing to speak of.
+        # A gain of 0 is not listed.
         if value not in (None, 0.0) or keys == ("seed",):
             items.append(
                 (name, f"{value} {'frame' if value == 1 else 'frames'}" if keys[-1] == "patch_hop" else str(value))
@@ -375,7 +375,7 @@ def _settings(config: str | None) -> list[tuple[str, str]]:
 
 
 def _counted(name: str, values: Iterable[str | None]) -> list[tuple[str, str]]:
-    """One line where all are the same, else one for each value, with the number of its runs."""
+    """One line if all values are the same, otherwise one per value with its number of runs."""
     counts = Counter(value for value in values if value)
     if len(counts) == 1:
         return [(name, next(iter(counts)))]
@@ -400,7 +400,7 @@ def _planned(study_dir: Path) -> set[tuple[Any, ...]] | None:
 
 
 def _grid(rows: Sequence[Row], planned: set[tuple[Any, ...]]) -> tuple[tuple[str, ...], ...]:
-    """Cells of the tables that lack runs: done, failed, not run."""
+    """Cells of the tables with missing runs: done, failed, not run."""
     found = {key_of(row): row["status"] for row in rows}
     counts: dict[tuple[str, str, NShot], Counter[str]] = defaultdict(Counter)
     for key in (*found, *(planned - found.keys())):
@@ -434,7 +434,7 @@ def _without_partner(rows: Iterable[Row], baseline: str | None) -> int:
 
 
 def _failures(rows: Iterable[Row]) -> tuple[tuple[str, ...], ...]:
-    """Reason, an example, how many; the most frequent first."""
+    """Reason, example, number of runs; the most frequent first."""
     failed: dict[str, list[Row]] = {}
     for row in rows:
         if row["status"] == "failed":

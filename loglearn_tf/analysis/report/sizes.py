@@ -1,4 +1,4 @@
-"""Sign and size of what a published finding speaks of: the mean difference over its cells, with an interval."""
+"""Sign and size of the effect in a published finding: the mean difference over its cells, with an interval."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Size:
-    """Loglearn minus log-EPS over the cells of a finding that were run; fractions of accuracy.
+    """Loglearn minus log-EPS over the cells of a finding that were run, in fractions of accuracy.
 
     Attributes:
-        mean: Of the cells' means, each with the same weight.
-        low, high: Its interval by Student's t over folds; `None` where a cell has one fold, or nothing varied.
+        mean: Mean over cells, with equal weights.
+        low, high: Its interval by Student's t over folds; `None` if a cell has one fold or nothing varied.
         least, most: The cells with the smallest and the largest difference.
-        n_cells: How many they are.
-        confidence: Of the interval.
+        n_cells: Number of cells.
+        confidence: Confidence of the interval.
     """
 
     mean: float
@@ -49,7 +49,7 @@ class Size:
 
     @property
     def sentence(self) -> str:
-        """With what the interval is, and the cells at either end."""
+        """The size as a sentence, with the kind of interval and the extreme cells."""
         interval = points_interval(self.low, self.high)
         text = f"Found: loglearn minus log-EPS {points(self.mean)} points"
         if self.n_cells > 1:
@@ -57,20 +57,20 @@ class Size:
         text += (
             f", {100 * self.confidence:g} % interval over folds {interval}"
             if interval
-            else ", without an interval over folds: there is one fold, or nothing varied"
+            else ", without an interval over folds: there is only one fold, or nothing varied"
         )
         if self.n_cells > 1:
-            text += f"; from {_cell(self.least)} to {_cell(self.most)}. The verdict rests on the cells, each by itself"
+            text += f"; from {_cell(self.least)} to {_cell(self.most)}. The verdict is based on the individual cells"
         return text + "."
 
 
 def size_found(verdict: Verdict, rows: Sequence[Row], *, confidence: float) -> Size | None:
-    """The size over the cells that a verdict rests on; `None` where it rests on none.
+    """The size over the cells behind a verdict; `None` if there are none.
 
     Args:
-        verdict: On a finding.
-        rows: Finished runs, with the score that was judged.
-        confidence: Of the interval.
+        verdict: Verdict on a finding.
+        rows: Finished runs, with the score used for the verdict.
+        confidence: Confidence of the interval.
     """
     cells = [one.comparison for one in verdict.evidence]
     if not cells:
@@ -88,8 +88,8 @@ def to_csv(verdicts: Sequence[Verdict], sizes: Mapping[str, Size | None]) -> byt
     """Every finding with its verdict and size.
 
     Args:
-        verdicts: On each.
-        sizes: Id of the finding -> its size.
+        verdicts: Verdict on each finding.
+        sizes: Id of a finding -> its size.
     """
 
     def record(verdict: Verdict) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A table of a report: what one is, and how it is written as Markdown, CSV and LaTeX."""
+"""Report tables and their Markdown, CSV and LaTeX formats."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,18 +11,18 @@ from loglearn_tf.analysis.report.escape import file_stem, latex_text, markdown_t
 from loglearn_tf.analysis.statistics import Accuracy, Comparison
 from loglearn_tf.study.run_folder import Row
 
-# Told apart by form, and so in grey print, too.
+# Distinguished by shape, so also in greyscale print.
 MARKS = {"better": "↑", "worse": "↓", "equivalent": "≈", "undecided": "?"}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell shows; nothing where it was not run.
+    """The content of a cell; empty if it was not run.
 
     Attributes:
         number: Such as `52.3` or `+5.0`.
-        mark: After it, or empty.
-        interval: Below it, or empty.
+        mark: Mark after the number, or empty.
+        interval: Text below the number, or empty.
         tone: A verdict, for the page's colours, or empty.
     """
 
@@ -37,16 +37,16 @@ Body = tuple[tuple[tuple[str, ...], tuple[Cell, ...]], ...]
 
 @dataclass(frozen=True)
 class Table:
-    """One table, ready to be written in any form.
+    """One table, ready to be written in any format.
 
     Attributes:
-        caption: Says what the numbers are, and are not.
-        head: Of the columns that name a row, then of the others.
-        body: The names of a row, and its cells.
+        caption: Explains the numbers.
+        head: Headings of the columns that name a row, then of the others.
+        body: For each row, its names and cells.
         notes: Sentences below it.
-        columns, records: For CSV: the numbers in full, one record a cell.
-        comparisons: What it shows the verdicts of; the report lists all their numbers below it.
-        stem, label: Name of its files, and what it is called before its caption; `ReportTable` sets both.
+        columns, records: For CSV: the full numbers, one record per cell.
+        comparisons: Comparisons whose verdicts it shows; the report lists all their numbers below it.
+        stem, label: Name of its files, and the label before its caption; both are set by `ReportTable`.
     """
 
     caption: str
@@ -71,16 +71,16 @@ class Table:
 
 @dataclass(frozen=True)
 class DatasetResults:
-    """What tables are made from: the results of one data set.
+    """The results of one data set, from which tables are made.
 
     Attributes:
         dataset: Its name.
-        rows: Its runs, failed ones included: they span the tables.
-        accuracies: Of every cell.
-        confidence: Of all intervals.
-        published: Accuracy in percent that was published: model -> compression -> n.
-        score: Which accuracy the rows hold; see `results.with_score`.
-        baseline: Whom all other compressions are compared with, in the table of all.
+        rows: Its runs, including failed ones, which define the rows and columns.
+        accuracies: Accuracy of every cell.
+        confidence: Confidence of all intervals.
+        published: Published accuracy in percent: model -> compression -> n.
+        score: The accuracy in the rows; see `results.with_score`.
+        baseline: The compression that all others are compared with.
     """
 
     dataset: str
@@ -93,19 +93,19 @@ class DatasetResults:
 
     @property
     def accuracy(self) -> str:
-        """What the numbers are called in captions."""
+        """Name of the score in captions."""
         return "accuracy" if self.score == "published" else f"{self.score} accuracy"
 
 
 @dataclass(frozen=True)
 class StudyResults:
-    """What tables across the parts of a study are made from.
+    """The results from which tables across the parts of a study are made.
 
     Attributes:
-        parts: Of the study; the rows of their runs hold the accuracy of `score`.
-        confidence: Of all intervals.
-        seed: Of every bootstrap.
-        score: Which accuracy; see `results.with_score`.
+        parts: Parts of the study, whose runs hold the accuracy of `score`.
+        confidence: Confidence of all intervals.
+        seed: Seed of every bootstrap.
+        score: The accuracy used; see `results.with_score`.
     """
 
     parts: Sequence[StudyPart]
@@ -116,19 +116,20 @@ class StudyResults:
 
 @dataclass(frozen=True)
 class ReportTable:
-    """A table that reports have: the record of one, in the list `loglearn_tf.analysis.report.tables.TABLES`.
+    """A kind of report table, listed in `loglearn_tf.analysis.report.tables.TABLES`.
 
     Attributes:
-        name: Its files are called `DATASET-table-NAME`, unless the source numbers it.
-        build: Makes it of a data set's results and of the comparisons with `baseline`, empty where that is `None`. All
-            comparisons that a report shows of a data set are corrected together: p and verdict of a cell are the same
-            wherever it stands. Of `scope` study: of a `StudyResults`, and no comparisons.
-        applies: Whether these results have anything for it.
-        baseline: Whose accuracy is subtracted in it; `None` where it compares nothing.
-        numbered: Of a table of the source: whether it is numbered with the tables of accuracy (0) or of differences
-            (1), and what follows the number in the names of its files, which are then called `tableNUMBER`.
-        label: What stands before its caption; `{}` is the number in the source.
-        scope: `"data set"`, a table for each; `"study"`, one across the parts of a study, in the report of the whole.
+        name: Its files are named `DATASET-table-NAME`, unless the source numbers it.
+        build: Makes it from a data set's results and the comparisons with `baseline` (none if that is `None`). All
+            comparisons of a data set in a report are corrected together, so p and verdict of a cell are the same
+            everywhere. With scope `"study"`: from a `StudyResults`, without comparisons.
+        applies: Whether it applies to these results.
+        baseline: The compression whose accuracy is subtracted; `None` if it compares nothing.
+        numbered: For a table of the source: whether it is numbered with the tables of accuracy (0) or of differences
+            (1), and the suffix after the number in its file names, which are then `tableNUMBER`.
+        label: Text before its caption; `{}` is the number in the source.
+        scope: `"data set"`: one table for each; `"study"`: one across the parts of a study, in the report of the whole
+            study.
     """
 
     name: str
@@ -140,15 +141,15 @@ class ReportTable:
     scope: Literal["data set", "study"] = "data set"
 
     def of_study(self, results: StudyResults) -> Table:
-        """Builds one of `scope` study, with its name."""
+        """Builds a table with scope `"study"` and sets its name."""
         return replace(self.build(results, ()), stem=file_stem("study", "table", self.name))
 
     def table(self, results: DatasetResults, comparisons: Sequence[Comparison] = ()) -> Table:
-        """Builds it, with its names.
+        """Builds the table and sets its names.
 
         Args:
-            results: Of one data set.
-            comparisons: Of all data sets and baselines; the table gets its own.
+            results: Results of one data set.
+            comparisons: Comparisons of all data sets and baselines; those of the table are selected.
         """
         ours = [one for one in comparisons if (one.dataset, one.baseline) == (results.dataset, self.baseline)]
         table = self.build(results, ours)
@@ -159,7 +160,7 @@ class ReportTable:
         return replace(table, stem=f"table{numbers[which]}{suffix}", label=self.label.format(numbers[which]))
 
 
-# The files of all tables, as a pattern.
+# Pattern of the file names of all tables.
 STEMS = r"(table\d+(-\w+)?|.+-table-.+)"
 
 
@@ -173,34 +174,34 @@ def points(fraction: float) -> str:
 
 
 def points_interval(low: float | None, high: float | None) -> str:
-    """Of a difference of accuracies: `−0.3 to +5.0`; empty where there is none."""
+    """An interval of a difference of accuracies: `−0.3 to +5.0`, or empty."""
     return "" if low is None or high is None else f"{points(low)} to {points(high)}"
 
 
 def verdict_interval(one: Comparison | Outcome) -> str:
-    """The interval that a verdict rests on; that of "equivalent" is another, and says so: `90 %: −0.3 to +1.0`."""
+    """The interval behind a verdict; for "equivalent" the 90 % interval, marked as such: `90 %: −0.3 to +1.0`."""
     if one.verdict == "equivalent":
         return f"90 %: {points_interval(one.low_90, one.high_90)}"
     return points_interval(one.low, one.high)
 
 
 def p_text(p_value: float | None) -> str:
-    """`0.031`; empty where there is none."""
+    """`0.031`, or empty."""
     if p_value is None:
         return ""
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
-# ---- The forms in which tables are written ------------------------------------------------------------------------
+# ---- Formats of tables ---------------------------------------------------------------------------------------------
 
 
 def to_csv(table: Table) -> bytes:
-    """One row a cell, with everything that is known of it; cells not run stay empty."""
+    """One row per cell with all its numbers; cells that were not run are empty."""
     return csv_bytes(table.columns, table.records)
 
 
 def to_markdown(table: Table) -> str:
-    """GitHub's tables: names to the left, numbers to the right."""
+    """GitHub's tables: names left-aligned, numbers right-aligned."""
     body = [(*names, *map(_in_a_line, cells)) for names, cells in table.body]
     notes = "\n".join(map(markdown_text, table.notes))
     return f"**{markdown_text(table.title)}**\n\n{markdown_table(table.head, body, table.n_names)}\n\n{notes}\n"
@@ -213,11 +214,11 @@ def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]], n_names: 
 
 
 def to_latex(table: Table) -> str:
-    """A `table` environment for `\\input`; where it is wider than the page, it shrinks to fit."""
+    """A `table` environment for `\\input`, which shrinks if it is wider than the page."""
     lines: list[str] = []
     network = ""
     for names, cells in table.body:
-        # A network's name stands at its first row, with a little air above it.
+        # A network's name is in its first row, with a little space above it.
         again = table.n_names > 1 and names[0] == network
         if lines and not again:
             lines.append(r"\addlinespace")

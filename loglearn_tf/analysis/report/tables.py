@@ -1,4 +1,4 @@
-"""The tables of a report, as an open list: accuracy, differences with verdicts, and ours beside the published."""
+"""The tables of a report, as an open list: accuracy, differences with verdicts, and ours next to the published."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -68,7 +68,7 @@ def _all_differences(results: DatasetResults, comparisons: Sequence[Comparison])
 
 
 def _published(results: DatasetResults, _: Sequence[Comparison]) -> Table:
-    """Ours beside theirs: every cell of the table of accuracy as `ours / published`."""
+    """Ours next to the published: every cell of the accuracy table as `ours / published`."""
     ours = {(one.model, one.compression, one.n_shot): 100 * one.mean for one in results.accuracies}
     theirs: dict[tuple[str, str, NShot], float] = {
         (model, compression, n): percent
@@ -92,7 +92,7 @@ def _published(results: DatasetResults, _: Sequence[Comparison]) -> Table:
 
 
 def _regret(results: StudyResults, _: Sequence[Comparison]) -> Table:
-    """How far each compression falls behind the best one, over all parts, networks and n."""
+    """How far each compression is behind the best one, over all parts, networks and n."""
     found = worst_regrets(_regret_cells(results), confidence=results.confidence, seed=results.seed)
     shown = [
         (
@@ -109,14 +109,14 @@ def _regret(results: StudyResults, _: Sequence[Comparison]) -> Table:
     best = found.of[0]
     n_cells = f"{len(found.cells)} cells of part, network and n"
     notes = [
-        f"Regret: how far the mean accuracy is behind that of the best compression there, {results.score} score. The "
-        f"smallest worst one has {compression_name(best.compression)}; it has it in {100 * best.smallest:.0f} % of the "
-        "resamples of folds and runs, in each of which the best compression and the worst cell are chosen anew.",
-        "A best one among several is partly luck, and so is a worst cell: these numbers are too large, the more so the "
-        "fewer runs a cell has. Intervals are percentiles, too narrow with few folds; the order says more.",
+        f"Regret: the difference to the best mean accuracy in the same cell, {results.score} score. "
+        f"{compression_name(best.compression)} has the smallest worst-case regret, also in {100 * best.smallest:.0f} % "
+        "of the resamples of folds and runs, each with its own best compression and worst cell.",
+        "Being the best of several is partly luck, and so is the worst cell: these numbers are biased upwards, more so "
+        "with few runs per cell. Intervals are percentiles, too narrow with few folds; the order is more reliable.",
     ]
     if found.left_out:
-        notes.append(f"Left out, as not run together with the others: {', '.join(found.left_out)}.")
+        notes.append(f"Not included, since they were not run together with the others: {', '.join(found.left_out)}.")
     if any(row["synthetic"] for part in results.parts for row in part.rows):
         notes.append("SYNTHETIC DATA.")
     return Table(
@@ -146,7 +146,7 @@ _REGRET_COLUMNS = ("worst_points", "low_points", "high_points", "mean_points", "
 
 
 def _has_regret(results: StudyResults) -> bool:
-    """Whether there are several parts, and compressions that share cells."""
+    """Whether there are several parts, and compressions with shared cells."""
     if len(results.parts) < 2:
         return False
     try:
@@ -179,7 +179,7 @@ def _adopt(name: str, found: Any) -> ReportTable:
     if callable(found):
         return ReportTable(name.rpartition(":")[2], found)
     raise ConfigError(
-        f"A report table must be a `ReportTable`, or a function that builds a `Table`. Received: {shown(found)} "
+        f"A report table must be a `ReportTable` or a function that builds a `Table`. Received: {shown(found)} "
         f"for {name}."
     )
 
@@ -189,7 +189,7 @@ DIFFERENCES = ReportTable("differences", _differences, baseline="logeps", number
 ALL_DIFFERENCES = ReportTable(
     "all-differences",
     _all_differences,
-    # Loglearn has a table of its own.
+    # Loglearn has its own table.
     applies=lambda results: not {row["compression"] for row in results.rows} <= {"loglearn", "logeps"},
     baseline="logeps",
     numbered=(1, "-all"),
@@ -211,10 +211,10 @@ TABLES: Registry[ReportTable] = Registry(
 )
 
 
-# ---- What they share ----------------------------------------------------------------------------------------------
+# ---- Shared code --------------------------------------------------------------------------------------------------
 
 _LABELS = ("data", "dataset", "model", "compression", "n_shot")
-# Of `_difference_record`.
+# Columns of `_difference_record`.
 _DIFFERENCE_COLUMNS = (
     *("n_pairs", "folds", "difference_points", "std_points", "low_points", "high_points"),
     *("low_90_points", "high_90_points", "low_within_points", "high_within_points"),
@@ -232,7 +232,7 @@ def _table_of_differences(
     n_corrected = max((one.n_corrected for one in found.values()), default=0)
     if n_corrected > 1:
         notes.append(f"Holm's correction is over all {n_corrected} comparisons of this data set in the report.")
-    # Of one compression, its name is in the caption.
+    # With a single compression, its name is in the caption.
     names = ("Network", "Compression")[: len(keys[0])] if keys else ("Network",)
     columns = [name for name in _LABELS if len(names) > 1 or name != "compression"]
     return Table(
@@ -256,13 +256,13 @@ def _body_and_records(
     record_of: Callable[[Any], dict[str, Any]],
     shots: Sequence[NShot] | None = None,
 ) -> tuple[Body, tuple[dict[str, Any], ...]]:
-    """What `Table` holds of the same cells, to be read and in full.
+    """The cells and records of a `Table`.
 
     Args:
-        results: Of the data set.
+        results: Results of the data set.
         keys: Network, or network and compression, of every row of the table.
-        found: What is shown of a key and an n; cells not run are missing.
-        cell_of, record_of: Make a cell and a record of one of them.
+        found: Content by key and n; cells that were not run are missing.
+        cell_of, record_of: Make a cell and a record from one item.
         shots: Columns of the table; by default all n of the runs.
     """
     folds, shots = _folds(results.rows), _shots(results.rows) if shots is None else shots
@@ -318,7 +318,7 @@ def _record_beside(percents: tuple[float | None, float | None]) -> dict[str, Any
 
 
 def _labels(results: DatasetResults, key: Sequence[str], n_shot: NShot) -> dict[str, Any]:
-    # A CSV file has no title that could say so.
+    # A CSV file has no title for this.
     data = "synthetic" if results.rows[0]["synthetic"] else "real"
     return {
         "data": data,
@@ -335,11 +335,11 @@ def _notes(results: DatasetResults, body: Body, first: str) -> tuple[str, ...]:
     if any(cell.interval for cell in cells):
         notes.append(f"Below each number its {100 * results.confidence:g} % interval.")
     if any(not cell.interval for cell in cells):
-        notes.append("No interval where there is too little to make one from.")
+        notes.append("No interval where there are too few data for one.")
     if len(_folds(rows)) == 1 and n_test_folds(results.dataset) != 1 and any(cell.interval for cell in cells):
-        notes.append("Intervals are over the runs of one fold, and say nothing of other folds.")
+        notes.append("Intervals are over the runs of one fold and say nothing about other folds.")
     if any(_FEWER_FOLDS in cell.mark for cell in cells):
-        notes.append(f"{_FEWER_FOLDS} over fewer folds than the title says; the CSV file names them.")
+        notes.append(f"{_FEWER_FOLDS} over fewer folds than the title says; the CSV file lists them.")
     return (*notes, *remarks(list(rows)))
 
 

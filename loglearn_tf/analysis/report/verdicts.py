@@ -1,4 +1,4 @@
-"""The published findings, each held against the comparisons of a study."""
+"""Tests the published findings against the comparisons of a study."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ Cell = tuple[str, NShot]
 
 
 class _Data(BaseModel):
-    # Strict: a finding that was misread would change a verdict.
+    # Strict: a misread finding would change a verdict.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Source(_Data):
-    """Where the findings were published."""
+    """The publication of the findings."""
 
     title: str
     author: str
@@ -35,14 +35,14 @@ class Source(_Data):
 
 
 class Finding(_Data):
-    """What the source says, and how a study is checked against it.
+    """A statement of the source, and how it is checked against a study.
 
     Attributes:
         id: A short name.
-        statement: In words.
-        dataset, models, n_shot: The cells it speaks of, models x n.
-        claim: What holds in one of them (see published_findings.yaml).
-        cells: In how many of them it must hold.
+        statement: The statement.
+        dataset, models, n_shot: Its cells, models x n.
+        claim: What is claimed for a cell (see published_findings.yaml).
+        cells: In how many cells it must hold.
     """
 
     id: str
@@ -55,14 +55,14 @@ class Finding(_Data):
 
 
 class Published(_Data):
-    """Everything in published_findings.yaml.
+    """The content of published_findings.yaml.
 
     Attributes:
-        format: Of the file.
-        source: Where it was published.
-        findings: In the source's order.
-        published_accuracy: Data set -> model -> compression -> n -> accuracy in percent; empty until someone who has
-            the published tables fills it.
+        format: Format version.
+        source: Publication.
+        findings: Findings, in the order of the source.
+        published_accuracy: Data set -> model -> compression -> n -> accuracy in percent; empty until the published
+            tables are available as numbers.
     """
 
     format: Literal[1]
@@ -73,7 +73,7 @@ class Published(_Data):
 
 @dataclass(frozen=True)
 class Evidence:
-    """One cell of a finding that was run.
+    """One cell of a finding, with runs.
 
     Attributes:
         comparison: Loglearn against log-EPS there.
@@ -86,15 +86,15 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a study says of a finding.
+    """The verdict of a study on a finding.
 
     Attributes:
         finding: The finding.
         state: `"supported"`, `"contradicted"`, `"undecided"` or `"not run"`.
-        final: Whether no outcome of the cells that were not run could change it.
-        evidence: The cells that it rests on.
-        not_run: (model, n) of the others.
-        reason: In words.
+        final: Whether the cells without runs cannot change it, whatever their outcome.
+        evidence: The cells behind it.
+        not_run: (model, n) of cells without runs.
+        reason: The reason, in words.
     """
 
     finding: Finding
@@ -106,7 +106,7 @@ class Verdict:
 
     @property
     def label(self) -> str:
-        """The state; of one that could still change, it says so."""
+        """The state, marked if it could still change."""
         open_ = not self.final and self.state in ("supported", "contradicted")
         return f"{self.state}, as far as run" if open_ else self.state
 
@@ -115,7 +115,7 @@ def load_published(path: Path = PUBLISHED_FINDINGS) -> Published:
     """Reads the published findings.
 
     Raises:
-        ConfigError: If the file is not there, not YAML, or not in the form that its comments describe.
+        ConfigError: If the file is missing, not YAML, or not in the form described in its comments.
     """
     remedy = f"Its form is described in {PUBLISHED_FINDINGS}."
     try:
@@ -136,10 +136,10 @@ def judge(
     """Gives every finding its verdict.
 
     Args:
-        findings: Of `load_published`.
-        comparisons: Of `statistics.compare`, loglearn against log-EPS; a cell that is not among them was not run.
-        synthetic: Data sets whose clips were computed. They say nothing of the real ones, so their findings stay
-            "not run".
+        findings: From `load_published`.
+        comparisons: From `statistics.compare`, loglearn against log-EPS; missing cells were not run.
+        synthetic: Data sets with computed clips. They say nothing about the real ones, so their findings stay "not
+            run".
     """
     verdicts = []
     for finding in findings:
@@ -149,10 +149,10 @@ def judge(
 
 
 def speaks(comparison: Comparison, claim: Claim) -> str:
-    """Whether one cell speaks `"for"` a claim, `"against"` it, or `"neither"`.
+    """Whether one cell is evidence `"for"` a claim, `"against"` it, or `"neither"`.
 
-    Better and worse are taken from the comparison's verdict, which is corrected for the number of cells; how large a
-    difference is, from its interval.
+    Better and worse are the verdicts of the comparison, which are corrected for the number of cells; the size of a
+    difference is judged by its interval.
     """
     verdict, margin = comparison.verdict, comparison.margin
     if verdict == "undecided" or comparison.low is None or comparison.high is None:
@@ -160,21 +160,21 @@ def speaks(comparison: Comparison, claim: Claim) -> str:
     low, high = comparison.low, comparison.high
     if claim == "equivalent":
         supports = verdict == "equivalent"
-        # Better by something, yet perhaps by less than the margin: that settles nothing.
+        # Better, but perhaps by less than the margin: inconclusive.
         opposes = low >= margin or high <= -margin
     elif claim == "much_worse":
         supports = verdict == "worse" and high < -margin
         opposes = verdict != "worse" or low > -margin
     else:
         supports = verdict == claim
-        # An equivalent cell can hold a gain that is certain, and too small to matter: an effect, and none.
+        # An equivalent cell can have a significant gain that is too small to matter.
         certain = low > 0 if claim == "better" else high < 0
         opposes = not supports and not (verdict == "equivalent" and certain)
     return "for" if supports else "against" if opposes else "neither"
 
 
 def how_checked(finding: Finding, margin: float) -> str:
-    """The check in words, as the report gives it."""
+    """The check in words, for the report."""
     points = f"{100 * margin:g} points"
     claim = {
         "better": "loglearn better",
@@ -194,7 +194,9 @@ def _judge(finding: Finding, found: dict[Cell, Comparison], *, synthetic: bool) 
     if synthetic or not run:
         reason = "none of its cells was run"
         if synthetic:
-            reason = "synthetic sounds say nothing of it" if run else "none of its cells was run, on real sounds or not"
+            reason = (
+                "synthetic sounds say nothing about it" if run else "none of its cells was run, on real sounds or not"
+            )
         return Verdict(finding, "not run", False, (), tuple(asked), reason)
     evidence = tuple(Evidence(one, speaks(one, finding.claim)) for one in run)
     n_for, n_against = (sum(one.speaks == side for one in evidence) for side in ("for", "against"))
@@ -207,7 +209,7 @@ def _judge(finding: Finding, found: dict[Cell, Comparison], *, synthetic: bool) 
 
 
 def _decide(quantifier: Quantifier, n_for: int, n_against: int, n_run: int, n_asked: int) -> tuple[str, bool]:
-    """The state by the cells that were run, and whether the others could not change it."""
+    """The state according to the cells that were run, and whether the others cannot change it."""
     if quantifier == "every":
         if n_against:
             return "contradicted", True

@@ -1,4 +1,4 @@
-"""Run folders to report.html, report.md, tables/ and figures/."""
+"""Writes report.html, report.md, tables/ and figures/ from run folders."""
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -61,28 +61,28 @@ def write_report(
     extra: Sequence[Section] = (),
     score: str | None = None,
 ) -> Path:
-    """Writes the report of a study into its folder; an earlier one is replaced.
+    """Writes the report of a study to its folder, replacing an earlier one.
 
     Args:
-        study_dir: The study's folder, as `loglearn run` leaves it, or that of one of its parts. The report of a study
-            in parts is about the whole: its contrasts, and the tables across parts; `margin`, `findings` and `extra`
-            are for the reports of the parts.
-        margin: Differences of accuracy below this are of no consequence: 0.02 is 2 points.
-        confidence: Of the intervals.
-        seed: Of the bootstrap; the same study and seed give the same report.
-        findings: The published findings to hold it against.
-        tables: Names of its tables: of `report.tables.TABLES`, or of others as `module:attribute`. By default all that
-            are listed, those of installed packages (entry points of group `loglearn_tf.tables`) included.
-        extra: Further sections; they follow the figures.
-        score: Which accuracy all of it is about, but for contrasts, which name theirs; see `results.with_score`.
-            `None`: of a study of one's own the settled one, where all runs have it; else the published one.
+        study_dir: The study's folder, or that of one of its parts. The report of a study in parts covers the whole: its
+            contrasts and the tables across parts; `margin`, `findings` and `extra` apply only to the reports of the
+            parts.
+        margin: Smaller differences of accuracy count as zero: 0.02 is 2 points.
+        confidence: Confidence of the intervals.
+        seed: Seed of the bootstrap; the same study and seed give the same report.
+        findings: File of the published findings to test.
+        tables: Names of the tables, from `report.tables.TABLES` or as `module:attribute`. By default all listed tables,
+            including those of installed packages (entry-point group `loglearn_tf.tables`).
+        extra: Further sections, placed after the figures.
+        score: The accuracy to use, except for contrasts, which name their own; see `results.with_score`. `None`: for
+            your own study, settled if all runs have it; otherwise published.
 
     Returns:
-        Path of report.html; report.md, tables/ and figures/ lie beside it.
+        Path of report.html; report.md, tables/ and figures/ are next to it.
 
     Raises:
         DataError: If no run has finished, or none has this score, or a `result.json` cannot be read.
-        ConfigError: If `findings` cannot be read, `tables` names one that is not known, or there is no such score.
+        ConfigError: If `findings` cannot be read, `tables` contains an unknown name, or there is no such score.
         StorageError: If the report cannot be written.
     """
     if score is not None:
@@ -99,7 +99,7 @@ def write_report(
     rows = with_score(all_rows, score)
     if not rows:
         raise DataError(
-            f"No run in {study_dir} has a {score} score, as an earlier version did them. Run the study again."
+            f"No run in {study_dir} has a {score} score, since all are of an earlier version. Run the study again."
         )
     done = [row for row in rows if row["status"] == "done"]
     baseline = "logeps" if is_published else answer.baseline_of(done or rows, settings)
@@ -123,7 +123,7 @@ def write_report(
         )
         for results in all_results
     ]
-    # All comparisons that the report shows, the published findings' among them, are corrected together, once.
+    # All comparisons in the report, including those of the published findings, are corrected together, once.
     baselines = [baseline, *(kind.baseline for _, group in chosen for kind in group if kind.baseline is not None)]
     comparisons = compare_all(done, baseline=baselines, margin=margin, confidence=confidence, seed=seed)
     name = study_dir.resolve().name
@@ -153,7 +153,7 @@ def write_report(
         pictures.append(_curves(power, done))
     pictures += _ranks(done)
     if not is_published:
-        # What is said of loglearn and log-EPS where they were not run is of no use.
+        # Statements about loglearn and log-EPS are useless if they were not run.
         pictures = [one for one in pictures if one[2] is not None or baseline == "logeps"]
     finished = Finished(
         *(study_dir, all_rows, rows, comparisons, score), margin, confidence, seed, unreadable=unreadable
@@ -170,7 +170,7 @@ def write_report(
     drawn = [Drawing(stem, figure, caption) for _, stem, figure, caption in pictures if figure]
     svgs = write_drawings(study_dir / "figures", [*drawn, *(one for part in parts for one in part.drawings)])
 
-    # The published comparison has its own answer, unless there are others to choose from.
+    # The published comparison has its own answer, unless other compressions were run.
     asked = not is_published or len({row["compression"] for row in done}) > 2
     advice = (
         answer.recommendation(study_dir, all_rows, settings, score=score, margin=margin, confidence=confidence)
@@ -210,7 +210,7 @@ def write_report(
 
 
 def _checked(row: Row) -> Row:
-    """A run that says it is done and has no accuracy counts as failed: no mean may hold it."""
+    """A finished run without a valid accuracy counts as failed, so that it enters no mean."""
     accuracy = row["accuracy"]
     if row["status"] == "done" and not (isinstance(accuracy, (int, float)) and math.isfinite(accuracy)):
         error = f"its accuracy is {accuracy}, not a finite number"
@@ -222,8 +222,8 @@ def _checked(row: Row) -> Row:
 
 
 def _contrasts(settings: Settings | None, study_dir: Path, rows: Sequence[Row]) -> list[Section]:
-    """Of a study without parts; those of one in parts are in the report of the whole."""
-    # None: of no study that `loglearn run` did here.
+    """The contrasts of a study without parts; those of a study in parts are in the report of the whole study."""
+    # None if the folder was not made by `loglearn run`.
     if settings is None or settings.part is not None:
         return []
     return contrasts_section([StudyPart(settings, study_dir, rows)])
@@ -235,7 +235,7 @@ def _table_blocks(
     recordings: evidence.Recordings,
     spread: Mapping[tuple[str, ...], Spread],
 ) -> list[Block]:
-    """The tables of each data set, and below them the numbers of the comparisons that they show."""
+    """The tables of each data set, followed by the numbers of their comparisons."""
     blocks: list[Block] = []
     for group in made:
         blocks += group
@@ -247,13 +247,13 @@ def _table_blocks(
         compared = [one for table in group for one in table.comparisons]
         remarks = recordings.remarks(compared[0].dataset) if compared else []
         blocks += [Bullets(tuple(remarks))] if remarks else []
-    blocks.append(Paragraph("The same as files: tables/*.md, *.tex (booktabs), and *.csv with every number in full."))
+    blocks.append(Paragraph("Also available as files: tables/*.md, *.tex (booktabs), and *.csv with full precision."))
     return blocks
 
 
 # ---- Figures ----------------------------------------------------------------------------------------------------
 
-# Heading, stem, figure (`None` where there is nothing to draw), caption or what is lacking.
+# Heading, stem, figure (`None` if there is nothing to draw), caption or what is missing.
 _Drawn = tuple[str, str, Figure | None, str]
 
 
@@ -280,11 +280,11 @@ def _pictures(
         classes = figures.draw_class_differences(scores, dataset)
         caption = (
             f"{name}: recall of each class, loglearn minus log-EPS in points, mean over paired runs, then over folds. "
-            "Orange: loglearn finds more of the class's clips; blue: log-EPS does. Single classes are noisy: no test "
-            "was made of them."
+            "Orange: loglearn has the higher recall; blue: log-EPS has. Single classes are noisy and are not "
+            "tested."
         )
         if classes is None:
-            caption = f"{name}: no pair of runs has its predictions, so classes are not compared."
+            caption = f"{name}: no pair of runs has predictions, so classes are not compared."
         drawn.append((heading, file_stem(dataset, "classes"), classes, caption))
         drawn += _confusions(dataset, scores)
     return drawn
@@ -310,14 +310,14 @@ def _trajectories(dataset: str, traces: Mapping[Kind, Sequence[Trace]], relative
                 "thick: the median of each n."
             )
             if compression in relative:
-                caption += " Its knee is a share of the clip's level, not a mel power."
+                caption += " Its knee is a fraction of the clip's level, not a mel power."
             which = () if compression == "loglearn" else (compression,)
             figure = figures.draw_trajectories(runs, relative=compression in relative)
             yield heading, file_stem(dataset, model, *which, "trajectories"), figure, caption
 
 
 def _moves(trace: Trace) -> bool:
-    """Whether anything is learned: a fixed compression has a knee as well."""
+    """Whether anything is learned; fixed compressions also have a knee."""
     return any(values.size and (values != values[0]).any() for values in trace.values.values())
 
 
@@ -331,8 +331,8 @@ def _ranks(done: Sequence[Row]) -> Iterable[_Drawn]:
             yield heading, file_stem(dataset, "ranks"), figures.draw_ranks(ranking), sections.ranks(ranking)
         elif len(compressions) > 2:
             caption = (
-                f"{dataset_name(dataset)}: no three of the {len(compressions)} compressions share two or more cells of "
-                "network, n and fold, so they are not ranked."
+                f"{dataset_name(dataset)}: no three of the {len(compressions)} compressions have two or more common "
+                "cells of network, n and fold, so they are not ranked."
             )
             yield heading, "", None, caption
 
@@ -345,14 +345,19 @@ def _confusions(dataset: str, scores: Mapping[Kind, Scores]) -> Iterable[_Drawn]
         shown = {kind[2]: found for kind, found in ours.items() if (kind[1], kind[3]) == (model, n_shot)}
         parts = ", ".join(f"{compression_name(key)} {len(found.recall):,}" for key, found in sorted(shown.items()))
         caption = (
-            f"{name}, {model_name(model)}, n = {n_shot}: of the test clips of each class (rows), the share in percent "
-            f"that is taken for each class (columns). All runs together: {parts}."
+            f"{name}, {model_name(model)}, n = {n_shot}: the share in percent of the test clips of each true class "
+            f"(rows) predicted as each class (columns), over all runs: {parts}."
         )
-        yield f"{name}: confusions", file_stem(dataset, model, "confusion"), figures.draw_confusion(shown), caption
+        yield (
+            f"{name}: confusion matrices",
+            file_stem(dataset, model, "confusion"),
+            figures.draw_confusion(shown),
+            caption,
+        )
 
 
 def _curves(power: MelHistogram, done: Sequence[Row]) -> _Drawn:
-    """The curves at the start, and at the end by the medians of each network's runs."""
+    """The curves at the start, and at the end with the medians of each network's runs."""
     name = dataset_name(power.dataset)
     ends: dict[str, tuple[float, float]] = {}
     rows = [row for row in done if row["dataset"] == power.dataset and row["compression"] == "loglearn"]
@@ -368,7 +373,7 @@ def _curves(power: MelHistogram, done: Sequence[Row]) -> _Drawn:
         betas={label: beta for label, (_, beta) in labelled.items()},
     )
     caption = (
-        f"{name}: the compression at the start and, by the medians of each network's runs, at the end, over the "
+        f"{name}: the compression at the start and, with the medians of each network's runs, at the end, over the "
         "histogram of the mel power of all clips. Left of a knee the curve is flat."
     )
     return f"{name}: what the compression flattens", file_stem(power.dataset, "curves"), figure, caption
@@ -382,5 +387,5 @@ def _figure_blocks(pictures: Sequence[_Drawn], svgs: Mapping[str, str]) -> list[
             blocks.append(Heading(heading))
             previous = heading
         blocks.append(Picture(stem, svgs[stem], caption) if stem in svgs else Paragraph(caption))
-    blocks.append(Paragraph("The same as files for print: figures/*.svg and *.pdf."))
+    blocks.append(Paragraph("Also available as files: figures/*.svg and *.pdf."))
     return blocks

@@ -1,4 +1,4 @@
-"""Archives are looked through before they are unpacked: only plain files below their own folder ever are."""
+"""Safe unpacking of archives: they are inspected first, and only plain files below their own folder are unpacked."""
 
 import gzip
 import lzma
@@ -16,9 +16,9 @@ from loglearn_tf._util.files import storage
 from loglearn_tf.errors import DataError, LoglearnError
 
 _CHUNK_BYTES = 1 << 20
-# Ten times those of UrbanSound8K. Each takes memory, a file and time, however empty.
+# Ten times the entries of UrbanSound8K. Even an empty entry takes memory, a file and time.
 _MOST_ENTRIES = 100_000
-_NOT_UNPACKED = "It is not unpacked. Get the official file, which data/README.md describes."
+_NOT_UNPACKED = "It is not unpacked. Get the official file (data/README.md)."
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Entry:
     """A plain file in an archive.
 
     Attributes:
-        path: Below the folder that the archive is unpacked into.
-        n_bytes: Size, as the archive declares it.
-        member: What the library knows of it.
-        looked_through: Bytes of the archive that had been read when it was found.
+        path: Path relative to the target folder.
+        n_bytes: Size, as declared by the archive.
+        member: The library's object for it.
+        looked_through: Bytes of the archive read so far.
     """
 
     path: PurePosixPath
@@ -39,21 +39,21 @@ class Entry:
 
 
 def list_files(archive: Path) -> Iterator[Entry]:
-    """The files of a `.zip` or `.tar.gz`, in its order; folders are left out, since files bring theirs.
+    """The files of a `.zip` or `.tar.gz`, in its order; folders are omitted, since files imply them.
 
-    Yields while it reads, since a hostile archive has no end: bound the sum of `n_bytes`.
+    Yields while reading, since a hostile archive may be endless: the caller must limit the sum of `n_bytes`.
 
     Raises:
-        DataError: If it is damaged, or holds anything but plain files and folders (a link, a device), a path that would
-            lead out of the folder it is unpacked into, on whatever system, or more entries than any data set here.
+        DataError: If it is damaged, or contains anything but plain files and folders (a link, a device), a path that
+            could lead out of the target folder on any system, or more entries than any data set here.
     """
     for n_entries, (name, kind, entry) in enumerate(_members(archive), start=1):
         if n_entries > _MOST_ENTRIES:
             raise DataError(
-                f"{archive} must hold at most {_MOST_ENTRIES:,} files and folders. Received: more. {_NOT_UNPACKED}"
+                f"{archive} may contain at most {_MOST_ENTRIES:,} files and folders. Received: more. {_NOT_UNPACKED}"
             )
-        # Stricter than `tarfile.data_filter`, which makes a path fit and lets links within the folder pass. Backslashes
-        # and colons separate folders and name drives on other systems; no official name has any.
+        # Stricter than `tarfile.data_filter`, which rewrites paths and allows links within the folder. Backslashes and
+        # colons are folder separators and drive names on other systems; no official name has any.
         if entry.path.is_absolute() or ".." in entry.path.parts or any(sign in name for sign in "\\:\0"):
             raise _refuse(archive, "paths below its own folder", name)
         if kind == "other":
@@ -69,8 +69,8 @@ def _members(archive: Path) -> Iterator[tuple[str, str, Entry]]:
             with zipfile.ZipFile(archive) as opened:
                 size = archive.stat().st_size
                 for info in opened.infolist():
-                    name = info.orig_filename  # `filename` may have been made fit for this system
-                    mode = stat.S_IFMT(info.external_attr >> 16)  # 0 where no Unix made it
+                    name = info.orig_filename  # `filename` may have been adapted to this system
+                    mode = stat.S_IFMT(info.external_attr >> 16)  # 0 if not made on Unix
                     is_plain = mode in (0, stat.S_IFDIR if info.is_dir() else stat.S_IFREG)
                     is_encrypted = info.flag_bits & 1
                     kind = "other" if is_encrypted or not is_plain else "folder" if info.is_dir() else "file"
@@ -84,23 +84,23 @@ def _members(archive: Path) -> Iterator[tuple[str, str, Entry]]:
             for member in tar:
                 if member.size < 0:
                     raise tarfile.ReadError(f"a file has {member.size} bytes")
-                # Sparse files take less room in the archive than they declare, by whatever factor.
+                # Sparse files can be arbitrarily smaller in the archive than their declared size.
                 is_plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse()
                 kind = "file" if is_plain else "folder" if member.isdir() else "other"
                 yield member.name, kind, Entry(PurePosixPath(member.name), member.size, member, compressed.tell())
-            # A damaged header looks like the end: the checksum, which lies at the true end, tells.
+            # A damaged header looks like the end of the archive; the checksum at the true end shows the difference.
             while content.read(_CHUNK_BYTES):
                 pass
 
 
 def unpack(archive: Path, entries: Iterable[Entry], folder: Path, *, on_bytes: Callable[[int], None]) -> None:
-    """Writes files of an archive, as `list_files` found them.
+    """Unpacks the files of an archive found by `list_files`.
 
     Args:
         archive: A `.zip` or `.tar.gz`.
         entries: In the archive's order.
-        folder: New, and nobody else's: links in it would be followed.
-        on_bytes: Told how many bytes have been written.
+        folder: A new folder with no other user: links in it would be followed.
+        on_bytes: Called with the number of bytes written.
 
     Raises:
         DataError: If the archive is damaged.
@@ -118,11 +118,11 @@ def unpack(archive: Path, entries: Iterable[Entry], folder: Path, *, on_bytes: C
 
 
 def check_together(what: str, paths: Iterable[PurePosixPath]) -> None:
-    """Raises a `DataError` if one path is both a file and the folder of another; `what` holds them."""
+    """Raises a `DataError` if a path is both a file and a folder; `what` names the source."""
     files = set(paths)
     both = files & {parent for path in files for parent in path.parents}
     if both:
-        raise _refuse(what, "no file that is a folder, too", str(min(both)))
+        raise _refuse(what, "no path that is both a file and a folder", str(min(both)))
 
 
 @contextmanager
@@ -132,7 +132,7 @@ def _opened(archive: Path) -> Iterator[Callable[[Entry], IO[bytes]]]:
             yield lambda entry: opened.open(entry.member)
     else:
         with tarfile.open(archive, "r:gz") as tar:
-            # `None` is for what is no file.
+            # `None` means not a file.
             yield lambda entry: cast(IO[bytes], tar.extractfile(entry.member))
 
 
@@ -141,7 +141,7 @@ def _is_zip(archive: Path) -> bool:
 
 
 class _Headers(gzip.GzipFile):
-    """A tar whose files are passed over; what lies between them is read in one go, however long it says it is."""
+    """A tar archive whose files are skipped; headers have a limited size, whatever they declare."""
 
     def read(self, size: int | None = -1) -> bytes:
         if size is not None and size > _CHUNK_BYTES:
@@ -150,14 +150,14 @@ class _Headers(gzip.GzipFile):
 
 
 def _chunks(archive: Path, source: IO[bytes]) -> Iterator[bytes]:
-    # What the system says of a damaged archive would pass for an error of the file that is written.
+    # System errors from a damaged archive would look like errors of the output file.
     with _readable(archive):
         while chunk := source.read(_CHUNK_BYTES):
             yield chunk
 
 
 def _refuse(what: str | Path, rule: str, name: str) -> DataError:
-    return DataError(f"{what} must hold {rule}. Received: {name!r}. {_NOT_UNPACKED}")
+    return DataError(f"{what} must contain {rule}. Received: {name!r}. {_NOT_UNPACKED}")
 
 
 @contextmanager
@@ -172,8 +172,8 @@ def _readable(archive: Path) -> Iterator[None]:
         zlib.error,
         lzma.LZMAError,
         EOFError,
-        OSError,  # of gzip and bz2, too
-        ValueError,  # a name that is not UTF-8; a header whose number is not one
-        RuntimeError,  # a kind of compression; headers of headers of headers
+        OSError,  # also from gzip and bz2
+        ValueError,  # a name that is not UTF-8; an invalid number in a header
+        RuntimeError,  # an unsupported compression; deeply nested headers
     ) as error:
-        raise DataError(f"{archive} cannot be unpacked: {error}. Get the official file anew.") from error
+        raise DataError(f"{archive} cannot be unpacked: {error}. Download the official file again.") from error

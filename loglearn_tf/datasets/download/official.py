@@ -1,4 +1,4 @@
-"""Official data sets from their server, checked and unpacked; interrupted downloads resume."""
+"""Downloads, verifies and unpacks official data sets; interrupted downloads resume."""
 
 import hashlib
 import logging
@@ -23,9 +23,9 @@ from loglearn_tf.errors import ConfigError, DataError, DownloadError, MissingDat
 
 SERVER = "https://zenodo.org"
 PATIENCE = Patience()
-# Only archives tell how much they hold, and only once they are here. Until then: TUT's 10 s segments of 24 bits in
-# stereo are 1.16 (development) and 1.19 (evaluation) times as large as their archives; UrbanSound8K, going by the
-# formats of its files, is 1.25 times.
+# The true sizes are known only after downloading. Estimates: TUT's 10 s segments (24-bit stereo) are 1.16
+# (development) and 1.19 (evaluation) times as large as their archives; UrbanSound8K, judging by its file formats,
+# 1.25 times.
 _UNPACKED_PER_BYTE = 1.3
 _CHUNK_BYTES = 1 << 20
 
@@ -34,13 +34,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Part:
-    """A folder of a data set, and what makes it.
+    """A folder of a data set, and its archives.
 
     Attributes:
-        folder: Its name; every archive holds it.
-        record: Of the server.
-        archives: File name -> md5, in hexadecimal digits.
-        check: Given the folder that holds it, raises a `DataError` unless it is whole.
+        folder: Its name, which is the top folder of every archive.
+        record: Record number on the server.
+        archives: File name -> hexadecimal md5.
+        check: Called with the parent folder; raises a `DataError` unless the data set is complete.
     """
 
     folder: str
@@ -112,31 +112,31 @@ def get(
     patience: Patience = PATIENCE,
     on_progress: OnProgress | None = None,
 ) -> DataSet:
-    """Gets an official data set: downloads its archives, checks their md5, unpacks them.
+    """Downloads an official data set, verifies its md5 checksums and unpacks it.
 
-    However it ends, by an error, Ctrl-C or `kill -9`, the same call resumes from what it had. A folder of a data set
-    appears whole or not at all, and one that is there is never changed.
+    After an error, Ctrl-C or `kill -9`, the same call resumes. A folder of a data set appears only when it is complete,
+    and existing folders are never modified.
 
     Args:
         name: `"us8k"` or `"tut"`.
-        root: Folder to put it in; made if it is not there. While it lasts, archives lie in its folder `.archives`.
-        from_dir: Folder that holds the archives already; they are only read, and nothing is downloaded. Not that in
-            `.archives`: what lies there is used without.
-        keep_archives: Keep downloaded archives, which are removed else as soon as they are unpacked.
-        server: Address that the archives' paths follow, for instance of a mirror of Zenodo.
-        parts: What to get, and from where; default: the official one.
-        patience: With the server.
-        on_progress: Told of bytes, of one piece of work after another: downloading, checking, unpacking.
+        root: Target folder, created if missing. During the download, archives are in its subfolder `.archives`.
+        from_dir: Folder with all archives, which are only read; nothing is downloaded. It must not be `.archives` in
+            `root`: archives there are always used.
+        keep_archives: Whether to keep downloaded archives, which are otherwise removed after unpacking.
+        server: Base address of the archives, for example of a mirror of Zenodo.
+        parts: What to download; default: the official archives.
+        patience: How long to wait for the server.
+        on_progress: Called with the progress in bytes of each step: downloading, checking, unpacking.
 
     Returns:
-        The data set, as `load_dataset` reads it.
+        The data set, as read by `load_dataset`.
 
     Raises:
-        ConfigError: If another process is getting it into `root`, or `from_dir` is the folder in `.archives`.
-        DownloadError: If the server does not give an archive, or one with another md5.
+        ConfigError: If another process is downloading it to `root`, or `from_dir` is `.archives` in `root`.
+        DownloadError: If the server does not provide an archive, or its md5 is wrong.
         MissingDataError: If an archive is not in `from_dir`.
-        DataError: If an archive in `from_dir` has another md5, if an archive holds what it must not, or if a folder is
-            there that is not the whole data set.
+        DataError: If an archive in `from_dir` has a wrong md5, an archive has forbidden content, or an existing folder
+            is not the complete data set.
         StorageError: If there is not enough space, or `root` cannot be written.
     """
     if name not in PARTS:
@@ -144,7 +144,7 @@ def get(
     job = _Job(name, Path(root), tuple(PARTS[name] if parts is None else parts), keep_archives, on_progress)
     if job.is_done():
         job.check()
-        _log.info("%s is in %s already; nothing is downloaded.", name, root)
+        _log.info("%s is already in %s; nothing to download.", name, root)
     else:
         with job.alone():
             if from_dir is not None:
@@ -161,7 +161,7 @@ def get(
 
 @dataclass(frozen=True)
 class _Job:
-    """Where everything lies while a data set is got."""
+    """The locations of all files during a download."""
 
     name: str
     root: Path
@@ -174,21 +174,23 @@ class _Job:
         return self.root / ".archives" / self.name
 
     def unpacking(self, part: Part) -> Path:
-        """Beside the final folder, and so on its disk. It stays until the part is done, archives removed and all."""
+        """A folder next to the final one, on the same disk. It exists until the part is complete and cleaned up."""
         return self.root / f".{part.folder}.unpacking"
 
     def to_get(self) -> list[Part]:
-        # Not `exists`, to which a link to a disk that is not mounted is nothing.
+        # Not `exists`, which is false for a link to an unmounted disk.
         return [part for part in self.parts if not os.path.lexists(self.root / part.folder)]
 
     def is_done(self) -> bool:
         return not self.to_get() and not any(self.unpacking(part).exists() for part in self.parts)
 
     def check(self) -> None:
-        """Raises a `DataError` if a folder is there that is not what it should be."""
+        """Raises a `DataError` if a folder exists but is not the expected data set."""
         for folder in (self.root, *(self.root / part.folder for part in self.parts)):
             if is_synthetic(folder):
-                raise DataError(f"{folder} holds synthetic sounds. Name another folder for the official {self.name}.")
+                raise DataError(
+                    f"{folder} contains synthetic sounds. Choose another folder for the official {self.name}."
+                )
         to_get = self.to_get()
         for part in self.parts:
             if part not in to_get:
@@ -196,22 +198,22 @@ class _Job:
                     part.check(self.root)
                 except DataError as error:
                     raise DataError(
-                        f"{self.root / part.folder} is there, and not as it should be: {error} It is not touched. "
-                        "Move it away to get it anew."
+                        f"{self.root / part.folder} exists but is not complete: {error} It was not modified. "
+                        "Move it away to download it again."
                     ) from error
 
     def check_is_not_own(self, folder: Path) -> None:
-        """Raises a `ConfigError` if archives that are only to be read lie where they are removed after use."""
+        """Raises a `ConfigError` if read-only archives are in a folder whose archives are removed after use."""
         if folder.is_dir() and folder.samefile(self.archives):
             raise ConfigError(
-                f"`--from-dir` must not be {self.archives}, where downloaded archives lie. Received: {folder}. Leave "
-                "it out: whole archives there are used, not downloaded; `--keep-archives` keeps them."
+                f"`--from-dir` must not be {self.archives}, the folder of downloaded archives. Received: {folder}. "
+                "Omit it: complete archives there are used anyway; `--keep-archives` keeps them."
             )
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keeps other jobs off."""
-        # It lies beside what is removed at the end, and stays: another job may hold it open.
+        """Locks the target against other jobs."""
+        # The lock file is outside the folder removed at the end and stays, since another job may hold it open.
         lock = FileLock(self.root / ".archives" / f".{self.name}.lock", timeout=0)
         with storage(self.root):
             self.archives.mkdir(parents=True, exist_ok=True)
@@ -219,7 +221,7 @@ class _Job:
                 lock.acquire()
             except Timeout:
                 raise ConfigError(
-                    f"Another process is getting {self.name} into {self.root}. Wait for it, or name another folder."
+                    f"Another process is downloading {self.name} to {self.root}. Wait for it or choose another folder."
                 ) from None
         try:
             yield
@@ -227,18 +229,18 @@ class _Job:
             try:
                 self.archives.rmdir()
             except OSError:
-                pass  # not empty: it is kept for the next time
+                pass  # not empty: kept for the next time
             lock.release()
 
     def clean(self) -> None:
-        """Removes what a killed job left half done, or done and not removed."""
+        """Removes the remains of a killed job."""
         for part in self.parts:
             if part not in self.to_get() and self.unpacking(part).exists():
                 self.finish(part)
             self.remove_unpacking(part)
 
     def finish(self, part: Part) -> None:
-        """Removes what a part that is there needs no more."""
+        """Removes what a complete part no longer needs."""
         with storage(self.archives):
             if not self.keep_archives:
                 for name in part.archives:
@@ -256,17 +258,17 @@ class _Job:
 
 
 def _take(job: _Job, folder: Path) -> None:
-    """From a folder that has all archives."""
+    """Uses a folder that has all archives."""
     paths = {folder / name: md5 for part in job.to_get() for name, md5 in part.archives.items()}
     missing = [path.name for path in paths if not path.is_file()]
     if missing:
         raise MissingDataError(
-            f"`--from-dir` must hold all archives of {job.name}. Not in {folder}: {', '.join(missing)}. Put them "
-            "there, or leave `--from-dir` out to download them."
+            f"`--from-dir` must contain all archives of {job.name}. Missing in {folder}: {', '.join(missing)}. Put "
+            "them there, or omit `--from-dir` to download them."
         )
     for path, received in _md5s(paths, job.on_progress).items():
         if received != paths[path]:
-            raise DataError(f"{path} must have the md5 {paths[path]}. Received: {received}. Download it anew.")
+            raise DataError(f"{path} must have the md5 {paths[path]}. Received: {received}. Download it again.")
     for part in job.to_get():
         _unpack(job, part, folder)
         job.remove_unpacking(part)
@@ -280,10 +282,10 @@ def _download(job: _Job, server: Server, address: str) -> None:
         for part in to_get
         for name in part.archives
     }
-    # Of an interrupted job, or kept.
+    # From an interrupted job, or kept.
     for path, received in _md5s([path for path in md5s if path.exists()], job.on_progress).items():
         if received != md5s[path]:
-            _log.warning("%s is damaged; it is downloaded anew.", path)
+            _log.warning("%s is damaged and will be downloaded again.", path)
             with storage(path):
                 path.unlink()
     sizes = {path: path.stat().st_size if path.exists() else server.size(urls[path]) for path in md5s}
@@ -305,10 +307,10 @@ def _download(job: _Job, server: Server, address: str) -> None:
 
 
 def _fetch(server: Server, url: str, path: Path, md5: str, size: int | None, progress: Progress) -> None:
-    """One archive; it has its name when its md5 is right."""
+    """Downloads one archive, which gets its name when its md5 is correct."""
     unfinished, etag = _unfinished(path)
     received = ""
-    # Once more if it is wrong: it may have been begun with another version, or long ago on a disk that lost power.
+    # One retry on a wrong md5: the download may have started with another version, or before a power failure.
     for again in (True, False):
         server.fetch(url, unfinished, size=size, on_bytes=lambda n: progress.advance(n=n))
         received = _md5(unfinished)
@@ -319,20 +321,20 @@ def _fetch(server: Server, url: str, path: Path, md5: str, size: int | None, pro
                 return
             n_bytes = unfinished.stat().st_size
             if size is not None and n_bytes > size:
-                received = f"more than the {size:,} bytes that the server told before"
+                received = f"more than the {size:,} bytes that the server declared"
             progress.advance(n=-n_bytes)
             unfinished.unlink()
             etag.unlink(missing_ok=True)
         if again:
-            _log.warning("%s has a wrong md5; it is downloaded once more.", path.name)
+            _log.warning("%s has a wrong md5; downloading it once more.", path.name)
     raise DownloadError(
-        f"{url} must have the md5 {md5}. Received, at the second time, too: {received}. It was removed. Try again "
+        f"{url} must have the md5 {md5}. Received, also on the second try: {received}. It was removed. Try again "
         "later, or get the file by other means and name its folder: `--from-dir`."
     )
 
 
 def _unfinished(path: Path) -> tuple[Path, Path]:
-    """Where the bytes of an archive come, and what tells their version."""
+    """The partial download of an archive, and the file that identifies its version."""
     unfinished = path.with_name(f"{path.name}.part")
     return unfinished, etag_file(unfinished)
 
@@ -350,7 +352,7 @@ def _md5s(paths: Collection[Path], on_progress: OnProgress | None) -> dict[Path,
 
 
 def _md5(path: Path, *, on_bytes: Callable[[int], None] = lambda n: None) -> str:
-    # Not for security, and so allowed where md5 is not: it is what the server publishes.
+    # Not for security, so it is allowed where md5 is not: the server publishes md5.
     digest = hashlib.md5(usedforsecurity=False)
     try:
         with path.open("rb") as file:
@@ -358,12 +360,12 @@ def _md5(path: Path, *, on_bytes: Callable[[int], None] = lambda n: None) -> str
                 digest.update(chunk)
                 on_bytes(len(chunk))
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}. Restore it, or remove it.") from error
+        raise DataError(f"{path} cannot be read: {error.strerror or error}. Restore or remove it.") from error
     return digest.hexdigest()
 
 
 def _check_space_for(job: _Job, sizes: dict[Path, int | None]) -> None:
-    """Before anything is downloaded, as far as sizes are known."""
+    """Checks the free space before anything is downloaded, as far as sizes are known."""
     used = most = 0
     for part in job.to_get():
         paths = [job.archives / name for name in part.archives]
@@ -372,7 +374,7 @@ def _check_space_for(job: _Job, sizes: dict[Path, int | None]) -> None:
         unpacked = round(_UNPACKED_PER_BYTE * archives)
         most = max(most, used + to_download + unpacked)
         used += unpacked + (to_download if job.keep_archives else 0)
-    _check_space(job.root, most, f"{job.name}, archives and what they hold,")
+    _check_space(job.root, most, f"{job.name}, archives and contents,")
 
 
 def _check_space(root: Path, n_bytes: int, what: str) -> None:
@@ -380,7 +382,7 @@ def _check_space(root: Path, n_bytes: int, what: str) -> None:
     if n_bytes > free:
         raise StorageError(
             f"Not enough space in {root}: {what} needs {n_bytes:,} bytes ({format_bytes(n_bytes)}), and {free:,} "
-            f"({format_bytes(free)}) are free. Free space there, or name another folder."
+            f"({format_bytes(free)}) are free. Free some space or choose another folder."
         )
 
 
@@ -388,7 +390,7 @@ def _check_space(root: Path, n_bytes: int, what: str) -> None:
 
 
 def _unpack(job: _Job, part: Part, folder: Path) -> None:
-    """All archives of a part, into a folder that gets its name when it is complete and on disk."""
+    """Unpacks all archives of a part into a folder that gets its name when it is complete and on disk."""
     entries = _look_through(job, part, [folder / name for name in part.archives])
     temporary = job.unpacking(part)
     total = sum(entry.n_bytes for found in entries.values() for entry in found)
@@ -401,7 +403,7 @@ def _unpack(job: _Job, part: Part, folder: Path) -> None:
         try:
             part.check(temporary)
         except DataError as error:
-            raise DataError(f"The archives in {folder} do not make the whole {part.folder}: {error}") from error
+            raise DataError(f"The archives in {folder} do not give a complete {part.folder}: {error}") from error
         with storage(job.root / part.folder):
             os.sync()  # at once, not for each of thousands of files
             os.rename(temporary / part.folder, job.root / part.folder)
@@ -411,20 +413,20 @@ def _unpack(job: _Job, part: Part, folder: Path) -> None:
 
 
 def _look_through(job: _Job, part: Part, archives: Sequence[Path]) -> dict[Path, list[Entry]]:
-    """The files of all archives, before any is written; what lies outside the part's folder is left out."""
+    """Lists the files of all archives before any is written; files outside the part's folder are skipped."""
     entries: dict[Path, list[Entry]] = {}
     n_bytes = before = 0
     total = sum(path.stat().st_size for path in archives)
-    progress = Progress(job.on_progress, f"Looking through {part.folder}", total, unit="bytes")
+    progress = Progress(job.on_progress, f"Inspecting {part.folder}", total, unit="bytes")
     for archive in archives:
         entries[archive] = []
         for entry in list_files(archive):
             n_bytes += entry.n_bytes
-            # Here, not after the loop: an archive of a few bytes can declare files without end.
-            _check_space(job.root, n_bytes, f"what the archives of {part.folder} hold")
+            # Checked here, not after the loop: an archive of a few bytes can declare endless files.
+            _check_space(job.root, n_bytes, f"the content of the archives of {part.folder}")
             if entry.path.parts[:1] == (part.folder,):
                 entries[archive].append(entry)
-            # Libraries read ahead, up to the end while there are files left: it is told once.
+            # Libraries read ahead, perhaps to the end while files are left: report the end once.
             if before + entry.looked_through < total:
                 progress.advance(n=before + entry.looked_through - progress.done)
         before += archive.stat().st_size

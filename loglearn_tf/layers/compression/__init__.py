@@ -1,6 +1,6 @@
-"""Compressions of mel power by name: log-EPS, the baseline, loglearn, whose logarithm is learned, and their kin.
+"""Compressions of mel power by name: log-EPS, the baseline, loglearn, whose logarithm is learned, and variants.
 
-Each is a layer in a file of its own. Names and titles are known without importing Keras.
+Each is a layer in its own file. Names and titles are available without importing Keras.
 """
 
 import inspect
@@ -20,16 +20,16 @@ __all__ = ["COMPRESSIONS", "CompressionRecord", "build_compression"]
 
 @dataclass(frozen=True)
 class CompressionRecord:
-    """One compression: what it is called, and how its layer is built. Called, it builds a new layer.
+    """A compression: its name and how its layer is built. Calling it builds a new layer.
 
     Args:
-        name: In settings, run folders and results.
-        title: On paper.
-        layer: A Keras layer class, a function that returns a new layer, or the place of one: `"my_lab.layers:MyLog"`.
-        arguments: What it is called with, unless a caller says otherwise.
-        learnable: Whether the layer has numbers that training moves, unless `trainable=False` is among its arguments.
-        relative: Whether it takes mel power divided by the level of the clip, as its layer's own `relative` says: here
-            for what must not load Keras.
+        name: Name in settings, run folders and results.
+        title: Name in reports.
+        layer: A Keras layer class, a function that returns a new layer, or `module:attribute`: `"my_lab.layers:MyLog"`.
+        arguments: Default arguments of the layer.
+        learnable: Whether the layer has trained parameters, unless `trainable=False` is among its arguments.
+        relative: Whether it takes mel power divided by the level of the clip, like `relative` of its layer; repeated
+            here for code that must not load Keras.
 
     Example:
         >>> COMPRESSIONS["loglearn_per_band"].title
@@ -49,17 +49,17 @@ class CompressionRecord:
         """Builds the layer.
 
         Args:
-            **arguments: Replace the record's own. `name` is left out where the layer takes none.
+            **arguments: Override the record's arguments. `name` is omitted if the layer does not take it.
 
         Raises:
-            ConfigError: If the layer cannot be imported, does not take these arguments, or is none.
+            ConfigError: If the layer cannot be imported, does not take these arguments, or is not a layer.
         """
         import keras
 
         kind = load(self.layer, what=f"compression {self.name}") if isinstance(self.layer, str) else self.layer
         if isinstance(kind, keras.layers.Layer):
             raise ConfigError(
-                f"Compression {self.name} must be a layer class, or a function that returns a new layer. Received: the "
+                f"Compression {self.name} must be a layer class or a function that returns a new layer. Received: the "
                 f"layer {kind.name!r}, whose weights all networks would share. Name its class."
             )
         known = {**self.arguments, **arguments}
@@ -85,13 +85,13 @@ def _adopt(name: str, found: Any) -> CompressionRecord:
         return found
     if not callable(found):
         raise ConfigError(
-            f"Compression {name} must be a Keras layer class, a function that returns a layer, or a "
+            f"Compression {name} must be a Keras layer class, a function that returns a layer or a "
             f"`CompressionRecord`. Received: {shown(found)}."
         )
     return CompressionRecord(name, title=name, layer=found)
 
 
-# As one reads a comparison: the baseline first.
+# The baseline first, as in comparisons.
 _OWN = (
     CompressionRecord("logeps", "log-EPS", f"{__name__}.log_eps:LogEps", learnable=False),
     CompressionRecord("loglearn", "loglearn", f"{__name__}.learnable_log:LearnableLog"),
@@ -127,15 +127,15 @@ COMPRESSIONS: Registry[CompressionRecord] = Registry(
 
 
 def build_compression(compression: "str | keras.layers.Layer", **arguments: Any) -> "keras.layers.Layer":
-    """Returns a new layer of that name, or the layer itself where one is given.
+    """Returns a new layer of the given name, or the given layer itself.
 
     Args:
-        compression: A name in `COMPRESSIONS`, which may be the place of a layer of your own, such as
-            `"my_lab.layers:MyLog"`; or any layer.
-        **arguments: For the layer of that name, instead of its defaults. By default it bears the compression's name.
+        compression: A name in `COMPRESSIONS`, your own layer as `module:attribute`, such as
+            `"my_lab.layers:MyLog"`, or any layer object.
+        **arguments: Arguments of the named layer, instead of its defaults. By default `name` is the compression's name.
 
     Raises:
-        ConfigError: If no compression has that name, it cannot be imported, or does not take these arguments; it is a
+        ConfigError: If no compression has that name, it cannot be imported, or does not take these arguments. It is a
             ValueError.
 
     Example:
@@ -148,11 +148,11 @@ def build_compression(compression: "str | keras.layers.Layer", **arguments: Any)
         return compression
     if not isinstance(compression, str):
         raise ConfigError(
-            "`compression` must be a Keras layer, without arguments, or a name: "
-            f"{', '.join(COMPRESSIONS)}, or one of yours as `module:attribute`. Received: "
+            "`compression` must be a Keras layer without arguments, or a name: "
+            f"{', '.join(COMPRESSIONS)}, or your own as `module:attribute`. Received: "
             f"compression={shown(compression)}{f' with arguments {arguments}' if arguments else ''}."
         )
     record = COMPRESSIONS[compression]
-    # TensorFlow's scopes have no colon.
+    # TensorFlow's scope names must not contain a colon.
     arguments["name"] = arguments.get("name", compression).replace(":", ".")
     return record(**arguments)

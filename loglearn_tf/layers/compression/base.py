@@ -1,4 +1,4 @@
-"""What compressions share: their base class, and the functions that those with trained numbers are made of."""
+"""The base class of compressions, and the functions shared by those with trained parameters."""
 
 import logging
 import math
@@ -18,37 +18,38 @@ _log = logging.getLogger(__name__)
 
 
 class Compression(keras.layers.Layer):  # type: ignore[misc]
-    """Base of all compressions: mel power in, a tensor of the same shape out.
+    """Base class of all compressions: from mel power to a tensor of the same shape.
 
-    A subclass implements `compress` and registers itself with Keras; a line in the list `COMPRESSIONS`, or the form
-    `module:Class` in its place, lets it be chosen by name.
+    A subclass implements `compress` and registers itself with Keras. To be chosen by name, it is listed in
+    `COMPRESSIONS` or named as `module:Class`.
 
-    Computes in float32, input and output included, whatever the dtype policy. Mel power spans many orders of
-    magnitude: float16 holds nothing above 65,504 and flushes everything below 6e-8 to zero, so the input is not
-    autocast. Under a mixed policy the next layer casts the output. Learned numbers are float32 under the default policy
-    and mixed ones; pure float64, float16 and bfloat16 are asked for by a policy of that name, and give these numbers
-    that type, as all other weights, so that an optimiser can clip the gradients of all to one norm.
+    Computes in float32, including input and output, whatever the dtype policy. Mel power spans many orders of
+    magnitude: float16 has nothing above 65,504 and flushes everything below 6e-8 to zero, so the input is not autocast.
+        Under a
+    mixed policy the next layer casts the output. Learned parameters are float32 under the default policy and mixed
+    ones; under a pure float64, float16 or bfloat16 policy they have that type, like all other weights, so that an
+    optimiser can clip all gradients to one global norm.
 
-    What compressions learn is zero at no special place, and weight decay of an optimiser, as of
-    `keras.optimizers.AdamW`, pulls it there whatever the loss. Layers cannot say so to Keras' optimisers:
-    `loglearn_tf.training.optimizers.exclude_compressions(optimizer, model)` does, before training begins.
+    Zero has no special meaning for learned parameters, but weight decay of an optimiser, such as
+    `keras.optimizers.AdamW`, pulls them towards it whatever the loss. Layers cannot tell this to Keras' optimisers:
+    call `loglearn_tf.training.optimizers.exclude_compressions(optimizer, model)` before training.
 
     Args:
-        check_input: For debugging: names the first value that is negative or not finite. Costs a pass over the input.
+        check_input: For debugging: reports the first value that is negative or not finite. Costs a pass over the input.
             Works eagerly on every backend, and in compiled functions on TensorFlow, except under XLA.
         **kwargs: `name`, `dtype`, `trainable`, for the base layer.
 
     Attributes:
-        pointwise: Class attribute: whether every value of the output depends on the value at its place alone, with
-            the same map for all frames. Clips are then scored without cutting patches. Not inherited: each class says
-            so of itself.
-        relative: Class attribute: whether the input is mel power divided by the level of the clip, its mean over frames
-            and bands, instead of mel power. Training, evaluation and `clip_classifier` divide then; see `ClipLevel`.
+        pointwise: Class attribute: whether every output value depends only on the input value at its place, with the
+            same map for all frames. Clips are then scored without cutting patches. Not inherited: each class must set
+            it.
+        relative: Class attribute: whether the input is mel power divided by the level of the clip (its mean over frames
+            and bands) instead of mel power. Training, evaluation and `clip_classifier` then divide; see `ClipLevel`.
         axis: Axis of the mel bands; the last one unless a subclass takes it as an argument.
-        n_bands: Number of mel bands, where each has values of its own, known from `build` on; otherwise `None`.
+        n_bands: Number of mel bands if each has its own parameters, set by `build`; otherwise `None`.
 
     Raises:
-        ValueError: With `check_input`, for a bad value, where eager.
+        ValueError: With `check_input`, for an invalid value in eager mode.
     """
 
     pointwise = False
@@ -73,22 +74,22 @@ class Compression(keras.layers.Layer):  # type: ignore[misc]
         return self.compress(_checked(mel, self.name) if self.check_input else mel)
 
     def compress(self, mel: Any) -> Any:
-        """Float32 mel power to compressed mel power."""
+        """Compresses float32 mel power."""
         raise NotImplementedError
 
     def _warn_of_float16_input(self) -> None:
         if not self._warned:
             self._warned = True
             _log.warning(
-                "Layer `%s` receives mel power as float16, in which more than 65,504 is infinite, less than 6e-8 is 0. "
-                "Give it float32: `keras.Input(shape, dtype='float32')`; `fit` and `predict` cast NumPy arrays to "
-                "`keras.config.floatx()`, here %s.",
+                "Layer `%s` receives mel power as float16, in which values above 65,504 are infinite and values below "
+                "6e-8 are 0. Use float32: `keras.Input(shape, dtype='float32')`; `fit` and `predict` cast NumPy arrays "
+                "to `keras.config.floatx()`, here %s.",
                 self.name,
                 keras.config.floatx(),
             )
 
     def curve(self, power: Any) -> npt.NDArray[np.float32]:
-        """The output for steady sounds of these powers, equal in all bands and at all times; the median over bands.
+        """The output for steady sounds with these powers in all bands and frames; the median over bands.
 
         Args:
             power: `(n,)` mel power.
@@ -112,7 +113,7 @@ class Compression(keras.layers.Layer):  # type: ignore[misc]
         return {**super().get_config(), "check_input": self.check_input}
 
 
-# ---- Trained numbers: one for all bands, or one for every band ----------------------------------------------------
+# ---- Trained parameters: one for all bands, or one per band -------------------------------------------------------
 
 
 def add_number(
@@ -124,20 +125,20 @@ def add_number(
     regularizer: keras.regularizers.Regularizer | None = None,
     constraint: keras.constraints.Constraint | None = None,
 ) -> Any:
-    """Adds a weight of shape `()`, or `(n_bands,)` where the layer's `per_band` is set, of the policy's own type.
+    """Adds a weight of shape `()`, or `(n_bands,)` with `per_band`, of the policy's type.
 
     Raises:
-        ValueError: With `per_band`, if `axis` is no axis of the input, or has no fixed size.
+        ValueError: With `per_band`, if `axis` is not an axis of the input or has no fixed size.
     """
     if layer.per_band:
         layer.n_bands = _count_bands(input_shape, layer.axis)
-    # What other layers' weights are: Keras adds up the squares of all gradients where it clips to a global norm, and
-    # cannot where their types differ. Mixed policies keep weights in float32.
+    # The type of other layers' weights: Keras adds up the squares of all gradients for a global norm, which fails if
+    # their types differ. Mixed policies keep weights in float32.
     dtype = layer.variable_dtype
     if layer.trainable and dtype in ("float16", "bfloat16") and not layer.weights:
         _log.warning(
-            "Layer `%s` keeps what it learns in %s, as its dtype policy asks: steps of less than a %s of a number are "
-            "lost, and so it may learn nothing. Use the policy mixed_%s, which keeps weights in float32.",
+            "Layer `%s` keeps its weights in %s, according to its dtype policy: relative steps of less than 1/%s are "
+            "lost, so it may learn nothing. Use the policy mixed_%s, which keeps weights in float32.",
             layer.name,
             dtype,
             "thousandth" if dtype == "float16" else "hundredth",
@@ -155,7 +156,7 @@ def add_number(
 
 
 def scaled_gradient(number: Any, factor: float) -> Any:
-    """A weight, or before `build` the number it will start from, whose gradient is multiplied by `factor`."""
+    """A weight, or its initial value before `build`, whose gradient is multiplied by `factor`."""
     value = ops.convert_to_tensor(number, dtype="float32")
     if factor == 1:
         return value
@@ -167,7 +168,7 @@ def scaled_gradient(number: Any, factor: float) -> Any:
 def _count_bands(input_shape: tuple[int | None, ...], axis: int) -> int:
     n_axes = len(input_shape)
     if not -n_axes < axis < n_axes:
-        raise ValueError(f"`axis={axis}` is no axis of the input. Received: input_shape={tuple(input_shape)}.")
+        raise ValueError(f"`axis={axis}` is not an axis of the input. Received: input_shape={tuple(input_shape)}.")
     n_bands = input_shape[axis]
     if n_bands is None:
         raise ValueError(
@@ -186,7 +187,7 @@ def log_compress(mel: Any, alpha: Any, beta: Any, axis: int) -> Any:
 
 
 def on_axis(value: Any, mel: Any, axis: int) -> Any:
-    """One number, or `(n_mels,)` shaped so that it meets the bands of `mel`, which are on `axis`.
+    """A number, or `(n_mels,)` values reshaped to broadcast with the bands of `mel` on `axis`.
 
     Raises:
         ValueError: If `mel` has another number of bands.
@@ -196,7 +197,7 @@ def on_axis(value: Any, mel: Any, axis: int) -> Any:
     n_mels = mel.shape[axis]
     if n_mels not in (None, value.shape[0]):
         raise ValueError(
-            f"The number of mel bands must stay what the compression was built for: {value.shape[0]}. Received: "
+            f"The number of mel bands must be that of `build`: {value.shape[0]}. Received: "
             f"{n_mels} bands on axis {axis}. Build a new layer for them, or use one value for all (`per_band=False`)."
         )
     after = -1 - axis if axis < 0 else len(mel.shape) - 1 - axis
@@ -207,10 +208,10 @@ def on_axis(value: Any, mel: Any, axis: int) -> Any:
 
 
 def power_at_quantile(layer: Any, data: Any, quantile: float | None) -> Any:
-    """What `LearnableLog.adapt` puts the knee at: the quantile of the mel power in `data`. Builds the layer.
+    """The quantile of the mel power in `data`, used as the knee by `LearnableLog.adapt`. Builds the layer.
 
     Args:
-        layer: With `axis`, `per_band`, `n_bands` and, where `quantile` is `None`, a `quantile` of its own.
+        layer: With `axis`, `per_band`, `n_bands` and, if `quantile` is `None`, its own `quantile`.
         data, quantile: See `LearnableLog.adapt`.
 
     Returns:
@@ -223,7 +224,7 @@ def power_at_quantile(layer: Any, data: Any, quantile: float | None) -> Any:
     if quantile is None:
         raise ValueError(
             f"`quantile` must be given to `adapt`, or to layer `{layer.name}`. Received: quantile=None. "
-            "With 0.1, a tenth of the mel power lies below the knee."
+            "With 0.1, a tenth of the mel power is below the knee."
         )
     counts: PowerCounts | None = None
     for mel in _arrays(data):
@@ -234,7 +235,7 @@ def power_at_quantile(layer: Any, data: Any, quantile: float | None) -> Any:
         counts = counts or PowerCounts(layer.n_bands)
         counts.add(mel)
     if counts is None or not counts.n:
-        raise ValueError(f"`data` of `adapt` must hold mel power. Received: nothing, for layer `{layer.name}`.")
+        raise ValueError(f"`data` of `adapt` must contain mel power. Received: nothing, for layer `{layer.name}`.")
     return counts.quantile(quantile)
 
 
@@ -252,7 +253,7 @@ def _arrays(data: Any) -> Iterator[npt.NDArray[np.float32]]:
 
 
 def _checked(mel: Any, name: str) -> Any:
-    """`mel`, if all of it is finite and >= 0; see `Compression`, `check_input`."""
+    """Returns `mel` if all of it is finite and >= 0; see `Compression`, `check_input`."""
     if isinstance(mel, keras.KerasTensor):
         return mel
     rule = f"The input of layer `{name}` must be mel power, finite and >= 0, not a logarithm."
@@ -262,34 +263,34 @@ def _checked(mel: Any, name: str) -> Any:
         if not tf.executing_eagerly():
             bad = tf.where(tf.logical_not((mel >= 0) & tf.math.is_finite(mel)))
             first = bad[:1]
-            told = [rule, "First bad value:", tf.gather_nd(mel, first), "at index:", first]
+            told = [rule, "First invalid value:", tf.gather_nd(mel, first), "at index:", first]
             with tf.control_dependencies([tf.debugging.Assert(tf.equal(tf.size(bad), 0), told)]):
                 return tf.identity(mel)
     try:
         values = ops.convert_to_numpy(mel)
-    except Exception as error:  # JAX's own, while it traces
+    except Exception as error:  # JAX's error while tracing
         raise ValueError(
-            f"`check_input=True` of layer `{name}` needs the values, which a function compiled by "
-            f"{keras.backend.backend()} does not have yet. Use `run_eagerly=True`, or leave it out."
+            f"`check_input=True` of layer `{name}` needs values, which a function compiled by "
+            f"{keras.backend.backend()} does not have yet. Use `run_eagerly=True`, or omit it."
         ) from error
     bad = ~(np.isfinite(values) & (values >= 0))
     if bad.any():
         index = tuple(int(at) for at in np.argwhere(bad)[0])
         raise ValueError(
-            f"{rule} Received: {values[index]} at index {index}, the first of {int(bad.sum()):,} bad values."
+            f"{rule} Received: {values[index]} at index {index}, the first of {int(bad.sum()):,} invalid values."
         )
     return mel
 
 
 def band_axis(axis: Any) -> int:
-    """An `axis` argument, checked."""
+    """Checks an `axis` argument."""
     if isinstance(axis, bool) or not isinstance(axis, numbers.Integral) or axis == 0:
         raise ValueError(f"`axis` must be an integer other than 0, the batch. Received: axis={axis!r}.")
     return int(axis)
 
 
 def rate_factor(learning_rate_factor: Any) -> float:
-    """A `learning_rate_factor` argument, checked."""
+    """Checks a `learning_rate_factor` argument."""
     if finite("learning_rate_factor", learning_rate_factor) < 0:
         raise ValueError(
             f"`learning_rate_factor` must be at least 0. Received: learning_rate_factor={learning_rate_factor!r}."
@@ -299,23 +300,23 @@ def rate_factor(learning_rate_factor: Any) -> float:
 
 def share(name: str, value: Any) -> float:
     if not 0 < finite(name, value) < 1:
-        raise ValueError(f"`{name}` must be above 0 and below 1. Received: {name}={value!r}.")
+        raise ValueError(f"`{name}` must be between 0 and 1. Received: {name}={value!r}.")
     return float(value)
 
 
 def positive(name: str, value: float | Sequence[float]) -> float | list[float]:
-    """A number in float32's range, or one for every mel band."""
+    """Checks a number in float32's range, or one per mel band."""
     if not isinstance(value, (list, tuple)):
         return in_float32(name, value)
     if not value:
-        raise ValueError(f"`{name}` must hold one number for every mel band. Received: {name}={value!r}.")
+        raise ValueError(f"`{name}` must have one number per mel band. Received: {name}={value!r}.")
     return [in_float32(name, number) for number in value]
 
 
 def in_float32(name: str, value: Any) -> float:
     # From its smallest normal number, below which hardware may read zero, to its largest.
     if not 1.18e-38 <= finite(name, value) <= 3.4e38:
-        raise ValueError(f"`{name}` must be above 0, from 1.18e-38 to 3.4e38 (float32). Received: {name}={value!r}.")
+        raise ValueError(f"`{name}` must be between 1.18e-38 and 3.4e38 (float32). Received: {name}={value!r}.")
     return float(value)
 
 

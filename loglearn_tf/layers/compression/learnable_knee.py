@@ -1,4 +1,4 @@
-"""The logarithmic compression whose knee alone is learned."""
+"""The logarithmic compression with only a learned knee."""
 
 import math
 from typing import Any
@@ -22,11 +22,11 @@ from loglearn_tf.layers.compression.base import (
 
 @keras.saving.register_keras_serializable(package="loglearn_tf")
 class LearnableKnee(Compression):
-    """Logarithmic compression with the knee alone to learn, `log(mel + knee)`, `knee = exp(knee_pre_gate)`.
+    """Logarithmic compression that learns only the knee, `log(mel + knee)`, `knee = exp(knee_pre_gate)`.
 
-    `LearnableLog` without what batch normalisation takes away; see there. With `g` the gradient of the loss with
-    respect to the knee, a step of gradient descent changes `ln(knee)` by `-eta * knee * g`. Were the knee a weight
-    itself, without a gate, it would be `-eta * g / knee`: 700,000 times as much at the usual start, and the knee could
+    `LearnableLog` without the part that batch normalisation removes; see there. With `g` the gradient of the loss with
+    respect to the knee, a step of gradient descent changes `ln(knee)` by `-eta * knee * g`. If the knee itself were the
+    weight, without a gate, it would be `-eta * g / knee`: 700,000 times as much at the usual start, and the knee could
     become negative.
 
     Args:
@@ -37,7 +37,7 @@ class LearnableKnee(Compression):
         `(batch, frames, n_mels)`, mel power, >= 0.
 
     Output shape:
-        As the input, float32; log power.
+        Same as the input, float32; log power.
 
     Attributes:
         alpha: 1.
@@ -45,7 +45,7 @@ class LearnableKnee(Compression):
         knee: In units of mel power, float32, shape `()`, or `(n_mels,)` with `per_band`.
 
     Raises:
-        ValueError: As `LearnableLog`.
+        ValueError: As for `LearnableLog`.
 
     Example:
         >>> round(float(LearnableKnee(knee=1e-8).knee), 10)
@@ -92,7 +92,7 @@ class LearnableKnee(Compression):
         return log_compress(mel, self.alpha, self.beta, self.axis)
 
     def adapt(self, data: Any, *, quantile: float | None = None) -> None:
-        """Puts the knee at a quantile of the mel power in `data`; see `LearnableLog.adapt`."""
+        """Sets the knee to a quantile of the mel power in `data`; see `LearnableLog.adapt`."""
         knee = power_at_quantile(self, data, quantile)  # builds the layer
         self.knee_pre_gate.assign(np.log(knee))
 

@@ -1,4 +1,4 @@
-"""loglearn: the logarithmic compression whose alpha and beta are learned."""
+"""loglearn: the logarithmic compression with learned alpha and beta."""
 
 import math
 from typing import Any
@@ -28,63 +28,63 @@ class LearnableLog(Compression):
     `alpha = exp(alpha_pre_gate)` and `beta = softplus(beta_pre_gate)` keep both positive; the
     pre-gates are the only weights. Natural logarithm.
 
-    Where batch normalisation follows, `log(alpha * mel + beta) = log(alpha) + log(mel + knee)` with
-    `knee = beta / alpha`: the constant is normalised away, and only the knee can matter in training, and at test once
-    the moving averages have settled (after 200 updates with a momentum of 0.99, 13 % of them is what they began with,
-    and `log(alpha)` shifts what the network sees). Mel power well below the knee is flattened to a constant, power well
-    above it is compressed as by a plain logarithm.
+    If batch normalisation follows, `log(alpha * mel + beta) = log(alpha) + log(mel + knee)` with
+    `knee = beta / alpha`: normalisation removes the constant, and only the knee can matter, in training and, once the
+    moving averages have settled, at test (after 200 updates with a momentum of 0.99, 13 % of them is still their
+    initial value, and `log(alpha)` shifts the network's input). Mel power well below the knee is flattened to a
+    constant; power well above it is compressed by a plain logarithm.
 
-    How fast the knee can be learned follows from that. With `g` the gradient of the loss with respect to the knee,
+    This determines how fast the knee can be learned. With `g` the gradient of the loss with respect to the knee,
     the gradients of the pre-gates `a` and `b` are `-knee * g` and `knee * g * r`, with
-    `r = sigmoid(b) / softplus(b)`, .557 at the start. A step of gradient descent with learning rate `eta` so changes
-    `ln(knee)`, which falls with `a` and rises by `r` with `b`, by `-eta * knee * g * (1 + r ** 2)`, 1.31 times what
-    `LearnableKnee` moves; `learning_rate_factor` multiplies it. `knee * g` is the sum over all values of
-    `dL/du * knee / (mel + knee)`, with `u` the output: values well above the knee have no say in it.
+    `r = sigmoid(b) / softplus(b)`, .557 at the start. A step of gradient descent with learning rate `eta` therefore
+    changes `ln(knee)`, which falls with `a` and rises by `r` with `b`, by `-eta * knee * g * (1 + r ** 2)`, 1.31 times
+    as much as in `LearnableKnee`; `learning_rate_factor` multiplies it. `knee * g` is the sum over all values of
+    `dL/du * knee / (mel + knee)`, with `u` the output: values well above the knee do not contribute.
 
-    Weight decay, as of `keras.optimizers.AdamW`, pulls the pre-gates to 0 whatever the loss, and so the knee to 0.69:
-    at the start `ln(knee)` grows by `(7 - r) * eta * weight_decay` a step. Leave them out, before training begins:
+    Weight decay, as in `keras.optimizers.AdamW`, pulls the pre-gates to 0 whatever the loss, and so the knee to 0.69:
+    at the start `ln(knee)` grows by `(7 - r) * eta * weight_decay` per step. Exclude them before training:
     `optimizer.exclude_from_weight_decay(var_names=["pre_gate"])`, or, once the layer is built,
-    `var_list=layer.trainable_weights`, which works for every compression. For all compressions of a model at once, and
-    without forgetting what was left out before: `loglearn_tf.training.optimizers.exclude_compressions(optimizer,
-    model)`. Regularisers of other layers' kernels do not reach them.
+    `var_list=layer.trainable_weights`, which works for every compression. For all compressions of a model at once,
+    keeping earlier exclusions: `loglearn_tf.training.optimizers.exclude_compressions(optimizer, model)`. Regularisers
+    of other layers' kernels do not affect them.
 
     Works on Keras' TensorFlow, JAX and PyTorch backends.
 
     Args:
         alpha_pre_gate: Float, initial value, no unit. 7.0 gives alpha = 1096.633.
-        beta_pre_gate: Float, initial value, no unit. 1.0 gives beta = 1.31326. To begin from out-of-gate
+        beta_pre_gate: Float, initial value, no unit. 1.0 gives beta = 1.31326. To start from out-of-gate
             values, see `from_values`.
         per_band: Whether every mel band has its own pair.
-        axis: Axis of the mel bands; -2 where channels follow them. Only matters with `per_band`.
-        learning_rate_factor: Float >= 0, scales the gradients of the pre-gates, and with plain SGD so their
-            learning rate. Optimisers that normalise gradients, such as Adam, undo it. Where gradients are clipped to a
-            global norm, scaled ones count in it: a large factor then slows all other weights in steps that are clipped.
-        quantile: Where `adapt` puts the knee: the share of the mel power below it. Setting it adapts nothing by
-            itself; the experiment's training does, to its training clips, where it is set.
-        alpha_regularizer: Keras regularizer of the pre-gate of alpha, not of alpha itself. `keras.regularizers.L2`
+        axis: Axis of the mel bands; -2 if channels follow them. Only used with `per_band`.
+        learning_rate_factor: Float >= 0, scales the gradients of the pre-gates, and with plain SGD thereby their
+            learning rate. Optimisers that normalise gradients, such as Adam, undo it. If gradients are clipped to a
+            global norm, scaled ones are included: a large factor then slows all other weights in clipped steps.
+        quantile: Default quantile for `adapt`: the share of the mel power below the knee. Setting it does not adapt
+            anything by itself, but the experiment's training then adapts the layer to its training clips.
+        alpha_regularizer: Keras regularizer of alpha's pre-gate, not of alpha itself. `keras.regularizers.L2`
             pulls it to 0, where alpha is 1.
-        beta_regularizer: Likewise of the pre-gate of beta; at 0, beta is 0.693.
-        alpha_constraint: Keras constraint of the pre-gate of alpha, applied after every step of an optimiser.
-        beta_constraint: Likewise of the pre-gate of beta.
+        beta_regularizer: The same for beta's pre-gate; at 0, beta is 0.693.
+        alpha_constraint: Keras constraint of alpha's pre-gate, applied after every optimiser step.
+        beta_constraint: The same for beta's pre-gate.
         check_input: See `Compression`.
         **kwargs: `name`, `dtype`, `trainable`, for the base layer.
 
     Input shape:
-        `(batch, frames, n_mels)`, or any other with the mel bands on `axis`; mel power, >= 0. Negative values are
-        no power: from 0 down to `-knee` they give smaller values than silence, below it NaN, as the logarithm does.
-        The input must not be logarithmic already. NaN stays NaN, infinity stays infinity.
+        `(batch, frames, n_mels)`, or any other with the mel bands on `axis`; mel power, >= 0. Negative values are not
+        power: between `-knee` and 0 they give smaller values than silence, below `-knee` NaN, like any logarithm. The
+        input must not be logarithmic already. NaN stays NaN, infinity stays infinity.
 
     Output shape:
-        As the input, float32; log power. A mask passes unchanged.
+        Same as the input, float32; log power. A mask passes unchanged.
 
     Attributes:
         alpha: Out-of-gate value, float32, shape `()`, or `(n_mels,)` with `per_band`.
-        beta: Likewise.
+        beta: Out-of-gate value, likewise.
         knee: `beta / alpha`, in units of mel power.
 
     Raises:
-        ValueError: If an argument is out of its range; when built with `per_band`, if `axis` is not an
-            axis of the input or has no fixed size; when called, if the number of bands is another.
+        ValueError: If an argument is out of range; when built with `per_band`, if `axis` is not an axis of the input or
+            has no fixed size; when called, if the number of bands has changed.
 
     Reference:
         The post; reference code, `src/models_sl.py`, `log_learn`.
@@ -124,7 +124,7 @@ class LearnableLog(Compression):
         super().__init__(check_input=check_input, **kwargs)
         self._initial_alpha = finite("alpha_pre_gate", alpha_pre_gate)
         self._initial_beta = finite("beta_pre_gate", beta_pre_gate)
-        # Until `build` makes weights of them.
+        # Until `build` turns them into weights.
         self.alpha_pre_gate: Any = self._initial_alpha
         self.beta_pre_gate: Any = self._initial_beta
         self.per_band = bool(per_band)
@@ -138,7 +138,7 @@ class LearnableLog(Compression):
 
     @classmethod
     def from_values(cls, *, alpha: float, beta: float, **kwargs: Any) -> "LearnableLog":
-        """A layer that begins with these values of alpha and beta, those after the gates.
+        """A layer with these initial values of alpha and beta (after the gates).
 
         Args:
             alpha: Float > 0.
@@ -146,10 +146,10 @@ class LearnableLog(Compression):
             **kwargs: As for the class, without the pre-gates.
 
         Raises:
-            ValueError: If a value is no number from 1.18e-38 to 3.4e38, float32's range.
+            ValueError: If a value is not a number between 1.18e-38 and 3.4e38, float32's range.
         """
         alpha, beta = in_float32("alpha", alpha), in_float32("beta", beta)
-        # softplus(b) = beta, solved for b; in this form exact to rounding for small and for large beta.
+        # softplus(b) = beta, solved for b; in this form accurate for small and large beta.
         return cls(alpha_pre_gate=math.log(alpha), beta_pre_gate=beta + math.log(-math.expm1(-beta)), **kwargs)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -187,28 +187,27 @@ class LearnableLog(Compression):
         return log_compress(mel, self.alpha, self.beta, self.axis)
 
     def adapt(self, data: Any, *, quantile: float | None = None) -> None:
-        """Puts the knee at a quantile of the mel power in `data`: of all of it, or with `per_band` of each band.
+        """Sets the knee to a quantile of the mel power in `data`, of all bands together or, with `per_band`, of each.
 
-        Goes through the data once and keeps counts only, 256 KiB a band at most. To 1 %, the width of a count's
-        interval; inside it values are taken to lie evenly.
+        Makes one pass over the data and keeps only counts, at most 256 KiB per band. Accurate to 1 %, the width of the
+        counting intervals, with interpolation inside them.
 
         Args:
-            data: An array of mel power with the bands on the layer's `axis`, as its input; or arrays one after another:
-                a list, a generator, or a `tf.data.Dataset`. Of tuples, such as `(patches, labels)`, the first is taken.
-                Where `axis` counts from the end, as by default, the batch may be left out.
-            quantile: Share of the mel power that is to lie below the knee, above 0 and below 1; by default the
-                layer's own.
+            data: An array of mel power with the bands on the layer's `axis`, like its input; or a sequence of arrays: a
+                list, a generator, or a `tf.data.Dataset`. Of tuples, such as `(patches, labels)`, the first element is
+                used. If `axis` counts from the end, as by default, the batch axis may be omitted.
+            quantile: Share of the mel power below the knee, between 0 and 1; by default the layer's own.
 
         Raises:
-            ValueError: If there is no data, or a value is negative or not finite; if so much of it, or of a band, is
-                zero that the quantile is; if the bands are not as many as the layer was built for.
+            ValueError: If there is no data, a value is negative or not finite, the quantile itself is zero because of
+                too many zeros, or the number of bands is not the layer's.
         """
         knee = power_at_quantile(self, data, quantile)  # builds the layer
-        # Beta stays: alpha alone can put the knee anywhere, and beta then learns at its usual pace.
+        # Beta stays: alpha alone can set any knee, and beta then learns at its usual rate.
         self.alpha_pre_gate.assign(np.log(ops.convert_to_numpy(self.beta)) - np.log(knee))
 
     def folded(self) -> Compression:
-        """The same compression with alpha and beta as constants, without gates or weights; what export uses."""
+        """The same compression with constant alpha and beta, without gates or weights; used for export."""
         from loglearn_tf.layers.compression.log import Log
 
         return Log.as_it_is(self)

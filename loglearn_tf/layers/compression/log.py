@@ -14,23 +14,23 @@ class Log(Compression):
     """Logarithmic compression with fixed alpha and beta, `log(alpha * mel + beta)`; no weights.
 
     Args:
-        alpha: Float > 0, or a list with one for every mel band.
-        beta: Float > 0, or a list with one for every mel band.
-        axis: Axis of the mel bands; only matters with lists.
+        alpha: Float > 0, or a list with one per mel band.
+        beta: Float > 0, or a list with one per mel band.
+        axis: Axis of the mel bands; only used with lists.
         **kwargs: `check_input` (see `Compression`); `name`, `dtype`, for the base layer.
 
     Input shape:
         `(..., n_mels)`, mel power, >= 0.
 
     Output shape:
-        As the input, float32; log power.
+        Same as the input, float32; log power.
 
     Attributes:
         knee: `beta / alpha`, in units of mel power.
 
     Raises:
-        ValueError: If alpha or beta is no number from 1.18e-38 to 3.4e38, float32's range; when built, if a list has
-            not as many numbers as there are bands.
+        ValueError: If alpha or beta is not a number between 1.18e-38 and 3.4e38, float32's range; when built, if a list
+            does not have one number per band.
 
     Reference:
         Dieleman and Schrauwen, End-to-end learning for music audio, ICASSP 2014.
@@ -60,10 +60,10 @@ class Log(Compression):
 
     @classmethod
     def as_it_is(cls, layer: Any) -> "Log":
-        """What a learned logarithm is now, without its gates and weights.
+        """A copy of a learned logarithm with its current values, without gates and weights.
 
         Args:
-            layer: Has `alpha`, `beta`, `axis` and `name`.
+            layer: A layer with `alpha`, `beta`, `axis` and `name`.
         """
         alpha, beta = (ops.convert_to_numpy(value).tolist() for value in (layer.alpha, layer.beta))
         return cls(alpha=alpha, beta=beta, axis=layer.axis, name=layer.name)
@@ -73,7 +73,7 @@ class Log(Compression):
         for name, value in self._values.items():
             if isinstance(value, list) and (not -n_axes < self.axis < n_axes or len(value) != input_shape[self.axis]):
                 raise ValueError(
-                    f"`{name}` must hold one number for every mel band. Received: {len(value)} numbers, "
+                    f"`{name}` must have one number per mel band. Received: {len(value)} numbers, "
                     f"axis={self.axis}, input_shape={tuple(input_shape)}."
                 )
         self.built = True

@@ -20,18 +20,18 @@ from loglearn_tf.layers.compression.base import (
 class Log1p(Compression):
     """Learnable compression of magnitude, `log(1 + 10 ** a * mel)`.
 
-    `LearnableLog` with beta fixed at 1: the knee is `10 ** -a`. In this base, a step of gradient descent moves
-    `ln(knee)` by `ln(10) ** 2`, 5.3 times as much as `LearnableKnee`.
+    `LearnableLog` with beta fixed at 1: the knee is `10 ** -a`. With this base, a step of gradient descent changes
+    `ln(knee)` by `ln(10) ** 2` = 5.3 times as much as in `LearnableKnee`.
 
     Args:
-        a: Float, initial value, no unit. 5.0 puts the knee at 1e-5.
+        a: Float, initial value, no unit. 5.0 gives a knee of 1e-5.
         per_band, axis, learning_rate_factor, **kwargs: See `LearnableLog`.
 
     Input shape:
         `(batch, frames, n_mels)`, mel power, >= 0.
 
     Output shape:
-        As the input, float32; log power, 0 for silence.
+        Same as the input, float32; log power, 0 for silence.
 
     Attributes:
         alpha: `10 ** a`, float32, shape `()`, or `(n_mels,)` with `per_band`.
@@ -39,11 +39,11 @@ class Log1p(Compression):
         knee: `10 ** -a`, in units of mel power.
 
     Raises:
-        ValueError: As `LearnableLog`.
+        ValueError: As for `LearnableLog`.
 
     Reference:
         Schlueter and Lehner, Zero-mean convolutions for level-invariant singing voice detection, ISMIR 2018; with
-        a = 5 and one a band in Schlueter and Gutenbrunner, EfficientLEAF, EUSIPCO 2022.
+        a = 5 and one per band in Schlueter and Gutenbrunner, EfficientLEAF, EUSIPCO 2022.
     """
 
     pointwise = True

@@ -21,10 +21,10 @@ class LogEps(Compression):
         `(..., n_mels)`, mel power, >= 0.
 
     Output shape:
-        As the input, float32; base-10 logarithm of power.
+        Same as the input, float32; base-10 logarithm of power.
 
     Raises:
-        ValueError: If `eps` is not a finite number above zero, or too small for float32.
+        ValueError: If `eps` is not a positive finite number, or too small for float32.
 
     Reference:
         Reference code, `src/sl_train.py`, `np.log10(x + np.finfo(float).eps)`.

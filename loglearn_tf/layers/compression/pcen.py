@@ -23,22 +23,22 @@ class PCEN(Compression):
     """Per-channel energy normalisation, `(E / (eps + M) ** gain + bias) ** power - bias ** power`.
 
     `E = scale * mel`, and `M` is `E` smoothed over time by an exact first-order recursive filter, band by band:
-    `M[t] = (1 - smoothing) * M[t - 1] + smoothing * E[t]`, beginning with `M[0] = E[0]`. The filter is computed in
-    `log2(frames)` steps, as a parallel prefix sum, not frame by frame. Gain, bias and power are exponentials of the
-    weights, so positive; smoothing is not learned.
+    `M[t] = (1 - smoothing) * M[t - 1] + smoothing * E[t]`, starting with `M[0] = E[0]`. The filter is computed in
+    `log2(frames)` steps, as a parallel prefix sum. Gain, bias and power are exponentials of the weights and
+    so positive; smoothing is not learned.
 
-    Fixed: `PCEN(trainable=False)`, in settings `pcen`; learned: `pcen_learn`.
+    Fixed: `PCEN(trainable=False)`, named `pcen` in settings; learned: `pcen_learn`.
 
-    Not pointwise: what comes out depends on the frames before, in a patch on those since its beginning.
+    Not pointwise: the output depends on earlier frames; in a patch, on those since its start.
 
     Args:
         gain, bias, power: Float > 0, initial values, no unit; alpha, delta and r in the paper.
-        smoothing: Float above 0 and at most 1, s in the paper; the default is a time constant of .4 s at 44.1 kHz and
+        smoothing: Float in (0, 1], s in the paper; the default is a time constant of .4 s at 44.1 kHz and
             a hop of 1024 samples. See `smoothing_for`.
         eps: Float > 0, in units of scaled mel power.
-        scale: Float > 0. By 2 ** 31, which librosa's documentation applies to magnitudes of waveforms within [-1, 1];
-            with it, eps is a mel power of 4.7e-16, not far from that of log-EPS. A choice of this package: papers and
-            libraries scale otherwise, and the other values are not free of it.
+        scale: Float > 0. By default 2 ** 31, which librosa's documentation applies to magnitudes of waveforms in
+            [-1, 1]; eps is then a mel power of 4.7e-16, close to that of log-EPS. This is a choice of this package:
+            papers and libraries use other scales, and the other arguments depend on it.
         per_band, axis, learning_rate_factor, **kwargs: See `LearnableLog`. With `axis=-2` the time is on
             the axis before it.
 
@@ -46,14 +46,14 @@ class PCEN(Compression):
         `(batch, frames, n_mels)`, mel power, >= 0.
 
     Output shape:
-        As the input, float32.
+        Same as the input, float32.
 
     Raises:
-        ValueError: If an argument is out of its range; else as `LearnableLog`.
+        ValueError: If an argument is out of range; otherwise as for `LearnableLog`.
 
     Reference:
         Wang et al., Trainable frontend for robust and far-field keyword spotting, ICASSP 2017: formula, learned in the
-        logarithmic domain, M beginning with E. Lostanlen et al., Per-channel energy normalization: why and how, IEEE
+        logarithmic domain, M starting with E. Lostanlen et al., Per-channel energy normalization: why and how, IEEE
         Signal Processing Letters 26, 2019: the values, which are librosa's.
 
     Example:
@@ -80,7 +80,7 @@ class PCEN(Compression):
         self._gain, self._bias, self._power = (
             in_float32(name, value) for name, value in {"gain": gain, "bias": bias, "power": power}.items()
         )
-        # Until `build` makes weights of them.
+        # Until `build` turns them into weights.
         self.log_gain: Any = math.log(self._gain)
         self.log_bias: Any = math.log(self._bias)
         self.log_power: Any = math.log(self._power)
@@ -88,14 +88,14 @@ class PCEN(Compression):
         self.axis = band_axis(axis)
         self.learning_rate_factor = rate_factor(learning_rate_factor)
         if not 0 < finite("smoothing", smoothing) <= 1:
-            raise ValueError(f"`smoothing` must be above 0 and at most 1. Received: smoothing={smoothing!r}.")
+            raise ValueError(f"`smoothing` must be greater than 0 and at most 1. Received: smoothing={smoothing!r}.")
         self.smoothing = float(smoothing)
         self.eps, self.scale = in_float32("eps", eps), in_float32("scale", scale)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         if (self.axis if self.axis < 0 else self.axis - len(input_shape)) <= 1 - len(input_shape):
             raise ValueError(
-                "The time must be on the axis before the mel bands, and after the batch. Received: "
+                "Time must be on the axis before the mel bands and after the batch. Received: "
                 f"axis={self.axis}, input_shape={tuple(input_shape)}. Put the frames before the bands."
             )
         self.log_gain = add_number(self, "log_gain", math.log(self._gain), input_shape)
@@ -120,13 +120,13 @@ class PCEN(Compression):
             for number in (self.log_gain, self.log_bias, self.log_power)
         )
         energy = self.scale * mel
-        # Logarithms and expm1, as librosa: no difference of large and nearly equal numbers.
+        # Logarithms and expm1, as in librosa, to avoid differences of large, nearly equal numbers.
         loudness = math.log(self.eps) + ops.log1p(self._smoothed(energy) / self.eps)
         normalised = energy * ops.exp(-gain * loudness)
         return ops.power(bias, power) * ops.expm1(power * ops.log1p(normalised / bias))
 
     def _smoothed(self, energy: Any) -> Any:
-        """`M`: after the step of length d, every frame holds the filter's answer to the 2 d frames up to it."""
+        """`M`: after the step of length d, every frame has the filter's response to the last 2 d frames."""
         n_axes = len(energy.shape)
         time = (self.axis if self.axis < 0 else self.axis - n_axes) - 1 + n_axes
         frames = ops.shape(energy)[time]
@@ -138,7 +138,7 @@ class PCEN(Compression):
             [energy[along_time(0, 1)], self.smoothing * energy[along_time(1, frames)]], axis=time
         )
         step, decay = 1, 1 - self.smoothing
-        # A decay below 1e-38 is none in float32: so the number of steps is bounded where that of frames is not known.
+        # A decay below 1e-38 is zero in float32, which bounds the number of steps if that of frames is unknown.
         while decay > 1e-38 and not (isinstance(frames, int) and step >= frames):
             padding = [[step if axis == time else 0, 0] for axis in range(n_axes)]
             smoothed = smoothed + decay * ops.pad(smoothed, padding)[along_time(0, frames)]

@@ -28,13 +28,13 @@ class Power(Compression):
         `(batch, frames, n_mels)`, mel power, >= 0.
 
     Output shape:
-        As the input, float32; 0 for silence, where the gradient is 0, too, not infinite.
+        Same as the input, float32; 0 for silence, where the gradient is also 0, not infinite.
 
     Attributes:
         exponent: `sigmoid(a)`, float32, shape `()`, or `(n_mels,)` with `per_band`.
 
     Raises:
-        ValueError: As `LearnableLog`.
+        ValueError: As for `LearnableLog`.
 
     Reference:
         Stevens, On the psychophysical law, Psychological Review 64, 1957: loudness grows with sound power ** .3;
@@ -54,7 +54,7 @@ class Power(Compression):
     ) -> None:
         super().__init__(**kwargs)
         self._initial_a = finite("a", a)
-        self.a: Any = self._initial_a  # until `build` makes it a weight
+        self.a: Any = self._initial_a  # until `build` turns it into a weight
         self.per_band = bool(per_band)
         self.axis = band_axis(axis)
         self.learning_rate_factor = rate_factor(learning_rate_factor)
@@ -68,7 +68,7 @@ class Power(Compression):
         return ops.sigmoid(scaled_gradient(self.a, self.learning_rate_factor))
 
     def compress(self, mel: Any) -> Any:
-        # The logarithm of zero, and its gradient, must not be met even where they are not used.
+        # Avoid the logarithm of zero and its gradient, even where they are unused.
         is_sound = mel != 0
         power = ops.power(ops.where(is_sound, mel, 1.0), on_axis(self.exponent, mel, self.axis))
         return ops.where(is_sound, power, 0.0)

@@ -1,21 +1,21 @@
-"""Quantiles of mel power from counts, in one pass and bounded memory."""
+"""Quantiles of mel power from counts, in one pass with bounded memory."""
 
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-# The bits of positive floats rise with their value. Their upper half, sign, exponent and 7 bits of the mantissa, cuts
-# the whole range of float32 into intervals less than 1 % wide.
+# The bits of positive floats increase with their value. The upper half (sign, exponent and 7 bits of the mantissa)
+# divides the range of float32 into intervals less than 1 % wide.
 _SHIFT = 16
 _N_INTERVALS = 0x7F80  # up to infinity
 
 
 class PowerCounts:
-    """Counts values of mel power, all together or band by band.
+    """Counts values of mel power, for all bands together or for each band.
 
     Args:
-        n_bands: Number of mel bands, on the last axis; `None` to count all together.
+        n_bands: Number of mel bands on the last axis; `None` to count all together.
     """
 
     def __init__(self, n_bands: int | None) -> None:
@@ -24,31 +24,31 @@ class PowerCounts:
 
     @property
     def n(self) -> int:
-        """How many values were counted."""
+        """Number of counted values."""
         return int(self._counts.sum())
 
     def add(self, mel: npt.NDArray[np.float32]) -> None:
-        """Counts more.
+        """Adds values.
 
         Args:
             mel: `(..., n_mels)`, >= 0.
 
         Raises:
-            ValueError: If a value is negative or not finite, or the bands are not as many as before.
+            ValueError: If a value is negative or not finite, or the number of bands changes.
         """
         if self._n_bands not in (None, mel.shape[-1]):
-            raise ValueError(f"Data must have {self._n_bands} mel bands throughout. Received: {mel.shape[-1]} bands.")
+            raise ValueError(f"All data must have {self._n_bands} mel bands. Received: {mel.shape[-1]} bands.")
         wrong = ~((mel >= 0) & (mel < np.inf))
         if wrong.any():
             index = tuple(int(at) for at in np.argwhere(wrong)[0])
-            raise ValueError(f"Mel power must be finite and >= 0, no logarithm. Received: {mel[index]} at {index}.")
+            raise ValueError(f"Mel power must be finite and >= 0, not a logarithm. Received: {mel[index]} at {index}.")
         # abs: -0.0 has the sign bit set.
         intervals = np.abs(np.ascontiguousarray(mel)).view(np.uint32) >> _SHIFT
         rows: Any = np.arange(self._n_bands) if self._n_bands else 0
         np.add.at(self._counts, (np.broadcast_to(rows, intervals.shape), intervals), 1)
 
     def quantile(self, share: float) -> Any:
-        """The value that `share` of the values lie below: a number, or `(n_bands,)`.
+        """The quantile with `share` of the values below it: a number, or `(n_bands,)`.
 
         Raises:
             ValueError: If it is zero.
@@ -59,8 +59,8 @@ class PowerCounts:
             zeros = self._counts[band, 0] / self._counts[band].sum()
             whose = f"of band {band} " if self._n_bands else ""
             raise ValueError(
-                f"A share of {zeros:.3g} of the mel power {whose}is zero, digital silence, so that the quantile "
-                f"{share:g} is no power. Received: quantile={share:g}. Ask for a larger one, or leave silence out."
+                f"A share of {zeros:.3g} of the mel power {whose}is zero (digital silence), so the quantile {share:g} "
+                f"is zero. Received: quantile={share:g}. Use a larger one, or remove silence."
             )
         return np.array(found) if self._n_bands else found[0]
 

@@ -1,4 +1,4 @@
-"""The logarithmic compression whose knee lies at a share of the clip's own level."""
+"""The logarithmic compression with a knee relative to the clip's level."""
 
 import math
 from typing import Any
@@ -21,15 +21,15 @@ from loglearn_tf.layers.compression.base import (
 class RelativeKnee(Compression):
     """Logarithmic compression with a knee relative to the clip's level, `log(mel / level + knee)`.
 
-    `level` is the mean power of the whole clip, over frames and bands: a recording that is quieter by any factor gives
-    the same. The layer sees patches, which do not tell the level of their clip; so what it takes is `mel / level`
-    already, and it computes `log(x + knee)`, pointwise. Training, evaluation and `clip_classifier` divide by the level;
-    in models of your own the layer `ClipLevel` does, before patches are cut.
+    `level` is the mean power of the whole clip, over frames and bands, so the output does not depend on the recording
+    level. The layer sees patches, which do not contain the level of their clip, so its input must already be
+    `mel / level`; it computes `log(x + knee)`, pointwise. Training, evaluation and `clip_classifier` divide by the
+    level; in your own models use the layer `ClipLevel`, before patches are cut.
 
     Args:
-        knee: Float > 0, initial value, a share of the clip's level: 1e-2 is 20 dB below it.
-        per_band: Whether every mel band has a knee of its own.
-        axis: Axis of the mel bands; only matters with `per_band`.
+        knee: Float > 0, initial value, as a fraction of the clip's level: 1e-2 is 20 dB below it.
+        per_band: Whether every mel band has its own knee.
+        axis: Axis of the mel bands; only used with `per_band`.
         learning_rate_factor: Multiplies the gradient of the pre-gate.
         **kwargs: `check_input` (see `Compression`); `name`, `dtype`, `trainable`, for the base layer. With
             `trainable=False` the knee is fixed.
@@ -38,15 +38,15 @@ class RelativeKnee(Compression):
         `(batch, frames, n_mels)`, mel power divided by the clip's level, >= 0.
 
     Output shape:
-        As the input, float32; log power.
+        Same as the input, float32; log power.
 
     Attributes:
         alpha: 1.
         beta: The knee.
-        knee: A share of the clip's level, float32, shape `()`, or `(n_mels,)` with `per_band`.
+        knee: Fraction of the clip's level, float32, shape `()`, or `(n_mels,)` with `per_band`.
 
     Raises:
-        ValueError: If the knee is no number in float32's range above zero, the axis is the batch's, or the factor is
+        ValueError: If the knee is not a positive number in float32's range, the axis is the batch, or the factor is
             negative.
 
     Example:

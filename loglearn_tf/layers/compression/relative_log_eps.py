@@ -1,4 +1,4 @@
-"""log-EPS of levelled clips: the control of `RelativeKnee`, which differs from it by the knee alone."""
+"""log-EPS for levelled clips: the control of `RelativeKnee`, which differs only in the knee."""
 
 from typing import Any
 
@@ -12,21 +12,21 @@ from loglearn_tf.layers.compression.base import Compression, in_float32
 class RelativeLogEps(Compression):
     """Fixed logarithmic compression of mel power relative to the clip's level, `log10(mel / level + eps)`.
 
-    Tells what levelling alone is worth, where `RelativeKnee` is compared with `LogEps`. Takes `mel / level`; see
-    `RelativeKnee`.
+    It shows the effect of levelling alone when `RelativeKnee` is compared with `LogEps`. Its input is `mel / level`;
+    see `RelativeKnee`.
 
     Args:
-        eps: Float > 0, a share of the clip's level. The default is that of `LogEps`.
+        eps: Float > 0, as a fraction of the clip's level. The default is that of `LogEps`.
         **kwargs: `check_input` (see `Compression`); `name`, `dtype`, `trainable`, for the base layer.
 
     Input shape:
         `(..., n_mels)`, mel power divided by the clip's level, >= 0.
 
     Output shape:
-        As the input, float32; base-10 logarithm of power.
+        Same as the input, float32; base-10 logarithm of power.
 
     Raises:
-        ValueError: If `eps` is no number in float32's range above zero.
+        ValueError: If `eps` is not a positive number in float32's range.
 
     Example:
         >>> import numpy as np

@@ -163,10 +163,10 @@ def test_compression_curves_say_what_share_lies_below_the_knee():
     ("change", "message"),
     [
         ({"counts": [1, 2, 3]}, "one longer than `counts`"),
-        ({"edges": [0.0, 0.2, 0.1]}, "`edges` must rise"),
+        ({"edges": [0.0, 0.2, 0.1]}, "`edges` must increase"),
         ({"counts": [0, 0]}, "nor all zero"),
         ({"betas": {"end": 1.0}}, "the same labels"),
-        ({"alphas": {"start": 0.0}}, "`alphas` must be above zero. Received: start: 0.0"),
+        ({"alphas": {"start": 0.0}}, "`alphas` must be positive. Received: start: 0.0"),
     ],
 )
 def test_curves_that_cannot_be_drawn_are_refused(change, message):

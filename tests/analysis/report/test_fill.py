@@ -144,10 +144,10 @@ def test_prose_stays_as_it_is(filled):
         ),
         ("{{n_runs part=unfinished}}", "only 1 of 2 runs of .*unfinished are done"),
         ("{{n_runs}}", "only 1 of 2 runs of .*unfinished are done"),
-        ("{{n_runs full}}", "must be a word and key=value pairs"),
-        ('{{n_runs part="full}}', "must be a word and key=value pairs"),
-        ("{{}}", "must be a word and key=value pairs"),
-        ("{{below part=half knee=start}}", "half has no counts of its mel power"),
+        ("{{n_runs full}}", "must consist of a word and key=value pairs"),
+        ('{{n_runs part="full}}', "must consist of a word and key=value pairs"),
+        ("{{}}", "must consist of a word and key=value pairs"),
+        ("{{below part=half knee=start}}", "half has no histogram of its mel power"),
         ("{{moved part=full compression=logeps model=vgg}}", "full has no history of vgg with logeps"),
         ("{{values part=full compression=loglearn name=gamma}}", "there is no value gamma"),
     ],
@@ -158,7 +158,7 @@ def test_what_cannot_be_filled_in_is_said_with_its_line(filled, text, message):
 
 
 def test_no_text(study, tmp_path):
-    with pytest.raises(ConfigError, match="Cannot read the text .*absent.md"):
+    with pytest.raises(ConfigError, match="Cannot read .*absent.md"):
         fill(tmp_path / "absent.md", study)
 
 

@@ -74,7 +74,7 @@ def test_what_no_font_has_is_said_once_and_stays_text_in_svg(caplog):
         shown = {text.get_text() for text in figure.findobj(lambda one: hasattr(one, "get_text"))}
         assert {"⟨U+72AC⟩", "⟨U+96E8⟩ ⟨U+58F0⟩⟨U+0001⟩", "my_lab:⟨U+72AC⟩"} <= shown
     (message,) = caplog.messages
-    assert "Install a font that has them, such as Noto Sans CJK" in message
+    assert "Install such a font, for example Noto Sans CJK" in message
 
 
 def test_a_font_that_has_them_draws_them(no_other_fonts, tmp_path, caplog):

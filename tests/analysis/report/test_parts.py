@@ -90,11 +90,13 @@ class TestProbabilities:
         names = [names[0] for names, _ in table.body]
         assert names == ["VGG", "TIMBRE", "all networks"] and table.n_names == 2
         assert len(grid.body) == 4 and len(table.records) == 7
-        assert "is 0 give or take 10 points" in text_of(part)
+        assert "is 0 ± 10 points" in text_of(part)
 
     def test_one_fold_is_too_few(self, tmp_path):
         part = probabilities.make(finished(tmp_path, pairs(folds=(1,), runs=4)))
-        assert not part.tables and "for too few data. loglearn: all pairs are of one fold" in text_of(part)
+        assert not part.tables and ("too few data for probabilities. loglearn: all pairs are from one fold") in text_of(
+            part
+        )
 
     def test_one_run_in_each_fold_has_no_mixed_model(self, tmp_path):
         (table,) = probabilities.make(finished(tmp_path, pairs(runs=1))).tables
@@ -156,7 +158,7 @@ class TestReliability:
         self.study(tmp_path, folds=(1,))
         (table,) = reliability.make(finished(tmp_path)).tables
         assert table.records[-1]["interval_over"] == "runs of one fold" and table.records[-1]["low_nats"] is not None
-        assert any("Of one fold, intervals are over its runs" in note for note in table.notes)
+        assert any("With a single fold, intervals are over its runs" in note for note in table.notes)
 
     def test_the_figure_has_its_numbers_beside_it(self, tmp_path):
         self.study(tmp_path)
@@ -173,15 +175,15 @@ class TestReliability:
         write(tmp_path, rows[7])
         said = text_of(reliability.make(finished(tmp_path)))
         assert "1 of 8 finished runs have no published predictions." in said
-        assert "8 of 8 finished runs have no settled predictions, as earlier versions wrote none." in said
-        assert "1 tables of predictions are left out: The probabilities of a clip must be from 0 to 1" in said
-        assert "In 6 of 24 predictions" in said and "16.8 nats or more" in said
+        assert "8 of 8 finished runs have no settled predictions, since earlier versions wrote none." in said
+        assert "1 tables of predictions are not included: The probabilities of a clip must be between 0 and 1" in said
+        assert "In 6 of 24 predictions" in said and "at least 16.8 nats" in said
 
     def test_without_predictions_there_is_a_sentence(self, tmp_path):
         write(tmp_path, run_row(0.5))
         part = reliability.make(finished(tmp_path))
         assert not part.tables and not part.drawings
-        assert "no finished run has its predictions, so their probabilities are not judged" in text_of(part)
+        assert "no finished run has predictions, so their probabilities cannot be evaluated" in text_of(part)
 
 
 class TestLearningCurves:
@@ -224,7 +226,7 @@ class TestLearningCurves:
         write(tmp_path, rows[1], {"history.csv": history({"loss": [None, 1.0]})})
         write(tmp_path, rows[2], {"history.csv": b"epoch,loss\n2,1\n1,1\n"})
         said = text_of(learning.make(finished(tmp_path)))
-        assert "1 of 3 finished runs have no history.csv." in said and "its epochs do not rise" in said
+        assert "1 of 3 finished runs have no history.csv." in said and "its epochs do not increase" in said
 
 
 FRAMES = {"0.wav": 0.1, "1.wav": 4.0, "2.wav": 1.0, "3.wav": 2.0}
@@ -300,7 +302,7 @@ class TestCompressed:
         root = np.sqrt(mel[2].astype(np.float64))  # sigmoid(0) is a half
         assert (found["when"], found["output_mean"]) == ("start", pytest.approx(root.mean(), rel=1e-5))
         assert found["output_std"] == pytest.approx(root.std(), rel=1e-4)
-        assert "Numbers at the end are not in the results of runs: power (learned)." in part.drawings[0].caption
+        assert "Parameters at the end are not recorded for: power (learned)." in part.drawings[0].caption
         assert "gone.from_here:Layer is not drawn: its layer cannot be computed here" in text_of(part)
 
     @pytest.mark.parametrize("gone", ["stores/us8k-1/store.json", "study/mel_power-us8k.json", "study/study.yaml"])
@@ -308,7 +310,7 @@ class TestCompressed:
         study_dir, _ = study
         (study_dir.parent / gone).unlink()
         part = compressed.make(finished(study_dir))
-        assert not part.drawings and "no clip is shown before and after its compressions" in text_of(part)
+        assert not part.drawings and "no clip is shown before and after compression" in text_of(part)
 
 
 class TestLevels:
@@ -344,7 +346,7 @@ class TestLevels:
         assert levels.make(finished(tmp_path, pairs())) is None
         rows = [{**row, "accuracy_settled": 0.5} for row in self.rows()]
         part = levels.make(finished(tmp_path, rows, score="settled"))
-        assert not part.tables and "no run has its settled score at other levels" in text_of(part)
+        assert not part.tables and "no run has a settled score at other levels" in text_of(part)
 
     def test_parts_that_differ_in_their_level_alone(self, tmp_path):
         text = """
@@ -422,7 +424,7 @@ class TestByRecording:
         for row in pairs(shots=(1,), folds=(1, 2)):
             write(tmp_path, row, {"predictions.csv": probabilities_file(["siren"] * 4, [0.5] * 4)})
         part = by_recording.make(finished(tmp_path))
-        assert not part.tables and "no results by recording: the recordings of its clips are not known" in text_of(part)
+        assert not part.tables and "no results by recording: the recordings of its clips are unknown" in text_of(part)
 
 
 class TestSizes:
@@ -460,8 +462,8 @@ def test_a_study_that_lacks_everything_says_so_and_has_its_report(tmp_path):
     write(tmp_path, run_row(0.5, compression="logeps"))
     text = write_report(tmp_path).with_suffix(".md").read_text(encoding="utf-8")
     for sentence in (
-        "no finished run has its predictions, so their probabilities are not judged",
+        "no finished run has predictions, so their probabilities cannot be evaluated",
         "no finished run has a history of its loss",
-        "no clip is shown before and after its compressions",
+        "no clip is shown before and after compression",
     ):
         assert sentence in text

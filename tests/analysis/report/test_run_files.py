@@ -77,8 +77,8 @@ def test_recall_differs_within_pairs_by_runs_then_folds(tmp_path, unreadable):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "it has no rows"),
-        (b"clip_id,class,predicted,p_a,p_b\n", "it has no rows"),
+        (b"", "it is empty"),
+        (b"clip_id,class,predicted,p_a,p_b\n", "it is empty"),
         (b"clip_id,class,predicted,p_a,p_b\nx,a,c,0,1\n", "unknown class 'c'"),
         (b"clip_id,class\nx,a\n", "'predicted' is not in list"),
         (b"\xff\xfe", "'utf-8' codec can't decode"),
@@ -101,7 +101,7 @@ def test_runs_of_other_classes_are_not_mixed_in(tmp_path, unreadable):
     write(tmp_path, rows[0], {"predictions.csv": predictions([("a", "a")], AB)})
     write(tmp_path, rows[1], {"predictions.csv": predictions([("a", "a")], ("a", "c"))})
     assert read_scores(tmp_path, rows, unreadable)[KIND].counts.sum() == 1
-    assert "classes are not those" in unreadable.broken[0][1]
+    assert "classes differ from those" in unreadable.broken[0][1]
 
 
 def test_settings_are_those_of_the_first_run_that_has_them(tmp_path):

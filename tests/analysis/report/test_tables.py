@@ -65,7 +65,7 @@ def test_table_1_has_networks_and_compressions_by_n():
     ]
     assert table.body[1][1][0].interval == "31.2 to 34.9"
     assert "Below each number its 95 % interval." in table.notes
-    assert "† over fewer folds than the title says; the CSV file names them." in table.notes
+    assert "† over fewer folds than the title says; the CSV file lists them." in table.notes
 
 
 def test_table_2_has_differences_in_points_with_their_verdicts():
@@ -101,15 +101,15 @@ def test_titles_and_notes_say_what_the_numbers_are_not():
     ):
         assert "SYNTHETIC DATA, not UrbanSound8K" in table.title
         assert "1 of 10 folds (1)" in table.title
-        assert "1 of 3 runs failed and are in no mean; their result.json says why." in table.notes
-        assert "12 clips of the data set were missing and left out (data.allow_missing)." in table.notes
+        assert "1 of 3 runs failed and are in no mean; see their result.json for the reason." in table.notes
+        assert "12 clips of the data set were missing and were skipped (data.allow_missing)." in table.notes
         assert {record["data"] for record in records(table)} == {"synthetic"}
 
 
 def test_intervals_of_one_fold_are_not_passed_off_as_more():
     rows = [*pair(0.5, 0.4), *pair(0.5, 0.4, run=1)]
     table = accuracy_table("us8k", rows, [accuracy(0.5, 0.4, 0.6, folds=(1,))], confidence=0.95)
-    assert "Intervals are over the runs of one fold, and say nothing of other folds." in table.notes
+    assert "Intervals are over the runs of one fold and say nothing about other folds." in table.notes
 
 
 def test_csv_has_every_number_of_every_cell():

@@ -81,7 +81,7 @@ def test_cells_not_run_are_named_and_nothing_is_claimed_without_any():
 
 def test_synthetic_sounds_say_nothing_of_real_ones():
     verdict = judge([finding("better", "every")], cells("better", "better", "better"), synthetic=["us8k"])[0]
-    assert (verdict.state, verdict.reason) == ("not run", "synthetic sounds say nothing of it")
+    assert (verdict.state, verdict.reason) == ("not run", "synthetic sounds say nothing about it")
 
 
 @pytest.mark.parametrize(

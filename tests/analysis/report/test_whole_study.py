@@ -60,21 +60,21 @@ def test_contrasts_say_what_was_expected_and_what_was_found(study, whole):
         f"95 % interval over folds {points_interval(found.low, found.high)}, 90 %",
         "corrected over 2 contrasts",
         f"By source recordings and runs, 95 %: {points_interval(found.low_recordings, found.high_recordings)}.",
-        "It rests on 36 pairs of runs in 3 folds.",
-        "Holm's correction is over all 2 of them, run or not.",
+        "Based on 36 pairs of runs in 3 folds.",
+        "Holm's correction covers all 2 of them, run or not.",
     ):
         assert words in whole.words, words
 
 
 def test_contrasts_that_are_not_run_say_how_exact_they_will_be(whole):
     # A folder alone does not know the grid of a part that never began.
-    assert "later: At the lowest level not run yet: there are no runs of part never" in whole.words
+    assert "later: At the lowest level not run yet: part never has no runs" in whole.words
     assert "Expected: Less, by 3 points" in whole.words
 
 
 def test_markdown_says_the_same(study):
     text = (study / "report.md").read_text(encoding="utf-8")
-    assert "## What was to be found" in text and "more: Loglearn is better **↑ better" in text
+    assert "## Planned contrasts" in text and "more: Loglearn is better **↑ better" in text
     assert "| Part | Data |" in text and "<a/report.html>" in text
 
 
@@ -100,7 +100,7 @@ def test_regret_across_parts(study, whole):
         assert float(ours[0]["worst_points"]) == pytest.approx(100 * one.worst, abs=1e-4)
         assert float(ours[0]["high_points"]) == pytest.approx(100 * one.high, abs=1e-4)
     best = expected.of[0]
-    assert f"The smallest worst one has {best.compression}; it has it in {100 * best.smallest:.0f} %" in whole.words
+    assert f"{best.compression} has the smallest worst-case regret, also in {100 * best.smallest:.0f} %" in whole.words
     assert "4 cells of part, network and n" in whole.words
 
 
@@ -137,7 +137,7 @@ def test_the_interval_by_recordings_and_runs(study, part):
         assert found.interval(one, 0.95) in part.words
     assert "By recordings and runs" in part.words.replace("\u00a0", " ")
     # 30 recordings in all, 15 of each class: enough. Of 3 recordings a class, no class has.
-    assert "these classes the test clips are of fewer than 10 recordings" not in part.words
+    assert "these classes have fewer than 10 effective test recordings" not in part.words
 
 
 def test_classes_of_too_few_recordings_are_named(study, tmp_path):
@@ -151,7 +151,7 @@ def test_classes_of_too_few_recordings_are_named(study, tmp_path):
         ]
         path.write_text("\n".join(lines) + "\n")
     page = Page(write_report(copy / "a").read_text(encoding="utf-8"))
-    assert "of these classes the test clips are of fewer than 10 recordings" in page.words
+    assert "of these classes have fewer than 10 effective test recordings" in page.words
     assert "air_conditioner (1 recording: an interval needs 10)" in page.words
     assert "car_horn (" not in page.words
 
@@ -161,14 +161,14 @@ def test_without_recordings_there_is_a_reason(study, tmp_path):
     for path in (copy / "a").rglob("predictions_settled.csv"):
         path.unlink()
     page = Page(write_report(copy / "a").read_text(encoding="utf-8"))
-    assert "1 reason why intervals by recordings are lacking: the recordings of its clips are not known" in page.words
+    assert "1 reason for missing intervals by recordings: the recordings of its clips are unknown" in page.words
 
 
 def test_what_would_decide_the_undecided(study, part):
     (of_a, _) = read_parts(study)
     undecided = [one for one in compare(of_a.rows, compression="log") if one.verdict == "undecided"]
     assert undecided and "What would decide" in part.words
-    assert "To decide, with a chance of 80 %" in part.words
+    assert "To decide with a power of 80 %" in part.words
     assert to_decide(undecided[0], {}) == ""
 
 
@@ -176,7 +176,8 @@ def test_what_the_network_sees_at_test(part):
     assert "What the network sees at test" in part.words
     # 0.99 ** 199
     assert (
-        "US8K: more than 5 % of the beginning of the moving averages is left at test: TIMBRE at n = 1, 5." in part.words
+        "US8K: the moving averages still contain more than 5 % of their initial values at test: TIMBRE at n "
+        "= 1, 5." in part.words
     )
     assert "TIMBRE loglearn 5 9 13.5 % 0.60 -0.10" in part.words
 
@@ -186,7 +187,7 @@ def test_settled_networks_are_no_warning(tmp_path):
     for path in (copy / "a").rglob("result.json"):
         path.write_text(json.dumps({**json.loads(path.read_text()), "norm_residue": 0.018}))
     page = Page(write_report(copy / "a").read_text(encoding="utf-8"))
-    assert "is left at test" not in page.words and "TIMBRE loglearn 5 9 1.8 %" in page.words
+    assert "initial values at test" not in page.words and "TIMBRE loglearn 5 9 1.8 %" in page.words
 
 
 def test_the_settled_score(study, part):
@@ -213,14 +214,14 @@ def test_a_score_that_there_is_not(study, tmp_path):
     copy = study_in_parts(tmp_path / "study.yaml", TEXT.replace("runs: 3", "runs: 1"), only=["a"])
     for path in (copy / "a").rglob("result.json"):
         path.write_text(json.dumps({**json.loads(path.read_text()), "accuracy_settled": None}))
-    with pytest.raises(DataError, match="No run in .*/a has a settled score, as an earlier version did them"):
+    with pytest.raises(DataError, match="No run in .*/a has a settled score, since all are of an earlier version"):
         write_report(copy / "a", score="settled")
 
 
 def test_a_study_without_parts_has_its_contrasts_in_its_report(tmp_path):
     text = TEXT[: TEXT.index("parts:")] + "contrasts: {c: {title: Words, compression: log, expect: Nothing.}}"
     page = Page(write_report(study_in_parts(tmp_path / "study.yaml", text)).read_text(encoding="utf-8"))
-    assert "What was to be found" in page.words and "c: Words" in page.words
+    assert "Planned contrasts" in page.words and "c: Words" in page.words
 
 
 def test_two_clips_of_one_recording_are_no_two(study):

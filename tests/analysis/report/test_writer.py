@@ -105,14 +105,14 @@ def test_it_says_what_was_run(whole):
 def test_it_says_what_is_missing_and_why(whole):
     assert "VGG loglearn 20 9 3 0" in whole.words  # done, failed, not run
     assert "Prototypical log-EPS 20 0 0 12" in whole.words
-    assert "Without a finished partner, and so in no difference: 3 finished runs." in whole.words
+    assert "Not in any difference, since they have no finished partner: 3 finished runs." in whole.words
     assert "NonFiniteError: loss is nan us8k/vgg/loglearn/n020/fold01/run03 3" in whole.words
 
 
 def test_every_finding_has_its_verdict(whole):
     assert "Of 28 cells, 5 were run" in whole.words
     assert whole.words.count("None of its cells was run.") == 3  # SB-CNN and TIMBRE; ASC-TUT twice
-    assert "this study speaks to 2" in whole.words
+    assert "this study tests 2" in whole.words
 
 
 def test_files_lie_beside_the_page(study):
@@ -155,17 +155,17 @@ def test_what_an_earlier_report_showed_and_this_one_does_not_is_removed(tmp_path
 def test_one_run_alone(tmp_path):
     page = report_of(tmp_path, [run_row(0.5)])
     assert "1 of 10 folds (1)" in page.words and "VGG loglearn 50.0" in page.words
-    assert "in no difference: 1 finished run." in page.words
-    assert "It speaks to none of the 5 published findings." in page.words
-    assert "No interval where there is too little to make one from." in page.words
-    assert "study.yaml, in which `loglearn run` notes its grid, is not there" in page.words
-    assert "Not there, and so not in the figures: 2 files of finished runs" in page.words
+    assert "no finished partner: 1 finished run." in page.words
+    assert "It tests none of the 5 published findings." in page.words
+    assert "No interval where there are too few data for one." in page.words
+    assert "study.yaml, in which `loglearn run` saves its grid, is missing" in page.words
+    assert "Missing, and so not in the figures: 2 files of finished runs" in page.words
 
 
 def test_one_pair_has_a_difference_and_no_verdict_on_it(tmp_path):
     page = report_of(tmp_path, pair(0.5, 0.4))
     assert "VGG +10.0 ?" in page.words
-    assert "Without an interval, for too few pairs or folds: 1 difference." in page.words
+    assert "Without an interval, because of too few pairs or folds: 1 difference." in page.words
 
 
 def test_all_equal_is_not_called_better_or_worse(tmp_path):
@@ -202,7 +202,7 @@ def test_synthetic_data_is_said_first_and_judges_nothing(tmp_path):
     page = report_of(tmp_path, [row for fold in (1, 2, 3) for row in pair(0.5, 0.4, fold=fold, synthetic=True)])
     assert page.words.index("SYNTHETIC DATA, not US8K") < page.words.index("Contents")
     assert "Table 1. SYNTHETIC DATA, not UrbanSound8K" in page.words
-    assert page.words.count("Synthetic sounds say nothing of it.") == 2  # those that speak of VGG
+    assert page.words.count("Synthetic sounds say nothing about it.") == 2  # those that speak of VGG
 
 
 def test_names_do_nothing(tmp_path):
@@ -221,7 +221,7 @@ def test_unusable_files_are_named(tmp_path):
     learned = history({"alpha": [1.0, 2.0], "beta": [1.0, 2.0], "knee": [1.0, 1.0]})
     write(tmp_path, run_row(0.5), {"history.csv": learned, "predictions.csv": b"nonsense"})
     page = report_of(tmp_path, [])
-    assert "us8k/vgg/loglearn/n001/fold01/run00/predictions.csv (it has no rows)" in page.words
+    assert "us8k/vgg/loglearn/n001/fold01/run00/predictions.csv (it is empty)" in page.words
     assert (tmp_path / "figures" / "us8k-vgg-trajectories.svg").is_file()
 
 
@@ -408,9 +408,9 @@ def test_a_study_without_log_eps_has_another_baseline(tmp_path):
     assert page.words.startswith(" 2 compressions against log(10000 X + 1): mine")
     assert "every compression minus log(10000 X + 1)" in page.words and "TIMBRE loglearn −1" in page.words
     # What is lacking is the one partner of the run that is not there.
-    assert "no history of a loglearn run" not in page.words and "Without a finished partner" not in page.words
+    assert "no history of a loglearn run" not in page.words and "have no finished partner" not in page.words
     page = report_of(tmp_path / "less", [row for row in rows if row["compression"] != "log" or row["fold"] < 5])
-    assert "in no difference: 12 finished runs." in page.words
+    assert "no finished partner: 12 finished runs." in page.words
 
 
 def test_recordings_of_a_published_data_set_at_another_level_are_not_the_published_comparison(tmp_path):
@@ -479,7 +479,7 @@ def test_a_table_from_outside_the_package_appears_in_the_report(tmp_path):
     assert not (tmp_path / "tables" / "table2.csv").exists()  # not asked for
     write_report(tmp_path)
     assert not list((tmp_path / "tables").glob("us8k-table-knees.*"))
-    with pytest.raises(ConfigError, match="`report table` must name a report table.*Received: 'knee'"):
+    with pytest.raises(ConfigError, match="`report table` must name a report table from the list.*Received: 'knee'"):
         write_report(tmp_path, tables=["knee"])
 
 

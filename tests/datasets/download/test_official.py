@@ -379,7 +379,7 @@ def test_nothing_is_done_where_it_is_already(serve, root, us8k, caplog):
     web.paths.clear()
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     assert len(get_us8k(web, root, us8k).clips) == 10
-    assert "us8k is in" in caplog.text and not web.paths
+    assert "us8k is already in" in caplog.text and not web.paths
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
 
 
@@ -399,7 +399,7 @@ def test_a_folder_that_is_not_the_data_set_is_left_alone(serve, root, us8k, cont
         (final / "audio" / "fold3" / "3-3-0-0.wav").unlink()
     before = tree(root)
     web.paths.clear()
-    with pytest.raises(DataError, match="not as it should be: .* Move it away to get it anew"):
+    with pytest.raises(DataError, match="exists but is not complete: .* Move it away to download it again"):
         get_us8k(web, root, us8k)
     assert tree(root) == before and not web.paths
 
@@ -409,7 +409,7 @@ def test_a_synthetic_set_is_not_taken_for_the_official_one(serve, root, us8k, ma
     web = serve({TAR: us8k})
     get_us8k(web, root, us8k)
     (root / marked / "SYNTHETIC.txt").touch()
-    with pytest.raises(DataError, match=f"{root / marked} holds synthetic sounds"):
+    with pytest.raises(DataError, match=f"{root / marked} contains synthetic sounds"):
         get_us8k(web, root, us8k)
 
 
@@ -481,7 +481,7 @@ def test_the_folder_of_downloaded_archives_is_not_for_reading_only(tmp_path, roo
     if way == "by a link":
         named = tmp_path / "link"
         named.symlink_to(archives)
-    with pytest.raises(ConfigError, match=f"`--from-dir` must not be {archives}.* Received: {named}. Leave it out"):
+    with pytest.raises(ConfigError, match=f"`--from-dir` must not be {archives}.* Received: {named}. Omit it"):
         get("us8k", root, from_dir=named, parts=parts_of("us8k", {TAR: us8k}))
     assert (archives / TAR).read_bytes() == us8k
 
@@ -534,7 +534,7 @@ def test_a_server_without_ranges_begins_anew(serve, root, us8k):
 def test_a_server_without_ranges_that_always_cuts_is_given_up(serve, root, us8k):
     """What is downloaded again and again is no progress."""
     web = serve({TAR: us8k}, ranges=False, faults=[cut(100_000) for _ in range(50)])
-    with pytest.raises(DownloadError, match="4 times. What has come of it is kept"):
+    with pytest.raises(DownloadError, match="4 times. The partial download is kept"):
         get_us8k(web, root, us8k, patience=replace(PATIENCE, worthwhile_bytes=50_000))
     assert len(web.starts) == 4
 
@@ -574,12 +574,12 @@ def test_a_server_that_drips_is_left_and_asked_again(serve, root, us8k, caplog):
     assert is_whole(root)
     # What came is kept.
     assert web.starts[0] == 0 < web.starts[1] < 400
-    assert re.search(rf"{TAR}: only \d+ bytes came in \d s. Try 2 of 4", caplog.text)
+    assert re.search(rf"{TAR}: only \d+ bytes received in \d s. Try 2 of 4", caplog.text)
 
 
 def test_a_server_that_always_drips_is_given_up(serve, root, us8k):
     web = serve({TAR: us8k}, ranges=False, faults=[drip] * 9)
-    with pytest.raises(DownloadError, match=r"only \d+ bytes came in 0 s, 4 times. What has come of it is kept"):
+    with pytest.raises(DownloadError, match=r"only \d+ bytes received in 0 s, 4 times. The partial download is kept"):
         get_us8k(web, root, us8k, patience=replace(PATIENCE, timeout_s=0.4))
 
 
@@ -628,7 +628,7 @@ def test_a_server_that_sends_on_to_nowhere(serve, root, us8k):
 @pytest.mark.parametrize("code", [401, 403, 404, 410])
 def test_an_error_that_stays_is_told_at_once(serve, root, us8k, code):
     web = serve({TAR: us8k}, probe_faults=[status(code)])
-    with pytest.raises(DownloadError, match=rf"{web.address}/records/.*{TAR}\?.* answers {code} .*`--from-dir`"):
+    with pytest.raises(DownloadError, match=rf"{web.address}/records/.*{TAR}\?.* returned {code} .*`--from-dir`"):
         get_us8k(web, root, us8k)
     assert len(web.paths) == 1 and not visible(root)
 
@@ -649,7 +649,7 @@ def test_errors_of_a_server_are_waited_out_ever_longer(serve, root, us8k, waits)
 
 def test_and_given_up_in_the_end(serve, root, us8k, waits):
     web = serve({TAR: us8k}, faults=[status(504) for _ in range(9)])
-    with pytest.raises(DownloadError, match="answers 504 .*, 4 times"):
+    with pytest.raises(DownloadError, match="returned 504 .*, 4 times"):
         get_us8k(web, root, us8k, patience=replace(PATIENCE, wait_s=60))
     assert waits == [60, 100, 100] and len(web.starts) == 4
 
@@ -666,7 +666,7 @@ def test_a_server_that_asks_to_wait_is_obeyed(serve, root, us8k, waits):
 @pytest.mark.parametrize(("asked", "told"), [("3600", "1 h 0 min"), ("9" * 400, "8,760 h 0 min")], ids=["hour", "ages"])
 def test_a_server_that_asks_for_too_long_is_left_alone(serve, root, us8k, waits, asked, told):
     web = serve({TAR: us8k}, faults=[status(429, Retry_After=asked)])
-    with pytest.raises(DownloadError, match=f"answers 429 .* asks to wait {told}"):
+    with pytest.raises(DownloadError, match=f"returned 429 .* asks for a wait of {told}"):
         get_us8k(web, root, us8k)
     assert not waits and len(web.starts) == 1
 
@@ -688,7 +688,7 @@ def test_another_file_than_the_official_one(serve, root, us8k, caplog):
     web = serve({TAR: other})
     with pytest.raises(DownloadError, match=f"{TAR}.* must have the md5 {md5(us8k)}. Received.*: {md5(other)}"):
         get_us8k(web, root, us8k)
-    assert web.starts == [0, 0] and "it is downloaded once more" in caplog.text
+    assert web.starts == [0, 0] and "downloading it once more" in caplog.text
     assert not visible(root)
 
 
@@ -802,7 +802,7 @@ def test_a_range_that_was_not_asked_for(serve, root, us8k, caplog):
     web = serve({TAR: us8k}, faults=[lambda handler, content: handler.answer(206, content[5:], wrong)])
     get_us8k(web, root, us8k)
     assert is_whole(root) and web.starts == [1000, 0]
-    assert "another file than the one that was begun" in caplog.text
+    assert "the file on the server has changed" in caplog.text
 
 
 def test_a_server_that_says_no_lengths(serve, root, us8k):
@@ -855,7 +855,7 @@ def test_a_download_that_was_stopped_goes_on(serve, root, us8k, how):
     _, said = stopped.communicate(timeout=20)
     assert stopped.returncode == {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130}[how]
     if how == signal.SIGINT:
-        assert "Stopped. What was finished is kept; the same command goes on from here." in said
+        assert "Stopped. Finished work is kept; rerun the command to resume." in said
         assert "Traceback" not in said
     n_there = path.stat().st_size
     get_us8k(web, root, us8k)
@@ -895,7 +895,7 @@ def test_two_jobs_at_once(serve, root, us8k):
     first = threading.Thread(target=get_us8k, args=(web, root, us8k))
     first.start()
     assert web.stalled.wait(60)
-    with pytest.raises(ConfigError, match=f"Another process is getting us8k into {root}"):
+    with pytest.raises(ConfigError, match=f"Another process is downloading us8k to {root}"):
         get_us8k(web, root, us8k)
     web.end.set()
     first.join(60)
@@ -954,7 +954,7 @@ def test_an_archive_that_holds_more_than_the_disk_is_not_unpacked(tmp_path, root
     free(5_000_000)
     files = {**us8k_files(), "UrbanSound8K/zeros": bytes(5_000_000)}
     content = tar_gz(files) if kind == TAR else zipped(files)
-    with pytest.raises(StorageError, match="what the archives of UrbanSound8K hold needs 5,"):
+    with pytest.raises(StorageError, match="the content of the archives of UrbanSound8K needs 5,"):
         unpack_only(tmp_path, root, kind, content)
     assert not visible(root)
 
@@ -973,7 +973,7 @@ def test_a_damaged_archive(tmp_path, root, kind):
     content = tar_gz(files) if kind == TAR else zipped(files)
     half = len(content) // 2
     for damaged in (content[:half], content[:half] + bytes(50) + content[half + 50 :], b"none"):
-        with pytest.raises(DataError, match=f"{kind} cannot be unpacked: .*. Get the official file anew"):
+        with pytest.raises(DataError, match=f"{kind} cannot be unpacked: .*. Download the official file again"):
             unpack_only(tmp_path, root, kind, damaged)
         assert not visible(root)
 
@@ -1022,7 +1022,7 @@ def is_refused(tmp_path: Path, root: Path, kind: str, content: bytes, name: str)
     (tmp_path / "shelf").mkdir()
     (tmp_path / "shelf" / kind).write_bytes(content)
     before = tree(tmp_path)
-    with pytest.raises(DataError, match=rf"must hold .*\. Received: {re.escape(repr(name))}\. It is not unpacked"):
+    with pytest.raises(DataError, match=rf"must contain .*\. Received: {re.escape(repr(name))}\. It is not unpacked"):
         unpack_only(tmp_path, root, kind, content)
     assert not visible(root)
     after = tree(tmp_path)
@@ -1085,7 +1085,7 @@ def test_a_file_that_is_a_folder_too(tmp_path, root):
 
 
 def test_an_archive_of_something_else(tmp_path, root):
-    with pytest.raises(DataError, match=f"in {tmp_path / 'shelf'} do not make the whole UrbanSound8K: US8K metadata"):
+    with pytest.raises(DataError, match=f"in {tmp_path / 'shelf'} do not give a complete UrbanSound8K: US8K metadata"):
         unpack_only(tmp_path, root, "UrbanSound8K.zip", zipped({"ESC-50/audio/x.wav": b""}))
     assert not visible(root)
 
@@ -1117,7 +1117,7 @@ def test_command_that_fails(serve, root, us8k, capsys):
     web = serve({})
     assert main(["data", "get", "tut", str(root), "--server", web.address]) == 2
     said = capsys.readouterr().err
-    assert "loglearn: http://127.0.0.1" in said and "answers 404 Not Found" in said and "Traceback" not in said
+    assert "loglearn: http://127.0.0.1" in said and "returned 404 Not Found" in said and "Traceback" not in said
 
 
 def test_command_that_cannot_write(capsys):
@@ -1135,7 +1135,7 @@ def test_command_puts_it_where_the_experiments_look(name, root, monkeypatch, cap
 
     monkeypatch.setattr(download, "get", stopped)
     assert main(["data", "get", name]) == 130
-    assert "the same command goes on from here" in capsys.readouterr().err
+    assert "rerun the command to resume" in capsys.readouterr().err
     ((_, at),) = asked
     where = load_settings(ROOT / "experiments" / f"{name}.yaml").data.root
     assert str(where) == root and str(at / "UrbanSound8K" if name == "us8k" else at) == root

@@ -135,7 +135,7 @@ class TestByName:
     @pytest.mark.parametrize(
         ("unknown", "message"),
         [
-            ("ln", "`compression` must name a compression: one that is listed, or one of yours as `module:attribute`. "
+            ("ln", "`compression` must name a compression from the list, or your own as `module:attribute`. "
              f"Received: 'ln'. Known: {', '.join(sorted(COMPRESSIONS))}."),
             ("loglern", "Received: 'loglern'. Did you mean loglearn?"),
             ("LearnableLog", "Received: 'LearnableLog'."),
@@ -148,8 +148,8 @@ class TestByName:
     @pytest.mark.parametrize("wrong", [None, 3, LearnableLog, ["loglearn"]])
     def test_what_is_neither_a_name_nor_a_layer(self, wrong):
         message = (
-            "`compression` must be a Keras layer, without arguments, or a name: "
-            f"{', '.join(COMPRESSIONS)}, or one of yours as `module:attribute`. Received: compression={wrong!r}."
+            "`compression` must be a Keras layer without arguments, or a name: "
+            f"{', '.join(COMPRESSIONS)}, or your own as `module:attribute`. Received: compression={wrong!r}."
         )
         with pytest.raises(ConfigError, match=re.escape(message)):
             build_compression(wrong)

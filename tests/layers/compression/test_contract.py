@@ -269,7 +269,7 @@ class TestPerBand:
     def test_another_number_of_bands_is_refused(self, name):
         layer = build_compression(name, per_band=True)
         layer(MEL)
-        with pytest.raises(ValueError, match=r"stay what the compression was built for: 6. Received: 4 bands"):
+        with pytest.raises(ValueError, match=r"must be that of `build`: 6. Received: 4 bands"):
             layer(MEL[..., :4])
 
     def test_the_learning_rate_factor_scales_gradients_alone(self, name):

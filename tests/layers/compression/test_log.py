@@ -18,7 +18,7 @@ def test_log_with_fixed_values():
 
 
 def test_as_many_numbers_as_bands():
-    with pytest.raises(ValueError, match=r"`alpha` must hold one number for every mel band. Received: 2 numbers"):
+    with pytest.raises(ValueError, match=r"`alpha` must have one number per mel band. Received: 2 numbers"):
         Log(alpha=[1.0, 2.0])(MEL)
 
 

@@ -22,16 +22,16 @@ def test_the_smoother_equals_the_recursion_frame_by_frame(n_frames, smoothing):
 
 
 def test_bands_before_frames_are_refused():
-    with pytest.raises(ValueError, match="The time must be on the axis before the mel bands"):
+    with pytest.raises(ValueError, match="Time must be on the axis before the mel bands"):
         PCEN(axis=1)(MEL)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"smoothing": 0.0}, "`smoothing` must be above 0 and at most 1. Received: smoothing=0.0"),
-        ({"gain": -1.0}, "`gain` must be above 0"),
-        ({"eps": 0.0}, "`eps` must be above 0"),
+        ({"smoothing": 0.0}, "`smoothing` must be greater than 0 and at most 1. Received: smoothing=0.0"),
+        ({"gain": -1.0}, "`gain` must be greater than 0"),
+        ({"eps": 0.0}, "`eps` must be greater than 0"),
     ],
 )
 def test_bad_arguments(arguments, message):

@@ -191,8 +191,8 @@ POOL = keras.layers.MaxPooling2D
         (sequential(norm(), POOL(), shape=(9, 12, 1)), "norm", "one channel"),
         (sequential(norm(axis=1), POOL()), "norm", "not over the last of four axes"),
         (sequential(norm(), shape=(9,)), "norm", "not over the last of four axes"),
-        (derived_model(), "derived", "DerivedModel is a class of its own"),
-        (Subclassed(name="own"), "own", "Subclassed is a class of its own"),
+        (derived_model(), "derived", "DerivedModel is a custom class"),
+        (Subclassed(name="own"), "own", "Subclassed is a custom class"),
         (keras.Sequential([conv(), POOL()], name="later"), "later", "the model is not built"),
         (
             sequential(keras.Sequential([keras.Input((9, 12, 2)), norm(axis=1)], name="in")),
