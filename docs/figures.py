@@ -51,8 +51,8 @@ def scrape(block: Any, block_vars: Mapping[str, Any], gallery_conf: Mapping[str,
         caption = figure.get_label()
         if not caption:
             raise ValueError(
-                f"Every figure of {block_vars['src_file']} must have a caption. Received: a figure without. Give it one: "
-                "plt.subplots(num='The caption.')."
+                f"Every figure of {block_vars['src_file']} must have a caption. Received: a figure without one. "
+                "Set it: `plt.subplots(num='The caption.')`."
             )
         for theme in THEMES:
             path = Path(next(block_vars["image_path_iterator"]))

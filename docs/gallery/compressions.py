@@ -2,8 +2,9 @@
 What each compression makes visible
 ===================================
 
-Every compression that the package offers by name, applied to the same clip. Each picture is scaled by itself, as batch
-normalisation does for a network: what is dark in one picture cannot be told apart by a network that receives it.
+Every compression that the package offers by name, applied to the same clip. Each picture is scaled by itself, as
+batch normalisation does for a network: what is dark in one picture cannot be told apart by a network that receives
+it.
 """
 
 # %%
@@ -71,8 +72,8 @@ draw(np.asarray(mel_of(waveform[np.newaxis])), "A synthetic barking dog after ev
 #
 # A real recording
 # ----------------
-# The same for a recording of UrbanSound8K, where one is at hand: the environment variable ``LOGLEARN_SHARED`` names a folder
-# that holds a few.
+# The same for a recording of UrbanSound8K, where one is at hand: the environment variable ``LOGLEARN_SHARED`` names
+# a folder that holds a few.
 
 shared = Path(os.environ.get("LOGLEARN_SHARED", "shared"))
 recordings = sorted(shared.glob("data/UrbanSound8K-subset/audio/fold*/*-3-*.wav"))  # class 3 is dog_bark

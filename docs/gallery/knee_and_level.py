@@ -2,14 +2,14 @@
 The knee is a level
 ===================
 
-A logarithm with a knee, ``log(mel + knee)``, hides what lies below the knee. How much that is depends on the level of the
-recording. Making a recording quieter by 20 dB divides its power by 100, which has the same effect as a knee that is
-100 times higher.
+A logarithm with a knee, ``log(mel + knee)``, hides what lies below the knee. How much that is depends on the level
+of the recording. Making a recording quieter by 20 dB divides its power by 100, which has the same effect as a knee
+that is 100 times higher.
 """
 
 # %%
-# Each row is one level, each column one knee. The three pictures from the lower left to the upper right are identical: as
-# the clip gets quieter, the knee follows.
+# Each row is one level, each column one knee. The three pictures from the lower left to the upper right are
+# identical: as the clip gets quieter, the knee follows.
 
 import tempfile
 from pathlib import Path
@@ -48,10 +48,15 @@ plt.show()
 # %%
 # How much is hidden
 # ------------------
-# The share of the clip's mel power below the knee, against the level. At the published start of loglearn most of the clip is
-# below the knee even at full level. The eps of log-EPS is a knee, too, but so low that nothing reaches it.
+# The share of the clip's mel power below the knee, against the level. At the published start of loglearn most of
+# the clip is below the knee even at full level. The eps of log-EPS is a knee, too, but so low that nothing reaches
+# it.
 
-marks = {f"loglearn at its start, {start:.1e}": start, "a low knee, 1e-8": 1e-8, f"log-EPS, {LogEps().eps:.1e}": LogEps().eps}
+marks = {
+    f"loglearn at its start, {start:.1e}": start,
+    "a low knee, 1e-8": 1e-8,
+    f"log-EPS, {LogEps().eps:.1e}": LogEps().eps,
+}
 levels = np.arange(-80, 1, 2)
 caption = "Share of one clip's mel power below three knees, against the level of the recording."
 figure, axes = plt.subplots(figsize=(5.6, 3.6), layout="constrained", num=caption)
@@ -63,5 +68,5 @@ figure.legend(loc="outside upper left", title="knee", alignment="left")
 plt.show()
 
 # %%
-# :doc:`/explanation/knee` says why training does not repair a knee that starts in the wrong place, and
-# ``loglearn explain`` draws the second figure for your own recordings.
+# :doc:`/explanation/knee` says why training does not repair a knee that starts in the wrong place, and ``loglearn
+# explain`` draws the second figure for your own recordings.

@@ -2,8 +2,8 @@
 The report of a study
 =====================
 
-``report.html`` is what a study ends with: one page with a short answer, tables with intervals and verdicts, and figures.
-It is a single file without scripts, so it can be sent by mail and opened years later.
+``report.html`` is what a study ends with: one page with a short answer, tables with intervals and verdicts, and
+figures. It is a single file without scripts, so it can be sent by mail and opened years later.
 """
 
 # %%
@@ -76,8 +76,8 @@ if screenshot(result.report, folder / "report.png"):
 # %%
 # Its figures
 # -----------
-# The folders ``figures`` and ``tables`` hold the parts of the page as files: SVG and PDF for figures, Markdown, CSV and LaTeX
-# for tables.
+# The folders ``figures`` and ``tables`` hold the parts of the page as files: SVG and PDF for figures, Markdown, CSV
+# and LaTeX for tables.
 
 
 class Drawing:

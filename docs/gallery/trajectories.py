@@ -70,13 +70,15 @@ for knee, rows in paths.items():
         axes.annotate(label, (0.3, 1.5 * knee), color="C1", fontsize=9)
 axes.set(xlabel="epoch", ylabel="knee, mel power")
 bins = np.logspace(-11, 3, 60)
-beside.hist(np.maximum(mel, bins[0]).ravel(), bins=bins, orientation="horizontal", weights=np.full(mel.size, 100 / mel.size))
+beside.hist(
+    np.maximum(mel, bins[0]).ravel(), bins=bins, orientation="horizontal", weights=np.full(mel.size, 100 / mel.size)
+)
 beside.set(xlabel="mel power, %")
 plt.show()
 
 # %%
-# The lines stay apart: each run ends about where it began. The knee that a network is trained with is the knee that it
-# was given.
+# The lines stay apart: each run ends about where it began. The knee that a network is trained with is the knee that
+# it was given.
 
 for knee, rows in paths.items():
     print(f"from {knee:.1e} to {rows[-1]['knee']:.1e}: a factor of {rows[-1]['knee'] / rows[0]['knee']:.2f}")

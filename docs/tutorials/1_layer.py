@@ -2,9 +2,9 @@
 Replace a fixed logarithm with a learned one
 ============================================
 
-Most networks for audio take ``log(mel + eps)`` before anything else. The eps is a choice, though few papers discuss it:
-it decides which sounds are too quiet to matter. `LearnableLog` computes ``log(alpha * mel + beta)`` instead and learns
-alpha and beta with the rest of the network.
+Most networks for audio take ``log(mel + eps)`` before anything else. The eps is a choice, though few papers discuss
+it: it decides which sounds are too quiet to matter. `LearnableLog` computes ``log(alpha * mel + beta)`` instead and
+learns alpha and beta with the rest of the network.
 
 This tutorial puts the layer into a Keras model, trains it, and looks at what it learned.
 """
@@ -12,11 +12,11 @@ This tutorial puts the layer into a Keras model, trains it, and looks at what it
 # %%
 # Sounds
 # ------
-# The package can compute a small data set in the layout of UrbanSound8K. Its ten classes are easy to tell apart, so a
-# tiny network learns them in seconds. Results on it say nothing about real recordings.
+# The package can compute a small data set in the layout of UrbanSound8K. Its ten classes are easy to tell apart, so
+# a tiny network learns them in seconds. Results on it say nothing about real recordings.
 #
-# `MelSpectrogram` turns waveforms into mel **power**, without a logarithm: that is what `LearnableLog` expects. Networks
-# need patches of one size, so each clip is cut, or repeated, to 128 frames (3 s).
+# `MelSpectrogram` turns waveforms into mel **power**, without a logarithm: that is what `LearnableLog` expects.
+# Networks need patches of one size, so each clip is cut, or repeated, to 128 frames (3 s).
 
 import tempfile
 from pathlib import Path
@@ -45,13 +45,14 @@ labels = np.array([clip.label for clip in dataset.clips])
 print(f"{len(mel)} clips; mel power from {mel.min():.0e} to {mel.max():.0e}")
 
 # %%
-# The power spans many orders of magnitude. This is why a network needs some compression, and why it matters where the
-# compression stops: a linear scale shows only the loudest sounds.
+# The power spans many orders of magnitude. This is why a network needs some compression, and why it matters where
+# the compression stops: a linear scale shows only the loudest sounds.
 #
 # The model
 # ---------
-# The function takes its compression as an argument, so that only this one layer differs. Batch normalisation follows
-# it, as in most networks. The seed gives both models the same initial weights, so that they can be compared.
+# The function takes its compression as an argument, so that only this one layer differs. Batch normalisation
+# follows it, as in most networks. The seed gives both models the same initial weights, so that they can be
+# compared.
 
 
 def build(compression):
@@ -80,14 +81,14 @@ layer = learned.layers[0]
 print(f"{fixed.count_params():,} parameters before, {learned.count_params():,} after the exchange")
 
 # %%
-# The learned logarithm adds two numbers. They are stored before their gates: alpha is the exponential of one, beta the
-# softplus of the other, so both stay positive whatever the optimiser does.
+# The learned logarithm adds two numbers. They are stored before their gates: alpha is the exponential of one, beta
+# the softplus of the other, so both stay positive whatever the optimiser does.
 #
 # Train it
 # --------
-# Only the **knee**, ``beta / alpha``, changes what the network can see. Power far above the knee is compressed by a plain
-# logarithm; power far below it becomes a constant. A common factor of alpha and beta only adds a constant to the output,
-# which batch normalisation removes. :doc:`/explanation/knee` derives this.
+# Only the **knee**, ``beta / alpha``, changes what the network can see. Power far above the knee is compressed by a
+# plain logarithm; power far below it becomes a constant. A common factor of alpha and beta only adds a constant to
+# the output, which batch normalisation removes. :doc:`/explanation/knee` derives this.
 
 
 def values():
@@ -111,14 +112,14 @@ knees.append(float(layer.knee))
 print(f"below the knee: {(mel < knees[0]).mean():.0%} of the mel power before, {(mel < knees[1]).mean():.0%} after")
 
 # %%
-# Alpha and beta both move, but the knee stays close to where it began. Its gradient comes from the few values near the
-# knee, and different sounds pull it in different directions. This is the main finding about loglearn: the
+# Alpha and beta both move, but the knee stays close to where it began. Its gradient comes from the few values near
+# the knee, and different sounds pull it in different directions. This is the main finding about loglearn: the
 # **starting point** decides, not the training.
 #
 # Put the knee where the data are
 # -------------------------------
-# So choose the start deliberately. `LearnableLog.adapt` reads mel power once, before training, and places the knee at a
-# quantile: with 0.1, a tenth of the values lies below it.
+# So choose the start deliberately. `LearnableLog.adapt` reads mel power once, before training, and places the knee
+# at a quantile: with 0.1, a tenth of the values lies below it.
 
 adapted = LearnableLog()
 adapted.adapt(mel, quantile=0.1)
@@ -127,8 +128,8 @@ knees.append(float(adapted.knee))
 print(f"adapted: knee {knees[-1]:.2e}, {(mel < knees[-1]).mean():.0%} of the mel power lies below")
 
 # %%
-# The figure shows the three curves above the distribution of the data. Where a curve is flat, the network cannot tell
-# one level from another.
+# The figure shows the three curves above the distribution of the data. Where a curve is flat, the network cannot
+# tell one level from another.
 
 caption = "Curves of the layer, and the mel power of the data. Training hardly moves the bend; adapt does."
 figure, (upper, lower) = plt.subplots(2, sharex=True, height_ratios=(2, 1), layout="constrained", num=caption)
@@ -150,5 +151,5 @@ again = keras.models.load_model(folder / "model.keras")
 print("loaded model gives the same:", np.array_equal(again.predict(mel, verbose=0), learned.predict(mel, verbose=0)))
 
 # %%
-# Next: :doc:`2_study` asks whether learning the logarithm makes a difference to accuracy, and how sure the answer is.
-# :doc:`/howto/layer` covers one pair per band, other optimisers and mixed precision.
+# Next: :doc:`2_study` asks whether learning the logarithm makes a difference to accuracy, and how sure the answer
+# is. :doc:`/howto/layer` covers one pair per band, other optimisers and mixed precision.

@@ -3,9 +3,9 @@ Run a study and read its differences
 ====================================
 
 Is loglearn better than a fixed logarithm? One training run each cannot tell: another draw of the training clips, or
-other initial weights, may turn the result around. A **study** repeats the comparison over folds and repetitions. Within
-each repetition, all compressions get the same clips, the same initial weights and the same patches. So the difference
-within a pair is due to the compression, and the spread between pairs shows how far to trust it.
+other initial weights, may turn the result around. A **study** repeats the comparison over folds and repetitions.
+Within each repetition, all compressions get the same clips, the same initial weights and the same patches. So the
+difference within a pair is due to the compression, and the spread between pairs shows how far to trust it.
 
 This tutorial runs a small study from Python.
 """
@@ -13,12 +13,12 @@ This tutorial runs a small study from Python.
 # %%
 # Describe the study
 # ------------------
-# `load_settings` reads a YAML file, or one of the experiments that come with the package, and applies changes in the
-# form ``key=value``. The experiment ``demo`` uses synthetic sounds. Here it is cut down to seconds: one network, two
-# training clips per class, few epochs.
+# `load_settings` reads a YAML file, or one of the experiments that come with the package, and applies changes in
+# the form ``key=value``. The experiment ``demo`` uses synthetic sounds. Here it is cut down to seconds: one
+# network, two training clips per class, few epochs.
 #
-# The third compression matters: ``loglearn_adapted`` starts with its knee at a quantile of the training clips. Comparing it
-# with ``loglearn`` separates *where the knee starts* from *whether it is learned*.
+# The third compression matters: ``loglearn_adapted`` starts with its knee at a quantile of the training clips.
+# Comparing it with ``loglearn`` separates *where the knee starts* from *whether it is learned*.
 
 import tempfile
 import time
@@ -51,15 +51,16 @@ settings = load_settings(
 # %%
 # Run it
 # ------
-# `run_study` computes the features once, trains in separate processes, and returns when all is done. Your own process, its
-# random state and TensorFlow settings included, stays as it is.
+# `run_study` computes the features once, trains in separate processes, and returns when all is done. Your own
+# process, its random state and TensorFlow settings included, stays as it is.
 
 result = run_study(settings)
 print(f"{len(result.rows)} runs, {len(result.failed)} failed")
 print(result)
 
 # %%
-# A study can be interrupted at any time. The same call continues from the runs that are finished. Here all of them are:
+# A study can be interrupted at any time. The same call continues from the runs that are finished. Here all of them
+# are:
 
 start = time.perf_counter()
 result = run_study(settings)
@@ -68,9 +69,9 @@ print("all runs were found on disk:", time.perf_counter() - start < 10)
 # %%
 # Read the differences
 # --------------------
-# ``result.comparisons`` holds one entry per cell of the grid: the accuracy of a compression minus that of log-EPS, its
-# 95 % interval, and a verdict. The interval is computed from the differences of whole folds, because runs that share a
-# fold share their test clips and are not independent.
+# ``result.comparisons`` holds one entry per cell of the grid: the accuracy of a compression minus that of log-EPS,
+# its 95 % interval, and a verdict. The interval is computed from the differences of whole folds, because runs that
+# share a fold share their test clips and are not independent.
 
 for one in result.comparisons:
     points = [100 * value for value in (one.mean, one.low, one.high)]
@@ -78,9 +79,10 @@ for one in result.comparisons:
     print(f"{one.compression:17} minus {one.baseline}: {difference}, {one.n_pairs} pairs: {one.verdict}")
 
 # %%
-# Four verdicts are possible. ``better`` and ``worse`` need a difference that chance does not explain. ``equivalent`` needs
-# an interval that lies within the margin of 2 points on both sides. Everything else is ``undecided``, which is not the same
-# as "no difference": the study was too small to tell. With four folds of a few clips each, that is what to expect.
+# Four verdicts are possible. ``better`` and ``worse`` need a difference that chance does not explain.
+# ``equivalent`` needs an interval that lies within the margin of 2 points on both sides. Everything else is
+# ``undecided``, which is not the same as "no difference": the study was too small to tell. With four folds of a few
+# clips each, that is what to expect.
 
 caption = "Accuracy minus that of log-EPS, with 95 % intervals. The shaded band is the margin of equivalence."
 figure, axes = plt.subplots(figsize=(5.6, 2.4), layout="constrained", num=caption)
@@ -97,12 +99,12 @@ plt.show()
 # %%
 # The report
 # ----------
-# The same study as a page with tables, figures and a verdict on each difference is in ``report.html``. It is a single file
-# that needs no network. :doc:`/auto_gallery/report` shows what it looks like.
+# The same study as a page with tables, figures and a verdict on each difference is in ``report.html``. It is a
+# single file that needs no network. :doc:`/auto_gallery/report` shows what it looks like.
 
 for path in sorted(result.study_dir.iterdir()):
     print(path.relative_to(folder))
 
 # %%
-# Next: :doc:`3_recordings` does the same for recordings of your own, and :doc:`4_run_folder` opens the files of single
-# runs. :doc:`/howto/contrasts` says how to plan a study that is large enough to decide.
+# Next: :doc:`3_recordings` does the same for recordings of your own, and :doc:`4_run_folder` opens the files of
+# single runs. :doc:`/howto/contrasts` says how to plan a study that is large enough to decide.

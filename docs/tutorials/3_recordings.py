@@ -2,18 +2,20 @@
 Compare compressions on your own recordings
 ===========================================
 
-Which compression suits *your* sounds depends on how loud they are and on what tells the classes apart. This tutorial
-goes from files in a folder to a recommendation: lay the files out, check them, run a small study, read the answer.
+Which compression suits *your* sounds depends on how loud they are and on what tells the classes apart. This
+tutorial goes from files in a folder to a recommendation: lay the files out, check them, run a small study, read the
+answer.
 """
 
 # %%
 # Lay out the files
 # -----------------
-# The simplest layout is one folder per class. Often that is not enough: clips that were cut from one recording, or made on
-# one day in one place, sound alike. If some of them train the network and others test it, the accuracy is too high. A
-# CSV file with a column ``group`` prevents that, because a group is never split between folds.
+# The simplest layout is one folder per class. Often that is not enough: clips that were cut from one recording, or
+# made on one day in one place, sound alike. If some of them train the network and others test it, the accuracy is
+# too high. A CSV file with a column ``group`` prevents that, because a group is never split between folds.
 #
-# Synthetic sounds stand for your recordings here: five days, on each of which two clips of every class were recorded.
+# Synthetic sounds stand for your recordings here: five days, on each of which two clips of every class were
+# recorded.
 
 import csv
 import shutil
@@ -60,9 +62,9 @@ print("\n".join((recordings / "clips.csv").read_text().splitlines()[:4]))
 # %%
 # Check them
 # ----------
-# Bad files are common and hard to hear about later: a recorder that was switched on without a microphone, the same clip
-# stored under two names. Two such files are added here on purpose. `check_data` decodes every clip and compares it with
-# all others. ``loglearn data check`` prints the same on the command line.
+# Bad files are common and hard to hear about later: a recorder that was switched on without a microphone, the same
+# clip stored under two names. Two such files are added here on purpose. `check_data` decodes every clip and
+# compares it with all others. ``loglearn data check`` prints the same on the command line.
 
 soundfile.write(recordings / "monday" / "silence.wav", np.zeros(44_100), 44_100)
 shutil.copy(recordings / rows[0]["path"], recordings / "friday" / "copy.wav")
@@ -73,8 +75,8 @@ write_csv()
 print(summary(check_data(recordings / "clips.csv")).replace(str(folder), ""))
 
 # %%
-# A duplicate in two folds is an error: the network would be tested on a sound that trained it. Take both files off the list.
-# `load_dataset` then reads it as a study will. Each day becomes a fold.
+# A duplicate in two folds is an error: the network would be tested on a sound that trained it. Take both files off
+# the list. `load_dataset` then reads it as a study will. Each day becomes a fold.
 
 rows = good
 write_csv()
@@ -86,9 +88,9 @@ for fold in sorted({clip.fold for clip in dataset.clips}):
 # %%
 # Run a small study
 # -----------------
-# The experiment ``folder`` is made for this. It compares log-EPS with loglearn in three forms: learned, fixed where it
-# starts, and started from the data. The fixed form is what tells the effect of *learning* from that of the *formula*.
-# This study is far too small for a decision; it is meant to finish in seconds.
+# The experiment ``folder`` is made for this. It compares log-EPS with loglearn in three forms: learned, fixed where
+# it starts, and started from the data. The fixed form is what tells the effect of *learning* from that of the
+# *formula*. This study is far too small for a decision; it is meant to finish in seconds.
 
 settings = load_settings(
     "folder",
@@ -111,15 +113,15 @@ print(result)
 # %%
 # Read the answer
 # ---------------
-# `recommend` puts the result into sentences: which compressions can still be the best, which one to use, what learning
-# adds, how loud the recordings are for a knee, and what it would take to know more.
+# `recommend` puts the result into sentences: which compressions can still be the best, which one to use, what
+# learning adds, how loud the recordings are for a knee, and what it would take to know more.
 
 answer = recommend(result.study_dir)
 print(answer)
 
 # %%
-# The same numbers are attributes, for programs. ``to_json`` gives all of them as plain data. The figure shows
-# every run by its test fold. Where folds differ a lot, more folds tell more than more runs on the same folds.
+# The same numbers are attributes, for programs. ``to_json`` gives all of them as plain data. The figure shows every
+# run by its test fold. Where folds differ a lot, more folds tell more than more runs on the same folds.
 
 (found,) = answer.parts[0].answers
 print("recommended:", found.recommended, "because:", found.reason)
@@ -136,5 +138,5 @@ figure.legend(loc="outside upper center", ncols=2)
 plt.show()
 
 # %%
-# Next: on your own files, use the command line or this script with ``runs=5`` and without the lines that shorten it.
-# :doc:`/howto/recordings` lists the columns of the CSV file and what makes an answer worth having.
+# Next: on your own files, use the command line or this script with ``runs=5`` and without the lines that shorten
+# it. :doc:`/howto/recordings` lists the columns of the CSV file and what makes an answer worth having.

@@ -2,8 +2,8 @@
 Read a run folder with pandas
 =============================
 
-The report answers the questions that most studies ask. For your own questions, everything that a study knows is in plain
-files: CSV tables of results, of training and of single predictions. This tutorial reads them with pandas.
+The report answers the questions that most studies ask. For your own questions, everything that a study knows is in
+plain files: CSV tables of results, of training and of single predictions. This tutorial reads them with pandas.
 """
 
 # %%
@@ -44,17 +44,17 @@ study = run_study(settings).study_dir
 # %%
 # One row per run
 # ---------------
-# ``results.csv`` has a row for every run. The first six columns name it: data set, network, compression, training clips per
-# class, test fold and repetition.
+# ``results.csv`` has a row for every run. The first six columns name it: data set, network, compression, training
+# clips per class, test fold and repetition.
 
 results = pd.read_csv(study / "results.csv")
 columns = ["compression", "fold", "run", "accuracy", "alpha", "beta", "knee"]
 results[columns].round({"accuracy": 3, "alpha": 1, "beta": 3, "knee": 5}).head(8)
 
 # %%
-# Runs of the same fold and repetition are a pair: they share training clips, initial weights and patches. So subtract
-# **within** pairs, and only then take the mean, first over runs and then over folds. With the spread of unpaired accuracies,
-# a real difference can go unnoticed.
+# Runs of the same fold and repetition are a pair: they share training clips, initial weights and patches. So
+# subtract **within** pairs, and only then take the mean, first over runs and then over folds. With the spread of
+# unpaired accuracies, a real difference can go unnoticed.
 
 pairs = results.pivot(index=["fold", "run"], columns="compression", values="accuracy")
 pairs["difference"] = pairs["loglearn"] - pairs["logeps"]
@@ -62,7 +62,8 @@ print(pairs.round(3))
 print("mean over runs, then folds:", round(pairs["difference"].groupby("fold").mean().mean(), 4))
 
 # %%
-# `compare` takes the same table, or a part of it, and adds intervals and verdicts. Its ``mean`` is the number above.
+# `compare` takes the same table, or a part of it, and adds intervals and verdicts. Its ``mean`` is the number
+# above.
 
 (difference,) = compare(results, compression="loglearn", baseline="logeps")
 print(round(difference.mean, 4), difference.verdict)
@@ -70,8 +71,8 @@ print(round(difference.mean, 4), difference.verdict)
 # %%
 # The course of training
 # ----------------------
-# The folder of a run is named by the same six columns. ``history.csv`` has a row per epoch; epoch 0 is the state before
-# training, which has no loss yet.
+# The folder of a run is named by the same six columns. ``history.csv`` has a row per epoch; epoch 0 is the state
+# before training, which has no loss yet.
 
 
 def folder_of(row):
@@ -87,8 +88,8 @@ histories.query("compression == 'loglearn' and fold == 1 and run == 0").drop(col
 
 # %%
 # The figure shows every run as a thin line. All losses fall in the same way, whatever the compression; the knee of
-# loglearn meanwhile changes by a few per cent. A network that learns well is no evidence that its compression learned
-# anything.
+# loglearn meanwhile changes by a few per cent. A network that learns well is no evidence that its compression
+# learned anything.
 
 caption = "Loss of every run, and the knee of loglearn relative to its start. The loss falls; the knee hardly moves."
 figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3), layout="constrained", num=caption)
@@ -107,8 +108,8 @@ plt.show()
 # %%
 # Single predictions
 # ------------------
-# ``predictions.csv`` has a row per test clip, with the probability of each class. Both compressions score the same clips, so
-# their predictions can be joined by ``clip_id``. Equal accuracies do not mean equal answers.
+# ``predictions.csv`` has a row per test clip, with the probability of each class. Both compressions score the same
+# clips, so their predictions can be joined by ``clip_id``. Equal accuracies do not mean equal answers.
 
 predictions = pd.concat(
     pd.read_csv(folder_of(row) / "predictions.csv").assign(compression=row.compression, fold=row.fold, run=row.run)
@@ -119,7 +120,8 @@ both = predictions.pivot(index=["fold", "run", "clip_id", "class"], columns="com
 pd.crosstab(both["logeps"], both["loglearn"], rownames=["log-EPS is right"], colnames=["loglearn is right"])
 
 # %%
-# Only clips on which the two disagree carry information about their difference. Their classes show where it comes from.
+# Only clips on which the two disagree carry information about their difference. Their classes show where it comes
+# from.
 
 changed = both[both["logeps"] != both["loglearn"]]
 gained = changed.groupby("class")["loglearn"].agg(loglearn_right="sum", clips="count")
@@ -128,13 +130,14 @@ gained.assign(logeps_right=gained["clips"] - gained["loglearn_right"])[["loglear
 # %%
 # What a run was made with
 # ------------------------
-# ``result.json`` holds the result again, with the seeds and versions that it came from; its ``identity`` lists every setting
-# that the result depends on. Runs with different identities must not be compared, and the package refuses to mix them.
+# ``result.json`` holds the result again, with the seeds and versions that it came from; its ``identity`` lists
+# every setting that the result depends on. Runs with different identities must not be compared, and the package
+# refuses to mix them.
 
 run = json.loads((folder_of(next(results.itertuples())) / "result.json").read_text())
 print(run["identity"]["training"])
 
 # %%
-# Next: :doc:`5_tensorboard` follows alpha, beta and knee during training. :doc:`/reference/files` describes every file and
-# column. A pandas DataFrame is not needed for any of this: ``loglearn_tf.analysis.results.read_results`` gives the rows as
-# dictionaries.
+# Next: :doc:`5_tensorboard` follows alpha, beta and knee during training. :doc:`/reference/files` describes every
+# file and column. A pandas DataFrame is not needed for any of this: ``loglearn_tf.analysis.results.read_results``
+# gives the rows as dictionaries.

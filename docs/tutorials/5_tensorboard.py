@@ -2,16 +2,18 @@
 Follow alpha, beta and knee during training
 ===========================================
 
-What a learned compression becomes at the end says little about how it got there: it may have settled early, still be
-moving, or never have moved. `CompressionTrajectory` records the path of every learned compression in a model, in memory
-and for TensorBoard. This tutorial writes such records, reads them back with TensorBoard's own reader, and draws them.
+What a learned compression becomes at the end says little about how it got there: it may have settled early, still
+be moving, or never have moved. `CompressionTrajectory` records the path of every learned compression in a model, in
+memory and for TensorBoard. This tutorial writes such records, reads them back with TensorBoard's own reader, and
+draws them.
 """
 
 # %%
 # Training with a record
 # ----------------------
-# The sounds are synthetic, the network is small; :doc:`1_layer` explains both. The question here: does the knee move if it
-# is given a larger learning rate? ``learning_rate_factor`` multiplies the gradient of alpha and beta alone.
+# The sounds are synthetic, the network is small; :doc:`1_layer` explains both. The question here: does the knee
+# move if it is given a larger learning rate? ``learning_rate_factor`` multiplies the gradient of alpha and beta
+# alone.
 #
 # The callback is given a folder per training. TensorBoard shows each folder as one run.
 
@@ -76,12 +78,14 @@ for row in (trajectory.rows[0], trajectory.rows[-1]):
 # %%
 # Look at it in TensorBoard
 # -------------------------
-# The command ``tensorboard --logdir logs`` serves the records to a browser. Studies write them, too: by default for the first
-# run of each cell of the grid (``tensorboard: first``), and ``make tensorboard`` opens those of all studies.
+# The command ``tensorboard --logdir logs`` serves the records to a browser. Studies write them, too: by default for
+# the first run of each cell of the grid (``tensorboard: first``), and ``make tensorboard`` opens those of all
+# studies.
 #
 # Read it back
 # ------------
-# Event files are also easy to read from Python. TensorFlow writes scalars as tensors, so they are found under ``tensors``.
+# Event files are also easy to read from Python. TensorFlow writes scalars as tensors, so they are found under
+# ``tensors``.
 
 
 def scalars(log_dir):
@@ -108,8 +112,8 @@ print(np.allclose(knees, [row["knee"] for row in trajectory.rows]))
 # %%
 # Draw the paths
 # --------------
-# Look at the knee, not at alpha or beta alone. The two can change together without any effect on what the network sees,
-# because batch normalisation removes their common factor.
+# Look at the knee, not at alpha or beta alone. The two can change together without any effect on what the network
+# sees, because batch normalisation removes their common factor.
 
 caption = "Alpha, beta and knee by epoch, for three learning rates of the compression, relative to their starts."
 figure, panels = plt.subplots(1, 3, figsize=(6.6, 3), layout="constrained", sharex=True, num=caption)
@@ -124,9 +128,10 @@ figure.legend(loc="outside upper center", ncols=3)
 plt.show()
 
 # %%
-# At the network's own learning rate the knee moves by a few per cent. It would have to move by powers of ten to uncover
-# what lies below it in quiet recordings. A larger factor takes it further, but not reliably in a useful direction, and a very
-# large one can make training unstable. Placing the knee with `LearnableLog.adapt` before training is the safer choice.
+# At the network's own learning rate the knee moves by a few per cent. It would have to move by powers of ten to
+# uncover what lies below it in quiet recordings. A larger factor takes it further, but not reliably in a useful
+# direction, and a very large one can make training unstable. Placing the knee with `LearnableLog.adapt` before
+# training is the safer choice.
 #
-# Next: :doc:`/auto_gallery/trajectories` lets the knee start in different places. :doc:`/explanation/knee` explains why
-# it moves so little.
+# Next: :doc:`/auto_gallery/trajectories` lets the knee start in different places. :doc:`/explanation/knee` explains
+# why it moves so little.
