@@ -66,9 +66,10 @@ with tempfile.TemporaryDirectory() as folder:
 draw(np.asarray(mel_of(waveform[np.newaxis])), "A synthetic barking dog after every compression, before training.")
 
 # %%
-# Mel power alone is almost black: the bark holds nearly all the energy. log-EPS shows everything, noise included.
-# loglearn at its published start shows the loud parts only, and adapted to the clip it resembles log-EPS. PCEN
-# emphasises onsets and suppresses what is constant.
+# Compressions that differ only in what they learn look alike before training. Mel power alone is almost black: the
+# bark holds nearly all the energy. log-EPS shows everything, noise included. loglearn at its published start shows
+# the loud parts only, and adapted to the clip it resembles log-EPS. PCEN emphasises onsets and suppresses what is
+# constant.
 #
 # A real recording
 # ----------------

@@ -77,8 +77,8 @@ beside.set(xlabel="mel power, %")
 plt.show()
 
 # %%
-# The lines stay apart. Each run ends within a factor of ten of its start, and the starts span eight powers of ten. The
-# knee that a network ends with is, in effect, the one that it was given.
+# The lines stay apart. Each run ends within a factor of ten of its start, and the starts span eight powers of ten.
+# The knee that a network ends with is, in effect, the one that it was given.
 
 for knee, rows in paths.items():
     print(f"from {knee:.1e} to {rows[-1]['knee']:.1e}: a factor of {rows[-1]['knee'] / rows[0]['knee']:.2f}")

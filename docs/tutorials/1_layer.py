@@ -112,9 +112,10 @@ knees.append(float(layer.knee))
 print(f"below the knee: {(mel < knees[0]).mean():.0%} of the mel power before, {(mel < knees[1]).mean():.0%} after")
 
 # %%
-# Alpha and beta both change, and the knee drops to about half. On this scale that is little: most of the mel power lies
-# below it, before and after. The gradient of the knee comes from the few values near it, and different sounds pull it
-# in different directions. This is the main finding about loglearn: the **starting point** decides, not the training.
+# Alpha and beta both change, and the knee falls to roughly half. On this scale that is little: most of the mel
+# power lies below it, before and after. The gradient of the knee comes from the few values near it, and different
+# sounds pull it in different directions. This is the main finding about loglearn: the **starting point** decides,
+# not the training.
 #
 # Put the knee where the data are
 # -------------------------------
@@ -137,6 +138,7 @@ for (name, curve), style in zip(curves.items(), ("-", "--", ":"), strict=True):
     upper.semilogx(power, curve, style, label=name)
 upper.set_ylabel("what the network sees")
 upper.legend(title="LearnableLog")
+# What is below the range of the axis counts in the first bar.
 lower.hist(np.maximum(mel, power[0]).ravel(), bins=power, weights=np.full(mel.size, 100 / mel.size))
 lower.set(xlabel="mel power", ylabel="share, %")
 plt.show()

@@ -113,10 +113,10 @@ print(result)
 # %%
 # Read the answer
 # ---------------
-# `recommend` puts the result into sentences: which compressions can still be the best, which one to use, what learning
-# adds, how loud the recordings are for a knee, and what it would take to know more. It goes by the settled score, which
-# :doc:`2_study` explains; the table above shows the published one. In a training as short as this one the two differ,
-# and it warns of that.
+# `recommend` puts the result into sentences: which compressions can still be the best, which one to use, what
+# learning adds, how loud the recordings are for a knee, and what it would take to know more. It goes by the settled
+# score, which :doc:`2_study` explains; the table above shows the published one. In a training as short as this one
+# the two differ, and it warns of that.
 
 answer = recommend(result.study_dir)
 print(answer)

@@ -52,10 +52,10 @@ columns = ["compression", "fold", "run", "accuracy", "accuracy_settled", "knee"]
 results[columns].round({"accuracy": 2, "accuracy_settled": 2, "knee": 6}).head(8)
 
 # %%
-# Runs of the same fold and repetition are a pair: they share training clips, initial weights and patches. So subtract
-# **within** pairs, and only then take the mean, first over runs and then over folds. With the spread of unpaired
-# accuracies, a real difference can go unnoticed. ``accuracy_settled`` is the fairer score after a short training;
-# :doc:`2_study` says why.
+# Runs of the same fold and repetition are a pair: they share training clips, initial weights and patches. So
+# subtract **within** pairs, and only then take the mean, first over runs and then over folds. With the spread of
+# unpaired accuracies, a real difference can go unnoticed. ``accuracy_settled`` is the fairer score after a short
+# training; :doc:`2_study` says why.
 
 pairs = results.pivot(index=["fold", "run"], columns="compression", values="accuracy_settled")
 pairs["difference"] = pairs["loglearn"] - pairs["logeps"]
@@ -88,11 +88,11 @@ histories = pd.concat(
 histories.query("compression == 'loglearn' and fold == 1 and run == 0").drop(columns=["compression"]).head(4)
 
 # %%
-# The figure shows every run as a thin line. All losses fall in the same way, whatever the compression; the knee of
-# loglearn meanwhile changes by a few per cent. A network that learns well is no evidence that its compression
-# learned anything.
+# The figure shows every run as a thin line. All losses fall in much the same way, whatever the compression. The
+# knee of loglearn falls by a third at most meanwhile, where it would take powers of ten to uncover quiet sounds. A
+# network that learns well is no evidence that its compression learned anything.
 
-caption = "Loss of every run, and the knee of loglearn relative to its start. The loss falls; the knee hardly moves."
+caption = "Loss of every run, and the knee of loglearn relative to its start."
 figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3), layout="constrained", num=caption)
 for (name, _, _), one in histories.groupby(["compression", "fold", "run"]):
     color = "C0" if name == "loglearn" else "C1"
@@ -109,8 +109,8 @@ plt.show()
 # %%
 # Single predictions
 # ------------------
-# ``predictions.csv`` has a row per test clip, with the probability of each class; ``predictions_settled.csv`` is the
-# same for the settled score. Both compressions score the same clips, so their predictions can be joined by
+# ``predictions.csv`` has a row per test clip, with the probability of each class; ``predictions_settled.csv`` is
+# the same for the settled score. Both compressions score the same clips, so their predictions can be joined by
 # ``clip_id``. Equal accuracies do not mean equal answers.
 
 predictions = pd.concat(

@@ -128,10 +128,11 @@ figure.legend(loc="outside upper center", ncols=3)
 plt.show()
 
 # %%
-# At the network's own learning rate the knee falls to about a third; with a hundred times that rate, it falls by more
-# than three powers of ten. The accuracies above show that this network does not gain from it. A large factor also has a
-# price: where gradients are clipped to a global norm, as in the experiments of this package, the enlarged ones slow
-# down all other weights. `LearnableLog.adapt` puts the knee where it is wanted before training, without that price.
+# At the network's own learning rate the knee falls to about a third; with a hundred times that rate, it falls by
+# more than three powers of ten. The accuracies above show that this network does not gain from it. A large factor
+# also has a price: where gradients are clipped to a global norm, as in the experiments of this package, the
+# enlarged ones slow down all other weights. `LearnableLog.adapt` puts the knee where it is wanted before training,
+# without that price.
 #
 # Next: :doc:`/auto_gallery/trajectories` lets the knee start in different places. :doc:`/explanation/knee` explains
 # why it moves so little.
