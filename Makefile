@@ -135,4 +135,4 @@ docs: $(VENV)/.installed-docs  ## build the documentation, build/docs/index.html
 	$(VENV)/bin/python -m sphinx -W --keep-going -q -E -b html docs build/docs
 
 clean:  ## remove .venv, .matrix and caches; keeps data, stores and runs
-	rm -rf $(VENV) .matrix build docs/_generated *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .matrix build docs/_generated docs/auto_* *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -30,10 +30,32 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_design",
+    "sphinx_gallery.gen_gallery",
 ]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
-exclude_patterns = ["_generated"]
+# Of tutorials and gallery, what Sphinx-Gallery makes of the scripts is read.
+exclude_patterns = ["_generated", "tutorials", "gallery"]
+
+# Scripts that are run when the site is built: an error in one of them ends the build.
+sphinx_gallery_conf = {
+    "examples_dirs": ["tutorials", "gallery"],
+    "gallery_dirs": ["auto_tutorials", "auto_gallery"],
+    "filename_pattern": r"\.py$",
+    "within_subsection_order": "FileNameSortKey",
+    # Also where a script is as it was: what it imports may have changed.
+    "run_stale_examples": True,
+    "image_scrapers": ("figures.scrape",),
+    "reset_modules": ("figures.use_style",),
+    "capture_repr": ("_repr_html_",),  # tables of pandas
+    "remove_config_comments": True,
+    # Names in code lead to the reference.
+    "doc_module": ("loglearn_tf",),
+    "reference_url": {"loglearn_tf": None},
+    "download_all_examples": False,
+    "write_computation_times": False,
+    "show_signature": False,
+}
 
 # Docstrings write code as Markdown does, between single backticks; names in there become links where they are known.
 default_role = "py:obj"
@@ -55,7 +77,8 @@ html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False, "secon
 
 def _expand(app: Sphinx, docname: str, source: list[str]) -> None:
     page = Path(app.env.doc2path(docname, base=False))
-    source[0] = pages.expand(source[0], page)
+    if page.suffix == ".md":
+        source[0] = pages.expand(source[0], page)
 
 
 def _find_unqualified(app: Sphinx, env: Any, node: Any, contnode: nodes.TextElement) -> nodes.Node | None:

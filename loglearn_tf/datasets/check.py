@@ -246,7 +246,7 @@ def _measured(clip: CheckedClip, decoded: Decoded) -> CheckedClip:
     digest = hashlib.blake2b(np.ascontiguousarray(samples, "<f4").tobytes(), key=shape, digest_size=16).digest()
     low, high = float(samples.min()), float(samples.max())
     at_full_scale = (np.abs(samples) >= _full_scale(origin)).mean()
-    clip = replace(clip, origin=origin, digest=digest, peak=max(-low, high), full_scale_share=float(at_full_scale))
+    clip = replace(clip, origin=origin, digest=digest, peak=max(high, -low), full_scale_share=float(at_full_scale))
     seconds = origin.frames / origin.sample_rate
     findings = {
         "odd file": bool(origin.remark),

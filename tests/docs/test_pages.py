@@ -1,5 +1,6 @@
 """The documentation's pages, before Sphinx: what the reference must hold, links, examples and commands."""
 
+import ast
 import importlib
 import importlib.util
 import inspect
@@ -222,7 +223,9 @@ def test_every_page_is_in_a_table_of_contents(site):
                     name = re.sub(r".*<(.*)>", r"\1", line)
                     folder = DOCS if name.startswith("/") else (DOCS / page).parent
                     listed.add((folder / f"{name.lstrip('/')}.md").resolve().relative_to(DOCS).as_posix())
-    assert listed == set(site)
+    # What Sphinx-Gallery makes of the scripts.
+    galleries = {f"auto_{folder}/index.md" for folder in ("tutorials", "gallery")}
+    assert listed == set(site) | galleries
 
 
 EXAMPLES = [
@@ -267,6 +270,55 @@ def test_targets_of_make_exist():
     targets |= set(re.findall(r"run: make ([\w-]+)", workflow))
     assert {"install", "demo", "test", "lint", "docs"} <= targets
     assert [target for target in targets if not re.search(rf"^{target}:", makefile, re.M)] == []
+
+
+# ---- Tutorials and gallery -----------------------------------------------------------------------------------------
+
+SCRIPTS = [
+    pytest.param(path, id=f"{path.parent.name}/{path.stem}")
+    for folder in ("tutorials", "gallery")
+    for path in sorted((DOCS / folder).glob("*.py"))
+]
+
+
+def test_there_are_tutorials_and_a_gallery():
+    names = [script.id for script in SCRIPTS]
+    assert [name for name in names if name.startswith("tutorials/")] == [
+        f"tutorials/{name}" for name in ("1_layer", "2_study", "3_recordings", "4_run_folder", "5_tensorboard")
+    ]
+    assert len(names) >= 9
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_scripts_begin_with_a_title(script):
+    text = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8")))
+    title, line, empty, *rest = text.splitlines()
+    assert title and line == "=" * len(title) and not empty and rest
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_scripts_use_what_is_documented(script, documented):
+    tree = ast.parse(script.read_text(encoding="utf-8"))
+    compile(tree, script, "exec")
+    homes = {name: f"{home}.{name}" for name, home in loglearn_tf._HOMES.items()}
+    used = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            # A module as a whole: what is used of it cannot be seen here.
+            assert not any(alias.name.startswith("loglearn_tf.") for alias in node.names)
+        if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "loglearn_tf":
+            for alias in node.names:
+                used.add(homes[alias.name] if node.module == "loglearn_tf" else f"{node.module}.{alias.name}")
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
+            assert node.attr.endswith("__"), ast.unparse(node)
+    assert used and used <= documented
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_scripts_are_linked(script, site):
+    page = f"auto_{script.parent.name}/{script.stem}"
+    assert f"auto_{script.parent.name}/index" in site["index.md"]
+    assert any(re.search(rf"\{{doc\}}`[^`]*<(/|(\.\./)?){page}>`", text) for text in site.values())
 
 
 # ---- Pictures ------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from conftest import ROOT
 import loglearn_tf
 from loglearn_tf import layers
 
-for _tool in ("sphinx", "myst_parser", "sphinx_design", "pydata_sphinx_theme"):
+for _tool in ("sphinx", "myst_parser", "sphinx_design", "pydata_sphinx_theme", "sphinx_gallery"):
     pytest.importorskip(_tool, reason=f"building the documentation needs {_tool}: pip install -e '.[docs]'")
 
 pytestmark = pytest.mark.slow
@@ -22,6 +22,7 @@ pytestmark = pytest.mark.slow
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("docs")
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", ROOT / "docs", out]
+    command += ["-D", "plot_gallery=0"]  # test_tutorials.py runs them
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(list(map(str, command)), cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
