@@ -43,7 +43,7 @@ def said(found) -> str:
 def test_one_is_the_best():
     found = of_rows(simulated_rows({"logeps": 0.5, "loglearn": 0.6, "log": 0.55}, folds=(1, 2, 3, 4, 5)))
     text = said(found)
-    assert "Recommended: loglearn, since it is the only one that can be the best." in text
+    assert "Recommended: loglearn, because it is the only one that can be the best." in text
     assert "With 95 % certainty, loglearn is the best of the 3." in text
     assert re.search(
         r"log-EPS [\d.]+ points \(worse than the best: by at least [\d.]+ points?, at most [\d.]+ points", text
