@@ -954,7 +954,8 @@ def test_a_name_is_the_packages_and_a_folder_or_suffix_makes_it_a_file(tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("us9k", "Did you mean us8k? Write a file"), ("mine", "'mine'. Write a file"), ("", "''. Write a file")]
+    ("name", "hint"),
+    [("us9k", "Did you mean us8k? Write a file"), ("mine", "'mine'. Write a file"), ("", "''. Write a file")],
 )
 def test_a_name_that_no_experiment_has(name, hint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
