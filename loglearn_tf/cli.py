@@ -526,7 +526,7 @@ def _parser() -> argparse.ArgumentParser:
     report = add("report", _report, [common], "write report.html, report.md, tables and figures")
     report.add_argument("study", type=Path, help="study folder, e.g. runs/us8k")
     report.add_argument(
-        "--margin", type=float, default=2.0, metavar="POINTS", help="smaller differences count as none (default: 2)"
+        "--margin", type=float, default=2.0, metavar="POINTS", help="smaller differences are negligible (default: 2)"
     )
     report.add_argument(
         "--table",
@@ -557,7 +557,7 @@ def _parser() -> argparse.ArgumentParser:
         "show which compression the finished runs recommend, how certain that is, and what learning adds",
     )
     recommended.add_argument(
-        "--margin", type=float, default=2.0, metavar="POINTS", help="smaller differences count as none (default: 2)"
+        "--margin", type=float, default=2.0, metavar="POINTS", help="smaller differences are negligible (default: 2)"
     )
     recommended.add_argument(
         "--score", choices=tuple(SCORES), help="which accuracy to use (default: settled, if the runs have it)"
@@ -584,7 +584,7 @@ def _parser() -> argparse.ArgumentParser:
         "show what a study can decide, from how much its runs vary or, before any run, from assumed values",
     )
     powered.add_argument(
-        "--margin", type=float, default=2.0, metavar="POINTS", help="smaller differences count as none (default: 2)"
+        "--margin", type=float, default=2.0, metavar="POINTS", help="smaller differences are negligible (default: 2)"
     )
     add_score(powered)
     archived = add(

@@ -90,7 +90,7 @@ def test_missing_clips_are_counted_unless_allowed(capsys, tmp_path, us8k_copy):
     ("override", "says"),
     [
         ("n_shots=3", "Unknown key `n_shots` in the command line. Did you mean `n_shot`?"),
-        ("n_shot=ten", "`n_shot` in the command line: input should be a valid integer, or `all`. Received: 'ten'"),
+        ("n_shot=ten", "`n_shot` in the command line: input should be a valid integer or `all`. Received: 'ten'"),
         ("n_shot=[3]", "larger than the smallest class: with test fold 1, air_conditioner has 2"),
         ("folds=[11]", "`folds` of us8k must be between 1 and 10. Received: fold 11"),
         ("folds=[7]", "Fold 7 has no clips"),
@@ -325,14 +325,14 @@ def test_what_a_study_can_decide_before_and_after(capsys, written, tmp_path):
     assert main(["power", str(written)]) == 0
     out = capsys.readouterr().out
     assert "written, part a: 3 folds, loglearn minus the baseline. Estimated: timbre: " in out
-    assert "written, part b: 3 folds. Stated: 5.5 points between the runs of a fold, 2.0 between folds." in out
+    assert "written, part b: 3 folds. Assumed: 5.5 points between the runs of a fold, 2.0 between folds." in out
     assert "contrast  runs  half-width" in out and "\nmore " in out and "\nboth " in out
     assert main(["power", str(tmp_path / "runs" / "written"), "--run-std", "4", "--fold-std=0", "--margin=3"]) == 0
     out = capsys.readouterr().out
-    assert out.count("Stated: 4.0 points between the runs of a fold, 0.0 between folds.") == 2
+    assert out.count("Assumed: 4.0 points between the runs of a fold, 0.0 between folds.") == 2
     assert "with a margin of 3 points" in " ".join(out.split())
     assert main(["power", "us8k", "n_shot=[10]", "models=vgg"]) == 0
-    assert "us8k: 10 folds. Stated: 5.5 points" in capsys.readouterr().out
+    assert "us8k: 10 folds. Assumed: 5.5 points" in capsys.readouterr().out
 
 
 def test_contrasts_and_power_of_what_has_none(capsys, written, tmp_path):

@@ -66,7 +66,7 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
 
     Warns:
         UserWarning: When built, if a band covers no FFT bin and so is zero for every sound; when called with a NumPy
-        array of samples far outside [-1, 1], such as integers that were cast without scaling.
+            array of samples far outside [-1, 1], such as integers that were cast without scaling.
 
     Reference:
         Reference code, `src/preprocess.py` (librosa 0.6.2 `melspectrogram`); the difference is at most 1e-4 of a clip's

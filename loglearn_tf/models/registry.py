@@ -34,7 +34,7 @@ class Network:
         mean: Mean over a clip's patches: `"arithmetic"` or `"geometric"`.
         min_n_mels: The minimum number of mel bands.
         clip_ms: Milliseconds of one core to train on a clip once; runs of costly networks start first. `None` if not
-        measured: these start before all others.
+            measured: these start before all others.
         citation: Publication.
         min_patch_frames: The minimum number of frames per patch.
     """

@@ -103,7 +103,7 @@ def split_done(
 
     Raises:
         ConfigError: If any run in the study's folder, whether or not it is in this grid, has other settings or other
-        clips: the study's table must not mix them.
+            clips: the study's table must not mix them.
     """
     finished = set()
     for path, row in result_rows(study_dir).items():

@@ -73,7 +73,7 @@ class _Maps:
     Attributes:
         clips: `(n_clips * n_phases, columns, bands, channels)`, initially without channels. One row per clip and phase;
             row r has the columns of frames `phases[r]`, `phases[r] + stride`, ... Values beyond the end of a clip are
-        arbitrary: no patch reads them.
+            arbitrary: no patch reads them.
         left: `(n_patches, n_left, bands, channels)`, the first columns of every patch, if they differ from the clip's.
         right: `(n_patches, n_right, bands, channels)`, the last ones.
         n_columns: Number of columns of a patch.

@@ -88,8 +88,8 @@ def test_tables_are_read_as_runs_write_them(tmp_path):
     ("values", "message"),
     [
         (("0.5", "0.4"), "add up to 1"),
-        (("1.5", "-0.5"), "from 0 to 1"),
-        (("nan", "1"), "from 0 to 1"),
+        (("1.5", "-0.5"), "between 0 and 1"),
+        (("nan", "1"), "between 0 and 1"),
         (("much", "1"), "could not convert"),
     ],
 )

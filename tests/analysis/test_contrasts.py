@@ -117,7 +117,7 @@ def test_data_sets_can_be_one_family():
 
 @pytest.mark.parametrize("wrong", [-0.1, 1.1, float("nan")])
 def test_holm_takes_probabilities(wrong):
-    with pytest.raises(DataError, match=r"from 0 to 1\. Received"):
+    with pytest.raises(DataError, match=r"between 0 and 1\. Received"):
         holm([0.1, wrong])
 
 

@@ -48,7 +48,7 @@ def test_stated_values_and_the_grid(tmp_path):
     assert plan.rows[0].needed == needed(SPREAD, folds=3, runs=6, family=4, effect=0.03)
     # The numbers of the pilots: three folds of six runs, run 5.5 points, fold 2.
     assert "timbre   1           6        ±6.6   6 %  11 %  18 %  37 %         4 %" in format_plan(plan, settings)
-    assert "Stated: 5.5 points between the runs of a fold, 2.0 between folds." in format_plan(plan, settings)
+    assert "Assumed: 5.5 points between the runs of a fold, 2.0 between folds." in format_plan(plan, settings)
 
 
 def test_one_run_of_one_fold_decides_nothing(tmp_path):
@@ -108,7 +108,7 @@ class TestWhatWouldDecide:
             "To decide with a power of 80 %, if the true difference is +5.0 points: "
             f"{more.more_runs} more runs per fold, or {more.more_folds} more folds."
         )
-        assert "difference −5.0 points" in what_would_decide(spread, -0.05, folds=4, runs=4)
+        assert "difference is −5.0 points" in what_would_decide(spread, -0.05, folds=4, runs=4)
 
     def test_a_small_one_is_to_be_called_equivalent(self):
         spread = Spread(run=0.055, fold=0.0)

@@ -43,8 +43,8 @@ def said(found) -> str:
 def test_one_is_the_best():
     found = of_rows(simulated_rows({"logeps": 0.5, "loglearn": 0.6, "log": 0.55}, folds=(1, 2, 3, 4, 5)))
     text = said(found)
-    assert "Recommended: loglearn, since it is the only one that can be the best." in text
-    assert "With 95 % certainty, loglearn is the best of the 3." in text
+    assert "Recommended: loglearn, because it is the only one that can be the best." in text
+    assert "With 95 % certainty, loglearn is the best of the 3 compressions." in text
     assert re.search(
         r"log-EPS [\d.]+ points \(worse than the best: by at least [\d.]+ points?, at most [\d.]+ points", text
     )
@@ -420,7 +420,7 @@ def test_accuracies_at_other_levels():
     assert loglearn.change == pytest.approx(-0.1)
     changes = [0.015, 0.005, -0.005, -0.015]
     assert (logeps.low, logeps.high) == pytest.approx(tuple(scipy.stats.ttest_1samp(changes, 0).confidence_interval()))
-    assert "Scored 40 dB quieter than trained, TIMBRE, accuracy changes by: log-EPS 0.0 points" in said(found)
+    assert "TIMBRE, scored 40 dB quieter than trained: accuracy changes by log-EPS 0.0 points" in said(found)
 
 
 # ---- What it takes ---------------------------------------------------------------------------------------------

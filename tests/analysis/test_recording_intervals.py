@@ -203,8 +203,8 @@ class TestClipDifferences:
         [
             (([0.1, 0.2], [1, 1], [0], ["x", "y"]), "lengths: {'difference': 2, 'fold': 2, 'run': 1, 'recording': 2}"),
             (([], [], [], []), "there must be at least one"),
-            (([0.1, np.nan], [1, 1], [0, 1], ["x", "y"]), "from -1 to 1. Received: nan"),
-            (([0.1, 2.0], [1, 1], [0, 1], ["x", "y"]), "from -1 to 1. Received: 2.0"),
+            (([0.1, np.nan], [1, 1], [0, 1], ["x", "y"]), "between -1 and 1. Received: nan"),
+            (([0.1, 2.0], [1, 1], [0, 1], ["x", "y"]), "between -1 and 1. Received: 2.0"),
             (([0.1, 0.2], [1.5, 1.0], [0, 1], ["x", "y"]), "`fold` must hold one integer per entry"),
             (([0.1, 0.2], [1, 1], ["a", "b"], ["x", "y"]), "`run` must hold one integer per entry"),
         ],

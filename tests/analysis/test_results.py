@@ -124,8 +124,8 @@ class TestForms:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"n_shot": "many"}, "`n_shot` of a run must be a whole number, or all. Received: 'many'"),
-            ({"n_shot": 1.5}, "`n_shot` of a run must be a whole number, or all. Received: 1.5"),
+            ({"n_shot": "many"}, "`n_shot` of a run must be a whole number or all. Received: 'many'"),
+            ({"n_shot": 1.5}, "`n_shot` of a run must be a whole number or all. Received: 1.5"),
             ({"fold": "all"}, "`fold` of a run must be a whole number. Received: 'all'"),
             ({"fold": 1.5}, "`fold` of a run must be a whole number. Received: 1.5"),
             ({"run": None}, "`run` of a run must be a whole number. Received: None"),

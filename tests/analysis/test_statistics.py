@@ -415,7 +415,7 @@ def test_a_done_run_needs_an_accuracy(wrong):
     rows = [*rows_of([[0.1, 0.2]]), row(wrong, run=7, status="done")]
     for statistic in (compare, accuracies):
         with pytest.raises(
-            DataError, match=r"from 0 to 1. Received: .* for us8k vgg loglearn n=1 fold 1 run 7\. Remove"
+            DataError, match=r"between 0 and 1. Received: .* for us8k vgg loglearn n=1 fold 1 run 7\. Remove"
         ):
             statistic(rows)
     assert compare([*rows[:-1], {**rows[-1], "status": "failed"}])

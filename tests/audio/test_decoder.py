@@ -513,7 +513,7 @@ def test_values_beyond_one_are_kept(tmp_path, either_decoder):
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(AudioError, match=r"nothing\.wav: there is no such file\. Check the path"):
+    with pytest.raises(AudioError, match=r"nothing\.wav: file not found\. Check the path"):
         load_waveform(tmp_path / "nothing.wav")
 
 

@@ -38,7 +38,7 @@ def test_nothing_to_say():
         (
             [*EVEN, (0, 1, "x"), (0, 2, "x")],
             "torn recordings",
-            ["1 recording in several folds, so", "x (folds 1, 2)", "column `group`"],
+            ["1 recording in several folds: clips", "x (folds 1, 2)", "column `group`"],
         ),
         (
             [*EVEN, (0, 1, "x"), (0, 2, "x"), (1, 3, "x")],
@@ -55,7 +55,7 @@ def test_nothing_to_say():
             "unbalanced folds",
             ["fold 1 has 6 clips and fold 3 has 2"],
         ),
-        ([*EVEN, (0, 4)], "no test clips", ["1 class absent", "rain (test fold 4)"]),
+        ([*EVEN, (0, 4)], "no test clips", ["1 class missing", "rain (test fold 4)"]),
         (
             [(0, 1), (0, 2), (0, 3), (1, 1)],
             "no training clips",

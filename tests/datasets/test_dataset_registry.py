@@ -186,7 +186,7 @@ def changed(**changes):
     ("loader", "error", "message"),
     [
         (lambda root: [1], DataError, "must return a `DataSet`. Received: list"),
-        (changed(classes=("low",)), DataError, r"Labels of data set .* from 0 to 0. Received: 1, of .*high"),
+        (changed(classes=("low",)), DataError, r"Labels of data set .* between 0 and 0. Received: 1, for .*high"),
         (changed(train_folds={1: (1, 2)}), DataError, "must not be used for both training and test. Received: fold 1"),
         (changed(clips=()), DataError, "No clips are listed"),
         (3, ConfigError, "must be a function from a root to a `DataSet`, or a `Corpus`. Received: 3"),

@@ -165,10 +165,14 @@ class TestCSV:
             (
                 ["a.wav,dog,0"],
                 "path,label,fold",
-                "line 2: `fold` must be an integer from 1 to 999,999,999. Received: '0'",
+                "line 2: `fold` must be an integer between 1 and 999,999,999. Received: '0'",
             ),
-            (["a.wav,dog,one"], "path,label,fold", "`fold` must be an integer from 1 to 999,999,999. Received: 'one'"),
-            (["a.wav,dog"], "path,label,fold", "`fold` must be an integer from 1 to 999,999,999. Received: None"),
+            (
+                ["a.wav,dog,one"],
+                "path,label,fold",
+                "`fold` must be an integer between 1 and 999,999,999. Received: 'one'",
+            ),
+            (["a.wav,dog"], "path,label,fold", "`fold` must be an integer between 1 and 999,999,999. Received: None"),
             (["a.wav,dog,1000000000"], "path,label,fold", "999,999,999. Received: '1000000000'"),
             (["a.wav,dog," + "9" * 5000], "path,label,fold", "999,999,999. Received: '999.*... .5,002 characters"),
             (["a.wav,dog,1,2"], "path,label,fold,fold", "names `fold` twice; its columns are"),

@@ -21,5 +21,5 @@ def test_what_files_and_data_frames_hold(value, read):
 
 @pytest.mark.parametrize("value", ["", None, "All", "every", 1.5, float("nan"), float("inf"), [5]])
 def test_what_is_neither(value):
-    with pytest.raises(ValueError, match="whole number, or all"):
+    with pytest.raises(ValueError, match="whole number or all"):
         n_shot_of(value)

@@ -434,7 +434,7 @@ def test_the_logarithm_of_a_logarithm_is_refused():
     assert "compression loglearn needs mel power" in message
     assert "`features.compression=logeps` stores logarithms" in message
     assert "Set `features.compression=none`, or `compressions=[none]`." in message
-    assert "compression logeps takes" in refusal(US8K, "features.compression=logeps", "compressions=[none,logeps]")
+    assert "compression logeps needs" in refusal(US8K, "features.compression=logeps", "compressions=[none,logeps]")
 
 
 @pytest.mark.parametrize("stored", ["none", "logeps"])
@@ -953,7 +953,8 @@ def test_a_name_is_the_packages_and_a_folder_or_suffix_makes_it_a_file(tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("us9k", "Did you mean us8k? A file"), ("mine", "'mine'. A file"), ("", "''. A file")]
+    ("name", "hint"),
+    [("us9k", "Did you mean us8k? Write a file"), ("mine", "'mine'. Write a file"), ("", "''. Write a file")],
 )
 def test_a_name_that_no_experiment_has(name, hint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

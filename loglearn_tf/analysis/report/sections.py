@@ -74,7 +74,7 @@ def summary(
     if score == "settled":
         text += (
             " All accuracies are settled scores: with the same weights, but without the initial values that few "
-            "updates leave in the averages of batch normalisation. The published experiment has the other score."
+            "updates leave in the averages of batch normalisation. The published results use the other score."
         )
     return [*blocks, Paragraph(text)]
 
@@ -226,7 +226,7 @@ def why(powers: Sequence[MelHistogram], done: Sequence[Row]) -> list[Block]:
                 Grid(KNEES_HEAD, tuple(moved)),
             ]
         classes = tuple(per_class(power, knee=START_BETA / START_ALPHA))
-        blocks.append(Grid(PER_CLASS_HEAD, classes, "Mel power by class, and the share above the initial knee"))
+        blocks.append(Grid(PER_CLASS_HEAD, classes, "Mel power by class, and the effect of the initial knee"))
     return blocks
 
 

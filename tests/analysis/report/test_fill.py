@@ -138,10 +138,7 @@ def test_prose_stays_as_it_is(filled):
         (f"{{{{accuracy {PART} compression=pcen}}}}", "full has no finished run of vgg pcen at n = 1"),
         ("{{difference part=half model=vgg n=1 compression=loglearn}}", "half has no pair of vgg loglearn and logeps"),
         ("{{accuracy part=full}}", "cannot be filled in: .*missing 3 required"),
-        (
-            "{{accuracy part=full model=vgg n=one compression=low}}",
-            "n_shot must be a whole number, or all. Received: 'one'",
-        ),
+        ("{{accuracy part=full model=vgg n=one compression=low}}", "n_shot must be a whole number or all"),
         ("{{n_runs part=unfinished}}", "only 1 of 2 runs of .*unfinished are done"),
         ("{{n_runs}}", "only 1 of 2 runs of .*unfinished are done"),
         ("{{n_runs full}}", "must consist of a word and key=value pairs"),

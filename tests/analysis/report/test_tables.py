@@ -266,7 +266,7 @@ class TestOpenList:
         assert TABLES[f"{__name__}:build"] == ReportTable("build", build, TABLES[f"{__name__}:build"].applies)
 
     def test_what_builds_nothing(self):
-        with pytest.raises(ConfigError, match="must be a `ReportTable`, or a function.*Received: .* for .*:MEANS"):
+        with pytest.raises(ConfigError, match="must be a `ReportTable` or a function.*Received: .* for .*:MEANS"):
             TABLES[f"{__name__}:MEANS"]
 
 

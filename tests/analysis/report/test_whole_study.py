@@ -151,7 +151,7 @@ def test_classes_of_too_few_recordings_are_named(study, tmp_path):
         ]
         path.write_text("\n".join(lines) + "\n")
     page = Page(write_report(copy / "a").read_text(encoding="utf-8"))
-    assert "of these classes have fewer than 10 effective test recordings" in page.words
+    assert "these classes have fewer than 10 effective test recordings" in page.words
     assert "air_conditioner (1 recording: an interval needs 10)" in page.words
     assert "car_horn (" not in page.words
 
