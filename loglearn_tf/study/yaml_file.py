@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import re
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,6 +50,9 @@ def read_table(path: Path) -> dict[str, Any]:
     return table
 
 
+_NO_SPACE = re.compile(r"(?<=\w):(?=\S)")
+
+
 def parse_override(text: str) -> Override:
     """Splits `section.key=value`.
 
@@ -62,6 +66,10 @@ def parse_override(text: str) -> Override:
     if len(keys) > _DEEPEST:
         raise ConfigError(f"An override must name a setting. Received: {shown(text)}.")
     parsed = _parse(value, f"the override {shown(text)}")
+    # Without a space, YAML reads `{1:5}` as a key without a value.
+    if isinstance(parsed, dict) and None in parsed.values() and _NO_SPACE.search(value):
+        spaced = f"{key}={_NO_SPACE.sub(': ', value)}"
+        raise ConfigError(f"A space must follow each colon in a table. Received: {shown(text)}. Write {shown(spaced)}.")
     if not isinstance(parsed, (str, int, float, list, dict, type(None))):
         raise ConfigError(f"Override {shown(text)} is a {type(parsed).__name__}, which no setting accepts. Quote text.")
     return Override(keys, parsed, text)

@@ -134,7 +134,7 @@ def test_says_it_and_exits_with_1(faulty, capsys):
     assert "cut.wav: it has 151850 of the 154350 frames declared in its header (truncated)." in said
     assert "b1.wav (children_playing, fold 1): the same as b2.wav" in said
     assert "warning: 1 other duration" in said and "  longer.wav: 3.500 s, listed as 3.400 s" in said
-    assert "  silent too.wav: 3.50 s of 0\n" in said
+    assert "  silent too.wav: 3.50 s, constant 0\n" in said
     assert "9 files with errors, 15 with warnings." in said
     rows = [line.split() for line in said[said.index("format ") :].splitlines()]
     assert ["WAV", "PCM", "16", "44,100", "1", "15"] in rows

@@ -534,6 +534,14 @@ def test_what_yaml_knows_and_no_setting_takes(write):
     assert "a key must be text or a whole number; put text in quotes" in as_key and "line 10, column 1" in as_key
 
 
+def test_a_table_without_spaces_after_its_colons():
+    """YAML reads `{1:5}` as a key without a value."""
+    assert refusal(US8K, "runs={1:5,10:2}") == (
+        "A space must follow each colon in a table. Received: 'runs={1:5,10:2}'. Write 'runs={1: 5,10: 2}'."
+    )
+    assert load_settings(US8K, ["runs={1: 5, 10: 2}", "n_shot=[1,10]"]).runs == {1: 5, 10: 2}
+
+
 def test_a_file_that_cannot_be_read(tmp_path):
     absent = tmp_path / "us9k.yaml"
     message = refusal(absent)
