@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from loglearn_tf.study.settings import load_settings
     from loglearn_tf.training.callbacks import CompressionTrajectory
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "COMPRESSIONS",
     "MODELS",
