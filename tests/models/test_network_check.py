@@ -90,7 +90,7 @@ def tried(saved=True, compression=None, **faults):
         }
         return network(compression=compression, seed=seed, **made)
 
-    try_out("lab:net", build, compression=compression, n_mels=N_MELS, saved=saved)
+    try_out("lab:net", build, compression=compression, shape=(16, N_MELS), saved=saved)
 
 
 def test_a_sound_network_passes():
@@ -142,7 +142,7 @@ def test_a_network_that_depends_on_its_compression():
         return network(compression=compression, seed=seed, after=[layers.Dense(4)] * (compression.name == "loglearn"))
 
     with pytest.raises(ValueError, match="must be the same for every compression"):
-        try_out("lab:net", build, compression=None, n_mels=N_MELS, saved=False)
+        try_out("lab:net", build, compression=None, shape=(16, N_MELS), saved=False)
 
 
 def test_a_stateful_recurrence_is_found():
@@ -152,7 +152,7 @@ def test_a_stateful_recurrence_is_found():
         return seeded(keras.Model(mel, layers.Dense(N_CLASSES)(x)), seed)
 
     with pytest.raises(ValueError, match="must have no state between calls"):
-        try_out("lab:net", build, compression=None, n_mels=N_MELS, saved=False)
+        try_out("lab:net", build, compression=None, shape=(16, N_MELS), saved=False)
 
 
 @pytest.mark.parametrize("name", ["timbre", "prototypical"])

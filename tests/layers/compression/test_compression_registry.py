@@ -155,7 +155,7 @@ class TestByName:
             build_compression(wrong)
 
     def test_arguments_are_for_names_alone(self):
-        with pytest.raises(ConfigError, match=r"a Keras layer, without arguments.* with arguments {'eps': 1}\.$"):
+        with pytest.raises(ConfigError, match=r"a Keras layer without arguments.* with arguments {'eps': 1}\.$"):
             build_compression(LogEps(), eps=1)
 
 
@@ -229,7 +229,7 @@ class TestFromOutside:
         ("attribute", "arguments", "message"),
         [
             ("shared", {}, "Received: the layer 'shared', whose weights all networks would share. Name its class."),
-            ("number", {}, "must be a Keras layer class, a function that returns a layer, or a .* Received: 3."),
+            ("number", {}, "must be a Keras layer class, a function that returns a layer or a .* Received: 3."),
             ("nothing", {}, "must be or return a Keras layer. Received: None."),
             ("Root", {"knee": 1}, r"my_lab_of_tests:Root does not take {'knee': 1}: .*knee"),
             ("log", {}, "my_lab_of_tests:log does not take {}: "),

@@ -30,8 +30,8 @@ def test_bands_before_frames_are_refused():
     ("arguments", "message"),
     [
         ({"smoothing": 0.0}, "`smoothing` must be greater than 0 and at most 1. Received: smoothing=0.0"),
-        ({"gain": -1.0}, "`gain` must be greater than 0"),
-        ({"eps": 0.0}, "`eps` must be greater than 0"),
+        ({"gain": -1.0}, "`gain` must be between 1.18e-38 and 3.4e38"),
+        ({"eps": 0.0}, "`eps` must be between 1.18e-38 and 3.4e38"),
     ],
 )
 def test_bad_arguments(arguments, message):
