@@ -329,6 +329,10 @@ class TrainingSettings(_Settings):
         warmup_share: Of `schedule: cosine`: the share of the updates over which the learning rate first rises from 0.
         class_weights: `balanced`: clips count in the loss by `clips / (classes * clips of their class)`, so that
             classes of `n_shot: all` count alike, however many clips they have; `none`: each clip alike.
+        precision: Of training steps. `float32`, as published. `bfloat16`: convolutions and dense layers multiply in
+            bfloat16 and add in float32; weights, statistics of batch normalisation, compression, loss and update stay
+            float32, and so do scoring and saved models. Faster on processors that compute in bfloat16, refused on
+            others; prototypical networks have it, too.
     """
 
     epochs: Count | None = None
@@ -344,6 +348,7 @@ class TrainingSettings(_Settings):
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     class_weights: Literal["none", "balanced"] = "none"
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     @model_validator(mode="after")
     def _warmup_of_a_schedule(self) -> "TrainingSettings":
@@ -723,6 +728,8 @@ class Settings(_Settings):
         training = _without_unused(self.training, _LATER_TRAINING)
         if self.training.validation == "none":
             training = {key: value for key, value in training.items() if key not in _OF_VALIDATION}
+        # On its own, not in the section: every network depends on it, those that read little else of `training`, too.
+        precision = training.pop("precision")
         kept = {key: features[key] for key in _NOT_FRONT_END if key in features and key != "store_dir"}
         return {
             "protocol": plain["protocol"],
@@ -739,6 +746,7 @@ class Settings(_Settings):
                 **({"gains_db": plain["evaluation"]["gains_db"]} if self.evaluation.gains_db else {}),
             },
             **({"variants": plain["variants"]} if self.variants else {}),
+            **({"training.precision": precision} if precision != "float32" else {}),
         }
 
 

@@ -159,9 +159,8 @@ def prepare(classifier: keras.Model, patches: Episodes, *, settings: Settings) -
     compression = compression_of(classifier)
     if settings.protocol == "pons2018":
         compression = type(compression).from_config(compression.get_config())
-    training = PrototypicalTraining(
-        accelerate(classifier).network, compression, patches.support, patches.support_labels
-    )
+    twin = accelerate(classifier, precision=settings.training.precision).network
+    training = PrototypicalTraining(twin, compression, patches.support, patches.support_labels)
     training(ops.convert_to_tensor(patches.support[:1]))
     compile_as_published(training, settings.training)
     return training

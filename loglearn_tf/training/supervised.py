@@ -155,7 +155,7 @@ def train_run(
     updates = settings.epochs * _batches_per_epoch(clips, settings)
 
     def compiled(network: keras.Model) -> keras.Model:
-        twin = accelerate(network).network
+        twin = accelerate(network, precision=settings.training.precision).network
         compile_as_published(twin, settings.training, updates=updates)
         return twin
 

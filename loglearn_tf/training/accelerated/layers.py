@@ -3,7 +3,9 @@
 from typing import Any
 
 import keras
+from keras import ops
 
+from loglearn_tf.training.accelerated.bfloat16 import convolution_in_bfloat16, dense_in_bfloat16
 from loglearn_tf.training.accelerated.convolution import (
     biased_and_activated,
     convolution,
@@ -12,6 +14,7 @@ from loglearn_tf.training.accelerated.convolution import (
 )
 from loglearn_tf.training.accelerated.normalization import normalise
 from loglearn_tf.training.accelerated.pooling import pooled
+from loglearn_tf.training.accelerated.precision import Precision
 
 
 class Fused(keras.layers.Layer):  # type: ignore[misc]
@@ -24,14 +27,19 @@ class Fused(keras.layers.Layer):  # type: ignore[misc]
     Args:
         plain: Keras' layer, built; its variables are used, and no others are made.
         pool: Keras' `MaxPooling2D` or `GlobalMaxPooling2D` that alone takes its output, or `None`.
+        precision: Of training steps. In `bfloat16` layers take maps in bfloat16 and hand them on so; at inference all
+            is float32.
     """
 
-    def __init__(self, plain: keras.layers.Layer, pool: keras.layers.Layer | None = None) -> None:
+    def __init__(
+        self, plain: keras.layers.Layer, pool: keras.layers.Layer | None = None, precision: Precision = "float32"
+    ) -> None:
         name = f"{plain.name}_fused" if pool is None else f"{plain.name}_fused_with_{pool.name}"
-        # Under a policy of half precision, too, the layers' own.
-        super().__init__(name=name, dtype=plain.dtype_policy)
+        # Under a policy of half precision, too, the layers' own. Keras would make float32 of inputs in bfloat16.
+        super().__init__(name=name, dtype=plain.dtype_policy, autocast=precision == "float32")
         self.plain = plain
         self.pool = pool
+        self.precision = precision
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         shape = tuple(self.plain.compute_output_shape(input_shape))
@@ -55,10 +63,18 @@ class FusedConv2D(Fused):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         # Places of a gradient that is not zero are as many as there are: XLA's shapes are fixed.
-        self.supports_jit = not (sees_one_channel(self.plain) and is_wide(self.plain, input_shape[2]))
+        self.supports_jit = not self._is_wide(input_shape)
 
-    def call(self, inputs: Any) -> Any:
-        x = convolution(self.plain, inputs)
+    def _is_wide(self, input_shape: tuple[int | None, ...]) -> bool:
+        return sees_one_channel(self.plain) and is_wide(self.plain, input_shape[2])
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        precision = self.precision if training else "float32"
+        if precision == "bfloat16":
+            if not self._is_wide(inputs.shape):
+                return convolution_in_bfloat16(self.plain, inputs, self.pool)
+            inputs = ops.cast(inputs, self.compute_dtype)
+        x = convolution(self.plain, inputs, precision)
         if self.pool is not None:
             x = pooled(self.pool, x)
         return biased_and_activated(self.plain, x)
@@ -75,8 +91,10 @@ class FusedBatchNormalization(Fused):
         pool: See `Fused`.
     """
 
-    def __init__(self, plain: keras.layers.Layer, pool: keras.layers.Layer | None = None) -> None:
-        super().__init__(plain, pool)
+    def __init__(
+        self, plain: keras.layers.Layer, pool: keras.layers.Layer | None = None, precision: Precision = "float32"
+    ) -> None:
+        super().__init__(plain, pool, precision)
         self.supports_masking = True
         self.supports_jit = False  # XLA has no kernel of the Euclidean norm on CPUs
 
@@ -89,12 +107,31 @@ class FusedBatchNormalization(Fused):
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         plain, pool = self.plain, self.pool
         if not (training and plain.trainable) or mask is not None:
+            # Frozen, its inputs may be bfloat16; it makes float32 of them.
             x = plain(inputs, training=training, mask=mask)
             return x if pool is None else pooled(pool, x)
         normalised, mean, variance = normalise(inputs, plain.gamma, plain.beta, plain.epsilon)
         for moving, value in ((plain.moving_mean, mean), (plain.moving_variance, variance)):
             moving.assign(moving * plain.momentum + value * (1.0 - plain.momentum))
         return normalised(None if pool is None else lambda x: pooled(pool, x))
+
+
+class FusedDense(Fused):
+    """A dense layer of Keras that trains in bfloat16; in float32 nothing is to be gained.
+
+    Args:
+        plain: `keras.layers.Dense`.
+        pool: None.
+        precision: See `Fused`.
+    """
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        pass  # `plain` is
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        if training and self.precision == "bfloat16":
+            return dense_in_bfloat16(self.plain, inputs)
+        return self.plain(inputs)
 
 
 _NOT_SAVED = (
