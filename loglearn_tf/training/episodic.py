@@ -161,7 +161,8 @@ def prepare(classifier: keras.Model, patches: Episodes, *, settings: Settings) -
         compression = type(compression).from_config(compression.get_config())
     twin = accelerate(classifier, precision=settings.training.precision).network
     training = PrototypicalTraining(twin, compression, patches.support, patches.support_labels)
-    training(ops.convert_to_tensor(patches.support[:1]))
+    # By a symbolic call: to compute the prototypes of a support takes more memory than an update in bfloat16.
+    training(keras.KerasTensor(patches.support.shape))
     compile_as_published(training, settings.training)
     return training
 

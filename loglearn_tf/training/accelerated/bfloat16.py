@@ -1,6 +1,6 @@
 """Training steps in bfloat16: products of two bfloat16, added in float32, with maps in bfloat16 between them.
 
-TensorFlow's convolutions, poolings and batch normalisations are two to six times as fast in bfloat16 as in float32, on
+TensorFlow's convolutions, poolings and batch normalisations are up to six times as fast in bfloat16 as in float32, on
 processors that compute in it; its activations, and their gradients, take four times as long. So these are part of the
 convolution here, and their gradients are compiled by XLA: what is read and written as bfloat16 is float32 in between.
 
@@ -8,35 +8,19 @@ Weights stay float32 and are rounded for each product; their gradients come back
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 
+from loglearn_tf.training.accelerated.normalization import moments
 from loglearn_tf.training.accelerated.pooling import pooled
 
-
-def convolution_in_bfloat16(layer: keras.layers.Conv2D, x: Any, pool: keras.layers.Layer | None) -> Any:
-    """What a convolution, and the pooling after it, does in a training step.
-
-    Args:
-        layer: Built; channels last, in one group, not dilated.
-        x: `(batch, frames, bands, channels)`, of any precision.
-        pool: Comes before the activation, which must then rise.
-
-    Returns:
-        `(batch, rows, columns, filters)` bfloat16.
-    """
-    import tensorflow as tf
-
-    activation = None if pool is not None else layer.activation
-    y = _convolved(layer, tf.cast(x, tf.bfloat16), activation if activation in _WITH_CONVOLUTION else None)
-    if pool is not None:
-        y, activation = pooled(pool, y), layer.activation
-    return y if activation is None or (pool is None and activation in _WITH_CONVOLUTION) else _activated(activation, y)
+# Of a map that is computed a few patches at a time, so much at once.
+_PART_BYTES = 48 << 20
 
 
-def dense_in_bfloat16(layer: keras.layers.Dense, x: Any) -> Any:
+def dense(layer: keras.layers.Dense, x: Any) -> Any:
     """What a dense layer does in a training step; its bias and its activation in float32.
 
     Args:
@@ -48,43 +32,196 @@ def dense_in_bfloat16(layer: keras.layers.Dense, x: Any) -> Any:
     """
     import tensorflow as tf
 
-    product = tf.matmul(tf.cast(x, tf.bfloat16), tf.cast(tf.convert_to_tensor(layer.kernel), tf.bfloat16))
-    y = tf.cast(product, tf.float32)
+    kernel = tf.cast(tf.convert_to_tensor(layer.kernel), tf.bfloat16)
+    y = tf.cast(tf.matmul(tf.cast(x, tf.bfloat16), kernel), tf.float32)
     if layer.use_bias:
         y = y + tf.convert_to_tensor(layer.bias)
     return y if layer.activation is None else layer.activation(y)
 
 
-def _convolved(layer: keras.layers.Conv2D, x: Any, activation: Callable[[Any], Any] | None) -> Any:
+def convolution(layer: keras.layers.Conv2D, x: Any, pool: keras.layers.Layer | None) -> Any:
+    """What a convolution, and the maximum pooling after it, does in a training step.
+
+    Args:
+        layer: Built; channels last, in one group, not dilated.
+        x: `(batch, frames, bands, channels)`, of any precision.
+        pool: Comes before the activation, which must then rise.
+
+    Returns:
+        `(batch, rows, columns, filters)` bfloat16, or what a global pooling makes of it.
+    """
     import tensorflow as tf
 
-    strides, padding = [1, *layer.strides, 1], layer.padding.upper()
-    # As tensors: of variables, `custom_gradient` would want to know more.
-    weights = [tf.convert_to_tensor(layer.kernel)]
-    if layer.use_bias:
-        weights.append(tf.convert_to_tensor(layer.bias))
+    with_map = pool is None and layer.activation in _WITH_MAP
+    convolved = _Convolution(layer, layer.activation if with_map else keras.activations.linear)
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def convolve(x: Any, *weights: Any) -> Any:
-        kernel, *biases = (tf.cast(weight, tf.bfloat16) for weight in weights)
-        y = tf.nn.conv2d(x, kernel, strides, padding)
-        # One after another and with no other reader, TensorFlow makes one operation of the three.
-        for bias in biases:
-            y = tf.nn.bias_add(y, bias)
-        if activation is not None:
-            y = activation(y)
+        y = convolved.map_of(x, weights)
 
         def gradient(of_y: Any) -> list[Any]:
-            of_map = of_y if activation is None else _GRADIENTS[activation](of_y, y)
-            shared = {"out_backprop": of_map, "strides": strides, "padding": padding}
-            of_x = tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(x), filter=kernel, **shared)
-            of_weights = [tf.raw_ops.Conv2DBackpropFilter(input=x, filter_sizes=kernel.shape, **shared)]
-            of_weights += [tf.raw_ops.BiasAddGrad(out_backprop=of_map) for _ in biases]
-            return [of_x, *(tf.cast(one, tf.float32) for one in of_weights)]
+            of_x, *of_weights = convolved.gradients(x, weights, convolved.through_activation(of_y, y))
+            return [of_x, *of_weights]
 
         return y, gradient
 
-    return convolve(x, *weights)
+    y = convolve(tf.cast(x, tf.bfloat16), *convolved.weights())
+    if pool is not None:
+        y = pooled(pool, y)
+    return y if with_map else _activated(layer.activation, y)
+
+
+def normalised_convolution(
+    layer: keras.layers.Conv2D, norm: keras.layers.BatchNormalization, pool: keras.layers.MaxPooling2D, x: Any
+) -> tuple[Any, Any, Any]:
+    """What a convolution, the batch normalisation after it, and the maximum pooling after that do in a training step.
+
+    The gradients of gamma and beta are sums over maxima alone; with them, that of the map before the activation is one
+    expression of what came through the pooling. Over one channel a convolution costs so little that its map, the
+    largest of the network, is not kept but computed again, a few patches at a time.
+
+    Args:
+        layer: See `convolution`; its activation one of `WITH_NORM`.
+        norm: Over the last of four axes, with center and scale; trained.
+        pool: Takes its output.
+        x: `(batch, frames, bands, channels)`, of any precision.
+
+    Returns:
+        `(batch, rows, columns, filters)` bfloat16; mean and variance of the batch, `(filters,)` float32.
+    """
+    import tensorflow as tf
+
+    convolved = _Convolution(layer, layer.activation)
+    is_kept = layer.kernel.shape[2] > 1
+    epsilon = norm.epsilon
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def block(x: Any, gamma: Any, beta: Any, *weights: Any) -> Any:
+        # A maximum before a falling line is the minimum after it: channels that fall are turned over.
+        sign = tf.where(gamma < 0, -1.0, 1.0)
+
+        def turn(y: Any) -> Any:
+            return tf.cond(tf.reduce_any(gamma < 0), lambda: y * tf.cast(sign, y.dtype), lambda: y)
+
+        def forward(y: Any) -> tuple[Any, ...]:
+            return pooled(pool, turn(y)), *moments(y, epsilon), tf.cast(tf.size(y) // y.shape[-1], tf.float32)
+
+        if is_kept:
+            y = convolved.map_of(x, weights)
+            maxima, mean, variance, size = forward(y)
+        else:
+            maxima, means, variances, sizes = _in_parts(
+                lambda x: forward(convolved.map_of(x, weights)), [x], n_parts, n_others=3
+            )
+            # Of parts of any size, the mean of their variances and the variance of their means.
+            size = tf.reduce_sum(sizes)
+            share = (sizes / size)[:, tf.newaxis]
+            mean = tf.reduce_sum(share * means, 0)
+            variance = tf.reduce_sum(share * (variances + (means - mean) ** 2), 0)
+        scale, around = sign * gamma, sign * mean
+        normalised, *_ = tf.compat.v1.nn.fused_batch_norm(
+            maxima, scale, beta, mean=around, variance=variance, epsilon=epsilon, is_training=False
+        )
+
+        def gradient(of_normalised: Any, *_: Any) -> list[Any]:
+            _, of_scale, of_beta, _, _ = tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=of_normalised,
+                x=maxima,
+                scale=scale,
+                reserve_space_1=around,
+                reserve_space_2=variance,
+                reserve_space_3=tf.zeros([0]),
+                epsilon=epsilon,
+                is_training=True,
+            )
+            of_gamma = sign * of_scale
+            # Of each value of the map: what came through the pooling, and its share in mean and variance.
+            inverse = tf.math.rsqrt(variance + epsilon)
+            direct = gamma * inverse
+            by_value = -direct * inverse * of_gamma / size
+            offset = -direct * of_beta / size - by_value * mean
+
+            def backward(x: Any, y: Any, of_normalised: Any) -> list[Any]:
+                turned = turn(y)
+                # Beside its gradient, the pooling is known to TensorFlow as one: alone, that takes twenty times as long.
+                of_y = _pooling_gradient(pool, turned, pooled(pool, turned), of_normalised)
+                of_map = _line(convolved.activation)(of_y, y, direct, by_value, offset)
+                return convolved.gradients(x, weights, of_map)
+
+            if is_kept:
+                of_x, *of_weights = backward(x, y, of_normalised)
+            else:
+                of_x, *parts = _in_parts(
+                    lambda x, of_normalised: backward(x, convolved.map_of(x, weights), of_normalised),
+                    [x, of_normalised],
+                    n_parts,
+                    n_others=len(weights),
+                )
+                of_weights = [tf.reduce_sum(one, 0) for one in parts]
+            return [of_x, of_gamma, of_beta, *of_weights]
+
+        return (normalised, mean, variance), gradient
+
+    x = tf.cast(x, tf.bfloat16)
+    # The map has as many places as the input, or fewer.
+    n_parts = tf.cast(1 + tf.size(x, tf.int64) * (2 * layer.filters) // _PART_BYTES, tf.int32)
+    y, mean, variance = block(
+        x, tf.convert_to_tensor(norm.gamma), tf.convert_to_tensor(norm.beta), *convolved.weights()
+    )
+    y.set_shape(pool.compute_output_shape(layer.compute_output_shape(tuple(x.shape))))
+    return y, tf.stop_gradient(mean), tf.stop_gradient(variance)
+
+
+class _Convolution:
+    """A convolution with bias and activation, and its gradients.
+
+    Args:
+        layer: Keras', built.
+        activation: Of `_WITH_MAP`, or linear.
+    """
+
+    def __init__(self, layer: keras.layers.Conv2D, activation: Callable[[Any], Any]) -> None:
+        self.layer = layer
+        self.activation = activation
+        self._strides = [1, *layer.strides, 1]
+        self._padding = layer.padding.upper()
+
+    def weights(self) -> list[Any]:
+        """As tensors, since of variables `custom_gradient` would want to know more; float32."""
+        import tensorflow as tf
+
+        return [tf.convert_to_tensor(one) for one in (self.layer.kernel, self.layer.bias) if one is not None]
+
+    def map_of(self, x: Any, weights: Sequence[Any]) -> Any:
+        import tensorflow as tf
+
+        kernel, *biases = (tf.cast(weight, tf.bfloat16) for weight in weights)
+        y = tf.nn.conv2d(x, kernel, self._strides, self._padding)
+        # One after another and with no other reader, TensorFlow makes one operation of the three.
+        for bias in biases:
+            y = tf.nn.bias_add(y, bias)
+        return self.activation(y)
+
+    def through_activation(self, of_y: Any, y: Any) -> Any:
+        """The gradient of what the activation takes, from that of what it returns."""
+        import tensorflow as tf
+
+        if self.activation is keras.activations.linear:
+            return of_y
+        if self.activation is keras.activations.relu:
+            return tf.raw_ops.ReluGrad(gradients=of_y, features=y)
+        return _times_slope(self.activation)(of_y, y)
+
+    def gradients(self, x: Any, weights: Sequence[Any], of_map: Any) -> list[Any]:
+        """Of `x`, bfloat16, and of the weights, float32."""
+        import tensorflow as tf
+
+        kernel = tf.cast(weights[0], tf.bfloat16)
+        shared = {"out_backprop": of_map, "strides": self._strides, "padding": self._padding}
+        of_x = tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(x), filter=kernel, **shared)
+        of_weights = [tf.raw_ops.Conv2DBackpropFilter(input=x, filter_sizes=kernel.shape, **shared)]
+        of_weights += [tf.raw_ops.BiasAddGrad(out_backprop=of_map) for _ in weights[1:]]
+        return [of_x, *(tf.cast(one, tf.float32) for one in of_weights)]
 
 
 def _activated(activation: Callable[[Any], Any], x: Any) -> Any:
@@ -96,47 +233,100 @@ def _activated(activation: Callable[[Any], Any], x: Any) -> Any:
     return tf.cast(activation(tf.cast(x, tf.float32)), tf.bfloat16)
 
 
-def _elu_gradient(of_y: Any, y: Any) -> Any:
-    return _compiled(_elu_gradient_in_float32, 2)(of_y, y)
-
-
-def _elu_gradient_in_float32(of_y: Any, y: Any) -> Any:
+def _pooling_gradient(pool: keras.layers.MaxPooling2D, x: Any, y: Any, of_y: Any) -> Any:
     import tensorflow as tf
 
-    # Below zero the slope of exp(x) - 1 is y + 1. A minimum with zero XLA would take half a second for.
-    slope = 1.0 + tf.clip_by_value(tf.cast(y, tf.float32), -1.0, 0.0)
-    return tf.cast(tf.cast(of_y, tf.float32) * slope, tf.bfloat16)
+    return tf.raw_ops.MaxPoolGrad(
+        orig_input=x,
+        orig_output=y,
+        grad=of_y,
+        ksize=[1, *pool.pool_size, 1],
+        strides=[1, *pool.strides, 1],
+        padding=pool.padding.upper(),
+    )
 
 
-def _relu_gradient(of_y: Any, y: Any) -> Any:
+def _in_parts(
+    function: Callable[..., Sequence[Any]], maps: Sequence[Any], n_parts: Any, *, n_others: int
+) -> tuple[Any, ...]:
+    """Calls a function with a few patches at a time, one after another.
+
+    Args:
+        function: Of as many maps; returns a map, bfloat16, and `n_others` float32 tensors.
+        maps: `(batch, rows, columns, channels)` each.
+        n_parts: The most there may be.
+
+    Returns:
+        The maps joined, and each of the others stacked.
+    """
     import tensorflow as tf
 
-    return tf.raw_ops.ReluGrad(gradients=of_y, features=y)
+    n = tf.shape(maps[0])[0]
+    each = -(-n // n_parts)
+    found = [tf.TensorArray(tf.bfloat16, 0, dynamic_size=True, infer_shape=False)]
+    found += [tf.TensorArray(tf.float32, 0, dynamic_size=True) for _ in range(n_others)]
+
+    def part(at: Any, *found: Any) -> tuple[Any, ...]:
+        results = function(*(one[at * each : (at + 1) * each] for one in maps))
+        return at + 1, *(array.write(at, result) for array, result in zip(found, results, strict=True))
+
+    _, first, *others = tf.while_loop(lambda at, *_: at * each < n, part, (0, *found), parallel_iterations=1)
+    return first.concat(), *(one.stack() for one in others)
 
 
-def line_of_both(a: Any, b: Any, scale_of_a: Any, scale_of_b: Any, offset: Any) -> Any:
-    """`scale_of_a * a + scale_of_b * b + offset` of two maps in bfloat16, in one pass; scales of each channel."""
-    return _compiled(_line_in_float32, 2, 3)(a, b, scale_of_a, scale_of_b, offset)
+# ---- Compiled by XLA --------------------------------------------------------------------------------------------
 
 
-def _line_in_float32(a: Any, b: Any, scale_of_a: Any, scale_of_b: Any, offset: Any) -> Any:
+def _elu_slope(y: Any) -> Any:
     import tensorflow as tf
 
-    y = scale_of_a * tf.cast(a, tf.float32) + scale_of_b * tf.cast(b, tf.float32) + offset
-    return tf.cast(y, tf.bfloat16)
+    # Below zero the slope of exp(x) - 1 is y + 1. A minimum, which is never below -1 either, takes XLA twice as long.
+    return 1.0 + tf.clip_by_value(y, -1.0, 0.0)
+
+
+def _relu_slope(y: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.where(y > 0, 1.0, 0.0)
+
+
+# Activations that TensorFlow computes together with the convolution, with their slopes where they return so much.
+_WITH_MAP = {keras.activations.elu: _elu_slope, keras.activations.relu: _relu_slope}
+WITH_NORM = (keras.activations.linear, *_WITH_MAP)
 
 
 @functools.cache
-def _compiled(function: Callable[..., Any], n_maps: int, n_vectors: int = 0) -> Callable[..., Any]:
-    """A function of maps, `(batch, rows, columns, channels)` bfloat16, and float32 vectors, compiled by XLA: once for
-    every shape, for which it takes a tenth of a second."""
+def _times_slope(activation: Callable[[Any], Any]) -> Any:
+    """`of_y` times the activation's slope where it returned `y`."""
     import tensorflow as tf
 
-    maps = [tf.TensorSpec([None, None, None, None], tf.bfloat16)] * n_maps
+    def times_slope(of_y: Any, y: Any) -> Any:
+        slope = _WITH_MAP[activation](tf.cast(y, tf.float32))
+        return tf.cast(tf.cast(of_y, tf.float32) * slope, tf.bfloat16)
+
+    return _compiled(times_slope, n_vectors=0)
+
+
+@functools.cache
+def _line(activation: Callable[[Any], Any]) -> Any:
+    """`direct * of_y + by_value * y + offset`, of each channel, times the activation's slope where it returned `y`."""
+    import tensorflow as tf
+
+    def line(of_y: Any, y: Any, direct: Any, by_value: Any, offset: Any) -> Any:
+        y = tf.cast(y, tf.float32)
+        of_map = direct * tf.cast(of_y, tf.float32) + by_value * y + offset
+        if activation in _WITH_MAP:
+            of_map = of_map * _WITH_MAP[activation](y)
+        return tf.cast(of_map, tf.bfloat16)
+
+    return _compiled(line, n_vectors=3)
+
+
+def _compiled(function: Callable[..., Any], *, n_vectors: int) -> Any:
+    """A function of two maps, `(batch, rows, columns, channels)` bfloat16, and float32 vectors, compiled for every shape
+    that comes, in a fifth of a second."""
+    import tensorflow as tf
+
+    maps = [tf.TensorSpec([None] * 4, tf.bfloat16)] * 2
     vectors = [tf.TensorSpec([None], tf.float32)] * n_vectors
     return tf.function(function, input_signature=[*maps, *vectors], jit_compile=True, autograph=False)
-
-
-_GRADIENTS = {keras.activations.elu: _elu_gradient, keras.activations.relu: _relu_gradient}
-# Activations that TensorFlow computes together with the convolution, and whose gradient follows from what they return.
-_WITH_CONVOLUTION = tuple(_GRADIENTS)

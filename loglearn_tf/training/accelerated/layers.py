@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from loglearn_tf.training.accelerated.bfloat16 import convolution_in_bfloat16, dense_in_bfloat16
+from loglearn_tf.training.accelerated import bfloat16
 from loglearn_tf.training.accelerated.convolution import (
     biased_and_activated,
     convolution,
@@ -41,6 +41,11 @@ class Fused(keras.layers.Layer):  # type: ignore[misc]
         self.pool = pool
         self.precision = precision
 
+    @property
+    def absorbed(self) -> list[keras.layers.Layer]:
+        """The layers after `plain` whose work it does, too."""
+        return [] if self.pool is None else [self.pool]
+
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         shape = tuple(self.plain.compute_output_shape(input_shape))
         return shape if self.pool is None else tuple(self.pool.compute_output_shape(shape))
@@ -72,7 +77,7 @@ class FusedConv2D(Fused):
         precision = self.precision if training else "float32"
         if precision == "bfloat16":
             if not self._is_wide(inputs.shape):
-                return convolution_in_bfloat16(self.plain, inputs, self.pool)
+                return bfloat16.convolution(self.plain, inputs, self.pool)
             inputs = ops.cast(inputs, self.compute_dtype)
         x = convolution(self.plain, inputs, precision)
         if self.pool is not None:
@@ -111,9 +116,49 @@ class FusedBatchNormalization(Fused):
             x = plain(inputs, training=training, mask=mask)
             return x if pool is None else pooled(pool, x)
         normalised, mean, variance = normalise(inputs, plain.gamma, plain.beta, plain.epsilon)
+        self.move_averages(mean, variance)
+        return normalised(None if pool is None else lambda x: pooled(pool, x))
+
+    def move_averages(self, mean: Any, variance: Any) -> None:
+        """By the statistics of a batch, `(channels,)` each."""
+        plain = self.plain
         for moving, value in ((plain.moving_mean, mean), (plain.moving_variance, variance)):
             moving.assign(moving * plain.momentum + value * (1.0 - plain.momentum))
-        return normalised(None if pool is None else lambda x: pooled(pool, x))
+
+
+class FusedBlock(Fused):
+    """A convolution, the batch normalisation after it and the maximum pooling after that, trained in bfloat16.
+
+    At inference and with a frozen normalisation they run as the fused layers that there are without this one.
+
+    Args:
+        plain: `keras.layers.Conv2D`; its activation one of `bfloat16.WITH_NORM`.
+        norm: `keras.layers.BatchNormalization`, as `FusedBatchNormalization` takes it; alone takes its output.
+        pool: `keras.layers.MaxPooling2D` that alone takes that of `norm`.
+    """
+
+    def __init__(
+        self, plain: keras.layers.Conv2D, norm: keras.layers.BatchNormalization, pool: keras.layers.MaxPooling2D
+    ) -> None:
+        super().__init__(plain, pool, "bfloat16")
+        self.convolution = FusedConv2D(plain, None, "bfloat16")
+        self.normalization = FusedBatchNormalization(norm, pool, "bfloat16")
+        self.supports_jit = False
+
+    @property
+    def absorbed(self) -> list[keras.layers.Layer]:
+        return [self.normalization.plain, self.pool]
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        pass  # `plain` and `norm` are
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        norm = self.normalization.plain
+        if not (training and norm.trainable):
+            return self.normalization(self.convolution(inputs, training=training), training=training)
+        y, mean, variance = bfloat16.normalised_convolution(self.plain, norm, self.pool, inputs)
+        self.normalization.move_averages(mean, variance)
+        return y
 
 
 class FusedDense(Fused):
@@ -130,8 +175,18 @@ class FusedDense(Fused):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         if training and self.precision == "bfloat16":
-            return dense_in_bfloat16(self.plain, inputs)
+            return bfloat16.dense(self.plain, inputs)
         return self.plain(inputs)
+
+
+class Absorbed(keras.layers.Identity):  # type: ignore[misc]
+    """Stands for a layer whose work an earlier one does; takes what batch normalisation is called with, too."""
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        return inputs
+
+    def compute_output_spec(self, inputs: Any, mask: Any = None) -> Any:
+        return super().compute_output_spec(inputs)
 
 
 _NOT_SAVED = (

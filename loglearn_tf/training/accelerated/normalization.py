@@ -11,8 +11,6 @@ three digits, and so is Keras'. Here they are sums of sums over each axis, right
 from collections.abc import Callable
 from typing import Any
 
-from loglearn_tf.training.accelerated.bfloat16 import line_of_both
-
 
 def normalise(
     x: Any, gamma: Any, beta: Any, epsilon: float
@@ -22,8 +20,7 @@ def normalise(
     What is normalised comes as a function: given a pooling that leaves maxima, or none, it returns what is left.
 
     Args:
-        x: `(batch, height, width, channels)` float32 or bfloat16. Of bfloat16 the sums over a row are rounded to it, and
-            all else about mean and variance is float32; what is normalised is bfloat16 again.
+        x: `(batch, height, width, channels)` float32 or bfloat16; what is normalised is of the same.
         gamma, beta: `(channels,)` float32.
         epsilon: Added to the variance.
     """
@@ -31,23 +28,7 @@ def normalise(
 
     # As tensors: of variables, `custom_gradient` would want to know more.
     gamma, beta = tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta)
-    size = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
-    batch, rows, columns = 0, 1, 2
-    # The sum of a row is its product with ones, and quicker so.
-    row_sums = tf.cast(tf.matmul(tf.ones([1, tf.shape(x)[columns]], x.dtype), x), tf.float32)
-    mean = tf.reduce_sum(tf.reduce_sum(row_sums, [rows, columns]), batch) / size
-
-    def mean_square(x: Any) -> Any:
-        # The norm of a row is the root of its sum of squares, and writes no squares to memory.
-        squares = tf.cast(tf.math.reduce_euclidean_norm(x, columns), tf.float32) ** 2
-        return tf.reduce_sum(tf.reduce_sum(squares, rows), batch) / size
-
-    around_zero = mean_square(x) - mean**2
-    # Far from zero little would be left of the difference: there the mean is taken away first, at the price of a pass.
-    far = 100 if x.dtype == tf.float32 else 10
-    is_far = tf.reduce_any(mean**2 > far * (around_zero + epsilon))
-    variance = tf.cond(is_far, lambda: mean_square(tf.cast(x, tf.float32) - mean), lambda: around_zero)
-    mean, variance = tf.stop_gradient(mean), tf.stop_gradient(tf.maximum(variance, 0.0))
+    mean, variance = moments(x, epsilon)
 
     # Batch normalisation in two: first nothing, but with the gradient of the whole; then the whole, with the gradient
     # of nothing. A pooling between them changes neither.
@@ -69,44 +50,6 @@ def normalise(
 
         return tf.identity(x), gradient
 
-    # The same of bfloat16 before a pooling. The gradients of gamma and beta are sums over the few maxima, known once the
-    # gradient has come through the line: they come back by way of the tensors `begun` handed out, and with them that of
-    # x takes one pass.
-    @tf.custom_gradient  # type: ignore[untyped-decorator]
-    def begun(x: Any, gamma: Any, beta: Any) -> Any:
-        def gradient(of_y: Any, of_gamma: Any, of_beta: Any) -> tuple[Any, Any, Any]:
-            inverse = tf.math.rsqrt(variance + epsilon)
-            of_each = gamma * inverse
-            by_x = -of_each * inverse * of_gamma / size
-            return line_of_both(of_y, x, of_each, by_x, -of_each * of_beta / size - by_x * mean), of_gamma, of_beta
-
-        return (tf.identity(x), tf.identity(gamma), tf.identity(beta)), gradient
-
-    def line_of_maxima(x: Any, gamma: Any, beta: Any, sign: Any, back: Callable[[Any], Any]) -> Any:
-        @tf.custom_gradient  # type: ignore[untyped-decorator]
-        def rising(x: Any, gamma: Any, beta: Any) -> Any:
-            scale, around = sign * gamma, sign * mean
-            y, *_ = tf.compat.v1.nn.fused_batch_norm(
-                x, scale, beta, mean=around, variance=variance, epsilon=epsilon, is_training=False
-            )
-
-            def gradient(of_y: Any) -> tuple[Any, Any, Any]:
-                _, of_scale, of_beta, _, _ = tf.raw_ops.FusedBatchNormGradV3(
-                    y_backprop=of_y,
-                    x=x,
-                    scale=scale,
-                    reserve_space_1=around,
-                    reserve_space_2=variance,
-                    reserve_space_3=tf.zeros([0]),
-                    epsilon=epsilon,
-                    is_training=True,
-                )
-                return back(of_y), sign * of_scale, of_beta
-
-            return y, gradient
-
-        return rising(x, gamma, beta)
-
     def line(x: Any, sign: Any, back: Callable[[Any], Any]) -> Any:
         @tf.custom_gradient  # type: ignore[untyped-decorator]
         def rising(x: Any) -> Any:
@@ -118,8 +61,9 @@ def normalise(
         return rising(x)
 
     def normalised(pool: Callable[[Any], Any] | None) -> Any:
+        y = unchanged(x, gamma, beta)
         if pool is None:
-            return line(unchanged(x, gamma, beta), 1.0, lambda of_y: of_y)
+            return line(y, 1.0, lambda of_y: of_y)
         # A maximum before a falling line is the minimum after it: for a maximum, channels that fall are turned over.
         sign = tf.where(gamma < 0, -1.0, 1.0)
 
@@ -127,9 +71,35 @@ def normalise(
             return tf.cond(tf.reduce_any(gamma < 0), lambda: x * tf.cast(sign, x.dtype), lambda: x)
 
         turned = tf.custom_gradient(lambda x: (turn(x), turn))
-        if x.dtype == tf.bfloat16:
-            y, *scale_and_offset = begun(x, gamma, beta)
-            return line_of_maxima(pool(turned(y)), *scale_and_offset, sign, turn)
-        return line(pool(turned(unchanged(x, gamma, beta))), sign, turn)
+        return line(pool(turned(y)), sign, turn)
 
     return normalised, mean, variance
+
+
+def moments(x: Any, epsilon: float) -> tuple[Any, Any]:
+    """Mean and variance over all axes but the last, `(channels,)` float32.
+
+    Args:
+        x: `(batch, height, width, channels)` float32 or bfloat16. The sums of
+            bfloat16 over a row are rounded to it; those of the many rows are float32, where these errors cancel.
+        epsilon: Of the normalisation: a variance far below it need not be exact.
+    """
+    import tensorflow as tf
+
+    size = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
+    batch, rows, columns = 0, 1, 2
+    # The sum of a row is its product with ones, and quicker so.
+    row_sums = tf.cast(tf.matmul(tf.ones([1, tf.shape(x)[columns]], x.dtype), x), tf.float32)
+    mean = tf.reduce_sum(tf.reduce_sum(row_sums, [rows, columns]), batch) / size
+
+    def mean_square(x: Any) -> Any:
+        # The norm of a row is the root of its sum of squares, and writes no squares to memory.
+        squares = tf.cast(tf.math.reduce_euclidean_norm(x, columns), tf.float32) ** 2
+        return tf.reduce_sum(tf.reduce_sum(squares, rows), batch) / size
+
+    around_zero = mean_square(x) - mean**2
+    # Far from zero little would be left of the difference: there the mean is taken away first, at the price of a pass.
+    far = 100 if x.dtype == tf.float32 else 10
+    is_far = tf.reduce_any(mean**2 > far * (around_zero + epsilon))
+    variance = tf.cond(is_far, lambda: mean_square(tf.cast(x, tf.float32) - mean), lambda: around_zero)
+    return tf.stop_gradient(mean), tf.stop_gradient(tf.maximum(variance, 0.0))

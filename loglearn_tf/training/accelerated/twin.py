@@ -1,13 +1,22 @@
 """The accelerated twin of a network: fused layers in place of Keras' own, every variable shared."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
 
 from loglearn_tf.errors import ConfigError
+from loglearn_tf.training.accelerated.bfloat16 import WITH_NORM
 from loglearn_tf.training.accelerated.convolution import sees_one_channel
-from loglearn_tf.training.accelerated.layers import Fused, FusedBatchNormalization, FusedConv2D, FusedDense
+from loglearn_tf.training.accelerated.layers import (
+    Absorbed,
+    Fused,
+    FusedBatchNormalization,
+    FusedBlock,
+    FusedConv2D,
+    FusedDense,
+)
 from loglearn_tf.training.accelerated.precision import Precision
 from loglearn_tf.training.graph import Graph, NoGraphError, graph_of
 
@@ -120,20 +129,19 @@ class _Making:
                 twin = self.twin_of(layer, f"{path}{name}/")
                 if twin is not layer:
                     stand_ins[id(layer)] = twin
-            elif isinstance(layer, self._looked_at):
+            elif isinstance(layer, self._looked_at) and id(layer) not in stand_ins:
                 fused = self._fused(layer, graph)
                 if isinstance(fused, str):
                     self.kept[path + name] = fused
                     continue
                 stand_ins[id(layer)] = fused
                 self.replaced[path + name] = fused.name
-                if fused.pool is not None:
-                    pool = fused.pool
+                for other in fused.absorbed:
                     # Keras would make float32 of what passes in bfloat16.
-                    stand_ins[id(pool)] = keras.layers.Identity(
-                        name=pool.name, dtype=pool.dtype_policy, autocast=self.precision == "float32"
+                    stand_ins[id(other)] = Absorbed(
+                        name=other.name, dtype=other.dtype_policy, autocast=self.precision == "float32"
                     )
-                    self.replaced[path + pool.name] = fused.name
+                    self.replaced[path + other.name] = fused.name
         if stand_ins:
             made[id(model)] = keras.models.clone_model(model, clone_function=lambda one: stand_ins.get(id(one), one))
         return made[id(model)]
@@ -150,16 +158,18 @@ class _Making:
         reason = _not_plain(layer, graph)
         if reason:
             return reason
-        (reader, *others) = graph.readers[layer.name] or [""]
-        pool = None if others else graph.layers.get(reader)
-        if type(pool) not in _POOLINGS or _not_plain(pool, graph):
-            pool = None
+        pool = _reader(layer, _POOLINGS, graph)
         if type(layer) is keras.layers.BatchNormalization:
             return _not_fused_by_tensorflow(layer) or FusedBatchNormalization(layer, pool, self.precision)
         not_in_bfloat16 = self.precision == "float32" or _not_in_bfloat16(layer, graph)
         self.in_bfloat16 = self.in_bfloat16 or not not_in_bfloat16
         if type(layer) is keras.layers.Dense:
             return not_in_bfloat16 or FusedDense(layer, None, self.precision)
+        if not not_in_bfloat16:
+            norm = _reader(layer, (keras.layers.BatchNormalization,), graph)
+            highest = norm and _reader(norm, (keras.layers.MaxPooling2D,), graph)
+            if highest and layer.activation in WITH_NORM and not _not_fused_by_tensorflow(norm):
+                return FusedBlock(layer, norm, highest)
         if layer.activation not in _RISING:
             pool = None
         if not not_in_bfloat16:
@@ -168,6 +178,15 @@ class _Making:
             several = "several channels or strides, and no maximum pooling that alone takes its output and may come first"
             return several if self.precision == "float32" else str(not_in_bfloat16)
         return FusedConv2D(layer, pool)
+
+
+def _reader(
+    layer: keras.layers.Layer, kinds: Sequence[type[keras.layers.Layer]], graph: Graph
+) -> keras.layers.Layer | None:
+    """The layer of one of these classes that alone takes a layer's output, if there is one."""
+    reader, *others = graph.readers[layer.name] or [""]
+    found = None if others else graph.layers.get(reader)
+    return None if type(found) not in kinds or _not_plain(found, graph) else found
 
 
 def _not_plain(layer: keras.layers.Layer, graph: Graph) -> str | None:
