@@ -53,8 +53,9 @@ _USUAL_S = 4.0
 # trained on and scored meanwhile:
 _UNKNOWN_S, _TIMED_PATCHES = 8.0, 110
 
-# A network with what it costs the same with: its name, the kind of compression, bands, frames between scored patches.
-_Like = tuple[str, str, int, int]
+# A network with what it costs the same with: its name, the kind of compression, bands, frames between scored patches,
+# precision.
+_Like = tuple[str, str, int, int, str]
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,8 @@ def _spread(clips: Sequence[Clip], n: int) -> tuple[Clip, ...]:
 
 
 def _like(settings: Settings, model: str, compression: str) -> _Like:
-    return model, kind_of(settings, compression), settings.features.n_mels, settings.patch_hop(MODELS[model])
+    patch_hop, precision = settings.patch_hop(MODELS[model]), settings.training.precision
+    return model, kind_of(settings, compression), settings.features.n_mels, patch_hop, precision
 
 
 def _time(parts: Sequence[_Part], on_progress: OnProgress | None) -> list[_Answer]:
