@@ -11,6 +11,9 @@ three digits, and so is Keras'. Here they are sums of sums over each axis, right
 from collections.abc import Callable
 from typing import Any
 
+# Columns of maps that cost little to have in float32, and may have too few rows for their errors to cancel.
+_SMALL = 32
+
 
 def normalise(
     x: Any, gamma: Any, beta: Any, epsilon: float
@@ -80,14 +83,16 @@ def moments(x: Any, epsilon: float) -> tuple[Any, Any]:
     """Mean and variance over all axes but the last, `(channels,)` float32.
 
     Args:
-        x: `(batch, height, width, channels)` float32 or bfloat16. The sums of
-            bfloat16 over a row are rounded to it; those of the many rows are float32, where these errors cancel.
+        x: `(batch, height, width, channels)` float32 or bfloat16. Of large maps in bfloat16 the sum over a row is
+            rounded to it; there are thousands of rows, whose sum is float32, and these errors cancel in it.
         epsilon: Of the normalisation: a variance far below it need not be exact.
     """
     import tensorflow as tf
 
     size = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
     batch, rows, columns = 0, 1, 2
+    if x.dtype == tf.bfloat16 and (x.shape[columns] or 0) <= _SMALL:
+        x = tf.cast(x, tf.float32)
     # The sum of a row is its product with ones, and quicker so.
     row_sums = tf.cast(tf.matmul(tf.ones([1, tf.shape(x)[columns]], x.dtype), x), tf.float32)
     mean = tf.reduce_sum(tf.reduce_sum(row_sums, [rows, columns]), batch) / size
