@@ -14,7 +14,7 @@ from loglearn_tf.study.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-# Trainers that `training.precision` means something to.
+# Trainers that read `training.precision`.
 _IN_BFLOAT16 = ("loglearn_tf.training.supervised:train_run", "loglearn_tf.training.episodic:train_run")
 
 
@@ -26,13 +26,13 @@ def has_outside(settings: Settings) -> bool:
 
 
 def has_to_be_tried(settings: Settings) -> bool:
-    """Whether only a try tells that a study can be done: `has_outside`, or a precision that not all processors have."""
+    """Whether a study must be tried before it runs: `has_outside`, or a precision that not all processors have."""
     return has_outside(settings) or settings.training.precision != "float32"
 
 
 def check_networks(studies: Sequence[tuple[Settings, int]], *, on_progress: OnProgress | None = None) -> None:
-    """Builds a network with each variant and each name from outside, and tries networks from outside and the precision
-    of training out. For a process of its own.
+    """Builds a network with each variant and each name from outside, tries networks from outside out, and checks the
+    precision of training. For a process of its own.
 
     Args:
         studies: Settings, and the number of classes of their data set.
@@ -52,7 +52,7 @@ def check_networks(studies: Sequence[tuple[Settings, int]], *, on_progress: OnPr
     checked = set()
     for settings, n_classes in studies:
         precision = settings.training.precision
-        if precision == "bfloat16" and settings.ray is None:  # a cluster's workers try their own processors
+        if precision == "bfloat16" and settings.ray is None:  # the workers of a cluster check their own processors
             check_bfloat16()
         n_mels, patch_frames = settings.features.n_mels, settings.features.patch_frames
         shape = {"n_mels": n_mels, "patch_frames": patch_frames}

@@ -164,7 +164,7 @@ def prepare(classifier: keras.Model, patches: Episodes, *, settings: Settings) -
         compression = type(compression).from_config(compression.get_config())
     twin = accelerate(classifier, precision=settings.training.precision).network
     training = PrototypicalTraining(twin, compression, patches.support, patches.support_labels)
-    # By a symbolic call: to compute the prototypes of a support takes more memory than an update in bfloat16.
+    # A symbolic call: computing the prototypes of the whole support takes more memory than an update in bfloat16.
     training(keras.KerasTensor(patches.support.shape))
     compile_as_published(training, settings.training)
     return training
@@ -203,12 +203,10 @@ def fit(
     return trajectory
 
 
-def settle_classifier(
-    classifier: keras.Model, training: PrototypicalTraining, patches: Episodes
-) -> InputNorm | None:
+def settle_classifier(classifier: keras.Model, training: PrototypicalTraining, patches: Episodes) -> InputNorm | None:
     """Settles the encoder of a trained classifier in place, and its prototypes with it; see `settling.settle`.
 
-    Of the plain encoder, which computes in float32 whatever it was trained in.
+    The plain encoder is settled, which computes in float32 whatever the precision of training.
 
     A training step calls the encoder twice, for queries and support, and both calls update its averages. Before the
     first step there is nothing in them: then all are of the support, the only patches that the network has seen.

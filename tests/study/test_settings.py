@@ -297,8 +297,12 @@ def test_runs_are_known_by_the_earlier_name():
         ("evaluation.patches=3", "evaluation.patches", "Did you mean `patch_hop`?"),
         ("evaluation.speed=3", "evaluation.speed", "Known keys: patch_hop, batch_size, gains_db."),
         # A known key in the wrong section is unknown there.
-        ("training.hop=1", "training.hop", "Known keys: epochs, batch_size, learning_rate, clip_norm, l2, gain_db, validation, validation_share, "
-            "patience, optimizer, schedule, warmup_share, class_weights, precision."),
+        (
+            "training.hop=1",
+            "training.hop",
+            "Known keys: epochs, batch_size, learning_rate, clip_norm, l2, gain_db, validation, validation_share, "
+            "patience, optimizer, schedule, warmup_share, class_weights, precision.",
+        ),
     ],
 )
 def test_unknown_key_on_the_command_line(override, key, remedy):

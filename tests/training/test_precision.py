@@ -87,7 +87,9 @@ class TestRuns:
         assert json.loads(json.dumps(record.result["identity"]))["training.precision"] == "bfloat16"
         write_run(settings.study_dir, specs[0], record.files, record.result)
         assert split_done(settings.study_dir, specs, run_identity(settings, us8k)) == ([specs[0]], [specs[1]])
-        published = settings.model_copy(update={"training": settings.training.model_copy(update={"precision": "float32"})})
+        published = settings.model_copy(
+            update={"training": settings.training.model_copy(update={"precision": "float32"})}
+        )
         with pytest.raises(ConfigError, match="training.precision: bfloat16 -> None"):
             split_done(settings.study_dir, specs, run_identity(published, us8k))
 
@@ -105,12 +107,12 @@ class TestRefused:
     @pytest.mark.parametrize("train", [supervised.train_run, episodic.train_run])
     def test_a_run_where_it_is_emulated(self, us8k, us8k_store, in_bfloat16, train):
         settings = in_bfloat16("models=[sb_cnn]")
-        with pytest.raises(ConfigError, match="3 times as long in bfloat16 as in float32, so that it is emulated"):
+        with pytest.raises(ConfigError, match="3 times as long in bfloat16 as in float32, so it is emulated"):
             train(plan_runs(settings)[0], settings, us8k, us8k_store)
 
     def test_a_study_before_its_first_run(self, in_bfloat16, settings):
         assert has_to_be_tried(in_bfloat16()) and not has_to_be_tried(settings)
-        with pytest.raises(ConfigError, match="so that it is emulated"):
+        with pytest.raises(ConfigError, match="so it is emulated"):
             check_networks([(in_bfloat16(), 10)])
 
     def test_not_by_the_machine_that_a_cluster_is_asked_from(self, in_bfloat16):

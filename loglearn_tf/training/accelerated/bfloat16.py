@@ -1,10 +1,11 @@
-"""Training steps in bfloat16: products of two bfloat16, added in float32, with maps in bfloat16 between them.
+"""Training steps in bfloat16: bfloat16 factors, float32 sums, and feature maps in bfloat16 between the layers.
 
-TensorFlow's convolutions, poolings and batch normalisations are up to six times as fast in bfloat16 as in float32, on
-processors that compute in it; its activations, and their gradients, take four times as long. So these are part of the
-convolution here, and their gradients are compiled by XLA: what is read and written as bfloat16 is float32 in between.
+On processors with bfloat16 instructions, TensorFlow's convolutions, poolings and batch normalisations are up to six
+times as fast in bfloat16 as in float32. Its activations and their gradients are four times as slow. Here activations
+are therefore fused with the convolution, and their gradients are compiled by XLA, which reads and writes bfloat16 and
+computes in float32.
 
-Weights stay float32 and are rounded for each product; their gradients come back as float32.
+Weights stay float32. They are rounded for each product, and their gradients are returned in float32.
 """
 
 import functools
@@ -16,12 +17,12 @@ import keras
 from loglearn_tf.training.accelerated.normalization import moments
 from loglearn_tf.training.accelerated.pooling import pooled
 
-# Of a map that is computed a few patches at a time, so much at once.
+# The largest part of a feature map that is computed at once, where a map is computed in parts.
 _PART_BYTES = 48 << 20
 
 
 def dense(layer: keras.layers.Dense, x: Any) -> Any:
-    """What a dense layer does in a training step; its bias and its activation in float32.
+    """A dense layer in a training step. The bias and the activation are computed in float32.
 
     Args:
         layer: Built.
@@ -40,15 +41,15 @@ def dense(layer: keras.layers.Dense, x: Any) -> Any:
 
 
 def convolution(layer: keras.layers.Conv2D, x: Any, pool: keras.layers.Layer | None) -> Any:
-    """What a convolution, and the maximum pooling after it, does in a training step.
+    """A convolution in a training step, and the maximum pooling after it.
 
     Args:
         layer: Built; channels last, in one group, not dilated.
         x: `(batch, frames, bands, channels)`, of any precision.
-        pool: Comes before the activation, which must then rise.
+        pool: Applied before the activation, which must then be monotonic.
 
     Returns:
-        `(batch, rows, columns, filters)` bfloat16, or what a global pooling makes of it.
+        `(batch, rows, columns, filters)` bfloat16, or the output of a global pooling.
     """
     import tensorflow as tf
 
@@ -74,11 +75,12 @@ def convolution(layer: keras.layers.Conv2D, x: Any, pool: keras.layers.Layer | N
 def normalised_convolution(
     layer: keras.layers.Conv2D, norm: keras.layers.BatchNormalization, pool: keras.layers.MaxPooling2D, x: Any
 ) -> tuple[Any, Any, Any]:
-    """What a convolution, the batch normalisation after it, and the maximum pooling after that do in a training step.
+    """A convolution, a batch normalisation and a maximum pooling in a training step.
 
-    The gradients of gamma and beta are sums over maxima alone; with them, that of the map before the activation is one
-    expression of what came through the pooling. Over one channel a convolution costs so little that its map, the
-    largest of the network, is not kept but computed again, a few patches at a time.
+    The gradients of gamma and beta are sums over the maxima only. Given these, the gradient of the map before the
+    activation is a single elementwise expression of the gradient that the pooling returns. A convolution over one
+    channel is cheap and has the largest map of the network. Its map is not kept for the gradient but computed again, a
+    few patches at a time: this halves the memory of an update.
 
     Args:
         layer: See `convolution`; its activation one of `WITH_NORM`.
@@ -97,7 +99,7 @@ def normalised_convolution(
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def block(x: Any, gamma: Any, beta: Any, *weights: Any) -> Any:
-        # A maximum before a falling line is the minimum after it: channels that fall are turned over.
+        # With a negative gamma the maximum after normalisation is the minimum before it: these channels are negated.
         sign = tf.where(gamma < 0, -1.0, 1.0)
 
         def turn(y: Any) -> Any:
@@ -113,7 +115,7 @@ def normalised_convolution(
             maxima, means, variances, sizes = _in_parts(
                 lambda x: forward(convolved.map_of(x, weights)), [x], n_parts, n_others=3
             )
-            # Of parts of any size, the mean of their variances and the variance of their means.
+            # The variance of the whole: the mean of the parts' variances plus the variance of their means.
             size = tf.reduce_sum(sizes)
             share = (sizes / size)[:, tf.newaxis]
             mean = tf.reduce_sum(share * means, 0)
@@ -135,7 +137,7 @@ def normalised_convolution(
                 is_training=True,
             )
             of_gamma = sign * of_scale
-            # Of each value of the map: what came through the pooling, and its share in mean and variance.
+            # The gradient of each value of the map: directly, and through the mean and the variance of the batch.
             inverse = tf.math.rsqrt(variance + epsilon)
             direct = gamma * inverse
             by_value = -direct * inverse * of_gamma / size
@@ -143,7 +145,8 @@ def normalised_convolution(
 
             def backward(x: Any, y: Any, of_normalised: Any) -> list[Any]:
                 turned = turn(y)
-                # Beside its gradient, the pooling is known to TensorFlow as one: alone, that takes twenty times as long.
+                # The pooling is computed again: TensorFlow's fast gradient needs the forward operation in the same
+                # graph, and the other one takes twenty times as long.
                 of_y = _pooling_gradient(pool, turned, pooled(pool, turned), of_normalised)
                 of_map = _line(convolved.activation)(of_y, y, direct, by_value, offset)
                 return convolved.gradients(x, weights, of_map)
@@ -163,7 +166,7 @@ def normalised_convolution(
         return (normalised, mean, variance), gradient
 
     x = tf.cast(x, tf.bfloat16)
-    # The map has as many places as the input, or fewer.
+    # The map is at most as large as the input, times the filters.
     n_parts = tf.cast(1 + tf.size(x, tf.int64) * (2 * layer.filters) // _PART_BYTES, tf.int32)
     y, mean, variance = block(
         x, tf.convert_to_tensor(norm.gamma), tf.convert_to_tensor(norm.beta), *convolved.weights()
@@ -187,7 +190,7 @@ class _Convolution:
         self._padding = layer.padding.upper()
 
     def weights(self) -> list[Any]:
-        """As tensors, since of variables `custom_gradient` would want to know more; float32."""
+        """Kernel and bias as float32 tensors; `custom_gradient` treats variables differently."""
         import tensorflow as tf
 
         return [tf.convert_to_tensor(one) for one in (self.layer.kernel, self.layer.bias) if one is not None]
@@ -197,13 +200,13 @@ class _Convolution:
 
         kernel, *biases = (tf.cast(weight, tf.bfloat16) for weight in weights)
         y = tf.nn.conv2d(x, kernel, self._strides, self._padding)
-        # One after another and with no other reader, TensorFlow makes one operation of the three.
+        # TensorFlow fuses the three into one operation if nothing else reads the results between them.
         for bias in biases:
             y = tf.nn.bias_add(y, bias)
         return self.activation(y)
 
     def through_activation(self, of_y: Any, y: Any) -> Any:
-        """The gradient of what the activation takes, from that of what it returns."""
+        """The gradient of the activation's input, from that of its output."""
         import tensorflow as tf
 
         if self.activation is keras.activations.linear:
@@ -225,7 +228,7 @@ class _Convolution:
 
 
 def _activated(activation: Callable[[Any], Any], x: Any) -> Any:
-    """Of bfloat16 in bfloat16; TensorFlow has no fast kernels but of the rectifier."""
+    """bfloat16 to bfloat16; TensorFlow has a fast bfloat16 kernel only for ReLU."""
     import tensorflow as tf
 
     if activation in (keras.activations.linear, keras.activations.relu):
@@ -249,12 +252,12 @@ def _pooling_gradient(pool: keras.layers.MaxPooling2D, x: Any, y: Any, of_y: Any
 def _in_parts(
     function: Callable[..., Sequence[Any]], maps: Sequence[Any], n_parts: Any, *, n_others: int
 ) -> tuple[Any, ...]:
-    """Calls a function with a few patches at a time, one after another.
+    """Calls a function on a few patches at a time, in order.
 
     Args:
         function: Of as many maps; returns a map, bfloat16, and `n_others` float32 tensors.
         maps: `(batch, rows, columns, channels)` each.
-        n_parts: The most there may be.
+        n_parts: At most this many parts.
 
     Returns:
         The maps joined, and each of the others stacked.
@@ -280,7 +283,7 @@ def _in_parts(
 def _elu_slope(y: Any) -> Any:
     import tensorflow as tf
 
-    # Below zero the slope of exp(x) - 1 is y + 1. A minimum, which is never below -1 either, takes XLA twice as long.
+    # Below zero the slope of y = exp(x) - 1 is y + 1. A minimum with zero is the same, but takes twice as long.
     return 1.0 + tf.clip_by_value(y, -1.0, 0.0)
 
 
@@ -290,14 +293,14 @@ def _relu_slope(y: Any) -> Any:
     return tf.where(y > 0, 1.0, 0.0)
 
 
-# Activations that TensorFlow computes together with the convolution, with their slopes where they return so much.
+# Activations that TensorFlow fuses with the convolution, and their slopes as functions of their outputs.
 _WITH_MAP = {keras.activations.elu: _elu_slope, keras.activations.relu: _relu_slope}
 WITH_NORM = (keras.activations.linear, *_WITH_MAP)
 
 
 @functools.cache
 def _times_slope(activation: Callable[[Any], Any]) -> Any:
-    """`of_y` times the activation's slope where it returned `y`."""
+    """`of_y` times the slope of the activation whose output was `y`."""
     import tensorflow as tf
 
     def times_slope(of_y: Any, y: Any) -> Any:
@@ -309,7 +312,7 @@ def _times_slope(activation: Callable[[Any], Any]) -> Any:
 
 @functools.cache
 def _line(activation: Callable[[Any], Any]) -> Any:
-    """`direct * of_y + by_value * y + offset`, of each channel, times the activation's slope where it returned `y`."""
+    """`direct * of_y + by_value * y + offset` per channel, times the slope of the activation whose output was `y`."""
     import tensorflow as tf
 
     def line(of_y: Any, y: Any, direct: Any, by_value: Any, offset: Any) -> Any:
@@ -323,8 +326,10 @@ def _line(activation: Callable[[Any], Any]) -> Any:
 
 
 def _compiled(function: Callable[..., Any], *, n_vectors: int) -> Any:
-    """A function of two maps, `(batch, rows, columns, channels)` bfloat16, and float32 vectors, compiled for every shape
-    that comes, in a fifth of a second."""
+    """Compiles a function of two maps, `(batch, rows, columns, channels)` bfloat16, and float32 vectors.
+
+    XLA compiles it again for each shape, which takes about 0.2 s.
+    """
     import tensorflow as tf
 
     maps = [tf.TensorSpec([None] * 4, tf.bfloat16)] * 2

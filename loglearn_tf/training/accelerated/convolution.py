@@ -48,7 +48,7 @@ def convolution(layer: keras.layers.Conv2D, x: Any, precision: Precision = "floa
     Args:
         layer: Built.
         x: `(batch, frames, bands, channels)`.
-        precision: In which kernels almost as wide as the input are multiplied; all else is of the inputs'.
+        precision: Of the product with a kernel almost as wide as the input. All else has that of the inputs.
     """
     if not sees_one_channel(layer):
         return layer.convolution_op(x, layer.kernel)
@@ -149,7 +149,7 @@ def _input_gradient_by_rows(kernel: Any, of_map: Any) -> Any:
 def _wide_convolution(x: Any, kernel: Any, precision: Precision) -> Any:
     """`(batch, frames, bands)` and `(height, width, filters)` to `(batch, rows, shifts, filters)`.
 
-    In bfloat16 only the product is: the map is float32 again, and so are the gradients of few places.
+    In bfloat16, only the product is: the map is converted back, and the gradients of few places stay float32.
     """
     import tensorflow as tf
 

@@ -27,15 +27,14 @@ class Fused(keras.layers.Layer):  # type: ignore[misc]
     Args:
         plain: Keras' layer, built; its variables are used, and no others are made.
         pool: Keras' `MaxPooling2D` or `GlobalMaxPooling2D` that alone takes its output, or `None`.
-        precision: Of training steps. In `bfloat16` layers take maps in bfloat16 and hand them on so; at inference all
-            is float32.
+        precision: Of training steps. In `bfloat16`, layers take and return bfloat16 maps. Inference is float32.
     """
 
     def __init__(
         self, plain: keras.layers.Layer, pool: keras.layers.Layer | None = None, precision: Precision = "float32"
     ) -> None:
         name = f"{plain.name}_fused" if pool is None else f"{plain.name}_fused_with_{pool.name}"
-        # Under a policy of half precision, too, the layers' own. Keras would make float32 of inputs in bfloat16.
+        # Under a policy of half precision, too, the layers' own. Autocasting would convert bfloat16 inputs to float32.
         super().__init__(name=name, dtype=plain.dtype_policy, autocast=precision == "float32")
         self.plain = plain
         self.pool = pool
@@ -43,7 +42,7 @@ class Fused(keras.layers.Layer):  # type: ignore[misc]
 
     @property
     def absorbed(self) -> list[keras.layers.Layer]:
-        """The layers after `plain` whose work it does, too."""
+        """The layers after `plain` that are fused into this one."""
         return [] if self.pool is None else [self.pool]
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -112,7 +111,7 @@ class FusedBatchNormalization(Fused):
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         plain, pool = self.plain, self.pool
         if not (training and plain.trainable) or mask is not None:
-            # Frozen, its inputs may be bfloat16; it makes float32 of them.
+            # bfloat16 inputs, which a frozen layer may get, are converted to float32 by Keras.
             x = plain(inputs, training=training, mask=mask)
             return x if pool is None else pooled(pool, x)
         normalised, mean, variance = normalise(inputs, plain.gamma, plain.beta, plain.epsilon)
@@ -127,14 +126,15 @@ class FusedBatchNormalization(Fused):
 
 
 class FusedBlock(Fused):
-    """A convolution, the batch normalisation after it and the maximum pooling after that, trained in bfloat16.
+    """A convolution, a batch normalisation and a maximum pooling, trained in bfloat16.
 
-    At inference and with a frozen normalisation they run as the fused layers that there are without this one.
+    At inference, or if the normalisation is frozen, `FusedConv2D` and `FusedBatchNormalization` run instead.
 
     Args:
         plain: `keras.layers.Conv2D`; its activation one of `bfloat16.WITH_NORM`.
-        norm: `keras.layers.BatchNormalization`, as `FusedBatchNormalization` takes it; alone takes its output.
-        pool: `keras.layers.MaxPooling2D` that alone takes that of `norm`.
+        norm: `keras.layers.BatchNormalization`, of the kind that `FusedBatchNormalization` takes; the only reader of
+            the convolution's output.
+        pool: `keras.layers.MaxPooling2D`; the only reader of the normalisation's output.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class FusedBlock(Fused):
 
 
 class FusedDense(Fused):
-    """A dense layer of Keras that trains in bfloat16; in float32 nothing is to be gained.
+    """A dense layer of Keras that trains in bfloat16. In float32, Keras' own layer is as fast.
 
     Args:
         plain: `keras.layers.Dense`.
@@ -180,7 +180,7 @@ class FusedDense(Fused):
 
 
 class Absorbed(keras.layers.Identity):  # type: ignore[misc]
-    """Stands for a layer whose work an earlier one does; takes what batch normalisation is called with, too."""
+    """Stands for a layer that is fused into an earlier one. Takes a mask, with which batch normalisation is called."""
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         return inputs

@@ -11,7 +11,7 @@ three digits, and so is Keras'. Here they are sums of sums over each axis, right
 from collections.abc import Callable
 from typing import Any
 
-# Columns of maps that cost little to have in float32, and may have too few rows for their errors to cancel.
+# Maps with at most this many columns are cheap to convert to float32, and may have too few rows for errors to cancel.
 _SMALL = 32
 
 
@@ -83,8 +83,8 @@ def moments(x: Any, epsilon: float) -> tuple[Any, Any]:
     """Mean and variance over all axes but the last, `(channels,)` float32.
 
     Args:
-        x: `(batch, height, width, channels)` float32 or bfloat16. Of large maps in bfloat16 the sum over a row is
-            rounded to it; there are thousands of rows, whose sum is float32, and these errors cancel in it.
+        x: `(batch, height, width, channels)` float32 or bfloat16. For large bfloat16 maps, the sum over each row
+            is rounded to bfloat16. Thousands of rows are then added in float32, and the errors average out.
         epsilon: Of the normalisation: a variance far below it need not be exact.
     """
     import tensorflow as tf

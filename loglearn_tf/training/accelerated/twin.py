@@ -62,13 +62,12 @@ def accelerate(model: keras.Model, *, precision: Precision = "float32") -> Accel
     Args:
         model: Functional or sequential, built; models nested in it gain as well. Of Keras' own layers in float32 on
             TensorFlow. Whatever is not of this kind is kept, and nothing is wrong with it.
-        precision: Of training steps. With `"bfloat16"` convolutions and dense layers, those whose output is the model's
-            excepted, compute in bfloat16 with sums in float32, and what fuses after them takes their maps so. Called
-            with `training=False`, the twin computes in float32. Whether this machine is good at it is not asked here:
-            see `precision.check_bfloat16`.
+        precision: Of training steps. With `"bfloat16"`, convolutions and dense layers compute in bfloat16 with float32
+            sums, except dense layers whose output is the model's. With `training=False` the twin computes in float32.
+            `check_bfloat16` tells whether this processor has bfloat16 instructions.
 
     Raises:
-        ConfigError: If nothing of the model can be computed in bfloat16.
+        ConfigError: If no layer of the model can be computed in bfloat16.
 
     Example:
         >>> layers = [keras.layers.Conv2D(8, 3, name="conv"), keras.layers.MaxPooling2D(name="pool")]
@@ -137,7 +136,7 @@ class _Making:
                 stand_ins[id(layer)] = fused
                 self.replaced[path + name] = fused.name
                 for other in fused.absorbed:
-                    # Keras would make float32 of what passes in bfloat16.
+                    # Autocasting would convert bfloat16 to float32.
                     stand_ins[id(other)] = Absorbed(
                         name=other.name, dtype=other.dtype_policy, autocast=self.precision == "float32"
                     )
@@ -164,7 +163,7 @@ class _Making:
         not_in_bfloat16 = self.precision == "float32" or _not_in_bfloat16(layer, graph)
         self.in_bfloat16 = self.in_bfloat16 or not not_in_bfloat16
         if type(layer) is keras.layers.Dense:
-            return not_in_bfloat16 or FusedDense(layer, None, self.precision)
+            return str(not_in_bfloat16) if not_in_bfloat16 else FusedDense(layer, None, self.precision)
         if not not_in_bfloat16:
             norm = _reader(layer, (keras.layers.BatchNormalization,), graph)
             highest = norm and _reader(norm, (keras.layers.MaxPooling2D,), graph)
@@ -175,7 +174,9 @@ class _Making:
         if not not_in_bfloat16:
             return FusedConv2D(layer, pool, self.precision)
         if pool is None and not sees_one_channel(layer):
-            several = "several channels or strides, and no maximum pooling that alone takes its output and may come first"
+            several = (
+                "several channels or strides, and no maximum pooling that alone takes its output and may come first"
+            )
             return several if self.precision == "float32" else str(not_in_bfloat16)
         return FusedConv2D(layer, pool)
 
@@ -203,12 +204,12 @@ def _not_plain(layer: keras.layers.Layer, graph: Graph) -> str | None:
 
 
 def _not_in_bfloat16(layer: keras.layers.Conv2D | keras.layers.Dense, graph: Graph) -> str | None:
-    """Why a convolution or dense layer computes in float32 where others compute in bfloat16, if it does."""
+    """The reason why a convolution or dense layer stays in float32, if there is one."""
     if type(layer) is keras.layers.Dense:
         is_output = layer.name in graph.outputs
         return "its output is the model's, of which losses and distances are computed" if is_output else None
     if layer.groups != 1 or tuple(layer.dilation_rate) != (1, 1):
-        return "grouped or dilated, which TensorFlow has no gradients of in bfloat16"
+        return "grouped or dilated, for which TensorFlow has no bfloat16 gradients"
     return None
 
 

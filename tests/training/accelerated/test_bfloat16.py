@@ -179,7 +179,9 @@ class TestTwin:
         def replaced(name, **kwargs):
             return accelerate(build_model(name, **kwargs), precision="bfloat16").replaced
 
-        blocks = {f"{kind}_{i}": f"conv_{i}_fused_with_pool_{i}" for i in range(1, 6) for kind in ("conv", "norm", "pool")}
+        blocks = {
+            f"{kind}_{i}": f"conv_{i}_fused_with_pool_{i}" for i in range(1, 6) for kind in ("conv", "norm", "pool")
+        }
         assert replaced("vgg", n_filters=4) == blocks
         assert replaced("prototypical", n_filters=4) == {f"encoder/{name}": fused for name, fused in blocks.items()}
         assert replaced("timbre") == dict.fromkeys(("conv", "logits"), "conv_fused_with_logits")
@@ -238,7 +240,7 @@ class TestTwin:
                 y = network(given, training=True)
                 loss = tf.reduce_sum(y**2)
             results.append([y, *tape.gradient(loss, [one.value for one in model.trainable_variables])])
-        for ours, theirs in zip(*results, strict=True):
+        for ours in results[0]:
             assert ours.dtype == tf.float32
         whole = [np.concatenate([np.ravel(one) for one in each]) for each in results]
         assert difference(*whole) < 0.05
@@ -248,7 +250,9 @@ class TestTwin:
         grouped = keras.layers.Conv2D(6, 3, groups=3, name="conv")(inputs)
         flat = keras.layers.Flatten()(grouped)
         model = keras.Model(inputs, keras.layers.Dense(2, name="logits")(flat), name="mine")
-        with pytest.raises(ConfigError, match=r"Received: mine, .*conv: grouped or dilated.*logits: its output is") as error:
+        with pytest.raises(
+            ConfigError, match=r"Received: mine, .*conv: grouped or dilated.*logits: its output is"
+        ) as error:
             accelerate(model, precision="bfloat16")
         assert str(error.value).endswith("Use `training.precision=float32`.")
 
@@ -299,7 +303,7 @@ class TestProcessors:
         monkeypatch.setattr(precision, "share_of_float32", lambda: 2.34)
         with pytest.raises(ConfigError) as error:
             check_bfloat16()
-        assert "takes 2.3 times as long in bfloat16 as in float32, so that it is emulated" in str(error.value)
+        assert "takes 2.3 times as long in bfloat16 as in float32, so it is emulated" in str(error.value)
         assert "Use `training.precision=float32`, or a processor with AMX" in str(error.value)
 
     def test_where_there_is_a_gpu_too(self, monkeypatch):
