@@ -139,26 +139,62 @@ def compile_as_published(model: keras.Model) -> None:
 
 def prototypical() -> Iterator[Row]:
     from loglearn_tf.training.accelerated import accelerate
+
+    yield compare_updates("training", lambda model: model, lambda model: accelerate(model).network)
+
+
+def compare_updates(
+    stage: str, plain: Callable[[keras.Model], keras.Model], ours: Callable[[keras.Model], keras.Model]
+) -> Row:
+    """Updates of prototypical networks, of which `plain` and `ours` make what is trained."""
     from loglearn_tf.training.callbacks import compression_of
     from loglearn_tf.training.episodic import PrototypicalTraining
 
     support, labels = power(50, 128, 128), np.repeat(np.arange(10), 5).astype("int32")
     queries = tf.data.Dataset.from_tensors((power(50, 128, 128), labels)).repeat()
-    trainings = {}
-    for kind in ("ours", "plain"):
-        classifier = build_model("prototypical", n_classes=10, seed=1, protocol="clean")
-        if kind == "ours":
-            classifier = accelerate(classifier).network
+
+    def compiled(made: Callable[[keras.Model], keras.Model]) -> Callable[[], Any]:
+        classifier = made(build_model("prototypical", n_classes=10, seed=1, protocol="clean"))
         one = PrototypicalTraining(classifier, compression_of(classifier), support, labels)
-        one(tf.constant(support[:1]))
+        one(keras.KerasTensor(support.shape))
         compile_as_published(one)
-        trainings[kind] = one
-    yield compare(
-        "training",
-        "prototypical, 10 classes, 5 + 5 patches, an update",
-        lambda: trainings["plain"].fit(queries, steps_per_epoch=1, verbose=0, shuffle=False),
-        lambda: trainings["ours"].fit(queries, steps_per_epoch=1, verbose=0, shuffle=False),
-        repeats=3,
+        return lambda: one.fit(queries, steps_per_epoch=1, verbose=0, shuffle=False)
+
+    case = "prototypical, 10 classes, 5 + 5 patches, an update"
+    return compare(stage, case, compiled(plain), compiled(ours), repeats=3)
+
+
+def bfloat16() -> Iterator[Row]:
+    """The accelerated twin in bfloat16 against the one in float32, where this processor has instructions for it."""
+    from loglearn_tf.errors import ConfigError
+    from loglearn_tf.training.accelerated import accelerate, check_bfloat16
+
+    try:
+        check_bfloat16()
+    except ConfigError as error:
+        print(f"bfloat16 left out: {error}", file=sys.stderr)
+        return
+    data = tf.data.Dataset.from_tensors((power(100, 128, 128), np.arange(100) % 10)).repeat()
+    for name in NETWORKS:
+        twins = {}
+        for precision in ("float32", "bfloat16"):
+            twins[precision] = accelerate(build_model(name, seed=1), precision=precision).network
+            compile_as_published(twins[precision])
+
+        def fit(precision: str, twins: dict[str, keras.Model] = twins) -> None:
+            twins[precision].fit(data, steps_per_epoch=2, verbose=0, shuffle=False)
+
+        yield compare(
+            "bfloat16",
+            f"{name}, batch 100, a patch, against our float32",
+            lambda fit=fit: fit("float32"),
+            lambda fit=fit: fit("bfloat16"),
+            units=200,
+        )
+    yield compare_updates(
+        "bfloat16",
+        lambda model: accelerate(model).network,
+        lambda model: accelerate(model, precision="bfloat16").network,
     )
 
 
@@ -283,6 +319,7 @@ STAGES = {
     "evaluation": evaluation,
     "training": training,
     "prototypical": prototypical,
+    "bfloat16": bfloat16,
     "features": features,
     "layers": layers,
 }

@@ -53,8 +53,8 @@ _USUAL_S = 4.0
 # meanwhile:
 _UNKNOWN_S, _TIMED_PATCHES = 8.0, 110
 
-# What determines a network's cost: its name, kind of compression, bands, frames between scored patches.
-_Like = tuple[str, str, int, int]
+# What determines a network's cost: its name, kind of compression, bands, frames between scored patches, precision.
+_Like = tuple[str, str, int, int, str]
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,8 @@ def _spread(clips: Sequence[Clip], n: int) -> tuple[Clip, ...]:
 
 
 def _like(settings: Settings, model: str, compression: str) -> _Like:
-    return model, kind_of(settings, compression), settings.features.n_mels, settings.patch_hop(MODELS[model])
+    patch_hop, precision = settings.patch_hop(MODELS[model]), settings.training.precision
+    return model, kind_of(settings, compression), settings.features.n_mels, patch_hop, precision
 
 
 def _time(parts: Sequence[_Part], on_progress: OnProgress | None) -> list[_Answer]:

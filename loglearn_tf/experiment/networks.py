@@ -1,4 +1,4 @@
-"""Checks networks and compressions from outside the package before any work is done."""
+"""Checks networks and compressions from outside the package, and the precision of training, before any work is done."""
 
 import logging
 from collections.abc import Sequence
@@ -14,6 +14,9 @@ from loglearn_tf.study.settings import Settings
 
 _log = logging.getLogger(__name__)
 
+# Trainers that read `training.precision`.
+_IN_BFLOAT16 = ("loglearn_tf.training.supervised:train_run", "loglearn_tf.training.episodic:train_run")
+
 
 def has_outside(settings: Settings) -> bool:
     """Whether a study uses a network or compression from outside, or arguments of a compression."""
@@ -22,9 +25,14 @@ def has_outside(settings: Settings) -> bool:
     )
 
 
+def has_to_be_tried(settings: Settings) -> bool:
+    """Whether a study must be tried before it runs: `has_outside`, or a precision that not all processors have."""
+    return has_outside(settings) or settings.training.precision != "float32"
+
+
 def check_networks(studies: Sequence[tuple[Settings, int]], *, on_progress: OnProgress | None = None) -> None:
-    """Builds the networks with each variant and each outside compression, and tests outside networks. Meant for a
-    separate process.
+    """Builds the networks with each variant and each outside compression, tests outside networks, and checks the
+    precision of training. Meant for a separate process.
 
     Args:
         studies: Settings, each with the number of classes of its data set.
@@ -32,15 +40,20 @@ def check_networks(studies: Sequence[tuple[Settings, int]], *, on_progress: OnPr
 
     Raises:
         ConfigError: If a layer or builder cannot be imported or refuses its arguments, or a network does not meet the
-            requirements; see `models.check_network`.
+            requirements; see `models.check_network`. If this processor emulates `training.precision`, or a network
+            cannot be trained in it.
     """
     tensorflow(gpu=None)
     from loglearn_tf.layers import build_compression
     from loglearn_tf.models import build_model, check_network
+    from loglearn_tf.training.accelerated import accelerate, check_bfloat16
     from loglearn_tf.training.evaluation import how_scored
 
     checked = set()
     for settings, n_classes in studies:
+        precision = settings.training.precision
+        if precision == "bfloat16" and settings.ray is None:  # the workers of a cluster check their own processors
+            check_bfloat16()
         n_mels, patch_frames = settings.features.n_mels, settings.features.patch_frames
         shape = {"n_mels": n_mels, "patch_frames": patch_frames}
         of_shape = f"(With features.patch_frames={patch_frames} and features.n_mels={n_mels}.)"
@@ -56,7 +69,7 @@ def check_networks(studies: Sequence[tuple[Settings, int]], *, on_progress: OnPr
         layer, arguments = settings.compression(settings.compressions[0])
         compression = partial(build_compression, layer, **{"name": folder_name(settings.compressions[0]), **arguments})
         for model in settings.models:
-            kind = (model, n_classes, n_mels, patch_frames, settings.save_models)
+            kind = (model, n_classes, n_mels, patch_frames, settings.save_models, precision)
             if MODELS.own(model) is not None or kind in checked:
                 continue
             checked.add(kind)
@@ -65,4 +78,11 @@ def check_networks(studies: Sequence[tuple[Settings, int]], *, on_progress: OnPr
             except ValueError as error:
                 raise ConfigError(f"`models`: {error} {of_shape}") from error
             built = build_model(model, n_classes=n_classes, compression=compression(), **shape)
+            if precision == "bfloat16":
+                if MODELS[model].trainer not in _IN_BFLOAT16:
+                    raise ConfigError(
+                        f"`training.precision=bfloat16` is for networks that this package trains. Received: {model}, "
+                        f"whose trainer is {MODELS[model].trainer}. Use `training.precision=float32`."
+                    )
+                accelerate(built, precision=precision)
             _log.info("%s: %s", model, how_scored(built, hop=settings.patch_hop(MODELS[model])))

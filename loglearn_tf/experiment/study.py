@@ -27,7 +27,7 @@ from loglearn_tf.datasets.clips import DataSet
 from loglearn_tf.datasets.n_shot import NShot
 from loglearn_tf.datasets.registry import make_synthetic
 from loglearn_tf.experiment.local import Executor, LocalExecutor, run_all
-from loglearn_tf.experiment.networks import check_networks, has_outside
+from loglearn_tf.experiment.networks import check_networks, has_to_be_tried
 from loglearn_tf.experiment.run import Work
 from loglearn_tf.features.build import build_store
 from loglearn_tf.features.histogram import MelHistogram, count_mel_histogram, read_mel_histogram, write_mel_histogram
@@ -138,7 +138,7 @@ def run_parts(studies: Sequence[Settings], *, on_progress: OnProgress | None = N
     to_build = [
         (settings, len(dataset.classes))
         for settings, dataset in zip(studies, datasets, strict=True)
-        if has_outside(settings)
+        if has_to_be_tried(settings)
     ]
     if to_build:
         call(check_networks, to_build)

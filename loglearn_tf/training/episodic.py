@@ -16,7 +16,7 @@ from loglearn_tf.layers import negative_distance
 from loglearn_tf.models import MODELS, build_model
 from loglearn_tf.study.grid import RunSpec
 from loglearn_tf.study.settings import Settings
-from loglearn_tf.training.accelerated import accelerate
+from loglearn_tf.training.accelerated import accelerate, check_bfloat16
 from loglearn_tf.training.callbacks import CompressionTrajectory, StopOnNonFinite, StopWithoutProgress, compression_of
 from loglearn_tf.training.patches import Episodes, episodes
 from loglearn_tf.training.settling import BATCHES, InputNorm, settle
@@ -102,8 +102,11 @@ def train_run(
 
     Raises:
         NonFiniteError: If the loss, alpha or beta leaves the finite numbers.
-        ConfigError: If a class has fewer clips than the run draws, or no query can be drawn.
+        ConfigError: If a class has fewer clips than the run draws, or no query can be drawn; if this processor emulates
+            the precision that is asked for.
     """
+    if settings.training.precision == "bfloat16":
+        check_bfloat16()
     clips = draw_clips(dataset, fold=spec.fold, n_shot=spec.n_shot, run=spec.run, seed=settings.seed)
     started = time.monotonic()
     compression, store = compression_for(spec, settings, store, clips)
@@ -131,7 +134,7 @@ def train_run(
         store,
         dataset.test_clips(spec.fold),
         started=started,
-        settle=lambda: settle_classifier(training, patches),
+        settle=lambda: settle_classifier(classifier, training, patches),
         gains_db=settings.evaluation.gains_db,
         hop=settings.patch_hop(MODELS[spec.model]),
         patch_frames=settings.features.patch_frames,
@@ -159,10 +162,10 @@ def prepare(classifier: keras.Model, patches: Episodes, *, settings: Settings) -
     compression = compression_of(classifier)
     if settings.protocol == "pons2018":
         compression = type(compression).from_config(compression.get_config())
-    training = PrototypicalTraining(
-        accelerate(classifier).network, compression, patches.support, patches.support_labels
-    )
-    training(ops.convert_to_tensor(patches.support[:1]))
+    twin = accelerate(classifier, precision=settings.training.precision).network
+    training = PrototypicalTraining(twin, compression, patches.support, patches.support_labels)
+    # A symbolic call: computing the prototypes of the whole support takes more memory than an update in bfloat16.
+    training(keras.KerasTensor(patches.support.shape))
     compile_as_published(training, settings.training)
     return training
 
@@ -200,8 +203,10 @@ def fit(
     return trajectory
 
 
-def settle_classifier(training: PrototypicalTraining, patches: Episodes) -> InputNorm | None:
+def settle_classifier(classifier: keras.Model, training: PrototypicalTraining, patches: Episodes) -> InputNorm | None:
     """Settles the encoder of a trained classifier in place, and its prototypes with it; see `settling.settle`.
+
+    The plain encoder is settled, which computes in float32 whatever the precision of training.
 
     A training step calls the encoder twice, for queries and support, and both calls update its averages. Before the
     first step there is nothing in them: then all are of the support, the only patches that the network has seen.
@@ -215,6 +220,7 @@ def settle_classifier(training: PrototypicalTraining, patches: Episodes) -> Inpu
         if not n_steps:
             yield training.support_compression(patches.support)
 
-    norm = settle(training.encoder, updates=2 * int(training.optimizer.iterations), patches=seen())
+    encoder = classifier.get_layer("encoder")
+    norm = settle(encoder, updates=2 * int(training.optimizer.iterations), patches=seen())
     training.store_prototypes()
     return norm

@@ -102,7 +102,7 @@ def _supervised_rates(settings: Settings, model: str, compression: str, sounds: 
         )
 
     build_s, network = _timed(built)
-    twin = accelerate(network).network
+    twin = accelerate(network, precision=settings.training.precision).network
     supervised.compile_as_published(twin, settings.training)
 
     def fit(clips: tuple[Clip, ...], epochs: int) -> float:

@@ -18,7 +18,7 @@ from loglearn_tf.layers import build_compression
 from loglearn_tf.models import MODELS, build_model
 from loglearn_tf.study.grid import RunSpec, clips_of
 from loglearn_tf.study.settings import Settings, TrainingSettings
-from loglearn_tf.training.accelerated import accelerate
+from loglearn_tf.training.accelerated import accelerate, check_bfloat16
 from loglearn_tf.training.callbacks import CompressionTrajectory, StopOnNonFinite, compression_of, compression_values
 from loglearn_tf.training.evaluation import accuracy, clip_probabilities
 from loglearn_tf.training.levels import Levelled, at_gain, source_for
@@ -137,8 +137,11 @@ def train_run(
 
     Raises:
         NonFiniteError: If the loss, alpha or beta leaves the finite numbers.
-        ConfigError: If a class has fewer clips than the run draws, or there are none to validate with.
+        ConfigError: If a class has fewer clips than the run draws, or there are none to validate with; if this
+            processor emulates the precision that is asked for.
     """
+    if settings.training.precision == "bfloat16":
+        check_bfloat16()
     clips, validation = clips_of(spec, settings, dataset)
     started = time.monotonic()
     compression, store = compression_for(spec, settings, store, clips)
@@ -155,7 +158,7 @@ def train_run(
     updates = settings.epochs * _batches_per_epoch(clips, settings)
 
     def compiled(network: keras.Model) -> keras.Model:
-        twin = accelerate(network).network
+        twin = accelerate(network, precision=settings.training.precision).network
         compile_as_published(twin, settings.training, updates=updates)
         return twin
 

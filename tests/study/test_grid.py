@@ -283,6 +283,7 @@ NO_CHANGE = [
     *("features.mel_scale=slaney", "features.norm=slaney", "training.validation=none", "training.patience=7"),
     *("training.validation_share=0.3", "training.optimizer=sgd", "training.optimizer={name: sgd}"),
     *("training.schedule=constant", "training.class_weights=none", "training.warmup_share=0.0"),
+    "training.precision=float32",
 ]
 CHANGES = {
     "features.patch_frames=64": "features.patch_frames",
@@ -295,6 +296,7 @@ CHANGES = {
     "training.optimizer={name: sgd, momentum: 0.9}": "training.optimizer",
     "training.schedule=cosine": "training.schedule",
     "training.class_weights=balanced": "training.class_weights",
+    "training.precision=bfloat16": "training.precision",
 }
 
 
@@ -321,6 +323,19 @@ def test_what_is_used_is_another_study(override):
     (difference, *_) = identity_differences(identity_now(override)[0], OF_BEFORE)
     # A section that was not there is shown as a whole.
     assert difference.startswith(CHANGES[override])
+
+
+def test_precision_counts_for_prototypical_networks_too():
+    """Also beside runs from before, whose trainer did not read it."""
+
+    def of_run(*overrides):
+        settings = load_settings(US8K, ["models=prototypical", *overrides])
+        return identity_of(plan_runs(settings)[0], {**settings.result_settings(), "clips": "abc"})
+
+    before = of_run()
+    assert "training.precision" not in before["reads"] and of_run("training.precision=float32") == before
+    found = identity_differences(of_run("training.precision=bfloat16"), before)
+    assert found == ["training.precision: None -> bfloat16"]
 
 
 def test_of_validation_its_own_settings_count_too():

@@ -301,7 +301,7 @@ def test_runs_are_known_by_the_earlier_name():
             "training.hop=1",
             "training.hop",
             "Known keys: epochs, batch_size, learning_rate, clip_norm, l2, gain_db, validation, validation_share, "
-            "patience, optimizer, schedule, warmup_share, class_weights.",
+            "patience, optimizer, schedule, warmup_share, class_weights, precision.",
         ),
     ],
 )

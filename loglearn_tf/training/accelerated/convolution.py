@@ -17,6 +17,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from loglearn_tf.training.accelerated.precision import Precision
+
 # Kernels of at most so many taps: one matrix product over all taps is the quicker way to the gradient of the input; and
 # to that of the kernel. 3 x 3, 5 x 5 and 7 x 7 were measured.
 _FEW_TAPS = 25
@@ -40,17 +42,18 @@ def is_wide(layer: keras.layers.Conv2D, bands: int | None) -> bool:
     return bool(layer.padding == "valid" and bands is not None and width <= bands <= 1.5 * width)
 
 
-def convolution(layer: keras.layers.Conv2D, x: Any) -> Any:
+def convolution(layer: keras.layers.Conv2D, x: Any, precision: Precision = "float32") -> Any:
     """The map of a convolution, before bias and activation: Keras' numbers, on one channel with faster gradients.
 
     Args:
         layer: Built.
         x: `(batch, frames, bands, channels)`.
+        precision: Of the product with a kernel almost as wide as the input. All else has that of the inputs.
     """
     if not sees_one_channel(layer):
         return layer.convolution_op(x, layer.kernel)
     if is_wide(layer, x.shape[2]):
-        return _wide_convolution(x[..., 0], layer.kernel[:, :, 0])
+        return _wide_convolution(x[..., 0], layer.kernel[:, :, 0], precision)
     return _narrow_convolution(x, layer.kernel, layer.padding.upper())
 
 
@@ -143,8 +146,11 @@ def _input_gradient_by_rows(kernel: Any, of_map: Any) -> Any:
     return tf.add_n([tf.pad(rows[..., i], [[0, 0], [i, height - 1 - i], [0, 0]]) for i in range(height)])
 
 
-def _wide_convolution(x: Any, kernel: Any) -> Any:
-    """`(batch, frames, bands)` and `(height, width, filters)` to `(batch, rows, shifts, filters)`."""
+def _wide_convolution(x: Any, kernel: Any, precision: Precision) -> Any:
+    """`(batch, frames, bands)` and `(height, width, filters)` to `(batch, rows, shifts, filters)`.
+
+    In bfloat16, only the product is: the map is converted back, and the gradients of few places stay float32.
+    """
     import tensorflow as tf
 
     height, width, filters = kernel.shape
@@ -160,8 +166,11 @@ def _wide_convolution(x: Any, kernel: Any) -> Any:
         )
         matrix = tf.reshape(tf.transpose(written_out, [0, 2, 1, 3]), [height * bands, shifts * filters])
         rows = tf.shape(x)[1] - height + 1
+        dtype = x.dtype
+        if precision == "bfloat16":
+            x, matrix = tf.cast(x, tf.bfloat16), tf.cast(matrix, tf.bfloat16)
         windows = tf.concat([x[:, at : at + rows] for at in range(height)], axis=2)
-        return tf.reshape(tf.matmul(windows, matrix), [-1, rows, shifts, filters])
+        return tf.cast(tf.reshape(tf.matmul(windows, matrix), [-1, rows, shifts, filters]), dtype)
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def convolve(x: Any, kernel: Any) -> Any:

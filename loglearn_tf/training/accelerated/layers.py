@@ -3,7 +3,9 @@
 from typing import Any
 
 import keras
+from keras import ops
 
+from loglearn_tf.training.accelerated import bfloat16
 from loglearn_tf.training.accelerated.convolution import (
     biased_and_activated,
     convolution,
@@ -12,6 +14,7 @@ from loglearn_tf.training.accelerated.convolution import (
 )
 from loglearn_tf.training.accelerated.normalization import normalise
 from loglearn_tf.training.accelerated.pooling import pooled
+from loglearn_tf.training.accelerated.precision import Precision
 
 
 class Fused(keras.layers.Layer):  # type: ignore[misc]
@@ -24,14 +27,23 @@ class Fused(keras.layers.Layer):  # type: ignore[misc]
     Args:
         plain: Keras' layer, built; its variables are used, and no others are made.
         pool: Keras' `MaxPooling2D` or `GlobalMaxPooling2D` that alone takes its output, or `None`.
+        precision: Of training steps. In `bfloat16`, layers take and return bfloat16 maps. Inference is float32.
     """
 
-    def __init__(self, plain: keras.layers.Layer, pool: keras.layers.Layer | None = None) -> None:
+    def __init__(
+        self, plain: keras.layers.Layer, pool: keras.layers.Layer | None = None, precision: Precision = "float32"
+    ) -> None:
         name = f"{plain.name}_fused" if pool is None else f"{plain.name}_fused_with_{pool.name}"
-        # Under a policy of half precision, too, the layers' own.
-        super().__init__(name=name, dtype=plain.dtype_policy)
+        # Under a policy of half precision, too, the layers' own. Autocasting would convert bfloat16 inputs to float32.
+        super().__init__(name=name, dtype=plain.dtype_policy, autocast=precision == "float32")
         self.plain = plain
         self.pool = pool
+        self.precision = precision
+
+    @property
+    def absorbed(self) -> list[keras.layers.Layer]:
+        """The layers after `plain` that are fused into this one."""
+        return [] if self.pool is None else [self.pool]
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         shape = tuple(self.plain.compute_output_shape(input_shape))
@@ -55,10 +67,18 @@ class FusedConv2D(Fused):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         # Places of a gradient that is not zero are as many as there are: XLA's shapes are fixed.
-        self.supports_jit = not (sees_one_channel(self.plain) and is_wide(self.plain, input_shape[2]))
+        self.supports_jit = not self._is_wide(input_shape)
 
-    def call(self, inputs: Any) -> Any:
-        x = convolution(self.plain, inputs)
+    def _is_wide(self, input_shape: tuple[int | None, ...]) -> bool:
+        return sees_one_channel(self.plain) and is_wide(self.plain, input_shape[2])
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        precision = self.precision if training else "float32"
+        if precision == "bfloat16":
+            if not self._is_wide(inputs.shape):
+                return bfloat16.convolution(self.plain, inputs, self.pool)
+            inputs = ops.cast(inputs, self.compute_dtype)
+        x = convolution(self.plain, inputs, precision)
         if self.pool is not None:
             x = pooled(self.pool, x)
         return biased_and_activated(self.plain, x)
@@ -75,8 +95,10 @@ class FusedBatchNormalization(Fused):
         pool: See `Fused`.
     """
 
-    def __init__(self, plain: keras.layers.Layer, pool: keras.layers.Layer | None = None) -> None:
-        super().__init__(plain, pool)
+    def __init__(
+        self, plain: keras.layers.Layer, pool: keras.layers.Layer | None = None, precision: Precision = "float32"
+    ) -> None:
+        super().__init__(plain, pool, precision)
         self.supports_masking = True
         self.supports_jit = False  # XLA has no kernel of the Euclidean norm on CPUs
 
@@ -89,12 +111,82 @@ class FusedBatchNormalization(Fused):
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         plain, pool = self.plain, self.pool
         if not (training and plain.trainable) or mask is not None:
+            # bfloat16 inputs, which a frozen layer may get, are converted to float32 by Keras.
             x = plain(inputs, training=training, mask=mask)
             return x if pool is None else pooled(pool, x)
         normalised, mean, variance = normalise(inputs, plain.gamma, plain.beta, plain.epsilon)
+        self.move_averages(mean, variance)
+        return normalised(None if pool is None else lambda x: pooled(pool, x))
+
+    def move_averages(self, mean: Any, variance: Any) -> None:
+        """By the statistics of a batch, `(channels,)` each."""
+        plain = self.plain
         for moving, value in ((plain.moving_mean, mean), (plain.moving_variance, variance)):
             moving.assign(moving * plain.momentum + value * (1.0 - plain.momentum))
-        return normalised(None if pool is None else lambda x: pooled(pool, x))
+
+
+class FusedBlock(Fused):
+    """A convolution, a batch normalisation and a maximum pooling, trained in bfloat16.
+
+    At inference, or if the normalisation is frozen, `FusedConv2D` and `FusedBatchNormalization` run instead.
+
+    Args:
+        plain: `keras.layers.Conv2D`; its activation one of `bfloat16.WITH_NORM`.
+        norm: `keras.layers.BatchNormalization`, of the kind that `FusedBatchNormalization` takes; the only reader of
+            the convolution's output.
+        pool: `keras.layers.MaxPooling2D`; the only reader of the normalisation's output.
+    """
+
+    def __init__(
+        self, plain: keras.layers.Conv2D, norm: keras.layers.BatchNormalization, pool: keras.layers.MaxPooling2D
+    ) -> None:
+        super().__init__(plain, pool, "bfloat16")
+        self.convolution = FusedConv2D(plain, None, "bfloat16")
+        self.normalization = FusedBatchNormalization(norm, pool, "bfloat16")
+        self.supports_jit = False
+
+    @property
+    def absorbed(self) -> list[keras.layers.Layer]:
+        return [self.normalization.plain, self.pool]
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        pass  # `plain` and `norm` are
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        norm = self.normalization.plain
+        if not (training and norm.trainable):
+            return self.normalization(self.convolution(inputs, training=training), training=training)
+        y, mean, variance = bfloat16.normalised_convolution(self.plain, norm, self.pool, inputs)
+        self.normalization.move_averages(mean, variance)
+        return y
+
+
+class FusedDense(Fused):
+    """A dense layer of Keras that trains in bfloat16. In float32, Keras' own layer is as fast.
+
+    Args:
+        plain: `keras.layers.Dense`.
+        pool: None.
+        precision: See `Fused`.
+    """
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        pass  # `plain` is
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        if training and self.precision == "bfloat16":
+            return bfloat16.dense(self.plain, inputs)
+        return self.plain(inputs)
+
+
+class Absorbed(keras.layers.Identity):  # type: ignore[misc]
+    """Stands for a layer that is fused into an earlier one. Takes a mask, with which batch normalisation is called."""
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        return inputs
+
+    def compute_output_spec(self, inputs: Any, mask: Any = None) -> Any:
+        return super().compute_output_spec(inputs)
 
 
 _NOT_SAVED = (

@@ -11,6 +11,9 @@ three digits, and so is Keras'. Here they are sums of sums over each axis, right
 from collections.abc import Callable
 from typing import Any
 
+# Maps with at most this many columns are cheap to convert to float32, and may have too few rows for errors to cancel.
+_SMALL = 32
+
 
 def normalise(
     x: Any, gamma: Any, beta: Any, epsilon: float
@@ -20,7 +23,7 @@ def normalise(
     What is normalised comes as a function: given a pooling that leaves maxima, or none, it returns what is left.
 
     Args:
-        x: `(batch, height, width, channels)` float32.
+        x: `(batch, height, width, channels)` float32 or bfloat16; what is normalised is of the same.
         gamma, beta: `(channels,)` float32.
         epsilon: Added to the variance.
     """
@@ -28,22 +31,7 @@ def normalise(
 
     # As tensors: of variables, `custom_gradient` would want to know more.
     gamma, beta = tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta)
-    size = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
-    batch, rows, columns = 0, 1, 2
-    # The sum of a row is its product with ones, and quicker so.
-    row_sums = tf.matmul(tf.ones([1, tf.shape(x)[columns]]), x)
-    mean = tf.reduce_sum(tf.reduce_sum(row_sums, [rows, columns]), batch) / size
-
-    def mean_square(x: Any) -> Any:
-        # The norm of a row is the root of its sum of squares, and writes no squares to memory.
-        squares = tf.math.reduce_euclidean_norm(x, columns) ** 2
-        return tf.reduce_sum(tf.reduce_sum(squares, rows), batch) / size
-
-    around_zero = mean_square(x) - mean**2
-    # Far from zero little would be left of the difference: there the mean is taken away first, at the price of a pass.
-    is_far = tf.reduce_any(mean**2 > 100 * (around_zero + epsilon))
-    variance = tf.cond(is_far, lambda: mean_square(x - mean), lambda: around_zero)
-    mean, variance = tf.stop_gradient(mean), tf.stop_gradient(tf.maximum(variance, 0.0))
+    mean, variance = moments(x, epsilon)
 
     # Batch normalisation in two: first nothing, but with the gradient of the whole; then the whole, with the gradient
     # of nothing. A pooling between them changes neither.
@@ -83,9 +71,40 @@ def normalise(
         sign = tf.where(gamma < 0, -1.0, 1.0)
 
         def turn(x: Any) -> Any:
-            return tf.cond(tf.reduce_any(gamma < 0), lambda: x * sign, lambda: x)
+            return tf.cond(tf.reduce_any(gamma < 0), lambda: x * tf.cast(sign, x.dtype), lambda: x)
 
         turned = tf.custom_gradient(lambda x: (turn(x), turn))
         return line(pool(turned(y)), sign, turn)
 
     return normalised, mean, variance
+
+
+def moments(x: Any, epsilon: float) -> tuple[Any, Any]:
+    """Mean and variance over all axes but the last, `(channels,)` float32.
+
+    Args:
+        x: `(batch, height, width, channels)` float32 or bfloat16. For large bfloat16 maps, the sum over each row
+            is rounded to bfloat16. Thousands of rows are then added in float32, and the errors average out.
+        epsilon: Of the normalisation: a variance far below it need not be exact.
+    """
+    import tensorflow as tf
+
+    size = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
+    batch, rows, columns = 0, 1, 2
+    if x.dtype == tf.bfloat16 and (x.shape[columns] or 0) <= _SMALL:
+        x = tf.cast(x, tf.float32)
+    # The sum of a row is its product with ones, and quicker so.
+    row_sums = tf.cast(tf.matmul(tf.ones([1, tf.shape(x)[columns]], x.dtype), x), tf.float32)
+    mean = tf.reduce_sum(tf.reduce_sum(row_sums, [rows, columns]), batch) / size
+
+    def mean_square(x: Any) -> Any:
+        # The norm of a row is the root of its sum of squares, and writes no squares to memory.
+        squares = tf.cast(tf.math.reduce_euclidean_norm(x, columns), tf.float32) ** 2
+        return tf.reduce_sum(tf.reduce_sum(squares, rows), batch) / size
+
+    around_zero = mean_square(x) - mean**2
+    # Far from zero little would be left of the difference: there the mean is taken away first, at the price of a pass.
+    far = 100 if x.dtype == tf.float32 else 10
+    is_far = tf.reduce_any(mean**2 > far * (around_zero + epsilon))
+    variance = tf.cond(is_far, lambda: mean_square(tf.cast(x, tf.float32) - mean), lambda: around_zero)
+    return tf.stop_gradient(mean), tf.stop_gradient(tf.maximum(variance, 0.0))

@@ -9,7 +9,8 @@ def pooled(pool: keras.layers.Layer, x: Any) -> Any:
     """`pool(x)`, of a global maximum with the quicker gradient of `highest`."""
     if type(pool) is keras.layers.GlobalMaxPooling2D:
         return highest(x) if pool.keepdims else highest(x)[:, 0, 0]
-    return pool(x)
+    # Calling the layer would convert bfloat16 to float32.
+    return pool.call(x) if x.dtype == "bfloat16" else pool(x)
 
 
 def highest(x: Any) -> Any:

@@ -1,12 +1,23 @@
 """The accelerated twin of a network: fused layers in place of Keras' own, every variable shared."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
 
+from loglearn_tf.errors import ConfigError
+from loglearn_tf.training.accelerated.bfloat16 import WITH_NORM
 from loglearn_tf.training.accelerated.convolution import sees_one_channel
-from loglearn_tf.training.accelerated.layers import Fused, FusedBatchNormalization, FusedConv2D
+from loglearn_tf.training.accelerated.layers import (
+    Absorbed,
+    Fused,
+    FusedBatchNormalization,
+    FusedBlock,
+    FusedConv2D,
+    FusedDense,
+)
+from loglearn_tf.training.accelerated.precision import Precision
 from loglearn_tf.training.graph import Graph, NoGraphError, graph_of
 
 _log = logging.getLogger(__name__)
@@ -24,7 +35,8 @@ class Accelerated:
         network: The twin, to be compiled and trained; the plain network itself where nothing is replaced.
         replaced: Names of layers, those of nested models after the model's (`"encoder/conv_1"`), to the names of the
             fused layers that do their work.
-        kept: Names of convolutions, batch normalisations and models that run as they are, to the reasons.
+        kept: Names of convolutions, batch normalisations and models that run as they are, to the reasons; with
+            `precision="bfloat16"` of dense layers, too.
     """
 
     network: keras.Model
@@ -39,7 +51,7 @@ class Accelerated:
         return "\n".join(lines)
 
 
-def accelerate(model: keras.Model) -> Accelerated:
+def accelerate(model: keras.Model, *, precision: Precision = "float32") -> Accelerated:
     """Makes a twin of a network that trains faster, with the same variables and, but for rounding, the same numbers.
 
     Replaced are convolutions over one channel; convolutions and batch normalisations whose output goes to a maximum
@@ -50,6 +62,12 @@ def accelerate(model: keras.Model) -> Accelerated:
     Args:
         model: Functional or sequential, built; models nested in it gain as well. Of Keras' own layers in float32 on
             TensorFlow. Whatever is not of this kind is kept, and nothing is wrong with it.
+        precision: Of training steps. With `"bfloat16"`, convolutions and dense layers compute in bfloat16 with float32
+            sums, except dense layers whose output is the model's. With `training=False` the twin computes in float32.
+            `check_bfloat16` tells whether this processor has bfloat16 instructions.
+
+    Raises:
+        ConfigError: If no layer of the model can be computed in bfloat16.
 
     Example:
         >>> layers = [keras.layers.Conv2D(8, 3, name="conv"), keras.layers.MaxPooling2D(name="pool")]
@@ -62,65 +80,114 @@ def accelerate(model: keras.Model) -> Accelerated:
     """
     replaced: dict[str, str] = {}
     kept: dict[str, str] = {}
-    accelerated = Accelerated(_twin_of(model, "", replaced, kept, {}), replaced, kept)
+    making = _Making(precision, replaced, kept)
+    accelerated = Accelerated(making.twin_of(model, ""), replaced, kept)
+    if precision == "bfloat16" and not making.in_bfloat16:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in kept.items()) or "it has none"
+        raise ConfigError(
+            f"`training.precision=bfloat16` needs a network with convolutions or dense layers of Keras' own classes. "
+            f"Received: {model.name}, of which none can be computed in bfloat16 ({reasons}). Use "
+            "`training.precision=float32`."
+        )
     _log.debug("%s", accelerated.describe())
     return accelerated
 
 
-def _twin_of(
-    model: keras.Model, path: str, replaced: dict[str, str], kept: dict[str, str], made: dict[int, keras.Model]
-) -> keras.Model:
-    """Fills in what is replaced and kept under `path`. A model nested in several places has one twin, in `made`."""
-    if id(model) in made:
+class _Making:
+    """Makes twins of a model and of those nested in it.
+
+    Args:
+        precision: Of training steps.
+        replaced, kept: Filled in.
+    """
+
+    def __init__(self, precision: Precision, replaced: dict[str, str], kept: dict[str, str]) -> None:
+        self.precision = precision
+        self.replaced = replaced
+        self.kept = kept
+        self.in_bfloat16 = False
+        # A model nested in several places has one twin.
+        self._made: dict[int, keras.Model] = {}
+
+    def twin_of(self, model: keras.Model, path: str) -> keras.Model:
+        """Fills in what is replaced and kept under `path`."""
+        made = self._made
+        if id(model) in made:
+            return made[id(model)]
+        made[id(model)] = model
+        try:
+            if keras.backend.backend() != "tensorflow":
+                raise NoGraphError(f"Keras runs on {keras.backend.backend()}, not on TensorFlow")
+            graph = graph_of(model)
+        except NoGraphError as reason:
+            self.kept[path.rstrip("/") or model.name] = str(reason)
+            return model
+        stand_ins: dict[int, keras.layers.Layer] = {}
+        for name, layer in graph.layers.items():
+            if isinstance(layer, keras.Model):
+                twin = self.twin_of(layer, f"{path}{name}/")
+                if twin is not layer:
+                    stand_ins[id(layer)] = twin
+            elif isinstance(layer, self._looked_at) and id(layer) not in stand_ins:
+                fused = self._fused(layer, graph)
+                if isinstance(fused, str):
+                    self.kept[path + name] = fused
+                    continue
+                stand_ins[id(layer)] = fused
+                self.replaced[path + name] = fused.name
+                for other in fused.absorbed:
+                    # Autocasting would convert bfloat16 to float32.
+                    stand_ins[id(other)] = Absorbed(
+                        name=other.name, dtype=other.dtype_policy, autocast=self.precision == "float32"
+                    )
+                    self.replaced[path + other.name] = fused.name
+        if stand_ins:
+            made[id(model)] = keras.models.clone_model(model, clone_function=lambda one: stand_ins.get(id(one), one))
         return made[id(model)]
-    made[id(model)] = model
-    try:
-        if keras.backend.backend() != "tensorflow":
-            raise NoGraphError(f"Keras runs on {keras.backend.backend()}, not on TensorFlow")
-        graph = graph_of(model)
-    except NoGraphError as reason:
-        kept[path.rstrip("/") or model.name] = str(reason)
-        return model
-    stand_ins: dict[int, keras.layers.Layer] = {}
-    for name, layer in graph.layers.items():
-        if isinstance(layer, keras.Model):
-            twin = _twin_of(layer, f"{path}{name}/", replaced, kept, made)
-            if twin is not layer:
-                stand_ins[id(layer)] = twin
-        elif isinstance(layer, (keras.layers.Conv2D, keras.layers.BatchNormalization)):
-            fused = _fused(layer, graph)
-            if isinstance(fused, str):
-                kept[path + name] = fused
-                continue
-            stand_ins[id(layer)] = fused
-            replaced[path + name] = fused.name
-            if fused.pool is not None:
-                pool = fused.pool
-                stand_ins[id(pool)] = keras.layers.Identity(name=pool.name, dtype=pool.dtype_policy)
-                replaced[path + pool.name] = fused.name
-    if stand_ins:
-        made[id(model)] = keras.models.clone_model(model, clone_function=lambda one: stand_ins.get(id(one), one))
-    return made[id(model)]
 
+    @property
+    def _looked_at(self) -> tuple[type[keras.layers.Layer], ...]:
+        dense = () if self.precision == "float32" else (keras.layers.Dense,)
+        return (keras.layers.Conv2D, keras.layers.BatchNormalization, *dense)
 
-def _fused(layer: keras.layers.Layer, graph: Graph) -> Fused | str:
-    """What can stand for a layer, or the reason why nothing can."""
-    if type(layer) not in (keras.layers.Conv2D, keras.layers.BatchNormalization):
-        return f"{type(layer).__name__} is derived from Keras' class and may do other things"
-    reason = _not_plain(layer, graph)
-    if reason:
-        return reason
-    (reader, *others) = graph.readers[layer.name] or [""]
-    pool = None if others else graph.layers.get(reader)
-    if type(pool) not in _POOLINGS or _not_plain(pool, graph):
-        pool = None
-    if type(layer) is keras.layers.Conv2D:
+    def _fused(self, layer: keras.layers.Layer, graph: Graph) -> Fused | str:
+        """What can stand for a layer, or the reason why nothing can."""
+        if type(layer) not in self._looked_at:
+            return f"{type(layer).__name__} is derived from Keras' class and may do other things"
+        reason = _not_plain(layer, graph)
+        if reason:
+            return reason
+        pool = _reader(layer, _POOLINGS, graph)
+        if type(layer) is keras.layers.BatchNormalization:
+            return _not_fused_by_tensorflow(layer) or FusedBatchNormalization(layer, pool, self.precision)
+        not_in_bfloat16 = self.precision == "float32" or _not_in_bfloat16(layer, graph)
+        self.in_bfloat16 = self.in_bfloat16 or not not_in_bfloat16
+        if type(layer) is keras.layers.Dense:
+            return str(not_in_bfloat16) if not_in_bfloat16 else FusedDense(layer, None, self.precision)
+        if not not_in_bfloat16:
+            norm = _reader(layer, (keras.layers.BatchNormalization,), graph)
+            highest = norm and _reader(norm, (keras.layers.MaxPooling2D,), graph)
+            if highest and layer.activation in WITH_NORM and not _not_fused_by_tensorflow(norm):
+                return FusedBlock(layer, norm, highest)
         if layer.activation not in _RISING:
             pool = None
+        if not not_in_bfloat16:
+            return FusedConv2D(layer, pool, self.precision)
         if pool is None and not sees_one_channel(layer):
-            return "several channels or strides, and no maximum pooling that alone takes its output and may come first"
+            several = (
+                "several channels or strides, and no maximum pooling that alone takes its output and may come first"
+            )
+            return several if self.precision == "float32" else str(not_in_bfloat16)
         return FusedConv2D(layer, pool)
-    return _not_fused_by_tensorflow(layer) or FusedBatchNormalization(layer, pool)
+
+
+def _reader(
+    layer: keras.layers.Layer, kinds: Sequence[type[keras.layers.Layer]], graph: Graph
+) -> keras.layers.Layer | None:
+    """The layer of one of these classes that alone takes a layer's output, if there is one."""
+    reader, *others = graph.readers[layer.name] or [""]
+    found = None if others else graph.layers.get(reader)
+    return None if type(found) not in kinds or _not_plain(found, graph) else found
 
 
 def _not_plain(layer: keras.layers.Layer, graph: Graph) -> str | None:
@@ -133,6 +200,16 @@ def _not_plain(layer: keras.layers.Layer, graph: Graph) -> str | None:
         return "its channels come first"
     if layer.activity_regularizer is not None:
         return "an activity regularizer looks at its output"
+    return None
+
+
+def _not_in_bfloat16(layer: keras.layers.Conv2D | keras.layers.Dense, graph: Graph) -> str | None:
+    """The reason why a convolution or dense layer stays in float32, if there is one."""
+    if type(layer) is keras.layers.Dense:
+        is_output = layer.name in graph.outputs
+        return "its output is the model's, of which losses and distances are computed" if is_output else None
+    if layer.groups != 1 or tuple(layer.dilation_rate) != (1, 1):
+        return "grouped or dilated, for which TensorFlow has no bfloat16 gradients"
     return None
 
 
