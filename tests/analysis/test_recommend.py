@@ -46,7 +46,7 @@ def test_one_is_the_best():
     assert "Recommended: loglearn, because it is the only one that can be the best." in text
     assert "With 95 % certainty, loglearn is the best of the 3 compressions." in text
     assert re.search(
-        r"log-EPS [\d.]+ points \(worse than the best: by at least [\d.]+ points?, at most [\d.]+ points", text
+        r"log-EPS [\d.]+ points \(worse than the best by at least [\d.]+ points?, at most [\d.]+ points", text
     )
     assert "Nothing is left to decide, unless differences below 2 points or other" in text
 

@@ -1106,7 +1106,7 @@ def test_command(serve, root, us8k, capsys, monkeypatch):
     assert main([*arguments, "--keep-archives"]) == 0
     assert f"10 clips in {root / 'UrbanSound8K'}" in capsys.readouterr().out
     assert main(arguments) == 0
-    assert "nothing is downloaded" in capsys.readouterr().err
+    assert "nothing to download" in capsys.readouterr().err
     shutil.rmtree(root / "UrbanSound8K")
     shelf = (root / ".archives" / "us8k").rename(root / "shelf")
     assert main(["data", "get", "us8k", str(root), "--from-dir", str(shelf)]) == 0
