@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+from loglearn_tf.training.accelerated import precision
+from loglearn_tf.training.accelerated.layers import Fused
+
 
 @pytest.fixture
 def stages(monkeypatch):
@@ -92,3 +95,23 @@ def test_whole_runs_are_paired(monkeypatch, us8k_root, capsys, tmp_path):
     assert alphas[0] == pytest.approx(alphas[1], abs=0.02) and alphas[2] == pytest.approx(alphas[3], abs=0.02)
     assert alphas[0] != alphas[2]
     assert "timbre    " in said.splitlines()[-1] and "2 pairs" in said.splitlines()[-1]
+
+
+def test_bfloat16_is_compared_with_our_float32(stages, monkeypatch):
+    """Where the processor has it; elsewhere there are no such rows."""
+    kinds = {}
+
+    def compare(stage, case, plain, ours, **_):
+        for name, twin in plain.__defaults__[0].__defaults__[0].items():
+            fused = [layer for layer in twin.layers if isinstance(layer, Fused)]
+            kinds[case, name] = {layer.precision for layer in fused}
+        return stage
+
+    monkeypatch.setattr(stages, "compare", compare)
+    monkeypatch.setattr(stages, "compare_updates", lambda stage, plain, ours: stage)
+    monkeypatch.setattr(precision, "share_of_float32", lambda: 3.0)
+    assert list(stages.bfloat16()) == []
+    monkeypatch.setattr(precision, "share_of_float32", lambda: 0.2)
+    assert list(stages.bfloat16()) == ["bfloat16"] * (len(stages.NETWORKS) + 1)
+    assert len(kinds) == 2 * len(stages.NETWORKS)
+    assert all(found == {name} for (_, name), found in kinds.items())

@@ -17,6 +17,9 @@ import keras
 from loglearn_tf.training.accelerated.normalization import moments
 from loglearn_tf.training.accelerated.pooling import pooled
 
+# Of each patch: larger maps of one channel are computed again for the gradient instead of being kept. VGG with 32 filters
+# has 1 MiB, prototypical networks have 4.
+_KEPT_BYTES = 2 << 20
 # The largest part of a feature map that is computed at once, where a map is computed in parts.
 _PART_BYTES = 48 << 20
 
@@ -79,8 +82,8 @@ def normalised_convolution(
 
     The gradients of gamma and beta are sums over the maxima only. Given these, the gradient of the map before the
     activation is a single elementwise expression of the gradient that the pooling returns. A convolution over one
-    channel is cheap and has the largest map of the network. Its map is not kept for the gradient but computed again, a
-    few patches at a time: this halves the memory of an update.
+    channel is cheap and has the largest map of the network. If it has many filters, its map is not kept for the
+    gradient but computed again, a few patches at a time: this halves the memory of an update.
 
     Args:
         layer: See `convolution`; its activation one of `WITH_NORM`.
@@ -94,7 +97,9 @@ def normalised_convolution(
     import tensorflow as tf
 
     convolved = _Convolution(layer, layer.activation)
-    is_kept = layer.kernel.shape[2] > 1
+    _, rows, columns, _ = x.shape
+    is_small = None not in (rows, columns) and 2 * rows * columns * layer.filters <= _KEPT_BYTES
+    is_kept = is_small or layer.kernel.shape[2] > 1
     epsilon = norm.epsilon
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]

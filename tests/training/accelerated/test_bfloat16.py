@@ -126,7 +126,9 @@ class TestGradients:
     )
     def test_of_a_block_are_those_of_rounded_factors_and_maps(self, channels, activation, padding, pool, monkeypatch):
         """As those of networks, of the input, too; and the statistics."""
-        monkeypatch.setattr(bfloat16, "_PART_BYTES", 16 * 20 * 8 * 2 * 3)  # over one channel in parts of two and one
+        # Over one channel: computed again, in parts of two patches and one.
+        monkeypatch.setattr(bfloat16, "_KEPT_BYTES", 0)
+        monkeypatch.setattr(bfloat16, "_PART_BYTES", 16 * 20 * 8 * 2 * 3)
         x = rounded(np.random.default_rng(0).normal(1, 2, (5, 16, 20, channels)).astype("float32"))
         conv = keras.layers.Conv2D(8, 3, activation=activation, padding=padding, use_bias=channels > 1)
         norm, pooling = keras.layers.BatchNormalization(), POOL(**pool)
