@@ -55,7 +55,8 @@ def fill(template: Path, study_dir: Path) -> str:
       difference.
     - `contrast` (`name=...`): one of the study's contrasts, in points, with the interval behind its verdict, and the
       verdict; `contrasts`: a table of all contrasts, including those that have not run yet.
-    - `regret` (`score=settled`): a table of the worst-case regret of each compression over the parts.
+    - `regret` (`score=settled`, `among=a,b,c`): a table of the worst-case regret of each compression over the parts;
+      without `among`, of the compressions that were run in more than half of the cells.
     - `n_runs`, `clips` (part), `time`, `commit`, `machine`: for the whole study or a part.
 
     Args:
@@ -236,9 +237,9 @@ class _Places:
             lines.append(f"| {' | '.join(shown)} |")
         return "\n".join(lines)
 
-    def regret(self, *, score: str = "settled") -> str:
+    def regret(self, *, score: str = "settled", among: str = "") -> str:
         parts = [replace(part, rows=with_score(part.rows, score)) for part in self._parts]
-        results = StudyResults(parts, score=score)
+        results = StudyResults(parts, score=score, compressions=among.split(",") if among else None)
         if not REGRET.applies(results):
             raise LookupError("regret needs two parts or more that share compressions")
         return to_markdown(REGRET.of_study(results)).rstrip()

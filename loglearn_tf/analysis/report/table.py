@@ -106,12 +106,15 @@ class StudyResults:
         confidence: Confidence of all intervals.
         seed: Seed of every bootstrap.
         score: The accuracy used; see `results.with_score`.
+        compressions: For tables of regret, the compressions to choose from; `None` for those that were run in more than
+            half of the cells.
     """
 
     parts: Sequence[StudyPart]
     confidence: float = 0.95
     seed: int = 0
     score: str = "published"
+    compressions: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)

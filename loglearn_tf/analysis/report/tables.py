@@ -93,7 +93,12 @@ def _published(results: DatasetResults, _: Sequence[Comparison]) -> Table:
 
 def _regret(results: StudyResults, _: Sequence[Comparison]) -> Table:
     """How far each compression is behind the best one, over all parts, networks and n."""
-    found = worst_regrets(_regret_cells(results), confidence=results.confidence, seed=results.seed)
+    found = worst_regrets(
+        _regret_cells(results),
+        compressions=results.compressions,
+        confidence=results.confidence,
+        seed=results.seed,
+    )
     shown = [
         (
             (compression_name(one.compression),),
@@ -150,7 +155,7 @@ def _has_regret(results: StudyResults) -> bool:
     if len(results.parts) < 2:
         return False
     try:
-        worst_regrets(_regret_cells(results), resamples=1)
+        worst_regrets(_regret_cells(results), compressions=results.compressions, resamples=1)
     except DataError:
         return False
     return True

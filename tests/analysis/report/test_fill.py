@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from loglearn_tf.analysis.names import compression_name
 from loglearn_tf.analysis.planned import evaluate, read_parts
 from loglearn_tf.analysis.report import fill
 from loglearn_tf.analysis.report.table import points, points_interval
@@ -222,6 +223,12 @@ def test_regret(in_parts):
     body = [line for line in lines if line.startswith("|")][2:]
     # Whoever is the best in every cell has no regret.
     assert len(body) == 3 and lines[0].startswith("**") and "Worst-case regret" in lines[0]
+    among = filled("{{regret score=published among=logeps,log}}")
+    assert [line.split("|")[1].strip() for line in among.splitlines() if line.startswith("|")][2:] == sorted(
+        ("log-EPS", compression_name("log")), key=among.index
+    )
+    with pytest.raises(ConfigError, match="regret needs two parts or more that share compressions"):
+        filled("{{regret among=logeps,pcen}}")
     rows = {score: [row for part in read_parts(folder) for row in with_score(part.rows, score)] for score in SCORES}
     assert rows["published"] != rows["settled"] and filled("{{regret}}") != filled("{{regret score=published}}")
 
