@@ -21,6 +21,7 @@ INCLUDED = {
     "CONTRIBUTING.md": "contributing.md",
     "data/README.md": "howto/data.md",
     "experiments/FINDINGS.md": "findings.md",
+    "experiments/FINDINGS_WHY.md": "findings-why.md",
     "README.md": "index.md",
 }
 _MARKER = re.compile(r"^<!-- generated: ([\w-]+)(?: (\S+))? -->$", re.MULTILINE)
