@@ -17,8 +17,8 @@ import keras
 from loglearn_tf.training.accelerated.normalization import moments
 from loglearn_tf.training.accelerated.pooling import pooled
 
-# Per patch: larger maps of a convolution over one channel are computed again for the gradient instead of being kept. VGG
-# with 32 filters has 1 MiB, prototypical networks have 4.
+# Per patch: larger maps of a convolution over one channel are computed again for the gradient instead of being kept.
+# VGG with 32 filters has 1 MiB, prototypical networks have 4.
 _KEPT_BYTES = 2 << 20
 # The largest part of a feature map that is computed at once, where a map is computed in parts.
 _PART_BYTES = 48 << 20
