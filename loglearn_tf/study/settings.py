@@ -329,7 +329,7 @@ class TrainingSettings(_Settings):
             classes of `n_shot: all` count alike, however many clips they have; `none`: each clip alike.
         precision: Of training steps. `float32` is the published protocol. With `bfloat16`, convolutions and dense
             layers multiply in bfloat16 and add in float32. Weights, statistics of batch normalisation, compression,
-            loss and update stay float32, and so do scoring and saved models. Training is 1.5 to 2.5 times as fast on
+            loss and update stay float32, and so do scoring and saved models. Training is 1.4 to 2.4 times as fast on
             processors with bfloat16 instructions (AMX, AVX-512 BF16); other processors and GPUs are refused. Also for
             prototypical networks.
     """
