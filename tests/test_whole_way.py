@@ -201,7 +201,7 @@ def test_a_study_says_what_it_recommends(undisturbed, capsys):
     said = " ".join(called(capsys, "recommend", study)[0].split())
     assert "SYNTHETIC DATA: these sounds are computed." in said
     n_networks = len({row["model"] for row in results(study)})
-    told = "The precision of the differences is unknown: two compressions have only one fold"
+    told = "The precision of the differences is unknown: two compressions have only a single fold with one run each"
     assert said.count(told) == n_networks > 1
     data = json.loads(called(capsys, "recommend", study, "--json")[0])
     accuracies = {

@@ -49,8 +49,7 @@ def load_folder(
             - A folder with one folder per class, whose sound files may be at any depth. Folds are assigned class by
               class in an order that depends only on the file names, the same on every machine. A new file changes the
               folds: this is another data set, and needs another study. Recordings with names in the form of
-                  UrbanSound8K
-              (100032-3-0-0.wav) or ESC (1-17367-A.wav) are kept whole.
+              UrbanSound8K (100032-3-0-0.wav) or ESC (1-17367-A.wav) are kept whole.
             - The same with lists of paths next to the folders: `testing_list.txt` and `validation_list.txt` as in
               Speech Commands (all others train; `_background_noise_` is not a class, speakers are groups), or
               `train.txt`, `test.txt` and optionally `val.txt`.

@@ -189,7 +189,7 @@ NUMBER = 3
     def test_a_bare_function(self, classifier, tmp_path):
         said = export_model(classifier, tmp_path / "x.json", to="my_lab_formats:to_json")
         assert said == f"{tmp_path / 'x.json'}: to_json" and json.loads((tmp_path / "x.json").read_text())
-        with pytest.raises(ModelError, match=r"x\.json exists and is not a to_json: it is not replaced"):
+        with pytest.raises(ModelError, match=r"x\.json exists and is not a to_json, so it is not replaced"):
             export_model(classifier, tmp_path / "x.json", to="my_lab_formats:to_json")
 
     def test_one_that_fails_leaves_nothing(self, classifier, tmp_path):

@@ -31,7 +31,10 @@ def test_without_measuring_from_the_table_and_the_data_on_disk(us8k_root, tmp_pa
     (found,) = estimate_study([of(settings)], measure=False)
     assert isinstance(found, Estimate)
     assert found.sounds.n_clips == found.sounds.to_compute == 60 and found.sounds.clips[1] == 20
-    assert found.costs.basis.endswith("--no-measure.") and found.sounds.source == "for the data on disk"
+    assert (
+        found.costs.basis.endswith("not of this machine (--no-measure).")
+        and found.sounds.source == "for the data on disk"
+    )
     assert set(found.seconds) == {("timbre", 1), ("vgg", 1)} and found.wall_s > 0
     assert files(us8k_root) == before and not list(tmp_path.iterdir())
 

@@ -193,7 +193,7 @@ def test_other_networks_are_left_to_cutting(model, caplog):
         assert sliding_scorer(model, hop=1) is None
     (record,) = caplog.records
     assert record.name == "loglearn_tf.training.sliding"
-    assert record.getMessage().startswith(f"{model.name} at hop 1: patches are cut: ")
+    assert record.getMessage().startswith(f"{model.name} at hop 1: patches are cut out: ")
 
 
 def test_what_is_scored_from_maps_is_logged(caplog):

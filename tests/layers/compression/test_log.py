@@ -29,5 +29,5 @@ def test_its_axis_must_be_one_of_the_input():
 
 @pytest.mark.parametrize("value", [0, -1, 1e-46, [1.0, 0.0], [], "1", float("inf")])
 def test_values_must_be_above_zero(value):
-    with pytest.raises(ValueError, match=r"^`beta` must (be|hold) "):
+    with pytest.raises(ValueError, match=r"^`beta` must (be|have) "):
         Log(beta=value)
