@@ -25,8 +25,8 @@ class Compression(keras.layers.Layer):  # type: ignore[misc]
 
     Computes in float32, including input and output, whatever the dtype policy. Mel power spans many orders of
     magnitude: float16 has nothing above 65,504 and flushes everything below 6e-8 to zero, so the input is not autocast.
-    Under a mixed policy the next layer casts the output. Learned parameters are float32 under the default policy and mixed
-    ones; under a pure float64, float16 or bfloat16 policy they have that type, like all other weights, so that an
+    Under a mixed policy the next layer casts the output. Learned parameters are float32 under the default policy and
+    mixed ones; under a pure float64, float16 or bfloat16 policy they have that type, like all other weights, so that an
     optimiser can clip all gradients to one global norm.
 
     Zero has no special meaning for learned parameters, but weight decay of an optimiser, such as
