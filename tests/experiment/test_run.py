@@ -129,7 +129,10 @@ def test_peak_memory_is_the_runs_own():
     "overrides",
     [
         ["models=[sb_cnn]"],
-        ["models=[prototypical]", "episodic.n_query=1", "episodic.patience=1", "episodic.patch_hop=300"],
+        pytest.param(
+            ["models=[prototypical]", "episodic.n_query=1", "episodic.patience=1", "episodic.patch_hop=300"],
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_kept_networks_change_no_result(worker, overrides):

@@ -52,7 +52,7 @@ def fitted(monkeypatch):
 
 
 @pytest.mark.usefixtures("computes_in_bfloat16", "narrow_prototypical")
-@pytest.mark.parametrize("name", ["sb_cnn", "prototypical"])
+@pytest.mark.parametrize("name", ["sb_cnn", pytest.param("prototypical", marks=pytest.mark.long)])
 class TestRuns:
     def test_a_run_is_trained_in_it_and_scored_and_saved_in_float32(
         self, us8k, us8k_store, in_bfloat16, fitted, tmp_path, name

@@ -280,7 +280,7 @@ class TestCompressions:
         assert outcome.history[0]["knee"] == pytest.approx(np.log1p(np.exp(-2)) / np.exp(16), rel=1e-6)
 
     @pytest.mark.usefixtures("narrow_prototypical")
-    @pytest.mark.parametrize("model", ["timbre", "prototypical"])
+    @pytest.mark.parametrize("model", ["timbre", pytest.param("prototypical", marks=pytest.mark.long)])
     def test_variants_share_clips_patches_and_weights_with_the_baseline(
         self, us8k, us8k_store, us8k_root, tmp_path, model
     ):
