@@ -14,7 +14,8 @@ from conftest import ROOT, command, results, short_overrides
 from loglearn_tf._util.registry import folder_name
 from loglearn_tf.cli import main
 
-# One kill in each stretch of the job: anywhere in it; and, because these take long, in every quarter. More: LOGLEARN_KILLS=200 pytest -n 2 --dist=load -m long tests/experiment/test_interruptions.py
+# One kill anywhere in the job; and, because these take long, one in every quarter of it. More:
+# LOGLEARN_KILLS=200 pytest -n 2 --dist=load -m long tests/experiment/test_interruptions.py
 N_KILLS = int(os.environ.get("LOGLEARN_KILLS", "4"))
 STRETCHES = [(0, 1)] + [pytest.param(at, N_KILLS, marks=pytest.mark.long) for at in range(N_KILLS)]
 
