@@ -11,8 +11,10 @@ from pathlib import Path
 
 import keras
 import pytest
+from conftest import ROOT
 
 import loglearn_tf
+from loglearn_tf import layers
 
 PACKAGE = Path(loglearn_tf.__file__).parent
 MODULES_WITH_EXAMPLES = sorted(
@@ -118,6 +120,14 @@ def test_the_layers_and_the_models_have_examples():
         "loglearn_tf.layers.mel_spectrogram",
         "loglearn_tf.models",
     } <= set(MODULES_WITH_EXAMPLES)
+
+
+@pytest.mark.parametrize("name", sorted({*loglearn_tf.__all__, *layers.__all__}))
+def test_every_public_name_has_an_example_that_runs(name):
+    thing = getattr(loglearn_tf, name, None) or getattr(layers, name)
+    # Those of whole studies are in documents whose code the tests run.
+    documents = (ROOT / "README.md").read_text(), (ROOT / "docs" / "tutorials" / "3_recordings.py").read_text()
+    assert not callable(thing) or ">>>" in inspect.getdoc(thing) or any(f"{name}(" in text for text in documents)
 
 
 @pytest.mark.parametrize("name", MODULES_WITH_EXAMPLES)

@@ -147,6 +147,18 @@ def compare(
     Raises:
         ConfigError: If an argument is out of range.
         DataError: If a column is missing, a finished run has no accuracy between 0 and 1, or a run occurs twice.
+
+    Example:
+        >>> cell = {"dataset": "us8k", "model": "timbre", "n_shot": 10, "status": "done"}
+        >>> rows = [
+        ...     {**cell, "compression": name, "fold": fold, "run": run, "accuracy": 0.4 + gain + fold / 100 + run / 1000}
+        ...     for name, gain in (("logeps", 0.0), ("loglearn", 0.05))
+        ...     for fold in range(1, 6)
+        ...     for run in range(2)
+        ... ]
+        >>> (one,) = compare(rows)
+        >>> round(one.mean, 3), one.n_pairs
+        (0.05, 10)
     """
     if compression == baseline:
         raise ConfigError(f"`compression` and `baseline` must differ. Received: {compression!r} for both.")

@@ -91,6 +91,14 @@ def load_dataset(
         DataError: If the metadata does not follow the official layout, or your own loader returns an inconsistent data
             set.
         ConfigError: If there is no such data set.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     root = make_synthetic("us8k", folder + "/us8k", clips_per_class=[1], folds=[1, 2])
+        ...     dataset = load_dataset("us8k", root, validation_fold="none")
+        >>> len(dataset.clips), dataset.classes[0]
+        (20, 'air_conditioner')
     """
     DATASETS.check(name, setting="name")
     return DATASETS[name](root, validation_fold=validation_fold, n_folds=n_folds, allow_missing=allow_missing)

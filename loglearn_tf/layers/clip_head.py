@@ -43,6 +43,12 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
 
     Reference:
         docs/fidelity.md, "Evaluation"; `evaluation.clip_probabilities` gives the same numbers for a mel store.
+
+    Example:
+        >>> from loglearn_tf import build_model
+        >>> layer = MeanOverPatches(build_model("timbre", n_classes=2), class_names=["dog", "siren"], patch_hop=42)
+        >>> layer(np.zeros((1, 431, 128), "float32")).shape.as_list()  # 10 s
+        [1, 2]
     """
 
     def __init__(
@@ -168,6 +174,14 @@ class ClipClassifier(keras.Model):  # type: ignore[misc]
 
     Warns:
         UserWarning: With a NumPy array of samples far beyond [-1, 1].
+
+    Example:
+        >>> from loglearn_tf import build_model, clip_classifier
+        >>> model = clip_classifier(build_model("timbre", n_classes=2), class_names=["dog", "siren"])
+        >>> type(model).__name__
+        'ClipClassifier'
+        >>> model(np.zeros((1, 44_100), "float32")).shape.as_list()  # 1 s
+        [1, 2]
     """
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:

@@ -37,6 +37,15 @@ class Prototypes(keras.layers.Layer):  # type: ignore[misc]
 
     Reference:
         Snell, Swersky and Zemel, arXiv:1703.05175, 2017; reference code, `src/proto.py`.
+
+    Example:
+        >>> import numpy as np
+        >>> layer = Prototypes(n_classes=2)
+        >>> layer.build((None, 2))
+        >>> layer.prototypes.assign([[0.0, 0.0], [2.0, 2.0]])  # doctest: +ELLIPSIS
+        <...>
+        >>> layer(np.array([[0.0, 0.0]], "float32")).numpy().tolist()
+        [[-0.0, -4.0]]
     """
 
     def __init__(self, *, n_classes: int, distance: str = "mean_squared", **kwargs: Any) -> None:
@@ -67,6 +76,13 @@ class Prototypes(keras.layers.Layer):  # type: ignore[misc]
 
 
 def negative_distance(embedding: Any, prototypes: Any, distance: str) -> Any:
-    """Logits `(batch, n_classes)` from embeddings `(batch, size)` and prototypes `(n_classes, size)`."""
+    """Logits `(batch, n_classes)` from embeddings `(batch, size)` and prototypes `(n_classes, size)`.
+
+    Example:
+        >>> import numpy as np
+        >>> embedding, prototypes = np.zeros((1, 2), "float32"), np.array([[1.0, 1.0]], "float32")
+        >>> negative_distance(embedding, prototypes, "squared_euclidean").numpy().tolist()
+        [[-2.0]]
+    """
     squares = (embedding[:, None, :] - prototypes[None, :, :]) ** 2
     return -(ops.mean(squares, axis=-1) if distance == "mean_squared" else ops.sum(squares, axis=-1))

@@ -759,6 +759,11 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
     Raises:
         ConfigError: If the file is missing or not YAML, or a setting is unknown, of the wrong type, out of range, or
             contradicts another; if it is a study in several parts.
+
+    Example:
+        >>> settings = load_settings("us8k", ["n_shot=[1,10]", "folds=[1]"])
+        >>> settings.n_shot, settings.folds
+        ((1, 10), (1,))
     """
     studies = load_studies(path, overrides)
     if len(studies) > 1:

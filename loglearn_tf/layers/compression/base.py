@@ -49,6 +49,15 @@ class Compression(keras.layers.Layer):  # type: ignore[misc]
 
     Raises:
         ValueError: With `check_input`, for an invalid value in eager mode.
+
+    Example:
+        >>> import numpy as np
+        >>> @keras.saving.register_keras_serializable(package="my_lab")
+        ... class Root(Compression):
+        ...     def compress(self, mel):
+        ...         return keras.ops.sqrt(mel)
+        >>> Root()(np.array([[0.25, 4.0]], "float32")).numpy().tolist()
+        [[0.5, 2.0]]
     """
 
     pointwise = False

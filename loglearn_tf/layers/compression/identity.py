@@ -16,6 +16,11 @@ class NoCompression(Compression):
 
     Output shape:
         Same as the input, float32.
+
+    Example:
+        >>> import numpy as np
+        >>> NoCompression()(np.array([0.0, 0.5], "float32")).numpy().tolist()
+        [0.0, 0.5]
     """
 
     pointwise = True

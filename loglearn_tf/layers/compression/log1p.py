@@ -44,6 +44,11 @@ class Log1p(Compression):
     Reference:
         Schlueter and Lehner, Zero-mean convolutions for level-invariant singing voice detection, ISMIR 2018; with
         a = 5 and one per band in Schlueter and Gutenbrunner, EfficientLEAF, EUSIPCO 2022.
+
+    Example:
+        >>> import numpy as np
+        >>> Log1p(a=5.0)(np.array([[0.0, 1e-5, 1.0]], "float32")).numpy().astype(float).round(2).tolist()
+        [[0.0, 0.69, 11.51]]
     """
 
     pointwise = True

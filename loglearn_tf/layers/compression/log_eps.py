@@ -28,6 +28,11 @@ class LogEps(Compression):
 
     Reference:
         Reference code, `src/sl_train.py`, `np.log10(x + np.finfo(float).eps)`.
+
+    Example:
+        >>> import numpy as np
+        >>> LogEps()(np.array([0.0, 1.0, 100.0], "float32")).numpy().astype(float).round(2).tolist()
+        [-15.65, 0.0, 2.0]
     """
 
     pointwise = True

@@ -39,6 +39,11 @@ class Power(Compression):
     Reference:
         Stevens, On the psychophysical law, Psychological Review 64, 1957: loudness grows with sound power ** .3;
         learned, behind a sigmoid, in Schlueter and Lehner, ISMIR 2018 (see `Log1p`).
+
+    Example:
+        >>> import numpy as np
+        >>> Power(a=0.0)(np.array([[0.0, 0.25, 4.0]], "float32")).numpy().astype(float).round(2).tolist()
+        [[0.0, 0.5, 2.0]]
     """
 
     pointwise = True
