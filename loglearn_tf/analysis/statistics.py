@@ -151,7 +151,7 @@ def compare(
     Example:
         >>> cell = {"dataset": "us8k", "model": "timbre", "n_shot": 10, "status": "done"}
         >>> rows = [
-        ...     {**cell, "compression": name, "fold": fold, "run": run, "accuracy": 0.4 + gain + fold / 100 + run / 1000}
+        ...     {**cell, "compression": name, "fold": fold, "run": run, "accuracy": 0.4 + gain + fold / 99 + run / 999}
         ...     for name, gain in (("logeps", 0.0), ("loglearn", 0.05))
         ...     for fold in range(1, 6)
         ...     for run in range(2)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+pytest.importorskip("sphinx_gallery", reason="`make docs` runs these scripts; without it, pip install -e '.[docs]'")
 SCRIPTS = [path for folder in ("tutorials", "gallery") for path in sorted((ROOT / "docs" / folder).glob("*.py"))]
 
 
