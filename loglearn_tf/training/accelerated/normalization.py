@@ -74,7 +74,11 @@ def normalise(
             return tf.cond(tf.reduce_any(gamma < 0), lambda: x * tf.cast(sign, x.dtype), lambda: x)
 
         turned = tf.custom_gradient(lambda x: (turn(x), turn))
-        return line(pool(turned(y)), sign, turn)
+        maxima = pool(turned(y))
+        # A global pooling may drop rows and columns; the fused kernel takes four axes.
+        is_flat = len(maxima.shape) == 2
+        left = line(maxima[:, tf.newaxis, tf.newaxis] if is_flat else maxima, sign, turn)
+        return left[:, 0, 0] if is_flat else left
 
     return normalised, mean, variance
 

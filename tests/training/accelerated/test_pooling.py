@@ -58,6 +58,7 @@ POOL = ("MaxPooling2D", {"pool_size": (2, 3)})
         [("Conv2D", {"filters": 5, "kernel_size": 3, "activation": "gelu"}), POOL],  # does not rise everywhere
         [("Conv2D", {"filters": 5, "kernel_size": 3}), POOL],
         [NORM, ("GlobalMaxPooling2D", {"keepdims": True})],
+        [NORM, ("GlobalMaxPooling2D", {})],
         [("Conv2D", {"filters": 5, "kernel_size": 3}), ("GlobalMaxPooling2D", {})],
         [("Conv2D", {"filters": 5, "kernel_size": 3, "activation": "relu"}), ("GlobalMaxPooling2D", {})],
         [("GlobalMaxPooling2D", {})],
