@@ -148,6 +148,7 @@ def test_a_run_whose_network_cannot_be_imported_is_described(settings, us8k, us8
     assert read_runs(settings.study_dir)[0]["status"] == "failed"
 
 
+@pytest.mark.long
 def test_all_five_kinds_on_the_command_line(settings, tmp_path):
     """A data set, a network, a compression, a report table and an export format, found in the current folder."""
 

@@ -285,6 +285,7 @@ class TestTraining:
         assert trajectory.rows[1]["loss"] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.long
 def test_kept_networks_begin_anew_whatever_their_optimiser(us8k, us8k_store, us8k_root, tmp_path):
     """Adam's moments, schedules and all: a run's numbers do not depend on the runs before it."""
     more = ["models=timbre", "training.optimizer=adam", "training.learning_rate=0.01", "training.schedule=cosine"]
