@@ -402,9 +402,13 @@ def test_any_graph_has_a_twin_of_the_same_numbers(examples):
         x = np.random.default_rng(0).normal(-1, 2, (3, *SHAPE)).astype("float32")
         for training in (True, False):
             ours, theirs = (everything(network, model, x, training) for network in (found.network, model))
+            # The gradient of a kernel before a normalisation is the small rest of large terms that cancel. In sums over
+            # 3 * 11 * 12 places, float32 may lose 396 * 6e-8 of the largest terms. Against float64, both sides are off
+            # by that much, the twin by less in the median.
+            rest = 2 * 396 * 6e-8 * max(np.abs(one).max(initial=0) for one in theirs)
             for one, other in zip(ours, theirs, strict=True):
                 # Small batches with few places: single sums of products in another order.
                 scale = max(np.abs(other).max(initial=0), 1e-3)
-                np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4 * scale)
+                np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4 * scale + rest)
 
     check()
