@@ -16,6 +16,8 @@ from loglearn_tf.errors import ConfigError
 
 # A typing error must not fill the memory: the bounds on size and nesting are far above any practical file.
 _MOST_BYTES, _MOST_VALUES, _DEEPEST = 1 << 18, 20_000, 20
+# A colon that YAML does not take for the end of a key.
+_NO_SPACE = re.compile(r"(?<=\w):(?=\S)")
 _LONGEST_NUMBER = 100  # YAML 1.1 reads 1:1:1... as a number, which takes minutes if it is long
 _TOO_MANY = (
     f"it may hold at most {_MOST_VALUES:,} values, {_MOST_BYTES:,} characters in total, nested at most {_DEEPEST} deep"
@@ -48,9 +50,6 @@ def read_table(path: Path) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise ConfigError(f"{path} must contain `key: value` lines. Received: {type(table).__name__}.")
     return table
-
-
-_NO_SPACE = re.compile(r"(?<=\w):(?=\S)")
 
 
 def parse_override(text: str) -> Override:

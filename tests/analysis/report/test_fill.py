@@ -9,6 +9,7 @@ from fake_study import history, run_row, study_in_parts, write
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from test_whole_study import TEXT
 
 from loglearn_tf.analysis.names import compression_name
 from loglearn_tf.analysis.planned import evaluate, read_parts
@@ -168,25 +169,10 @@ def test_any_text_without_places_is_left_alone(tmp_path_factory, text):
     assert fill(path, path.parent) == path.read_text(encoding="utf-8")
 
 
-IN_PARTS = """
-name: study
-data: {name: us8k, root: sounds}
-models: [timbre]
-compressions: [logeps, loglearn, log]
-n_shot: [1, 5]
-folds: [1, 2, 3]
-runs: 3
-parts: {a: {}, b: {features: {gain_db: -20.0}}, never: {features: {gain_db: -40.0}}}
-contrasts:
-  more: {title: Loglearn is better, compression: loglearn, parts: [a, b], expect: It knows more clips.}
-  later: {title: At the lowest level, compression: loglearn, parts: [never], expect: "Less, by 3 points"}
-"""
-
-
 @pytest.fixture(scope="module")
 def in_parts(tmp_path_factory):
     """The folder of a study with contrasts, two of its three parts run; and a text with its numbers."""
-    folder = study_in_parts(tmp_path_factory.mktemp("study") / "study.yaml", IN_PARTS, only=["a", "b"])
+    folder = study_in_parts(tmp_path_factory.mktemp("study") / "study.yaml", TEXT, only=["a", "b"])
     for part in read_parts(folder):
         identify(part.folder, part.settings)
 
