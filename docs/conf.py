@@ -15,7 +15,7 @@ from sphinx.application import Sphinx  # noqa: E402
 from sphinx.util.inspect import stringify_signature  # noqa: E402
 
 import loglearn_tf  # noqa: E402
-from loglearn_tf._util.tensorflow_runtime import be_quiet  # noqa: E402
+from loglearn_tf._util.tensorflow_runtime import available_cores, be_quiet  # noqa: E402
 
 be_quiet()
 
@@ -47,6 +47,8 @@ sphinx_gallery_conf = {
     "run_stale_examples": True,
     "image_scrapers": ("figures.scrape",),
     "reset_modules": ("figures.use_style",),
+    # At most four: each script needs up to 1.5 GB.
+    "parallel": min(4, available_cores()),
     "capture_repr": ("_repr_html_",),  # tables of pandas
     "remove_config_comments": True,
     # Names in code lead to the reference.

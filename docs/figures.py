@@ -15,6 +15,8 @@ from matplotlib.colors import to_hex, to_rgba_array
 from matplotlib.figure import Figure
 from pictures import THEMES
 
+from loglearn_tf._util.tensorflow_runtime import be_quiet
+
 _INK, _PAPER, _COLOURS = THEMES["light"]
 # Colour on a light page -> the same on a dark one.
 _DARK = dict(zip((_INK, _PAPER, *_COLOURS), (*THEMES["dark"][:2], *THEMES["dark"][2]), strict=True))
@@ -29,6 +31,7 @@ _STYLE: dict[str, Any] = {
 
 def use_style(gallery_conf: Mapping[str, Any], name: str) -> None:
     """Before every script: Matplotlib as it is by default, but for the style of the site."""
+    be_quiet()  # scripts run in processes that do not read conf.py
     plt.close("all")
     matplotlib.use("agg")
     matplotlib.rcdefaults()
