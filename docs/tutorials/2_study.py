@@ -45,6 +45,7 @@ settings = load_settings(
         "training.epochs=12",
         "evaluation.patch_hop=32",
         "tensorboard=none",
+        "workers=1",  # each one first takes seconds to load TensorFlow
     ],
 )
 

@@ -105,6 +105,7 @@ settings = load_settings(
         "training.epochs=10",
         "evaluation.patch_hop=32",
         "tensorboard=none",
+        "workers=1",  # each one first takes seconds to load TensorFlow
     ],
 )
 result = run_study(settings)

@@ -37,6 +37,7 @@ settings = load_settings(
         "training.epochs=25",
         "evaluation.patch_hop=32",
         "tensorboard=none",
+        "workers=1",  # each one first takes seconds to load TensorFlow
     ],
 )
 study = run_study(settings).study_dir

@@ -21,8 +21,14 @@ def be_quiet() -> None:
     Errors of TensorFlow are still raised as exceptions.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").addFilter(_is_no_retracing)
     # If it cannot write its settings folder, it prints a long note about using a temporary one.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
+
+
+def _is_no_retracing(record: logging.LogRecord) -> bool:
+    """Every run has a network of its own, which is traced once; TensorFlow takes them for one that is traced again."""
+    return "triggered tf.function retracing" not in str(record.msg)
 
 
 def available_cores() -> int:

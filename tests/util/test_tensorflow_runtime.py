@@ -1,5 +1,7 @@
 """TensorFlow as workers use it: each has its GPU where there are some, and takes of it what it needs."""
 
+import logging
+import logging.handlers
 import subprocess
 import sys
 
@@ -92,3 +94,18 @@ import matplotlib.figure
 """
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert done.stdout == done.stderr == ""
+
+
+@pytest.mark.parametrize("filters", [[], [tensorflow_runtime._is_no_retracing]], ids=["as TensorFlow does", "quiet"])
+def test_a_network_for_every_run_is_no_warning(monkeypatch, filters):
+    """TensorFlow warns if the same code is traced again and again; networks of other runs have the same code."""
+    logger, handler = logging.getLogger("tensorflow"), logging.handlers.BufferingHandler(100)
+    monkeypatch.setattr(logger, "filters", filters)
+    monkeypatch.setattr(logger, "handlers", [handler])
+    code = "lambda x: x + 1"  # evaluated here: TensorFlow warns about an object of code only twice
+    function = eval(code)
+    for _ in range(10):
+        tf.function(function)(1.0)
+    tf.get_logger().warning("something else")
+    messages = [record.getMessage() for record in handler.buffer]
+    assert messages[-1] == "something else" and any("retracing" in message for message in messages) != bool(filters)
