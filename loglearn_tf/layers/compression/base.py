@@ -140,6 +140,14 @@ def add_number(
     """
     if layer.per_band:
         layer.n_bands = _count_bands(input_shape, layer.axis)
+        if layer.n_bands == 1 and not layer.weights:
+            _log.warning(
+                "Layer `%s` has `per_band=True`, but there is one band on its axis %d of the input, %s, so all bands "
+                "share one value. If that is the axis of channels, name that of the bands, as in `axis=-2`.",
+                layer.name,
+                layer.axis,
+                tuple(input_shape),
+            )
     # The type of other layers' weights: Keras adds up the squares of all gradients for a global norm, which fails if
     # their types differ. Mixed policies keep weights in float32.
     dtype = layer.variable_dtype

@@ -259,6 +259,15 @@ class TestPerBand:
         np.testing.assert_allclose(beside[..., 0], build_compression(name)(MEL), rtol=1e-6, atol=1e-6)
         np.testing.assert_allclose(beside[..., 1], build_compression(name)(MEL[::-1]), rtol=1e-6, atol=1e-6)
 
+    def test_an_axis_of_channels_that_was_taken_for_that_of_the_bands_is_a_warning(self, name, caplog):
+        build_compression(name, per_band=True, name="mine")(MEL[..., np.newaxis])
+        (warning,) = caplog.messages
+        assert "`mine` has `per_band=True`, but there is one band on its axis -1" in warning and "axis=-2" in warning
+        caplog.clear()
+        build_compression(name, per_band=True, axis=-2)(MEL[..., np.newaxis])
+        build_compression(name, per_band=False)(MEL[..., np.newaxis])
+        assert not caplog.messages
+
     @pytest.mark.parametrize(("axis", "shape"), [(-1, (2, 5, 6)), (2, (2, 5, 6)), (-2, (2, 5, 6, 3)), (1, (2, 6, 5))])
     def test_curve_with_the_bands_on_any_axis(self, name, axis, shape):
         layer, power = build_compression(name, per_band=True, axis=axis), np.logspace(-6, 0, 5)
