@@ -59,8 +59,9 @@ class LearnableLog(Compression):
         learning_rate_factor: Float >= 0, scales the gradients of the pre-gates, and with plain SGD thereby their
             learning rate. Optimisers that normalise gradients, such as Adam, undo it. If gradients are clipped to a
             global norm, scaled ones are included: a large factor then slows all other weights in clipped steps.
-        quantile: Default quantile for `adapt`: the share of the mel power below the knee. Setting it does not adapt
-            anything by itself, but the experiment's training then adapts the layer to its training clips.
+        quantile: Default quantile for `adapt`: the share of the mel power above zero that is below the knee. Setting it
+            does not adapt anything by itself, but the experiment's training then adapts the layer to its training
+            clips.
         alpha_regularizer: Keras regularizer of alpha's pre-gate, not of alpha itself. `keras.regularizers.L2`
             pulls it to 0, where alpha is 1.
         beta_regularizer: The same for beta's pre-gate; at 0, beta is 0.693.
@@ -196,11 +197,12 @@ class LearnableLog(Compression):
             data: An array of mel power with the bands on the layer's `axis`, like its input; or a sequence of arrays: a
                 list, a generator, or a `tf.data.Dataset`. Of tuples, such as `(patches, labels)`, the first element is
                 used. If `axis` counts from the end, as by default, the batch axis may be omitted.
-            quantile: Share of the mel power below the knee, between 0 and 1; by default the layer's own.
+            quantile: Share of the mel power below the knee, between 0 and 1; by default the layer's own. Zeros, digital
+                silence, are not counted.
 
         Raises:
-            ValueError: If there is no data, a value is negative or not finite, the quantile itself is zero because of
-                too many zeros, or the number of bands is not the layer's.
+            ValueError: If there is no data, a value is negative or not finite, all values or all of a band are zero, or
+                the number of bands is not the layer's.
         """
         knee = power_at_quantile(self, data, quantile)  # builds the layer
         # Beta stays: alpha alone can set any knee, and beta then learns at its usual rate.

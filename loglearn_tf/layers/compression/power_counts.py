@@ -48,28 +48,29 @@ class PowerCounts:
         np.add.at(self._counts, (np.broadcast_to(rows, intervals.shape), intervals), 1)
 
     def quantile(self, share: float) -> Any:
-        """The quantile with `share` of the values below it: a number, or `(n_bands,)`.
+        """The quantile with `share` of the values above zero below it: a number, or `(n_bands,)`.
+
+        Digital silence is left out: it has no level, and recordings differ in how much they have of it.
 
         Raises:
-            ValueError: If it is zero.
+            ValueError: If all values are zero, or all of a band.
         """
-        found = [_quantile(counts, share) for counts in self._counts]
-        if 0 in found:
-            band = found.index(0)
-            zeros = self._counts[band, 0] / self._counts[band].sum()
-            whose = f"of band {band} " if self._n_bands else ""
-            raise ValueError(
-                f"A share of {zeros:.3g} of the mel power {whose}is zero (digital silence), so the quantile {share:g} "
-                f"is zero. Received: quantile={share:g}. Use a larger one, or remove silence."
-            )
+        found = []
+        for band, counts in enumerate(self._counts):
+            if not counts[1:].any():
+                whose = f" of band {band}" if self._n_bands else ""
+                raise ValueError(
+                    f"A knee needs mel power above zero. Received: {counts[0]:,} values{whose}, all of them zero "
+                    "(digital silence). Use other data, or set the knee: `LearnableLog.from_values`."
+                )
+            found.append(_quantile(counts[1:], share))
         return np.array(found) if self._n_bands else found[0]
 
 
 def _quantile(counts: npt.NDArray[np.int64], share: float) -> float:
+    """Of the counts of all intervals but the first, which starts at zero."""
     up_to = np.cumsum(counts)
     target = share * up_to[-1]
-    interval = int(np.searchsorted(up_to, target))
-    if interval == 0:
-        return 0.0
-    low, high = (np.array([interval, interval + 1], np.uint32) << _SHIFT).view(np.float32).astype(np.float64)
-    return float(low + (high - low) * (target - up_to[interval - 1]) / counts[interval])
+    index = int(np.searchsorted(up_to, target))
+    low, high = (np.array([index + 1, index + 2], np.uint32) << _SHIFT).view(np.float32).astype(np.float64)
+    return float(low + (high - low) * (1 - (up_to[index] - target) / counts[index]))
