@@ -62,7 +62,7 @@ def check_commands(home: Path, bin_dir: Path) -> None:
     assert Path(where).is_relative_to(home), where
     version = _run(home, bin_dir / "loglearn", "--version")
     assert _run(home, bin_dir / "python", "-m", "loglearn_tf", "--version") == version
-    for name, n_runs in {"us8k": "6,000", "tut": "600", "folder": "100", "demo": "8"}.items():
+    for name, n_runs in {"us8k": "6,000", "tut": "600", "folder": "125", "demo": "8"}.items():
         planned = _run(home, bin_dir / "loglearn", "plan", name, "--no-measure")
         assert f"{name}: {n_runs} runs in runs/{name}" in planned, planned
     assert "why, part main_full" in _run(home, bin_dir / "loglearn", "plan", "why", "--no-measure")
