@@ -178,6 +178,16 @@ def runs_here(networks_checked_here: None, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports have their figures, but nothing is drawn, which takes most of a report's time: for tests of their words.
+    tests/analysis/report/test_figures.py and others draw."""
+    from loglearn_tf.analysis.report import figures
+
+    monkeypatch.setattr(figures, "to_svg", lambda figure: "<svg></svg>")
+    monkeypatch.setattr(figures, "to_pdf", lambda figure: b"%PDF")
+
+
+@pytest.fixture
 def narrow_prototypical(monkeypatch: pytest.MonkeyPatch) -> None:
     """`prototypical` has 4 filters: for what does not depend on their number, as the seconds of an update do."""
     monkeypatch.setitem(MODELS._found, "prototypical", NARROW)

@@ -101,7 +101,7 @@ def job(root: Path, home: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def rerun(us8k_root, runs_here, monkeypatch, capsys):
+def rerun(us8k_root, runs_here, undrawn, monkeypatch, capsys):
     """The same command again, in this process, which need not be killed; returns what it writes to stderr."""
 
     def rerun(home: Path) -> str:

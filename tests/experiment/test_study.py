@@ -76,6 +76,7 @@ def test_in_a_thread_with_everything_that_a_caller_needs(small, caplog, capfd):
     assert first.comparisons[0].mean == pytest.approx(by_name["loglearn"] - by_name["logeps"])
 
 
+@pytest.mark.usefixtures("runs_here", "undrawn")
 def test_failed_runs_are_returned(small):
     result = run_study(small("compressions=[loglearn]", "training.epochs=5", "training.learning_rate=1.0e+30"))
     (row,) = result.failed
