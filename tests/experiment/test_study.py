@@ -46,6 +46,7 @@ def small(us8k_root, us8k_store, tmp_path):
     return make
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_in_a_thread_with_everything_that_a_caller_needs(small, caplog, capfd):
     settings, steps, results = small("workers=1"), [], []
     caplog.set_level(logging.INFO, "loglearn_tf")

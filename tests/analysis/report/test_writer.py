@@ -470,6 +470,7 @@ def learned_knees(results, comparisons):
 KNEES = ReportTable("knees", learned_knees, applies=lambda results: results.dataset == "us8k", baseline="pcen")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_table_from_outside_the_package_appears_in_the_report(tmp_path):
     for fold in (1, 2, 3):
         for row in (*pair(0.5, 0.4, fold=fold), run_row(0.3, compression="pcen", fold=fold)):
