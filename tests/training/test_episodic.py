@@ -59,7 +59,7 @@ def trained(noise_store, us8k_root, tmp_path_factory):
     @functools.cache
     def trained(protocol):
         home = tmp_path_factory.mktemp("trained")
-        patience = 10 if protocol == "pons2018" else 1
+        patience = 4 if protocol == "pons2018" else 1
         settings = short_settings(us8k_root, home, f"protocol={protocol}", f"episodic.patience={patience}")
         model = build_model("prototypical", n_classes=3, n_filters=4, protocol=protocol, seed=2)
         drawn = draw_episodes(noise_store, noise_store.clips, spec=SPEC, settings=settings)
