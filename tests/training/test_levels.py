@@ -58,7 +58,14 @@ def test_silence_stays(array_store):
     np.testing.assert_array_equal(Levelled(store).mel(store.clips[0]), 0)
 
 
-@pytest.mark.parametrize("compression", ["relative_knee", "learned_relative_knee", "relative_logeps"])
+@pytest.mark.parametrize(
+    "compression",
+    [
+        "learned_relative_knee",
+        pytest.param("relative_knee", marks=pytest.mark.long),
+        pytest.param("relative_logeps", marks=pytest.mark.long),
+    ],
+)
 def test_a_run_is_the_same_at_every_level(us8k, us8k_store, settings, models, compression):
     outcomes = [
         train_run(spec_for("timbre", compression), settings, us8k, store, models=models)
