@@ -179,14 +179,19 @@ def runs_here(networks_checked_here: None, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(study, "LocalExecutor", ExecutorHere)
 
 
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+def draw_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports have their figures, but nothing is drawn, which takes most of a report's time: for tests of their words.
     tests/analysis/report/test_figures.py and others draw."""
     from loglearn_tf.analysis.report import figures
 
     monkeypatch.setattr(figures, "to_svg", lambda figure: "<svg></svg>")
     monkeypatch.setattr(figures, "to_pdf", lambda figure: b"%PDF")
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """See `draw_nothing`."""
+    draw_nothing(monkeypatch)
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ def test_there_are_files_of_earlier_versions():
     assert EARLIER
 
 
+@pytest.mark.long
 def test_two_layers_and_a_custom_loop_saved_here_load_in_a_fresh_process(tmp_path):
     keras.utils.set_random_seed(0)
     mel = keras.Input((None, 8))

@@ -310,7 +310,15 @@ class TestCompressions:
         start = episodic.train_run(spec_for("prototypical", "loglearn_adapted"), settings, us8k, us8k_store).history[0]
         assert start["knee"] == start["knee_support"] != pytest.approx(1.1975e-3, rel=0.01)
 
-    @pytest.mark.parametrize("compression", ["pcen_learn", "power", "log1p_learn", "loglearn_per_band"])
+    @pytest.mark.parametrize(
+        "compression",
+        [
+            "pcen_learn",
+            "loglearn_per_band",
+            pytest.param("power", marks=pytest.mark.long),
+            pytest.param("log1p_learn", marks=pytest.mark.long),
+        ],
+    )
     def test_every_learned_compression_trains_to_finite_numbers(self, us8k, us8k_store, settings, compression):
         outcome = train_run(spec_for("timbre", compression), settings, us8k, us8k_store)
         assert np.isfinite(outcome.probabilities).all()

@@ -4,6 +4,7 @@ import csv
 import json
 
 import pytest
+from conftest import draw_nothing
 from fake_study import study_in_parts
 from test_writer import Page
 
@@ -36,8 +37,11 @@ contrasts:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     study = study_in_parts(tmp_path_factory.mktemp("study") / "study.yaml", TEXT, only=["a", "b"])
-    for folder in (study / "a", study / "b", study):
-        assert write_report(folder) == folder / "report.html"
+    with pytest.MonkeyPatch.context() as patched:
+        draw_nothing(patched)
+        for folder in (study / "a", study / "b"):
+            assert write_report(folder) == folder / "report.html"
+    assert write_report(study) == study / "report.html"
     return study
 
 
