@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 # Before NumPy: tests run side by side already, and threads of matrix products that wait for one another do so busily.
@@ -22,9 +22,12 @@ from loglearn_tf.datasets import DataSet, load_dataset
 from loglearn_tf.datasets.clips import Clip
 from loglearn_tf.datasets.synthetic import make_us8k
 from loglearn_tf.experiment import study
+from loglearn_tf.experiment.local import Finished
+from loglearn_tf.experiment.run import Work, Worker
 from loglearn_tf.features.build import build_store
 from loglearn_tf.features.store import MelStore
 from loglearn_tf.models import MODELS
+from loglearn_tf.study.grid import RunSpec
 from loglearn_tf.study.settings import Settings, load_settings
 
 be_quiet()
@@ -56,19 +59,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             "interruptions",
             "whole_way",
             "ray",
-            "episodic",
             "supervised",
-            "run",
-            "levels",
+            "writer",
+            "side_effects",
+            "episodic",
+            "plain",
             "cli",
             "callbacks",
+            "build",
+            "bfloat16",
+            "whole_study",
+            "validation",
             "study",
-            "from_outside",
-            "side_effects",
-            "settling",
-            "evaluation",
-            "plain",
-            "local",
+            "sliding",
+            "estimate",
+            "readme",
         ]
     ]
     items.sort(key=lambda item: first.index(item.path.name) if item.path.name in first else len(first))
@@ -143,6 +148,50 @@ def networks_checked_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before a study, its variants and networks from outside are built in this process, not in another that would have
     to load TensorFlow; tests/experiment/test_study.py and others do it there."""
     monkeypatch.setattr(study, "call", lambda function, *arguments: function(*arguments, on_progress=print))
+
+
+class ExecutorHere(nullcontext["ExecutorHere"]):
+    """Takes the place of a `LocalExecutor`: the same worker, but in this process, which has loaded TensorFlow."""
+
+    def __init__(self, work: Work, workers: int) -> None:
+        self._worker = Worker(work)
+        self._spec: RunSpec | None = None
+
+    def __enter__(self) -> "ExecutorHere":
+        return self
+
+    def has_room(self) -> bool:
+        return self._spec is None
+
+    def start(self, spec: RunSpec) -> None:
+        self._spec = spec
+
+    def finished(self) -> list[Finished]:
+        assert self._spec is not None
+        spec, self._spec = self._spec, None
+        return [(spec, self._worker.perform(spec))]
+
+
+@pytest.fixture
+def runs_here(networks_checked_here: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Studies train in this process: for tests of what comes before and after. tests/experiment/test_local.py and
+    others have worker processes."""
+    monkeypatch.setattr(study, "LocalExecutor", ExecutorHere)
+
+
+def draw_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports have their figures, but nothing is drawn, which takes most of a report's time: for tests of their words.
+    tests/analysis/report/test_figures.py and others draw."""
+    from loglearn_tf.analysis.report import figures
+
+    monkeypatch.setattr(figures, "to_svg", lambda figure: "<svg></svg>")
+    monkeypatch.setattr(figures, "to_pdf", lambda figure: b"%PDF")
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """See `draw_nothing`."""
+    draw_nothing(monkeypatch)
 
 
 @pytest.fixture

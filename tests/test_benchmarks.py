@@ -67,6 +67,7 @@ def test_a_study_is_the_mean_over_the_cells_of_the_protocol(stages, tmp_path):
     assert len((tmp_path / "latest.md").read_text().splitlines()) == 6 + len(written)
 
 
+@pytest.mark.long
 def test_what_grows_is_done_in_full(growth, tmp_path, monkeypatch):
     monkeypatch.setenv("LOGLEARN_SHARED", str(tmp_path / "nowhere"))
     for task, size in {"results.csv from run folders": 60, "report.html and all beside it": 60}.items():
@@ -79,6 +80,7 @@ def test_what_grows_is_done_in_full(growth, tmp_path, monkeypatch):
     assert growth.TASKS["evaluation on TUT, timbre"][0](1, tmp_path) > 0
 
 
+@pytest.mark.long
 def test_whole_runs_are_paired(monkeypatch, us8k_root, capsys, tmp_path):
     monkeypatch.setenv("LOGLEARN_SHARED", str(tmp_path / "nowhere"))
     monkeypatch.syspath_prepend(ROOT / "experiments" / "benchmarks")

@@ -242,7 +242,7 @@ parts:
 
 
 @pytest.fixture
-def parts(tmp_path, us8k_root, networks_checked_here):
+def parts(tmp_path, us8k_root, runs_here, undrawn):
     path = tmp_path / "why.yaml"
     path.write_text(PARTS.format(root=us8k_root, home=tmp_path))
     return path

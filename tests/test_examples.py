@@ -33,7 +33,7 @@ def test_a_mobilenet_from_scratch_begins_alike_for_every_compression():
     assert np.std(ours.layers[-2].get_layer("conv1").kernel) > 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_crnn_from_check_to_export(us8k_root, us8k, us8k_store, tmp_path, caplog):
     changes = (f"models=[{CRNN}]", "compressions=[loglearn]", "save_models=true", "evaluation.patch_hop=8")
     settings = short_settings(us8k_root, tmp_path, *changes)

@@ -67,11 +67,11 @@ class TestFrontEnd:
 @pytest.mark.parametrize("compression", sorted(COMPRESSIONS))
 def test_logits_and_a_step_on_silence_are_finite(mels, compression):
     network = build_model("timbre", compression=compression)
+    assert np.isfinite(network(np.concatenate(list(mels.values())), training=False)).all()
     for name, mel in mels.items():
-        assert np.isfinite(network(mel, training=False)).all(), name
         assert np.isfinite(network(mel, training=True)).all(), name
     network.compile("sgd", "mean_squared_error", run_eagerly=True)
-    network.fit(mels["silence"], np.ones((2, 10), "float32"), shuffle=False, verbose=0)
+    network.train_on_batch(mels["silence"], np.ones((2, 10), "float32"))
     for weight in network.weights:
         assert np.isfinite(weight).all(), weight.path
 

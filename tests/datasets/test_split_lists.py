@@ -160,6 +160,6 @@ class TestLists:
 
 def test_plan_and_check_of_a_split(commands, tmp_path, capsys):
     overrides = [f"data.root={commands}", "name=x", "folds=[1]", f"runs_dir={tmp_path / 'runs'}"]
-    assert main(["plan", "folder", *overrides]) == 0
+    assert main(["plan", "folder", *overrides, "--no-measure"]) == 0
     assert main(["run", "folder", f"data.root={commands}", "name=x", f"runs_dir={tmp_path / 'runs'}"]) == 2
     assert "folder: 1. Received: fold 2. It has one split: set `folds=[1]`." in capsys.readouterr().err

@@ -41,12 +41,14 @@ def in_pieces(classifier: Classifier, waveform: np.ndarray, size: int) -> np.nda
 @pytest.mark.parametrize(
     ("front_end", "patch_frames", "patch_hop", "mean"),
     [
-        ({}, 16, 1, "arithmetic"),
+        pytest.param({}, 16, 1, "arithmetic", marks=pytest.mark.long),
         ({"hop_length": 100, "pad_mode": "constant"}, 16, 7, "geometric"),  # no divisor of the FFT size
         ({"hop_length": 512}, 4, 3, "arithmetic"),  # with gaps between frames
-        ({"hop_length": 64, "n_fft": 512}, 40, 50, "geometric"),  # with gaps between patches
+        pytest.param({"hop_length": 64, "n_fft": 512}, 40, 50, "geometric", marks=pytest.mark.long),  # between patches
         ({}, 300, 1, "arithmetic"),  # a patch is longer than many blocks, or than the recording
-        ({"fft_dtype": "float32", "hop_length": 77, "n_fft": 64}, 16, 5, "arithmetic"),
+        pytest.param(
+            {"fft_dtype": "float32", "hop_length": 77, "n_fft": 64}, 16, 5, "arithmetic", marks=pytest.mark.long
+        ),
     ],
 )
 def test_as_the_whole_recording(front_end, patch_frames, patch_hop, mean):

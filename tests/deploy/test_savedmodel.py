@@ -17,10 +17,17 @@ def classifier():
     return make(LearnableLog(alpha_pre_gate=6.5, name="loglearn"))
 
 
-def test_savedmodel_serves_from_tensorflow_alone(classifier, tmp_path):
-    said = export_model(classifier, tmp_path / "served", to="savedmodel")
+@pytest.fixture(scope="module")
+def exported(classifier, tmp_path_factory):
+    """Path of its folder, `served`, and what the export said."""
+    path = tmp_path_factory.mktemp("savedmodel") / "served"
+    return path, export_model(classifier, path, to="savedmodel")
+
+
+def test_savedmodel_serves_from_tensorflow_alone(classifier, exported):
+    path, said = exported
     assert "only TensorFlow" in said
-    np.savez(tmp_path / "in.npz", *noises())
+    np.savez(path.with_name("in.npz"), *noises())
     program = """
 import numpy, sys
 sys.modules["loglearn_tf"] = sys.modules["keras"] = None  # as if they were not installed
@@ -31,14 +38,13 @@ assert served.sample_rate().numpy() == 8000
 numpy.savez("out.npz", *[served.serve(x) for x in numpy.load("in.npz").values()])
 assert "serve" in served.signatures
 """
-    python(program, cwd=tmp_path)
-    for found, waveform in zip(np.load(tmp_path / "out.npz").values(), noises(), strict=True):
+    python(program, cwd=path.parent)
+    for found, waveform in zip(np.load(path.with_name("out.npz")).values(), noises(), strict=True):
         np.testing.assert_allclose(found, classifier.predict(waveform, verbose=0), atol=1e-5)
 
 
-def test_an_exported_model_has_no_gates(classifier, tmp_path):
-    export_model(classifier, tmp_path / "served", to="savedmodel")
-    variables = tf.saved_model.load(str(tmp_path / "served")).variables
+def test_an_exported_model_has_no_gates(exported):
+    variables = tf.saved_model.load(str(exported[0])).variables
     assert not any("gate" in variable.name for variable in variables)
 
 

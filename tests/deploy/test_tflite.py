@@ -19,6 +19,13 @@ def classifier():
     return make(LearnableLog(alpha_pre_gate=6.5, name="loglearn"))
 
 
+@pytest.fixture(scope="module")
+def exported(classifier, tmp_path_factory):
+    """Path of its file, and what the export said."""
+    path = tmp_path_factory.mktemp("tflite") / "model.tflite"
+    return path, export_model(classifier, path, to="tflite")
+
+
 def interpret(path, waveform):
     interpreter = tf.lite.Interpreter(str(path))
     (given,), (wanted,) = interpreter.get_input_details(), interpreter.get_output_details()
@@ -29,15 +36,15 @@ def interpret(path, waveform):
     return interpreter.get_tensor(wanted["index"])
 
 
-def test_tflite_of_loglearn_needs_the_plain_runtime_only(classifier, tmp_path):
-    said = export_model(classifier, tmp_path / "model.tflite", to="tflite")
+def test_tflite_of_loglearn_needs_the_plain_runtime_only(classifier, exported):
+    path, said = exported
     assert "front end in float32; runs on the plain TFLite runtime" in said
-    details = tf.lite.Interpreter(str(tmp_path / "model.tflite"))._get_ops_details()
+    details = tf.lite.Interpreter(str(path))._get_ops_details()
     assert not [one["op_name"] for one in details if one["op_name"].startswith("Flex")]
     for waveform in noises():
-        found = interpret(tmp_path / "model.tflite", waveform)
+        found = interpret(path, waveform)
         np.testing.assert_allclose(found, classifier.predict(waveform, verbose=0), atol=1e-4)
-    with zipfile.ZipFile(tmp_path / "model.tflite") as archive:
+    with zipfile.ZipFile(path) as archive:
         assert archive.read("labels.txt").decode().split() == NAMES
 
 
@@ -66,7 +73,15 @@ def test_a_network_without_a_front_end(tmp_path):
 
 
 # Powers of two, and not; twice a prime; windows shorter than the frame, of even and odd length.
-@pytest.mark.parametrize(("n_fft", "win_length"), [(400, None), (480, 401), (1000, 400), (1006, None)])
+@pytest.mark.parametrize(
+    ("n_fft", "win_length"),
+    [
+        (480, 401),
+        pytest.param(400, None, marks=pytest.mark.long),
+        pytest.param(1000, 400, marks=pytest.mark.long),
+        pytest.param(1006, None, marks=pytest.mark.long),
+    ],
+)
 def test_any_fft_size_by_the_signature(n_fft, win_length, tmp_path):
     network = keras.Sequential([keras.Input((16, 8)), LearnableLog(), keras.layers.Flatten(), keras.layers.Dense(2)])
     front_end = {"sample_rate": 16_000, "n_fft": n_fft, "win_length": win_length, "hop_length": 160, "n_mels": 8}
@@ -87,12 +102,11 @@ def test_a_matrix_that_no_phone_holds(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_metadata_say_the_sample_rate_and_the_labels(classifier, tmp_path):
+def test_metadata_say_the_sample_rate_and_the_labels(exported):
     """Read field by field, as flatbuffers lay them out; metadata_schema.fbs has their numbers."""
     from tensorflow.lite.python import schema_py_generated as schema
 
-    export_model(classifier, tmp_path / "model.tflite", to="tflite")
-    model = schema.Model.GetRootAsModel((tmp_path / "model.tflite").read_bytes(), 0)
+    model = schema.Model.GetRootAsModel(exported[0].read_bytes(), 0)
     entries = {(entry := model.Metadata(i)).Name(): entry.Buffer() for i in range(model.MetadataLength())}
     content = model.Buffers(entries[b"TFLITE_METADATA"]).DataAsNumpy().tobytes()
     assert content[4:8] == b"M001"

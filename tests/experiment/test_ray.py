@@ -126,33 +126,36 @@ def accuracies(study: Path) -> dict[tuple[str, ...], str]:
     "grid",
     [
         pytest.param(
-            ["models=[timbre,'my_lab_on_nodes:build']", "n_shot=[1,all]", "training.epochs=30"],
+            [
+                "models=[timbre,'my_lab_on_nodes:build']",
+                "compressions=[loglearn]",
+                "n_shot=[1,all]",
+                "training.epochs=30",
+            ],
             id="a few long runs, also of a network from outside, and of all clips",
         ),
         pytest.param(["models=[timbre]", "runs=20", "training.epochs=2"], id="many short runs", marks=pytest.mark.long),
     ],
 )
-def test_runs_survive_the_death_of_a_node(address, second, us8k_root, us8k_store, tmp_path, grid):
+@pytest.mark.usefixtures("runs_here", "undrawn")
+def test_runs_survive_the_death_of_a_node(address, second, us8k_root, us8k_store, tmp_path, monkeypatch, grid):
     (tmp_path / "my_lab_on_nodes.py").write_text(MY_LAB)
+    monkeypatch.syspath_prepend(tmp_path)
     grid = [f"features.store_dir={us8k_store.folder.parent}", *grid]
     here, there = tmp_path / "here", tmp_path / "there"
 
-    def run(home: Path, *more: str) -> subprocess.Popen[bytes]:
-        """The study, as a command of its own: its log is beside it."""
-        overrides = [*short_overrides(us8k_root, home), *grid, *more]
-        with home.with_suffix(".log").open("w") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "loglearn_tf.cli", "run", US8K, *overrides],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": paths(tmp_path)},
-            )
-
-    assert run(here, "workers=1").wait(300) == 0, here.with_suffix(".log").read_text()
+    assert main(["run", US8K, *short_overrides(us8k_root, here), *grid]) == 0
     expected = accuracies(here / "runs" / "us8k")
     assert len(expected) >= 4
     # The nodes do not see `features.store_dir`: they are sent the store.
-    job = run(there, f"ray={{address: '{address}', ship_store: true}}")
+    on_nodes = [*short_overrides(us8k_root, there), *grid, f"ray={{address: '{address}', ship_store: true}}"]
+    with there.with_suffix(".log").open("w") as log:
+        job = subprocess.Popen(
+            [sys.executable, "-m", "loglearn_tf.cli", "run", US8K, *on_nodes],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": paths(tmp_path)},
+        )
     while len(list((there / "runs").rglob("result.json"))) < len(expected) // 4 or not second.is_at_work():
         assert job.poll() is None, there.with_suffix(".log").read_text()
         time.sleep(0.1)

@@ -20,15 +20,25 @@ from loglearn_tf.study.run_folder import level_rows, read_runs, write_results, w
 from loglearn_tf.study.settings import load_settings
 from loglearn_tf.training import supervised as training
 from loglearn_tf.training.callbacks import NonFiniteError
+from loglearn_tf.training.supervised import CompiledModels
 
 US8K = ROOT / "experiments" / "us8k.yaml"
 
 
+@pytest.fixture(scope="module")
+def models():
+    """Compiled networks, for all workers: to compile takes longer than to train here, and changes nothing, which
+    `test_kept_networks_change_no_result` shows with workers that keep their own."""
+    return CompiledModels()
+
+
 @pytest.fixture
-def worker(us8k, us8k_store, us8k_root, tmp_path):
-    def make(*overrides: str) -> tuple[Worker, list]:
+def worker(us8k, us8k_store, us8k_root, tmp_path, models):
+    def make(*overrides: str, keeps: CompiledModels = models) -> tuple[Worker, list]:
         settings = short_settings(us8k_root, tmp_path, *overrides)
-        return Worker(Work(settings, us8k, us8k_store.folder)), plan_runs(settings)
+        worker = Worker(Work(settings, us8k, us8k_store.folder))
+        worker._models = keeps
+        return worker, plan_runs(settings)
 
     return make
 
@@ -138,10 +148,10 @@ def test_peak_memory_is_the_runs_own():
 def test_kept_networks_change_no_result(worker, overrides):
     """The second run goes through a network that the first compiled and trained, the third through what it left."""
     overrides = [*overrides, "compressions=[loglearn]", "runs=2"]
-    kept, (one, other) = worker(*overrides)
+    kept, (one, other) = worker(*overrides, keeps=CompiledModels())
     first, second, again = kept.perform(one), kept.perform(other), kept.perform(one)
     assert len(kept._models._kept) == 1
-    new, _ = worker(*overrides)
+    new, _ = worker(*overrides, keeps=CompiledModels())
     alone = new.perform(other)
     for name in ("history.csv", "predictions.csv"):
         assert again.files[name] == first.files[name] != alone.files[name]
@@ -176,11 +186,12 @@ def test_a_non_finite_run_is_final(worker, monkeypatch):
 
 
 @pytest.mark.parametrize("raises", [True, False])
-def test_a_run_whose_store_was_changed_meanwhile_has_failed(worker, us8k_store, tmp_path, monkeypatch, raises):
+def test_a_run_whose_store_was_changed_meanwhile_has_failed(worker, us8k_store, models, tmp_path, monkeypatch, raises):
     """Also where it came to finite numbers, and whatever else went wrong for that."""
     worker, (spec, _) = worker("models=[timbre]")
     shutil.copytree(us8k_store.folder, tmp_path / "store")
     worker = Worker(dataclasses.replace(worker.work, store_folder=tmp_path / "store"))
+    worker._models = models
     train_run = training.train_run
 
     def disturbed(*arguments, **more):

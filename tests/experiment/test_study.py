@@ -46,6 +46,7 @@ def small(us8k_root, us8k_store, tmp_path):
     return make
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_in_a_thread_with_everything_that_a_caller_needs(small, caplog, capfd):
     settings, steps, results = small("workers=1"), [], []
     caplog.set_level(logging.INFO, "loglearn_tf")
@@ -76,6 +77,7 @@ def test_in_a_thread_with_everything_that_a_caller_needs(small, caplog, capfd):
     assert first.comparisons[0].mean == pytest.approx(by_name["loglearn"] - by_name["logeps"])
 
 
+@pytest.mark.usefixtures("runs_here", "undrawn")
 def test_failed_runs_are_returned(small):
     result = run_study(small("compressions=[loglearn]", "training.epochs=5", "training.learning_rate=1.0e+30"))
     (row,) = result.failed

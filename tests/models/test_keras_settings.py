@@ -47,7 +47,7 @@ def test_another_floatx(name, floatx, caplog):
     optimizer = keras.optimizers.SGD(1e-3, global_clipnorm=5.0)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     network.compile(optimizer, loss, run_eagerly=True)
-    network.fit(np.ones((2, *network.input_shape[1:])), np.array([0, 1]), verbose=0)
+    network.train_on_batch(np.ones((2, *network.input_shape[1:])), np.array([0, 1]))
     classifier = clip_classifier(network, class_names=["a", "b"], patch_hop=64)
     assert classifier.inputs[0].dtype == "float32"
     scores = classifier(np.zeros((1, 9000), "float32"))
@@ -63,7 +63,7 @@ def test_weight_decay_needs_one_type(floatx, policy):
         small("timbre")
     network = small("timbre", l2=0)
     network.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=True)
-    network.fit(np.ones((2, *network.input_shape[1:])), np.array([0, 1]), verbose=0)
+    network.train_on_batch(np.ones((2, *network.input_shape[1:])), np.array([0, 1]))
 
 
 def test_mixed_precision_is_no_other_type():

@@ -394,8 +394,10 @@ print(json.dumps({{
     @pytest.mark.slow
     @pytest.mark.parametrize(
         "imports",
-        ["import loglearn_tf, keras", "import keras\nimport loglearn_tf"],
-        ids=["package first", "keras first"],
+        [
+            pytest.param("import loglearn_tf, keras", id="package first", marks=pytest.mark.long),
+            pytest.param("import keras\nimport loglearn_tf", id="keras first"),
+        ],
     )
     def test_loads_without_custom_objects(self, saved, imports):
         folder, expected = saved

@@ -19,7 +19,7 @@ POWER = np.random.default_rng(0).lognormal(-6, 2, (12, 8, 4)).astype("float32")
 LABELS = np.arange(12) % 2
 
 
-def fit(callback, *layers, epochs=2):
+def fit(callback, *layers, epochs=2, **more):
     """A model of the user's own, with these compressions side by side."""
     keras.utils.set_random_seed(1)
     mel = keras.Input((8, 4))
@@ -29,7 +29,7 @@ def fit(callback, *layers, epochs=2):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     # Callbacks are called alike, and to trace takes far longer than these steps.
     model.compile("sgd", loss, metrics=["accuracy"], run_eagerly=True)
-    model.fit(POWER, LABELS, epochs=epochs, verbose=0, callbacks=[callback], validation_split=0.25)
+    model.fit(POWER, LABELS, epochs=epochs, verbose=0, callbacks=[callback], **more)
     return model
 
 
@@ -44,7 +44,7 @@ def test_the_layer_is_found_and_its_path_recorded():
 
 def test_several_layers_go_by_their_names(tmp_path):
     trajectory = CompressionTrajectory(log_dir=tmp_path)
-    fit(trajectory, LearnableLog(name="low"), LearnableLog(name="high", per_band=True))
+    fit(trajectory, LearnableLog(name="low"), LearnableLog(name="high", per_band=True), validation_split=0.25)
     assert {"alpha_low", "knee_low", "alpha_high", "knee_high"} <= set(trajectory.rows[0])
     scalars = read_scalars(tmp_path)
     assert {"compression_low/alpha", "compression_high/knee", "training/loss", "training/val_accuracy"} <= set(scalars)
@@ -111,8 +111,8 @@ class TestSeveralCallsOfFit:
         from tensorboard.util.tensor_util import make_ndarray
 
         at_once, in_parts = CompressionTrajectory(), CompressionTrajectory(log_dir=tmp_path)
-        fit(at_once, LearnableLog(), epochs=5)
-        model = fit(in_parts, LearnableLog(), epochs=2)
+        fit(at_once, LearnableLog(), epochs=5, validation_split=0.25)
+        model = fit(in_parts, LearnableLog(), epochs=2, validation_split=0.25)
         model.fit(POWER, LABELS, initial_epoch=2, epochs=3, verbose=0, callbacks=[in_parts], validation_split=0.25)
         model.fit(POWER, LABELS, initial_epoch=3, epochs=5, verbose=0, callbacks=[in_parts], validation_split=0.25)
         assert self.epochs(in_parts) == self.epochs(at_once) == [0, 1, 2, 3, 4, 5]

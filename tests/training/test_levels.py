@@ -17,6 +17,12 @@ from loglearn_tf.training.patches import training_patches
 from loglearn_tf.training.supervised import CompiledModels, train_run
 
 
+@pytest.fixture(scope="module")
+def models():
+    """Compiled networks that several tests train, of settings that compile the same."""
+    return CompiledModels()
+
+
 def spec_for(model, compression):
     return RunSpec("us8k", model, compression, n_shot=1, fold=1, run=0, seed=0)
 
@@ -52,9 +58,15 @@ def test_silence_stays(array_store):
     np.testing.assert_array_equal(Levelled(store).mel(store.clips[0]), 0)
 
 
-@pytest.mark.parametrize("compression", ["relative_knee", "learned_relative_knee", "relative_logeps"])
-def test_a_run_is_the_same_at_every_level(us8k, us8k_store, settings, compression):
-    models = CompiledModels()
+@pytest.mark.parametrize(
+    "compression",
+    [
+        "learned_relative_knee",
+        pytest.param("relative_knee", marks=pytest.mark.long),
+        pytest.param("relative_logeps", marks=pytest.mark.long),
+    ],
+)
+def test_a_run_is_the_same_at_every_level(us8k, us8k_store, settings, models, compression):
     outcomes = [
         train_run(spec_for("timbre", compression), settings, us8k, store, models=models)
         for store in (us8k_store, Gained(us8k_store, 2.0**-13))  # a power of two: no rounding, -39 dB
@@ -66,8 +78,7 @@ def test_a_run_is_the_same_at_every_level(us8k, us8k_store, settings, compressio
     )
 
 
-def test_any_other_run_is_not(us8k, us8k_store, settings):
-    models = CompiledModels()
+def test_any_other_run_is_not(us8k, us8k_store, settings, models):
     loud, quiet = (
         train_run(spec_for("timbre", "loglearn"), settings, us8k, store, models=models)
         for store in (us8k_store, Gained(us8k_store, 2.0**-13))
@@ -110,10 +121,9 @@ def test_prototypical_networks_too(us8k, us8k_store, settings):
 class TestOtherLevels:
     """`evaluation.gains_db`: what is trained is scored louder and quieter; nothing is trained anew."""
 
-    def test_accuracies_are_those_of_clips_at_that_level(self, us8k, us8k_store, us8k_root, tmp_path):
+    def test_accuracies_are_those_of_clips_at_that_level(self, us8k, us8k_store, us8k_root, models, tmp_path):
         gains = [-40.0, 0.0, 20.0]
         settings = short_settings(us8k_root, tmp_path, f"evaluation.gains_db={gains}", "training.epochs=20")
-        models = CompiledModels()
         outcome = train_run(spec_for("timbre", "loglearn"), settings, us8k, us8k_store, models=models)
         assert [row["gain_db"] for row in outcome.levels] == gains
         labels = [clip.label for clip in outcome.clips]
@@ -128,9 +138,9 @@ class TestOtherLevels:
         assert alone.levels == () and alone.history == outcome.history
         np.testing.assert_array_equal(alone.probabilities, outcome.probabilities)
 
-    def test_a_relative_knee_hears_no_difference(self, us8k, us8k_store, us8k_root, tmp_path):
+    def test_a_relative_knee_hears_no_difference(self, us8k, us8k_store, us8k_root, models, tmp_path):
         settings = short_settings(us8k_root, tmp_path, "evaluation.gains_db=[-60,20]")
-        outcome = train_run(spec_for("timbre", "relative_knee"), settings, us8k, us8k_store)
+        outcome = train_run(spec_for("timbre", "relative_knee"), settings, us8k, us8k_store, models=models)
         assert {row["accuracy"] for row in outcome.levels} == {outcome.accuracy}
         assert {row["accuracy_settled"] for row in outcome.levels} == {outcome.settled.accuracy}
 

@@ -19,7 +19,7 @@ def test_the_default_is_that_of_the_networks():
     assert FeatureSettings().patch_frames == PATCH_FRAMES
 
 
-@pytest.mark.parametrize(("model", "frames"), [("timbre", 40), ("vgg", 150)])
+@pytest.mark.parametrize(("model", "frames"), [("timbre", 40), pytest.param("vgg", 150, marks=pytest.mark.long)])
 def test_a_supervised_run(us8k, us8k_store, us8k_root, tmp_path, model, frames, monkeypatch):
     settings = short_settings(us8k_root, tmp_path, f"models={model}", f"features.patch_frames={frames}")
     spec = RunSpec("us8k", model, "loglearn", 1, 1, 0, 0)

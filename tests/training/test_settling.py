@@ -225,7 +225,7 @@ class TestRuns:
         assert high.settled.norm.shift - low.settled.norm.shift > 3
 
     @pytest.mark.usefixtures("narrow_prototypical")
-    @pytest.mark.parametrize("model", ["vgg", "prototypical"])
+    @pytest.mark.parametrize("model", ["vgg", pytest.param("prototypical", marks=pytest.mark.long)])
     def test_the_published_weights_stay(self, us8k, us8k_store, us8k_root, tmp_path, model):
         """Scored, saved and handed out is what was trained; a settled score is of its own."""
         settings = short_settings(us8k_root, tmp_path, "episodic.n_query=1", "episodic.patience=1", "training.epochs=1")

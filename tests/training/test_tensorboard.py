@@ -17,6 +17,8 @@ from loglearn_tf.experiment.run import Work, Worker
 from loglearn_tf.study.grid import plan_runs
 from loglearn_tf.study.run_folder import write_run
 
+# What the event files hold is in tests/experiment/test_run.py; here, what TensorBoard makes of them.
+pytestmark = pytest.mark.long
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 

@@ -252,10 +252,12 @@ class TestTraining:
             return original(model, patches, validation_data=validation_data or None, **arguments)
 
         monkeypatch.setattr(keras.Model, "fit", spy)
+        models = CompiledModels()
         for run in (0, 1):
             for compression in ("loglearn", "logeps"):
                 key = (compression, run)
-                train_run(RunSpec("us8k", SMALL, compression, "all", 1, run, 0), settings, dataset, Reads())
+                spec = RunSpec("us8k", SMALL, compression, "all", 1, run, 0)
+                train_run(spec, settings, dataset, Reads(), models=models)
         for run in (0, 1):
             for ours, theirs in zip(seen["loglearn", run], seen["logeps", run], strict=True):
                 np.testing.assert_array_equal(ours, theirs)

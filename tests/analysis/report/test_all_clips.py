@@ -58,6 +58,7 @@ def test_tables_and_status(study):
     assert [line.split()[:2] for line in state[at + 1 : at + 4]] == [["5", "24"], ["20", "24"], ["all", "12"]]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_report(study):
     write_report(study)
     page = (study / "report.html").read_text(encoding="utf-8")

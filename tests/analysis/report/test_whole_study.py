@@ -4,6 +4,7 @@ import csv
 import json
 
 import pytest
+from conftest import draw_nothing
 from fake_study import study_in_parts
 from test_writer import Page
 
@@ -36,8 +37,11 @@ contrasts:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     study = study_in_parts(tmp_path_factory.mktemp("study") / "study.yaml", TEXT, only=["a", "b"])
-    for folder in (study / "a", study / "b", study):
-        assert write_report(folder) == folder / "report.html"
+    with pytest.MonkeyPatch.context() as patched:
+        draw_nothing(patched)
+        for folder in (study / "a", study / "b"):
+            assert write_report(folder) == folder / "report.html"
+    assert write_report(study) == study / "report.html"
     return study
 
 
@@ -119,6 +123,7 @@ def test_the_answer_of_every_part_comes_first(study, whole):
         assert f"{part.part} TIMBRE settled {recommended} {', '.join(can)}" in whole.words
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_contrasts_that_differ_between_parts_are_not_shown(study, tmp_path):
     copy = study_in_parts(tmp_path / "study.yaml", TEXT.replace("runs: 3", "runs: 2"), only=["a", "b"])
     path = copy / "a" / "study.yaml"
@@ -140,6 +145,7 @@ def test_the_interval_by_recordings_and_runs(study, part):
     assert "these classes have fewer than 10 effective test recordings" not in part.words
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_classes_of_too_few_recordings_are_named(study, tmp_path):
     copy = study_in_parts(tmp_path / "study.yaml", TEXT.replace("[1, 2, 3]", "[1, 2]"), only=["a"])
     for path in (copy / "a").rglob("predictions_settled.csv"):
@@ -156,6 +162,7 @@ def test_classes_of_too_few_recordings_are_named(study, tmp_path):
     assert "car_horn (" not in page.words
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_recordings_there_is_a_reason(study, tmp_path):
     copy = study_in_parts(tmp_path / "study.yaml", TEXT, only=["a"])
     for path in (copy / "a").rglob("predictions_settled.csv"):
@@ -182,6 +189,7 @@ def test_what_the_network_sees_at_test(part):
     assert "TIMBRE loglearn 5 9 13.5 % 0.60 -0.10" in part.words
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_settled_networks_are_no_warning(tmp_path):
     copy = study_in_parts(tmp_path / "study.yaml", TEXT, only=["a"])
     for path in (copy / "a").rglob("result.json"):
@@ -190,6 +198,7 @@ def test_settled_networks_are_no_warning(tmp_path):
     assert "initial values at test" not in page.words and "TIMBRE loglearn 5 9 1.8 %" in page.words
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_settled_score(study, part):
     folder = study / "a"
     path = write_report(folder, score="settled")
@@ -218,6 +227,7 @@ def test_a_score_that_there_is_not(study, tmp_path):
         write_report(copy / "a", score="settled")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_study_without_parts_has_its_contrasts_in_its_report(tmp_path):
     text = TEXT[: TEXT.index("parts:")] + "contrasts: {c: {title: Words, compression: log, expect: Nothing.}}"
     page = Page(write_report(study_in_parts(tmp_path / "study.yaml", text)).read_text(encoding="utf-8"))
@@ -231,6 +241,7 @@ def test_two_clips_of_one_recording_are_no_two(study):
     assert (found.n_recordings, found.n_runs, one.n_pairs) == (30, 9, 9)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_where_nothing_varies_there_is_no_interval(tmp_path):
     """As of the two scores of networks that have nothing to settle."""
     words = 'title: "Two\\e[31m scores", expect: "No\\n\\nthing."'

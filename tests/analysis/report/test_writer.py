@@ -285,6 +285,7 @@ def test_all_compressions_have_a_table_with_holms_correction_over_all(menu):
     assert (study_dir / "tables" / "table2-all.csv").is_file() and (study_dir / "tables" / "table2-all.tex").is_file()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_cell_has_the_same_p_and_verdict_in_every_table(tmp_path):
     """Corrected alone, Table 2 would find more than the table of all compressions does in the same cells."""
     random = np.random.default_rng(0)
@@ -382,6 +383,7 @@ def test_nothing_is_said_of_published_findings(mine):
     assert page.links == [link for link in page.links if link.startswith("#")]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_heading_says_what_is_compared(mine, tmp_path):
     _, page = mine
     assert page.words.startswith(" 2 compressions against log-EPS: mine")
@@ -402,6 +404,7 @@ def test_tables_are_named_after_the_study_and_no_difference_is_shown_twice(mine)
     }
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_study_without_log_eps_has_another_baseline(tmp_path):
     rows = simulated_rows({"loglearn": 0.5, "log": 0.6, "pcen": 0.4}, folds=(1, 2, 3, 4, 5))
     page = report_of(tmp_path / "mine", rows[:-1])
@@ -413,6 +416,7 @@ def test_a_study_without_log_eps_has_another_baseline(tmp_path):
     assert "no finished partner: 12 finished runs." in page.words
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_recordings_of_a_published_data_set_at_another_level_are_not_the_published_comparison(tmp_path):
     study = realistic_study(tmp_path / "quiet", "models=[vgg]", "n_shot=[1]", "features.gain_db=-20.0")
     page = Page(write_report(study).read_text(encoding="utf-8"))
@@ -420,6 +424,7 @@ def test_recordings_of_a_published_data_set_at_another_level_are_not_the_publish
     assert page.ids[0] == "answer"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_other_compressions_on_a_published_data_set_are_a_study_of_ones_own(tmp_path):
     page = report_of(tmp_path / "mine", simulated_rows({"logeps": 0.5, "log": 0.5}, dataset="us8k"))
     assert "verdicts" not in page.ids and "Table 1. mine, UrbanSound8K" in page.words
@@ -465,6 +470,7 @@ def learned_knees(results, comparisons):
 KNEES = ReportTable("knees", learned_knees, applies=lambda results: results.dataset == "us8k", baseline="pcen")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_table_from_outside_the_package_appears_in_the_report(tmp_path):
     for fold in (1, 2, 3):
         for row in (*pair(0.5, 0.4, fold=fold), run_row(0.3, compression="pcen", fold=fold)):

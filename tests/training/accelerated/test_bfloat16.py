@@ -98,7 +98,7 @@ def found():
 
 
 class TestGradients:
-    @pytest.mark.parametrize("name", ["timbre", "sb_cnn"])
+    @pytest.mark.parametrize("name", ["sb_cnn", pytest.param("timbre", marks=pytest.mark.long)])
     def test_of_networks_are_those_of_rounded_factors_and_maps(self, name, found):
         """What is left are roundings of the gradients on their way back: relative ones of 2**-9 at most, in all
         directions, a few on each of five layers. That makes half a percent of the whole vector."""
@@ -106,7 +106,10 @@ class TestGradients:
         assert loss == pytest.approx(expected, rel=1e-4)
         assert difference(ours, theirs) < 0.01
 
-    @pytest.mark.parametrize("name", ["timbre", "sb_cnn", "vgg"])
+    @pytest.mark.parametrize(
+        "name",
+        ["sb_cnn", pytest.param("timbre", marks=pytest.mark.long), pytest.param("vgg", marks=pytest.mark.long)],
+    )
     def test_of_networks_point_where_those_of_float32_do(self, name, found):
         """Of two values of a window that differ by less than 2**-8 rounding makes either the maximum, and the gradient
         goes to another place: of noise, a tenth of it does on its way through five poolings. Half would be too much."""

@@ -76,7 +76,7 @@ class TestTheNetworksOfTheExperiment:
 
     @pytest.mark.parametrize("name", ["timbre", "sb_cnn", "vgg"])
     def test_to_train_the_twin_is_to_train_the_network(self, name):
-        model = build_model(name, n_classes=2, seed=3)
+        model = build_model(name, n_classes=2, seed=3, **({"n_filters": 4} if name == "vgg" else {}))
         twin = accelerate(model).network
         rng = np.random.default_rng(0)
         mel, labels = (10 ** rng.uniform(-8, 2, (4, 128, 128))).astype("float32"), np.array([0, 1, 1, 0])
