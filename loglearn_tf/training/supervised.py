@@ -311,6 +311,9 @@ def compile_as_published(model: keras.Model, training: TrainingSettings, *, upda
         # Compiled by XLA, all networks train slower on CPUs.
         jit_compile=False,
     )
+    # Metrics make their variables at their first update. Inside a compiled step, this would have the step traced twice.
+    model.compute_metrics(None, np.zeros(1), np.zeros((1, 2)))
+    model.reset_metrics()
 
 
 def fit(
