@@ -20,7 +20,7 @@ USER = """\
 from loglearn_tf import LearnableLog, build_model
 from loglearn_tf.study.settings import load_settings
 
-n_shot: tuple[int, ...] = load_settings("us8k").n_shot
+n_shot: tuple[int | str, ...] = load_settings("us8k").n_shot
 build_model("vgg", n_classes="ten")  # wrong
 LearnableLog(alpha_pre_gate="seven")  # wrong
 """
