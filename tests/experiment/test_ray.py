@@ -133,6 +133,7 @@ def accuracies(study: Path) -> dict[tuple[str, ...], str]:
                 "training.epochs=30",
             ],
             id="a few long runs, also of a network from outside, and of all clips",
+            marks=pytest.mark.long,
         ),
         pytest.param(["models=[timbre]", "runs=20", "training.epochs=2"], id="many short runs", marks=pytest.mark.long),
     ],
