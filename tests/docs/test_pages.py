@@ -338,9 +338,9 @@ def test_workflows():
     ci = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yaml").read_text(encoding="utf-8"))
     versions = ci["jobs"]["test"]["strategy"]["matrix"]["python"]
     setup = (ROOT / "setup.cfg").read_text(encoding="utf-8")
-    assert versions == ["3.10", "3.11", "3.12"]  # text: 3.10 would be 3.1
+    assert versions == ["3.10", "3.11", "3.12", "3.13"]  # text: 3.10 would be 3.1
     assert all(f"Python :: {version}\n" in setup for version in versions)
-    assert {"test", "lint", "docs", "wheel"} == set(ci["jobs"])
+    assert {"test", "test-long", "lint", "docs", "wheel"} == set(ci["jobs"])
     release = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yaml").read_text(encoding="utf-8"))
     # Whoever may publish builds nothing, and whoever builds may not publish.
     assert release["permissions"] == {"contents": "read"} == ci["permissions"]
