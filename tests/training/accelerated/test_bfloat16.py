@@ -229,6 +229,8 @@ class TestTwin:
 
     def test_any_kind_of_layer_may_stand_between(self):
         """What takes no bfloat16 is given float32."""
+        # With other weights two values may be so near each other that rounding makes another one the maximum.
+        keras.utils.set_random_seed(0)
         inputs = keras.Input((12, 16, 3))
         x = keras.layers.Conv2D(4, 3, strides=2, activation="gelu", name="conv")(inputs)
         x = keras.layers.Dropout(0.0)(x)
