@@ -230,13 +230,6 @@ def _read_and_transform(
 
     For segments, in order of start, the path of their file is given once for each.
     """
-    found: dict[int, _Features | AudioError] = {}
-    waiting: dict[int, list[tuple[int, Samples, Origin]]] = {}
-
-    def transform(length: int) -> None:
-        numbers, waveforms, origins = zip(*waiting.pop(length), strict=True)
-        mels = mel_of(np.stack(waveforms) if len(waveforms) > 1 else waveforms[0][np.newaxis])
-        found.update(zip(numbers, zip(mels, origins, strict=True), strict=True))
 
     def read(path: Path) -> tuple[Samples, Origin] | AudioError:
         try:
@@ -244,26 +237,19 @@ def _read_and_transform(
         except AudioError as error:
             return error
 
-    sounds = load_segments(paths[0], segments, sample_rate=sample_rate) if segments else map(read, paths)
-    for number, sound in enumerate(sounds):
+    def transformed(sound: tuple[Samples, Origin] | AudioError) -> _Features | AudioError:
         if isinstance(sound, AudioError):
-            found[number] = sound
-            continue
+            return sound
         waveform, origin = sound
-        length = len(waveform)
-        waiting.setdefault(length, []).append((number, waveform if gain == 1 else gain * waveform, origin))
-        if len(waiting[length]) * length >= _SAMPLES_AT_ONCE:
-            transform(length)
-    for length in tuple(waiting):
-        transform(length)
-    return [found[number] for number in range(len(paths))]
+        return mel_of(waveform if gain == 1 else gain * waveform), origin
+
+    sounds = load_segments(paths[0], segments, sample_rate=sample_rate) if segments else map(read, paths)
+    # One after the other: a waveform's memory then serves the next.
+    return [transformed(sound) for sound in sounds]
 
 
 def _mel_function(front_end: Mapping[str, Any], compression: str) -> Callable[[Samples], Samples]:
-    """Transforms waveforms of equal length, `(clips, samples)`, to `(clips, frames, n_mels)`.
-
-    Clips do not affect each other. Thread-safe.
-    """
+    """Transforms a waveform, `(samples,)`, to `(frames, n_mels)`. Thread-safe."""
     import tensorflow as tf
 
     from loglearn_tf.features.spectrum import PowerSpectrum
@@ -273,17 +259,25 @@ def _mel_function(front_end: Mapping[str, Any], compression: str) -> Callable[[S
     front.build((None, None))
     spectrum = PowerSpectrum(front)
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None, front.n_fft // 2 + 1), tf.float32)])  # type: ignore[untyped-decorator]
-    def compressed_mel(power: Any) -> Any:
-        # It is cheap, and a store must not depend on the device: on a GPU, matrix products lose digits (TF32).
+    banks = [tf.constant(bank) for *_, bank in front.banks]
+
+    def mel_of(power: Sequence[Samples]) -> Samples:
+        # The kernel of the layer's `tf.matmul`. Given an array, only the raw operation reads it in place.
+        return np.concatenate([tf.raw_ops.MatMul(a=a, b=b) for a, b in zip(power, banks, strict=True)], axis=1)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, front.n_mels), tf.float32)])  # type: ignore[untyped-decorator]
+    def compressed(mel: Any) -> Any:
         with tf.device("CPU"):
-            return compress(front.mel(power))
+            return compress(mel)
 
-    def transform(waveforms: Samples) -> Samples:
-        mel: Samples = compressed_mel(spectrum(waveforms)).numpy()
-        return mel
+    def transform(waveform: Samples) -> Samples:
+        # A store must not depend on the device: on a GPU, matrix products lose digits (TF32).
+        with tf.device("CPU"):
+            blocks = [mel_of(power) for power in spectrum(waveform)]
+        mel = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+        return mel if compression == "none" else compressed(mel[np.newaxis]).numpy()[0]
 
-    transform(np.zeros((1, 1), np.float32))  # traced once, before the threads start
+    transform(np.zeros(1, np.float32))  # traced once, before the threads start
     return transform
 
 

@@ -158,7 +158,8 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
             mel_scale=self.mel_scale,
             norm=self.norm,
         )
-        self._banks = _without_zeros(bank)
+        # For each group of neighbouring bands the first FFT bin, the one after the last, and the weights between them.
+        self.banks = _without_zeros(bank)
         self.built = True
 
     def __call__(self, waveform: Any, *args: Any, **kwargs: Any) -> Any:
@@ -197,7 +198,7 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
 
         n_frames = tf.shape(power)[1]
         power = tf.reshape(power, [-1, self.n_fft // 2 + 1])
-        mel = [tf.matmul(power[:, first:last], tf.constant(bank)) for first, last, bank in self._banks]
+        mel = [tf.matmul(power[:, first:last], tf.constant(bank)) for first, last, bank in self.banks]
         return tf.reshape(tf.concat(mel, axis=1), [-1, n_frames, self.n_mels])
 
     def window_samples(self) -> npt.NDArray[Any]:
