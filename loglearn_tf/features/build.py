@@ -1,9 +1,10 @@
 """Builds the mel store: mel power of every clip, computed once and memory-mapped afterwards."""
 
 import hashlib
+import itertools
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,8 @@ from loglearn_tf.features.store import MelStore
 
 # Clips per shard, the unit of resuming. 128 clips of US8K are 11 MB and half a second of work.
 _SHARD_CLIPS = 128
-# Clips of equal length that a thread reads and transforms together: fewer calls, with data that still fit a core's
-# cache. For long clips the number of samples is limited.
+# Clips that a thread reads and transforms together: fewer calls for the bands.
 _CLIPS_AT_ONCE = 4
-_SAMPLES_AT_ONCE = 1 << 20
 
 _log = logging.getLogger(__name__)
 
@@ -144,11 +143,11 @@ def seconds_of(clip: Clip) -> float | None:
 def feature_function(front_end: Mapping[str, Any], compression: str = "none") -> Callable[[Sequence[Path]], None]:
     """Reads and transforms sound files like `build_store` and discards the result, to measure the time."""
     front_end = completed(front_end)
-    mel_of = _mel_function(front_end, compression)
+    mels_of = _mel_function(front_end, compression)
 
     def compute(paths: Sequence[Path]) -> None:
         for at in range(0, len(paths), _CLIPS_AT_ONCE):
-            _read_and_transform(paths[at : at + _CLIPS_AT_ONCE], mel_of, sample_rate=front_end["sample_rate"])
+            _read_and_transform(paths[at : at + _CLIPS_AT_ONCE], mels_of, sample_rate=front_end["sample_rate"])
 
     return compute
 
@@ -171,14 +170,14 @@ def _compute(
     on_progress: OnProgress | None,
 ) -> None:
     gain = np.float32(10 ** (gain_db / 20))
-    mel_of = _mel_function(front_end, compression)
+    mels_of = _mel_function(front_end, compression)
     failures: list[str] = []
 
     def compute(some: Sequence[Clip]) -> list[_Features | None]:
         paths = [clip.path for clip in some]
         segments = [clip.segment for clip in some if clip.segment is not None]
         found = _read_and_transform(
-            paths, mel_of, sample_rate=front_end["sample_rate"], gain=float(gain), segments=segments
+            paths, mels_of, sample_rate=front_end["sample_rate"], gain=float(gain), segments=segments
         )
         return [judged(path, one) for path, one in zip(paths, found, strict=True)]
 
@@ -220,7 +219,7 @@ def _parts(clips: Sequence[Clip]) -> list[list[Clip]]:
 
 def _read_and_transform(
     paths: Sequence[Path],
-    mel_of: Callable[[Samples], Samples],
+    mels_of: Callable[[Iterable[Samples]], Sequence[Samples]],
     *,
     sample_rate: int,
     gain: float = 1.0,
@@ -231,25 +230,32 @@ def _read_and_transform(
     For segments, in order of start, the path of their file is given once for each.
     """
 
+    found: list[Origin | AudioError] = []
+
     def read(path: Path) -> tuple[Samples, Origin] | AudioError:
         try:
             return load_with_origin(path, sample_rate=sample_rate)
         except AudioError as error:
             return error
 
-    def transformed(sound: tuple[Samples, Origin] | AudioError) -> _Features | AudioError:
-        if isinstance(sound, AudioError):
-            return sound
-        waveform, origin = sound
-        return mel_of(waveform if gain == 1 else gain * waveform), origin
+    def waveforms() -> Iterator[Samples]:
+        for sound in load_segments(paths[0], segments, sample_rate=sample_rate) if segments else map(read, paths):
+            if isinstance(sound, AudioError):
+                found.append(sound)
+                continue
+            waveform, origin = sound
+            found.append(origin)
+            yield waveform if gain == 1 else gain * waveform
 
-    sounds = load_segments(paths[0], segments, sample_rate=sample_rate) if segments else map(read, paths)
-    # One after the other: a waveform's memory then serves the next.
-    return [transformed(sound) for sound in sounds]
+    mels = iter(mels_of(waveforms()))
+    return [one if isinstance(one, AudioError) else (next(mels), one) for one in found]
 
 
-def _mel_function(front_end: Mapping[str, Any], compression: str) -> Callable[[Samples], Samples]:
-    """Transforms a waveform, `(samples,)`, to `(frames, n_mels)`. Thread-safe."""
+def _mel_function(front_end: Mapping[str, Any], compression: str) -> Callable[[Iterable[Samples]], list[Samples]]:
+    """Transforms waveforms, `(samples,)` each, to `(frames, n_mels)` each.
+
+    Clips do not affect each other. Thread-safe.
+    """
     import tensorflow as tf
 
     from loglearn_tf.features.spectrum import PowerSpectrum
@@ -270,14 +276,26 @@ def _mel_function(front_end: Mapping[str, Any], compression: str) -> Callable[[S
         with tf.device("CPU"):
             return compress(mel)
 
-    def transform(waveform: Samples) -> Samples:
-        # A store must not depend on the device: on a GPU, matrix products lose digits (TF32).
-        with tf.device("CPU"):
-            blocks = [mel_of(power) for power in spectrum(waveform)]
-        mel = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-        return mel if compression == "none" else compressed(mel[np.newaxis]).numpy()[0]
+    def transform(waveforms: Iterable[Samples]) -> list[Samples]:
+        ends = [0]
 
-    transform(np.zeros(1, np.float32))  # traced once, before the threads start
+        def counted() -> Iterator[Samples]:
+            for waveform in waveforms:
+                ends.append(ends[-1] + spectrum.n_frames(waveform))
+                yield waveform
+
+        blocks = []
+        for power, n_frames in spectrum(counted()):
+            # A store must not depend on the device: on a GPU, matrix products lose digits (TF32).
+            with tf.device("CPU"):
+                blocks.append(mel_of(power)[:n_frames])
+        if not blocks:
+            return []
+        mel = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+        mels = [mel[first:end] for first, end in itertools.pairwise(ends)]
+        return mels if compression == "none" else [compressed(one[np.newaxis]).numpy()[0] for one in mels]
+
+    transform(np.zeros((1, 1), np.float32))  # traced once, before the threads start
     return transform
 
 
