@@ -32,7 +32,11 @@ def load() -> Callable[[bytes, str], npt.NDArray[Any]] | None:
 
         def decode_wav(contents: bytes, dtype: str) -> npt.NDArray[Any]:
             with tf.device("/CPU:0"):
-                return tfio.audio.decode_wav(contents, dtype=tf.as_dtype(dtype)).numpy()
+                # As a tensor: the operation would take as long again to convert bytes. Its result is not copied.
+                return np.asarray(tfio.audio.decode_wav(tf.constant(contents), shape, dtype=tf.as_dtype(dtype)))
+
+        with tf.device("/CPU:0"):
+            shape = tf.constant([-1, -1], tf.int64)
 
         # Its compiled ops are loaded by their first call, which fails with a TensorFlow they were not built for: try
         # one frame here instead of failing on every file.
