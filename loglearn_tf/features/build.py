@@ -229,7 +229,6 @@ def _read_and_transform(
 
     For segments, in order of start, the path of their file is given once for each.
     """
-
     found: list[Origin | AudioError] = []
 
     def read(path: Path) -> tuple[Samples, Origin] | AudioError:

@@ -47,7 +47,7 @@ def test_single_precision():
 def test_compression_comes_last():
     waveforms = noise(1, 44_100)
     mel_of, compressed = (_mel_function(completed({}), name) for name in ("none", "logeps"))
-    np.testing.assert_allclose(compressed(waveforms), np.log10(mel_of(waveforms) + 2.220446e-16), rtol=1e-6)
+    np.testing.assert_allclose(compressed(waveforms)[0], np.log10(mel_of(waveforms)[0] + 2.220446e-16), rtol=1e-6)
 
 
 def test_clips_do_not_depend_on_one_another():
@@ -55,6 +55,21 @@ def test_clips_do_not_depend_on_one_another():
     together = noise(4, 44_100)
     for at in range(4):
         np.testing.assert_array_equal(mel_of(together[at : at + 1]), mel_of(together)[at : at + 1])
+
+
+@pytest.mark.parametrize("front_end", [{}, {"n_fft": 2048, "hop_length": 512, "n_mels": 96}, {"n_mels": 1}])
+@pytest.mark.filterwarnings("ignore:Empty filters")
+def test_clips_of_any_length_share_memory_but_no_values(front_end):
+    """To the bit: clips before and after it, and blocks that end within a clip, leave a clip's power as it is."""
+    mels_of = _mel_function(completed(front_end), "none")
+    # More frames than are held at once; some clips of a single frame.
+    clips = [noise(length) for length in (44_100, 1, 2_000_000, 300, 1024, 88_200, 1)]
+    together, alone = mels_of(clips), [mels_of([clip])[0] for clip in clips]
+    hop_length = front_end.get("hop_length", 1024)
+    for one, other, clip in zip(together, alone, clips, strict=True):
+        assert one.shape == (1 + len(clip) // hop_length, front_end.get("n_mels", 128))
+        np.testing.assert_array_equal(one, other)
+    assert mels_of([]) == []
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
