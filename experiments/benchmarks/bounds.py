@@ -89,6 +89,9 @@ def features() -> Iterator[tuple[int, Operation]]:
             for _ in spectrum(waveforms):
                 pass
 
+        def transform_files(some: Any, mels_of: Any = mels_of) -> None:
+            _read_and_transform(some, mels_of, sample_rate=RATE)
+
         def in_groups(call: Callable[[Any], Any], items: list[Any]) -> Callable[[], None]:
             return for_each([items[at : at + _CLIPS_AT_ONCE] for at in range(0, len(items), _CLIPS_AT_ONCE)], call)
 
@@ -102,11 +105,7 @@ def features() -> Iterator[tuple[int, Operation]]:
                 for_each(list(zip(power, banks, strict=True)), lambda pair: pair[0] @ pair[1]),
             ),
             Operation(f"{dtype}: spectrum and bands", in_groups(mels_of, waveforms), None),
-            Operation(
-                f"{dtype}: all",
-                in_groups(lambda some, to=mels_of: _read_and_transform(some, to, sample_rate=RATE), files),
-                None,
-            ),
+            Operation(f"{dtype}: all", in_groups(transform_files, files), None),
         ]
     for row in rows:
         yield len(files), row

@@ -30,7 +30,7 @@ class PowerSpectrum:
 
     def __init__(self, front: Any) -> None:
         self._n_fft = front.n_fft
-        self._hop_length = front.hop_length
+        self._hop_length: int = front.hop_length
         self._pad_mode = front.pad_mode
         self._parts: list[tuple[int, int]] = [(first, last) for first, last, _ in front.banks]
         self._window: npt.NDArray[Any] = front.window_samples()
