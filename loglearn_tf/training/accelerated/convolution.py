@@ -8,8 +8,8 @@ of 7.4.
 
 **Other kernels**, such as SB-CNN's first: the gradient of their input, which batch normalisation and a learned
 compression need, takes six times as long as the convolution, since to TensorFlow it is one with a single filter. Here
-it is a matrix product over the taps, or for large kernels a convolution with as many filters as the kernel has rows. Of
-3 x 3 kernels, VGG's, the kernel's own gradient is a matrix product, too: 0.9 ms for both instead of 2.7.
+neighbouring columns are taken together, which makes it a convolution with several filters. Of 3 x 3 kernels, VGG's, the
+kernel's own gradient is a matrix product.
 """
 
 from typing import Any
@@ -19,10 +19,11 @@ from keras import ops
 
 from loglearn_tf.training.accelerated.precision import Precision
 
-# Kernels of at most so many taps: one matrix product over all taps is the quicker way to the gradient of the input; and
-# to that of the kernel. 3 x 3, 5 x 5 and 7 x 7 were measured.
-_FEW_TAPS = 25
-_VERY_FEW_TAPS = 9
+# Kernels of at most so many taps: a matrix product is the quicker way to the gradient of the kernel. 3 x 3 and 5 x 5
+# were measured.
+_FEW_TAPS = 9
+# Columns that are taken together for the gradient of the input, as many as divide their number. 2, 4 and 8 were measured.
+_GROUPS = (4, 2, 1)
 
 
 def sees_one_channel(layer: keras.layers.Conv2D) -> bool:
@@ -68,25 +69,10 @@ def _narrow_convolution(x: Any, kernel: Any, padding: str) -> Any:
     """`(batch, frames, bands, 1)` and `(height, width, 1, filters)` to `(batch, rows, columns, filters)`."""
     import tensorflow as tf
 
-    height, width = kernel.shape[:2]
-    before = [(size - 1) // 2 if padding == "SAME" else 0 for size in (height, width)]
-    after = [size - 1 - first if padding == "SAME" else 0 for size, first in zip((height, width), before, strict=True)]
-
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def convolve(x: Any, kernel: Any) -> Any:
         def gradient(of_map: Any) -> Any:
-            of_padded = (_input_gradient if height * width <= _FEW_TAPS else _input_gradient_by_rows)(kernel, of_map)
-            _, frames, bands, _ = tf.unstack(tf.shape(x))
-            of_x = of_padded[:, before[0] : before[0] + frames, before[1] : before[1] + bands, tf.newaxis]
-            if height * width <= _VERY_FEW_TAPS:
-                # Not before its turn: it would wait in memory for as long as the layers above take.
-                with tf.control_dependencies([of_map]):
-                    padded = tf.pad(x[..., 0], [[0, 0], [before[0], after[0]], [before[1], after[1]]])
-                return of_x, _kernel_gradient(padded, kernel.shape, of_map)
-            of_kernel = tf.raw_ops.Conv2DBackpropFilter(
-                input=x, filter_sizes=kernel.shape, out_backprop=of_map, strides=[1, 1, 1, 1], padding=padding
-            )
-            return of_x, of_kernel
+            return one_channel_gradients(x, kernel, of_map, padding)[:2]
 
         return tf.nn.conv2d(x, kernel, strides=1, padding=padding), gradient
 
@@ -94,56 +80,91 @@ def _narrow_convolution(x: Any, kernel: Any, padding: str) -> Any:
     return convolve(tf.convert_to_tensor(x), tf.convert_to_tensor(kernel))
 
 
-def _kernel_gradient(padded: Any, shape: tuple[int, ...], of_map: Any) -> Any:
-    """Of `(batch, rows + height - 1, columns + width - 1)`, the input with its padding, and the map's gradient.
+def one_channel_gradients(x: Any, kernel: Any, of_map: Any, padding: str) -> tuple[Any, Any, Any]:
+    """Gradients of the input, the kernel and the bias of a convolution over one channel, without strides.
+
+    Args:
+        x: `(batch, frames, bands, 1)`.
+        kernel: `(height, width, 1, filters)`.
+        of_map: The gradient of its output, `(batch, rows, columns, filters)`.
+        padding: Of the convolution, `"VALID"` or `"SAME"`.
+    """
+    import tensorflow as tf
+
+    height, width = kernel.shape[:2]
+    before = [(size - 1) // 2 if padding == "SAME" else 0 for size in (height, width)]
+    after = [size - 1 - first if padding == "SAME" else 0 for size, first in zip((height, width), before, strict=True)]
+    _, frames, bands, _ = tf.unstack(tf.shape(x))
+    of_padded = _input_gradient(kernel, of_map)
+    of_x = of_padded[:, before[0] : before[0] + frames, before[1] : before[1] + bands, tf.newaxis]
+    if height * width <= _FEW_TAPS:
+        # Not before its turn: it would wait in memory for as long as the layers above take.
+        with tf.control_dependencies([of_map]):
+            padded = tf.pad(x[..., 0], [[0, 0], [before[0], after[0]], [before[1], after[1]]])
+        return of_x, *_kernel_gradient(padded, kernel.shape, of_map)
+    of_kernel = tf.raw_ops.Conv2DBackpropFilter(
+        input=x, filter_sizes=kernel.shape, out_backprop=of_map, strides=[1, 1, 1, 1], padding=padding
+    )
+    return of_x, of_kernel, tf.raw_ops.BiasAddGrad(out_backprop=of_map)
+
+
+def _kernel_gradient(padded: Any, shape: tuple[int, ...], of_map: Any) -> tuple[Any, Any]:
+    """Of the kernel, and of the bias, which is the kernel of an input of ones.
 
     Sums over each clip, then over clips: so a million products keep six digits. TensorFlow's own keep three; and fused
     with the bias's, as it is when compiled, it takes half as long again as both alone.
+
+    Args:
+        padded: The input with its padding, `(batch, rows + height - 1, columns + width - 1)`.
+        shape: Of the kernel.
+        of_map: The gradient of the map.
     """
     import tensorflow as tf
 
     height, width, _, filters = shape
     _, rows, columns, _ = tf.unstack(tf.shape(of_map))
     seen = [padded[:, row : row + rows, column : column + columns] for row in range(height) for column in range(width)]
+    seen.append(tf.ones_like(seen[0]))
     of_clips = tf.matmul(
-        tf.reshape(tf.stack(seen, axis=1), [-1, height * width, rows * columns]),
+        tf.reshape(tf.stack(seen, axis=1), [-1, len(seen), rows * columns]),
         tf.reshape(of_map, [-1, rows * columns, filters]),
     )
-    return tf.reshape(tf.reduce_sum(of_clips, axis=0), shape)
+    of_all = tf.reduce_sum(of_clips, axis=0)
+    return tf.reshape(of_all[:-1], shape), of_all[-1]
 
 
 def _input_gradient(kernel: Any, of_map: Any) -> Any:
-    """`(batch, rows + height - 1, columns + width - 1)`, of the input with its padding: what goes back by each tap of
-    the kernel, moved to where the tap was."""
+    """`(batch, rows + height - 1, columns + width - 1)`, of the input with its padding.
+
+    A few neighbouring columns of the map are one column with more channels. It goes back to a few columns more than
+    these, which are as many filters, in parts of as many columns again. The parts are added where they overlap.
+    """
     import tensorflow as tf
 
     height, width, _, filters = kernel.shape
+    group = next(n for n in _GROUPS if (of_map.shape[2] or 1) % n == 0)
+    n_parts = -(-(width + group - 1) // group)
+    # The kernel as each column of a group sees it: (group, height, n_parts * group, filters).
+    moved = tf.stack(
+        [tf.pad(kernel[:, :, 0], [[0, 0], [at, n_parts * group - width - at], [0, 0]]) for at in range(group)]
+    )
+    taps = tf.reshape(
+        tf.transpose(tf.reverse(moved, [1]), [1, 0, 3, 2]), [height, 1, group * filters, n_parts * group]
+    )
     batch, rows, columns, _ = tf.unstack(tf.shape(of_map))
-    by_tap = tf.matmul(tf.reshape(of_map, [-1, filters]), tf.reshape(kernel, [-1, filters]), transpose_b=True)
-    # Turned first, so that each tap's numbers lie together.
-    planes = tf.unstack(tf.reshape(tf.transpose(by_tap), [height * width, batch, rows, columns]))
-    places = [(row, column) for row in range(height) for column in range(width)]
-    return tf.add_n(
-        [
-            tf.pad(plane, [[0, 0], [row, height - 1 - row], [column, width - 1 - column]])
-            for plane, (row, column) in zip(planes, places, strict=True)
-        ]
-    )
-
-
-def _input_gradient_by_rows(kernel: Any, of_map: Any) -> Any:
-    """As `_input_gradient`, by convolution over bands for each row of the kernel: for more taps."""
-    import tensorflow as tf
-
-    height, width = kernel.shape[:2]
-    rows = tf.nn.conv2d(
-        of_map,
-        tf.transpose(tf.reverse(kernel[:, :, 0], [1]), [1, 2, 0])[tf.newaxis],
+    back = tf.nn.conv2d(
+        tf.reshape(of_map, [batch, rows, columns // group, group * filters]),
+        taps,
         strides=1,
-        padding=[[0, 0], [0, 0], [width - 1, width - 1], [0, 0]],
+        padding=[[0, 0], [height - 1, height - 1], [0, 0], [0, 0]],
     )
-    # Row i of the kernel saw frames i later than row 0.
-    return tf.add_n([tf.pad(rows[..., i], [[0, 0], [i, height - 1 - i], [0, 0]]) for i in range(height)])
+    shape = [batch, rows + height - 1, columns]
+    parts = tf.unstack(tf.reshape(back, [*shape[:2], columns // group, n_parts, group]), axis=3)
+    placed = [
+        tf.pad(tf.reshape(part, shape), [[0, 0], [0, 0], [at * group, (n_parts - 1 - at) * group]])
+        for at, part in enumerate(parts)
+    ]
+    return tf.add_n(placed)[:, :, : columns + width - 1]
 
 
 def _wide_convolution(x: Any, kernel: Any, precision: Precision) -> Any:
