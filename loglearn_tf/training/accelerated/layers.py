@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from loglearn_tf.training.accelerated import bfloat16
+from loglearn_tf.training.accelerated.block import normalised_convolution, pooled_convolution
 from loglearn_tf.training.accelerated.convolution import (
     biased_and_activated,
     convolution,
@@ -78,6 +79,9 @@ class FusedConv2D(Fused):
             if not self._is_wide(inputs.shape):
                 return bfloat16.convolution(self.plain, inputs, self.pool)
             inputs = ops.cast(inputs, self.compute_dtype)
+        if training and sees_one_channel(self.plain) and type(self.pool) is keras.layers.MaxPooling2D:
+            if not self._is_wide(inputs.shape):
+                return biased_and_activated(self.plain, pooled_convolution(self.plain, self.pool, inputs))
         x = convolution(self.plain, inputs, precision)
         if self.pool is not None:
             x = pooled(self.pool, x)
@@ -126,23 +130,28 @@ class FusedBatchNormalization(Fused):
 
 
 class FusedBlock(Fused):
-    """A convolution, a batch normalisation and a maximum pooling, trained in bfloat16.
+    """A convolution, a batch normalisation and a maximum pooling, trained as one.
 
     At inference, or if the normalisation is frozen, `FusedConv2D` and `FusedBatchNormalization` run instead.
 
     Args:
-        plain: `keras.layers.Conv2D`; its activation one of `bfloat16.WITH_NORM`.
+        plain: `keras.layers.Conv2D`, in one group and not dilated; its activation one of `block.WITH_NORM`.
         norm: `keras.layers.BatchNormalization`, of the kind that `FusedBatchNormalization` takes; the only reader of
             the convolution's output.
         pool: `keras.layers.MaxPooling2D`; the only reader of the normalisation's output.
+        precision: See `Fused`.
     """
 
     def __init__(
-        self, plain: keras.layers.Conv2D, norm: keras.layers.BatchNormalization, pool: keras.layers.MaxPooling2D
+        self,
+        plain: keras.layers.Conv2D,
+        norm: keras.layers.BatchNormalization,
+        pool: keras.layers.MaxPooling2D,
+        precision: Precision = "float32",
     ) -> None:
-        super().__init__(plain, pool, "bfloat16")
-        self.convolution = FusedConv2D(plain, None, "bfloat16")
-        self.normalization = FusedBatchNormalization(norm, pool, "bfloat16")
+        super().__init__(plain, pool, precision)
+        self.convolution = FusedConv2D(plain, None, precision)
+        self.normalization = FusedBatchNormalization(norm, pool, precision)
         self.supports_jit = False
 
     @property
@@ -156,7 +165,7 @@ class FusedBlock(Fused):
         norm = self.normalization.plain
         if not (training and norm.trainable):
             return self.normalization(self.convolution(inputs, training=training), training=training)
-        y, mean, variance = bfloat16.normalised_convolution(self.plain, norm, self.pool, inputs)
+        y, mean, variance = normalised_convolution(self.plain, norm, self.pool, inputs, self.precision)
         self.normalization.move_averages(mean, variance)
         return y
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import keras
 
 from loglearn_tf.errors import ConfigError
-from loglearn_tf.training.accelerated.bfloat16 import WITH_NORM
-from loglearn_tf.training.accelerated.convolution import sees_one_channel
+from loglearn_tf.training.accelerated.block import WITH_NORM
+from loglearn_tf.training.accelerated.convolution import is_wide, sees_one_channel
 from loglearn_tf.training.accelerated.layers import (
     Absorbed,
     Fused,
@@ -55,7 +55,8 @@ def accelerate(model: keras.Model, *, precision: Precision = "float32") -> Accel
     """Makes a twin of a network that trains faster, with the same variables and, but for rounding, the same numbers.
 
     Replaced are convolutions over one channel; convolutions and batch normalisations whose output goes to a maximum
-    pooling alone, together with it; and other batch normalisations over several channels. All other layers are in both.
+    pooling alone, together with it; the three together, in this order; and other batch normalisations over several
+    channels. All other layers are in both.
     To train the twin is to train `model`: nothing is copied back. Score, save and hand out `model`; the twin cannot be
     saved. A twin of a compiled model is compiled alike, with an optimizer that begins anew.
 
@@ -160,18 +161,19 @@ class _Making:
         pool = _reader(layer, _POOLINGS, graph)
         if type(layer) is keras.layers.BatchNormalization:
             return _not_fused_by_tensorflow(layer) or FusedBatchNormalization(layer, pool, self.precision)
-        not_in_bfloat16 = self.precision == "float32" or _not_in_bfloat16(layer, graph)
-        self.in_bfloat16 = self.in_bfloat16 or not not_in_bfloat16
+        not_in_bfloat16 = _not_in_bfloat16(layer, graph)
+        in_bfloat16 = self.precision == "bfloat16" and not not_in_bfloat16
+        self.in_bfloat16 = self.in_bfloat16 or in_bfloat16
         if type(layer) is keras.layers.Dense:
-            return str(not_in_bfloat16) if not_in_bfloat16 else FusedDense(layer, None, self.precision)
-        if not not_in_bfloat16:
+            return FusedDense(layer, None, self.precision) if in_bfloat16 else str(not_in_bfloat16)
+        if in_bfloat16 or not (not_in_bfloat16 or _has_wide_kernel(layer)):
             norm = _reader(layer, (keras.layers.BatchNormalization,), graph)
             highest = norm and _reader(norm, (keras.layers.MaxPooling2D,), graph)
             if highest and layer.activation in WITH_NORM and not _not_fused_by_tensorflow(norm):
-                return FusedBlock(layer, norm, highest)
+                return FusedBlock(layer, norm, highest, self.precision)
         if layer.activation not in _RISING:
             pool = None
-        if not not_in_bfloat16:
+        if in_bfloat16:
             return FusedConv2D(layer, pool, self.precision)
         if pool is None and not sees_one_channel(layer):
             several = (
@@ -211,6 +213,11 @@ def _not_in_bfloat16(layer: keras.layers.Conv2D | keras.layers.Dense, graph: Gra
     if layer.groups != 1 or tuple(layer.dilation_rate) != (1, 1):
         return "grouped or dilated, for which TensorFlow has no bfloat16 gradients"
     return None
+
+
+def _has_wide_kernel(layer: keras.layers.Conv2D) -> bool:
+    """Whether `convolution` has its way of few places for a convolution."""
+    return sees_one_channel(layer) and is_wide(layer, layer.input.shape[2])
 
 
 def _not_fused_by_tensorflow(layer: keras.layers.BatchNormalization) -> str | None:

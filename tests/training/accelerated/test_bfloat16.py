@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from loglearn_tf import build_model
 from loglearn_tf.errors import ConfigError
-from loglearn_tf.training.accelerated import accelerate, bfloat16, check_bfloat16, precision
+from loglearn_tf.training.accelerated import accelerate, block, check_bfloat16, precision
 from loglearn_tf.training.accelerated.layers import FusedBlock, FusedConv2D, FusedDense
 from loglearn_tf.training.accelerated.normalization import moments
 
@@ -130,15 +130,15 @@ class TestGradients:
     def test_of_a_block_are_those_of_rounded_factors_and_maps(self, channels, activation, padding, pool, monkeypatch):
         """As those of networks, of the input, too; and the statistics."""
         # Over one channel: computed again, in parts of two patches and one.
-        monkeypatch.setattr(bfloat16, "_KEPT_BYTES", 0)
-        monkeypatch.setattr(bfloat16, "_PART_BYTES", 16 * 20 * 8 * 2 * 3)
+        monkeypatch.setattr(block, "_KEPT_BYTES", 0)
+        monkeypatch.setattr(block, "_PART_BYTES", 16 * 20 * 8 * 2 * 3)
         x = rounded(np.random.default_rng(0).normal(1, 2, (5, 16, 20, channels)).astype("float32"))
         conv = keras.layers.Conv2D(8, 3, activation=activation, padding=padding, use_bias=channels > 1)
         norm, pooling = keras.layers.BatchNormalization(), POOL(**pool)
         pooling(norm(conv(x)))
         for variable in (*conv.variables, *norm.trainable_variables):
             variable.assign(np.random.default_rng(2).normal(0.2, 1, variable.shape))
-        block = FusedBlock(conv, norm, pooling)
+        fused = FusedBlock(conv, norm, pooling, "bfloat16")
         before = [variable.numpy() for variable in block.variables]
 
         def stock(x):
