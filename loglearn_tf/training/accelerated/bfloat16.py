@@ -16,6 +16,7 @@ import keras
 from loglearn_tf.training.accelerated.block import WITH_SLOPE, Convolution
 from loglearn_tf.training.accelerated.pooling import pooled
 
+
 def dense(layer: keras.layers.Dense, x: Any) -> Any:
     """A dense layer in a training step. The bias and the activation are computed in float32.
 

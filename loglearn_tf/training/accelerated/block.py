@@ -15,21 +15,24 @@ import keras
 
 from loglearn_tf.training.accelerated.convolution import one_channel_gradients, sees_one_channel
 from loglearn_tf.training.accelerated.normalization import moments
-from loglearn_tf.training.accelerated.pooling import pooled
+from loglearn_tf.training.accelerated.pooling import Maxima, pooled, pooling_gradient
 from loglearn_tf.training.accelerated.precision import Precision
+from loglearn_tf.training.accelerated.xla import compiled
 
 # Per patch: larger maps over one channel are computed again for the gradient instead of being kept. In float32 that is
-# quicker: the parts stay in the processor's cache. In bfloat16 VGG with 32 filters has 1 MiB, prototypical networks have
-# 4 MiB.
+# quicker: the parts stay in the processor's cache. In bfloat16 VGG with 32 filters has 1 MiB, prototypical networks
+# have 4 MiB.
 _KEPT_BYTES = {"float32": 0, "bfloat16": 2 << 20}
-# The largest part of a feature map that is computed at once, where a map is computed in parts. 5 to 48 MiB were measured.
+# The largest part of a feature map that is computed at once, where a map is computed in parts. 5 to 48 MiB were
+# measured.
 _PART_BYTES = 12 << 20
 
 
 def pooled_convolution(layer: keras.layers.Conv2D, pool: keras.layers.MaxPooling2D, x: Any) -> Any:
     """A convolution over one channel, without bias and activation, and a maximum pooling, in float32.
 
-    The map between them is not kept but computed again for the gradient, a few patches at a time.
+    The map between them is computed a few patches at a time and not kept: the gradient needs the places of the maxima
+    only, or else computes it again.
 
     Args:
         layer: Built; in one group, without strides, not dilated.
@@ -42,25 +45,30 @@ def pooled_convolution(layer: keras.layers.Conv2D, pool: keras.layers.MaxPooling
     import tensorflow as tf
 
     convolved = Convolution(layer, keras.activations.linear, "float32")
+    shape = layer.compute_output_shape(tuple(x.shape))
+    maxima = Maxima(pool, shape, "float32")
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
-    def maxima(x: Any, kernel: Any) -> Any:
+    def block(x: Any, kernel: Any) -> Any:
         n_parts = _number_of_parts(layer, x)
 
-        def gradient(of_maxima: Any) -> list[Any]:
-            def again(x: Any, of_maxima: Any) -> list[Any]:
-                y = convolved.map_of(x, [kernel])
-                of_map = _pooling_gradient(pool, y, pooled(pool, y), of_maxima)
+        def map_of(x: Any) -> Any:
+            return convolved.map_of(x, [kernel])
+
+        y, *places = _in_parts(lambda x: maxima.of(map_of(x)), [x], n_parts, joined=maxima.dtypes)
+
+        def gradient(of_y: Any) -> list[Any]:
+            def of_part(x: Any, of_y: Any, *places: Any) -> list[Any]:
+                of_map = maxima.gradient(of_y, places, lambda: map_of(x))
                 return convolved.gradients(x, [kernel], of_map)
 
-            of_x, of_kernel = _in_parts(again, [x, of_maxima], n_parts, n_others=1)
+            of_x, of_kernel = _in_parts(of_part, [x, of_y, *places], n_parts, joined=[x.dtype], n_stacked=1)
             return [of_x, tf.reduce_sum(of_kernel, 0)]
 
-        (y,) = _in_parts(lambda x: [pooled(pool, convolved.map_of(x, [kernel]))], [x], n_parts, n_others=0)
         return y, gradient
 
-    y = maxima(tf.convert_to_tensor(x), tf.convert_to_tensor(layer.kernel))
-    y.set_shape(pool.compute_output_shape(layer.compute_output_shape(tuple(x.shape))))
+    y = block(tf.convert_to_tensor(x), tf.convert_to_tensor(layer.kernel))
+    y.set_shape(pool.compute_output_shape(shape))
     return y
 
 
@@ -91,6 +99,8 @@ def normalised_convolution(
     import tensorflow as tf
 
     convolved = Convolution(layer, layer.activation, precision)
+    map_shape = layer.compute_output_shape(tuple(x.shape))
+    maxima_of_part = Maxima(pool, map_shape, precision)
     _, rows, columns, _ = x.shape
     value_bytes = tf.as_dtype(precision).size
     is_small = None not in (rows, columns) and value_bytes * rows * columns * layer.filters <= _KEPT_BYTES[precision]
@@ -105,17 +115,21 @@ def normalised_convolution(
         def turn(y: Any) -> Any:
             return tf.cond(tf.reduce_any(gamma < 0), lambda: y * tf.cast(sign, y.dtype), lambda: y)
 
-        def forward(y: Any) -> tuple[Any, ...]:
-            size = tf.cast(tf.size(y) // y.shape[-1], tf.float32)
-            turned = turn(y)
-            return turned, pooled(pool, turned), *moments(y, epsilon), size
+        def statistics(y: Any) -> tuple[Any, Any, Any]:
+            return *moments(y, epsilon), tf.cast(tf.size(y) // y.shape[-1], tf.float32)
+
+        def part(x: Any) -> list[Any]:
+            y = convolved.map_of(x, weights)
+            return [*maxima_of_part.of(turn(y)), *statistics(y)]
 
         if is_kept:
             y = convolved.map_of(x, weights)
-            turned, maxima, mean, variance, size = forward(y)
+            turned = turn(y)
+            maxima, places = pooled(pool, turned), []
+            mean, variance, size = statistics(y)
         else:
-            maxima, means, variances, sizes = _in_parts(
-                lambda x: forward(convolved.map_of(x, weights))[1:], [x], n_parts, n_others=3
+            maxima, *places, means, variances, sizes = _in_parts(
+                part, [x], n_parts, joined=maxima_of_part.dtypes, n_stacked=3
             )
             # The variance of the whole: the mean of the parts' variances plus the variance of their means.
             size = tf.reduce_sum(sizes)
@@ -145,22 +159,20 @@ def normalised_convolution(
             by_value = -direct * inverse * of_gamma / size
             offset = -direct * of_beta / size - by_value * mean
 
-            def backward(x: Any, y: Any, turned: Any, maxima: Any, of_normalised: Any) -> list[Any]:
-                of_y = _pooling_gradient(pool, turned, maxima, of_normalised)
+            def backward(x: Any, y: Any, of_y: Any) -> list[Any]:
                 of_map = _line(convolved.activation, precision)(of_y, y, direct, by_value, offset)
                 return convolved.gradients(x, weights, of_map)
 
-            def again(x: Any, of_normalised: Any) -> list[Any]:
+            def of_part(x: Any, of_normalised: Any, *places: Any) -> list[Any]:
                 y = convolved.map_of(x, weights)
-                turned = turn(y)
-                # The pooling, too: TensorFlow's fast gradient needs the forward operation in the same graph, which that
-                # of a loop is not, and the other one takes twenty times as long.
-                return backward(x, y, turned, pooled(pool, turned), of_normalised)
+                return backward(x, y, maxima_of_part.gradient(of_normalised, places, lambda: turn(y)))
 
             if is_kept:
-                of_x, *of_weights = backward(x, y, turned, maxima, of_normalised)
+                of_x, *of_weights = backward(x, y, pooling_gradient(pool, turned, maxima, of_normalised))
             else:
-                of_x, *parts = _in_parts(again, [x, of_normalised], n_parts, n_others=len(weights))
+                of_x, *parts = _in_parts(
+                    of_part, [x, of_normalised, *places], n_parts, joined=[x.dtype], n_stacked=len(weights)
+                )
                 of_weights = [tf.reduce_sum(one, 0) for one in parts]
             return [of_x, of_gamma, of_beta, *of_weights]
 
@@ -171,7 +183,7 @@ def normalised_convolution(
     y, mean, variance = block(
         x, tf.convert_to_tensor(norm.gamma), tf.convert_to_tensor(norm.beta), *convolved.weights()
     )
-    y.set_shape(pool.compute_output_shape(layer.compute_output_shape(tuple(x.shape))))
+    y.set_shape(pool.compute_output_shape(map_shape))
     return y, tf.stop_gradient(mean), tf.stop_gradient(variance)
 
 
@@ -232,19 +244,6 @@ class Convolution:
         return [of_x, *(tf.cast(one, tf.float32) for one in of_weights)]
 
 
-def _pooling_gradient(pool: keras.layers.MaxPooling2D, x: Any, y: Any, of_y: Any) -> Any:
-    import tensorflow as tf
-
-    return tf.raw_ops.MaxPoolGrad(
-        orig_input=x,
-        orig_output=y,
-        grad=of_y,
-        ksize=[1, *pool.pool_size, 1],
-        strides=[1, *pool.strides, 1],
-        padding=pool.padding.upper(),
-    )
-
-
 def _number_of_parts(layer: keras.layers.Conv2D, x: Any) -> Any:
     """Into which to cut the input of a convolution over one channel; its map has up to as many values, per filter."""
     import tensorflow as tf
@@ -253,31 +252,38 @@ def _number_of_parts(layer: keras.layers.Conv2D, x: Any) -> Any:
 
 
 def _in_parts(
-    function: Callable[..., Sequence[Any]], maps: Sequence[Any], n_parts: Any, *, n_others: int
+    function: Callable[..., Sequence[Any]],
+    maps: Sequence[Any],
+    n_parts: Any,
+    *,
+    joined: Sequence[Any],
+    n_stacked: int = 0,
 ) -> tuple[Any, ...]:
     """Calls a function on a few patches at a time, in order.
 
     Args:
-        function: Of as many maps; returns a map of the same precision, and `n_others` float32 tensors.
-        maps: `(batch, rows, columns, channels)` each, of one precision.
+        function: Of as many maps; returns maps, then float32 tensors.
+        maps: `(batch, rows, columns, channels)` each.
         n_parts: At most this many parts.
+        joined: Precisions of the maps that are returned.
+        n_stacked: How many tensors follow them.
 
     Returns:
-        The maps joined, and each of the others stacked.
+        The maps joined, and each of the tensors stacked.
     """
     import tensorflow as tf
 
     n = tf.shape(maps[0])[0]
     each = -(-n // n_parts)
-    found = [tf.TensorArray(maps[0].dtype, 0, dynamic_size=True, infer_shape=False)]
-    found += [tf.TensorArray(tf.float32, 0, dynamic_size=True) for _ in range(n_others)]
+    found = [tf.TensorArray(dtype, 0, dynamic_size=True, infer_shape=False) for dtype in joined]
+    found += [tf.TensorArray(tf.float32, 0, dynamic_size=True) for _ in range(n_stacked)]
 
     def part(at: Any, *found: Any) -> tuple[Any, ...]:
         results = function(*(one[at * each : (at + 1) * each] for one in maps))
         return at + 1, *(array.write(at, result) for array, result in zip(found, results, strict=True))
 
-    _, first, *others = tf.while_loop(lambda at, *_: at * each < n, part, (0, *found), parallel_iterations=1)
-    return first.concat(), *(one.stack() for one in others)
+    _, *found = tf.while_loop(lambda at, *_: at * each < n, part, (0, *found), parallel_iterations=1)
+    return *(one.concat() for one in found[: len(joined)]), *(one.stack() for one in found[len(joined) :])
 
 
 # ---- Compiled by XLA --------------------------------------------------------------------------------------------
@@ -310,7 +316,7 @@ def _times_slope(activation: Callable[[Any], Any], precision: Precision) -> Any:
         slope = WITH_SLOPE[activation](tf.cast(y, tf.float32))
         return tf.cast(tf.cast(of_y, tf.float32) * slope, precision)
 
-    return _compiled(times_slope, precision, n_vectors=0)
+    return compiled(times_slope, [precision] * 2, [4] * 2)
 
 
 @functools.cache
@@ -325,29 +331,4 @@ def _line(activation: Callable[[Any], Any], precision: Precision) -> Any:
             of_map = of_map * WITH_SLOPE[activation](y)
         return tf.cast(of_map, precision)
 
-    return _compiled(line, precision, n_vectors=3)
-
-
-def _compiled(function: Callable[..., Any], precision: Precision, *, n_vectors: int) -> Any:
-    """Compiles a function of two maps, `(batch, rows, columns, channels)` of a precision, and float32 vectors.
-
-    XLA compiles it again for each shape, which takes about 0.2 s. Without XLA the operations run one by one.
-    """
-    import tensorflow as tf
-
-    maps = [tf.TensorSpec([None] * 4, precision)] * 2
-    vectors = [tf.TensorSpec([None], tf.float32)] * n_vectors
-    return tf.function(function, input_signature=[*maps, *vectors], jit_compile=_has_xla(), autograph=False)
-
-
-@functools.cache
-def _has_xla() -> bool:
-    """Whether this TensorFlow compiles for this processor; some builds do not."""
-    import tensorflow as tf
-
-    with tf.init_scope():
-        try:
-            tf.function(tf.identity, jit_compile=True, autograph=False)(tf.zeros([1]))
-        except (tf.errors.OpError, ValueError):
-            return False
-    return True
+    return compiled(line, [precision] * 2 + ["float32"] * 3, [4] * 2 + [1] * 3)

@@ -22,7 +22,8 @@ from loglearn_tf.training.accelerated.precision import Precision
 # Kernels of at most so many taps: a matrix product is the quicker way to the gradient of the kernel. 3 x 3 and 5 x 5
 # were measured.
 _FEW_TAPS = 9
-# Columns that are taken together for the gradient of the input, as many as divide their number. 2, 4 and 8 were measured.
+# Columns that are taken together for the gradient of the input: the first of these that divides their number. 2, 4 and
+# 8 were measured.
 _GROUPS = (4, 2, 1)
 
 
@@ -148,9 +149,7 @@ def _input_gradient(kernel: Any, of_map: Any) -> Any:
     moved = tf.stack(
         [tf.pad(kernel[:, :, 0], [[0, 0], [at, n_parts * group - width - at], [0, 0]]) for at in range(group)]
     )
-    taps = tf.reshape(
-        tf.transpose(tf.reverse(moved, [1]), [1, 0, 3, 2]), [height, 1, group * filters, n_parts * group]
-    )
+    taps = tf.reshape(tf.transpose(tf.reverse(moved, [1]), [1, 0, 3, 2]), [height, 1, group * filters, n_parts * group])
     batch, rows, columns, _ = tf.unstack(tf.shape(of_map))
     back = tf.nn.conv2d(
         tf.reshape(of_map, [batch, rows, columns // group, group * filters]),

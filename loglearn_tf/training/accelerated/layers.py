@@ -15,7 +15,7 @@ from loglearn_tf.training.accelerated.convolution import (
 )
 from loglearn_tf.training.accelerated.normalization import normalise
 from loglearn_tf.training.accelerated.pooling import pooled
-from loglearn_tf.training.accelerated.precision import Precision
+from loglearn_tf.training.accelerated.precision import Precision, sees_gpu
 
 
 class Fused(keras.layers.Layer):  # type: ignore[misc]
@@ -67,11 +67,15 @@ class FusedConv2D(Fused):
     """
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        # Places of a gradient that is not zero are as many as there are: XLA's shapes are fixed.
-        self.supports_jit = not self._is_wide(input_shape)
+        # Places of a gradient that is not zero, and parts of a batch, are as many as there are: XLA's shapes are fixed.
+        self.supports_jit = not (self._is_wide(input_shape) or self._is_in_parts(input_shape))
 
     def _is_wide(self, input_shape: tuple[int | None, ...]) -> bool:
         return sees_one_channel(self.plain) and is_wide(self.plain, input_shape[2])
+
+    def _is_in_parts(self, input_shape: tuple[int | None, ...]) -> bool:
+        in_windows = type(self.pool) is keras.layers.MaxPooling2D
+        return in_windows and sees_one_channel(self.plain) and not self._is_wide(input_shape) and not sees_gpu()
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         precision = self.precision if training else "float32"
@@ -79,12 +83,12 @@ class FusedConv2D(Fused):
             if not self._is_wide(inputs.shape):
                 return bfloat16.convolution(self.plain, inputs, self.pool)
             inputs = ops.cast(inputs, self.compute_dtype)
-        if training and sees_one_channel(self.plain) and type(self.pool) is keras.layers.MaxPooling2D:
-            if not self._is_wide(inputs.shape):
-                return biased_and_activated(self.plain, pooled_convolution(self.plain, self.pool, inputs))
-        x = convolution(self.plain, inputs, precision)
-        if self.pool is not None:
-            x = pooled(self.pool, x)
+        if training and self._is_in_parts(inputs.shape):
+            x = pooled_convolution(self.plain, self.pool, inputs)
+        else:
+            x = convolution(self.plain, inputs, precision)
+            if self.pool is not None:
+                x = pooled(self.pool, x)
         return biased_and_activated(self.plain, x)
 
 

@@ -14,6 +14,13 @@ _MOST_OF_FLOAT32 = 0.8
 _REPEATS = 5
 
 
+def sees_gpu() -> bool:
+    """Whether TensorFlow uses a GPU, whose fast operations are others than a processor's."""
+    import tensorflow as tf
+
+    return bool(tf.config.get_visible_devices("GPU"))
+
+
 def check_bfloat16() -> None:
     """Refuses bfloat16 where it is emulated: training would be slower than in float32, and less exact.
 

@@ -17,7 +17,7 @@ from loglearn_tf.training.accelerated.layers import (
     FusedConv2D,
     FusedDense,
 )
-from loglearn_tf.training.accelerated.precision import Precision
+from loglearn_tf.training.accelerated.precision import Precision, sees_gpu
 from loglearn_tf.training.graph import Graph, NoGraphError, graph_of
 
 _log = logging.getLogger(__name__)
@@ -222,9 +222,7 @@ def _has_wide_kernel(layer: keras.layers.Conv2D) -> bool:
 
 def _not_fused_by_tensorflow(layer: keras.layers.BatchNormalization) -> str | None:
     """Why TensorFlow's kernels are not for a batch normalisation, if they are not."""
-    import tensorflow as tf
-
-    if tf.config.get_visible_devices("GPU"):
+    if sees_gpu():
         return "TensorFlow sees a GPU, whose kernels are others"
     if layer.input_spec.ndim != 4 or layer.axis not in (-1, 3):
         return "not over the last of four axes"
