@@ -1,0 +1,121 @@
+"""A convolution, a batch normalisation and a maximum pooling, trained as one: Keras' numbers and gradients."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from loglearn_tf.training.accelerated import block
+from loglearn_tf.training.accelerated.layers import FusedBlock, FusedConv2D
+from loglearn_tf.training.accelerated.pooling import Maxima
+
+POOL = keras.layers.MaxPooling2D
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).normal(1, 2, shape).astype("float32")
+
+
+def in_training(layer, x, variables):
+    """Output, and gradients of the input and of variables, of a loss in which every value counts; in one graph, as in
+    a training step."""
+
+    @tf.function
+    def calculate(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x)
+            loss = tf.reduce_sum(tf.sin(3 * y) * y)
+        return y, *tape.gradient(loss, [x, *(one.value for one in variables)])
+
+    return [np.asarray(one) for one in calculate(tf.constant(x))]
+
+
+@pytest.fixture
+def few_patches(monkeypatch):
+    """Parts of two patches of a map of 16 x 20 x 8: of five patches, the last part is smaller."""
+    monkeypatch.setattr(block, "_PART_BYTES", 2 * 16 * 20 * 8 * 4 + 1)
+
+
+@pytest.mark.parametrize(
+    ("channels", "kernel", "activation", "padding", "pool"),
+    [
+        (1, 3, "elu", "same", {"pool_size": 2}),
+        (1, (5, 4), "relu", "valid", {"pool_size": (3, 2), "strides": 1, "padding": "same"}),
+        (1, 3, None, "same", {"pool_size": (3, 4)}),  # 16 rows: one is left over
+        (8, 3, "elu", "same", {"pool_size": 2}),
+        (8, 3, None, "same", {"pool_size": (2, 4)}),
+    ],
+)
+def test_a_block_is_its_three_layers(channels, kernel, activation, padding, pool, few_patches):
+    x = noise(5, 16, 20, channels)
+    conv = keras.layers.Conv2D(8, kernel, activation=activation, padding=padding, use_bias=kernel == 3)
+    norm, pooling = keras.layers.BatchNormalization(), POOL(**pool)
+    pooling(norm(conv(x)))
+    for variable in (*conv.variables, *norm.trainable_variables):  # gammas of both signs
+        variable.assign(noise(*variable.shape, seed=2) - 1)
+    fused = FusedBlock(conv, norm, pooling)
+    before = [variable.numpy() for variable in fused.variables]
+    results = []
+    for layer in (lambda x: fused(x, training=True), lambda x: pooling(norm(conv(x), training=True))):
+        found = in_training(layer, x, fused.trainable_variables)
+        results.append([*found, *(np.array(one) for one in (norm.moving_mean, norm.moving_variance))])
+        for variable, value in zip(fused.variables, before, strict=True):
+            variable.assign(value)
+    largest = max(np.abs(one).max() for one in results[1][2:-2])
+    for ours, theirs in zip(*results, strict=True):
+        # Before a normalisation, the bias has a gradient of nothing but rounding.
+        np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5 * max(largest, 1))
+
+
+@pytest.mark.parametrize("pool", [{"pool_size": (4, 2)}, {"pool_size": (3, 4)}, {"pool_size": 3, "strides": 2}])
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_pooled_convolution_is_its_two_layers(pool, silent, few_patches):
+    """Where all of a clip is silent, all maxima are equal, and the first of each has the gradient."""
+    x = noise(5, 16, 20, 1)
+    if silent:
+        x[1:4] = 0.5
+    conv, pooling = keras.layers.Conv2D(8, 5, padding="same", activation="elu"), POOL(**pool)
+    pooling(conv(x))
+    fused = FusedConv2D(conv, pooling)
+    fused.build(x.shape)
+    ours = in_training(lambda x: fused(x, training=True), x, conv.variables)
+    theirs = in_training(lambda x: pooling(conv(x)), x, conv.variables)
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * max(np.abs(other).max(), 1))
+
+
+class TestMaxima:
+    @pytest.mark.parametrize("values", [None, 3])
+    def test_the_gradient_by_places_is_that_of_the_pooling(self, values):
+        """To the last bit, with equal values in most windows, too."""
+        x = noise(3, 12, 8, 5) if values is None else np.random.default_rng(0).integers(0, values, (3, 12, 8, 5))
+        x, of_maxima = tf.constant(x, tf.float32), noise(3, 3, 4, 5, seed=1)
+        found = Maxima(POOL((4, 2)), x.shape, "float32")
+        maxima, *places = found.of(x)
+        assert [places.dtype for places in places] == [tf.uint8]
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = POOL((4, 2))(x)
+        np.testing.assert_array_equal(maxima, y)
+        of_x = found.gradient(of_maxima, places, lambda: pytest.fail("the map is not needed"))
+        np.testing.assert_array_equal(of_x, tape.gradient(y, x, of_maxima))
+
+    @pytest.mark.parametrize(
+        ("shape", "pool"),
+        [
+            ((None, 12, 9, 5), POOL((4, 2))),  # a column is left over
+            ((None, None, 8, 5), POOL((4, 2))),  # who knows
+            ((None, 12, 8, 5), POOL(2, strides=1)),  # windows overlap
+            ((None, 64, 64, 5), POOL(32)),  # more places than a byte counts
+        ],
+    )
+    def test_otherwise_the_map_is_computed_again(self, shape, pool):
+        found = Maxima(pool, shape, "float32")
+        x = tf.constant(noise(2, *(size or 12 for size in shape[1:])))
+        (maxima,) = found.of(x)
+        of_x = found.gradient(tf.ones_like(maxima), [], lambda: x)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = pool(x)
+        np.testing.assert_array_equal(of_x, tape.gradient(y, x))
