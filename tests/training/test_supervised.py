@@ -310,9 +310,10 @@ class TestCompressions:
             train(spec_for(model, compression), settings, us8k, us8k_store, models=models)
             for compression in ("eps", "logeps")
         )
-        # With an update for each query, later epochs of a narrow prototypical network multiply the last digits.
-        n_epochs = 1 if model == "prototypical" else len(ours.history)
-        for mine, other in list(zip(ours.history, theirs.history, strict=True))[1 : 1 + n_epochs]:
+        # With an update for each query, later epochs of a narrow prototypical network multiply the last digits; training
+        # may then end after another one.
+        epochs = slice(1, 2 if model == "prototypical" else None)
+        for mine, other in zip(ours.history[epochs], theirs.history[epochs], strict=True):
             assert mine["loss"] == pytest.approx(other["loss"], rel=5e-4)
 
     @pytest.mark.usefixtures("narrow_prototypical")
