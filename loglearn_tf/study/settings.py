@@ -327,7 +327,9 @@ class TrainingSettings(_Settings):
         warmup_share: Of `schedule: cosine`: the share of the updates over which the learning rate first rises from 0.
         class_weights: `balanced`: clips count in the loss by `clips / (classes * clips of their class)`, so that
             classes of `n_shot: all` count alike, however many clips they have; `none`: each clip alike.
-        precision: Of training steps. `float32` is the published protocol. With `bfloat16`, convolutions and dense
+        precision: Of training steps. `float32` is the published protocol. `float32_fast` adds sums in another order,
+            which makes SB-CNN and VGG a sixth to a fifth faster and moves the accuracy of single runs, in either
+            direction, and halves the memory of prototypical networks. With `bfloat16`, convolutions and dense
             layers multiply in bfloat16 and add in float32. Weights, statistics of batch normalisation, compression,
             loss and update stay float32, and so do scoring and saved models. Training is 1.4 to 2.4 times as fast on
             processors with bfloat16 instructions (AMX, AVX-512 BF16); other processors and GPUs are refused. Also for
@@ -347,7 +349,7 @@ class TrainingSettings(_Settings):
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     class_weights: Literal["none", "balanced"] = "none"
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "float32_fast", "bfloat16"] = "float32"
 
     @model_validator(mode="after")
     def _warmup_of_a_schedule(self) -> "TrainingSettings":

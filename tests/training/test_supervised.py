@@ -212,15 +212,21 @@ class TestAgainstKerasLayers:
             loss += tf.add_n([tf.cast(decay, loss.dtype) for decay in model.losses])
         return float(loss), [np.asarray(one, np.float64) for one in tape.gradient(loss, model.trainable_variables)]
 
-    @pytest.mark.parametrize("name", ["timbre", "sb_cnn", "vgg"])
-    def test_five_steps(self, name):
+    @pytest.mark.parametrize(
+        ("name", "precision"),
+        [
+            *((name, "float32") for name in ("timbre", "sb_cnn", "vgg")),
+            *((name, "float32_fast") for name in ("sb_cnn", "vgg")),
+        ],
+    )
+    def test_five_steps(self, name, precision):
         """Losses, gradients and batch statistics at the weights of five steps.
 
         Rounding decides between two maxima of a window that are nearly equal, and so which weights one gradient goes
         to; in VGG that happens now and then, with Keras' layers as with ours. It is no error; hence the median.
         """
         plain = build_model(name, seed=3, **({"n_filters": 8} if name == "vgg" else {}))
-        exact_network, model = self.exact(plain), accelerate(plain).network
+        exact_network, model = self.exact(plain), accelerate(plain, precision=precision).network
         assert any(isinstance(layer, Fused) for layer in model.layers)
         for network in (model, exact_network):
             for layer in network._flatten_layers():
@@ -310,8 +316,8 @@ class TestCompressions:
             train(spec_for(model, compression), settings, us8k, us8k_store, models=models)
             for compression in ("eps", "logeps")
         )
-        # With an update for each query, later epochs of a narrow prototypical network multiply the last digits; training
-        # may then end after another one.
+        # With an update for each query, later epochs of a narrow prototypical network multiply the last digits, and
+        # training may end after another one.
         epochs = slice(1, 2 if model == "prototypical" else None)
         for mine, other in zip(ours.history[epochs], theirs.history[epochs], strict=True):
             assert mine["loss"] == pytest.approx(other["loss"], rel=5e-4)

@@ -1,4 +1,4 @@
-"""A convolution, a batch normalisation and a maximum pooling, trained as one; in float32 or in bfloat16.
+"""A convolution, a batch normalisation and a maximum pooling, trained as one: the precisions float32_fast and bfloat16.
 
 The map between the convolution and the pooling is the largest of a network, and most of the time goes into passes over
 it. Here the activation is fused with the convolution, as TensorFlow can. The gradients of the normalisation, the
@@ -16,7 +16,7 @@ import keras
 from loglearn_tf.training.accelerated.convolution import one_channel_gradients, sees_one_channel
 from loglearn_tf.training.accelerated.normalization import moments
 from loglearn_tf.training.accelerated.pooling import Maxima, pooled, pooling_gradient
-from loglearn_tf.training.accelerated.precision import Precision
+from loglearn_tf.training.accelerated.precision import Precision, dtype_of
 from loglearn_tf.training.accelerated.xla import compiled
 
 # Per patch: larger maps over one channel are computed again for the gradient instead of being kept. In float32 that is
@@ -44,7 +44,7 @@ def pooled_convolution(layer: keras.layers.Conv2D, pool: keras.layers.MaxPooling
     """
     import tensorflow as tf
 
-    convolved = Convolution(layer, keras.activations.linear, "float32")
+    convolved = Convolution(layer, keras.activations.linear, "float32_fast")
     shape = layer.compute_output_shape(tuple(x.shape))
     maxima = Maxima(pool, shape, "float32")
 
@@ -100,10 +100,11 @@ def normalised_convolution(
 
     convolved = Convolution(layer, layer.activation, precision)
     map_shape = layer.compute_output_shape(tuple(x.shape))
-    maxima_of_part = Maxima(pool, map_shape, precision)
+    dtype = dtype_of(precision)
+    maxima_of_part = Maxima(pool, map_shape, dtype)
     _, rows, columns, _ = x.shape
-    value_bytes = tf.as_dtype(precision).size
-    is_small = None not in (rows, columns) and value_bytes * rows * columns * layer.filters <= _KEPT_BYTES[precision]
+    value_bytes = tf.as_dtype(dtype).size
+    is_small = None not in (rows, columns) and value_bytes * rows * columns * layer.filters <= _KEPT_BYTES[dtype]
     is_kept = is_small or layer.kernel.shape[2] > 1
     epsilon = norm.epsilon
 
@@ -160,7 +161,7 @@ def normalised_convolution(
             offset = -direct * of_beta / size - by_value * mean
 
             def backward(x: Any, y: Any, of_y: Any) -> list[Any]:
-                of_map = _line(convolved.activation, precision)(of_y, y, direct, by_value, offset)
+                of_map = _line(convolved.activation, dtype)(of_y, y, direct, by_value, offset)
                 return convolved.gradients(x, weights, of_map)
 
             def of_part(x: Any, of_normalised: Any, *places: Any) -> list[Any]:
@@ -178,7 +179,7 @@ def normalised_convolution(
 
         return (normalised, mean, variance), gradient
 
-    x = tf.cast(x, precision)
+    x = tf.cast(x, dtype)
     n_parts = _number_of_parts(layer, x)
     y, mean, variance = block(
         x, tf.convert_to_tensor(norm.gamma), tf.convert_to_tensor(norm.beta), *convolved.weights()
@@ -199,7 +200,7 @@ class Convolution:
     def __init__(self, layer: keras.layers.Conv2D, activation: Callable[[Any], Any], precision: Precision) -> None:
         self.layer = layer
         self.activation = activation
-        self.precision = precision
+        self._dtype = dtype_of(precision)
         self._strides = [1, *layer.strides, 1]
         self._padding = layer.padding.upper()
 
@@ -212,7 +213,7 @@ class Convolution:
     def map_of(self, x: Any, weights: Sequence[Any]) -> Any:
         import tensorflow as tf
 
-        kernel, *biases = (tf.cast(weight, self.precision) for weight in weights)
+        kernel, *biases = (tf.cast(weight, self._dtype) for weight in weights)
         y = tf.nn.conv2d(x, kernel, self._strides, self._padding)
         # TensorFlow fuses the three into one operation if nothing else reads the results between them.
         for bias in biases:
@@ -227,16 +228,17 @@ class Convolution:
             return of_y
         if self.activation is keras.activations.relu:
             return tf.raw_ops.ReluGrad(gradients=of_y, features=y)
-        return _times_slope(self.activation, self.precision)(of_y, y)
+        return _times_slope(self.activation, self._dtype)(of_y, y)
 
     def gradients(self, x: Any, weights: Sequence[Any], of_map: Any) -> list[Any]:
         """Of `x`, of its precision, and of the weights, float32."""
         import tensorflow as tf
 
         # In bfloat16, TensorFlow's own are as fast.
-        if self.precision == "float32" and sees_one_channel(self.layer):
-            return list(one_channel_gradients(x, weights[0], of_map, self._padding)[: 1 + len(weights)])
-        kernel = tf.cast(weights[0], self.precision)
+        if self._dtype == "float32" and sees_one_channel(self.layer):
+            found = one_channel_gradients(x, weights[0], of_map, self._padding, is_fast=True)
+            return list(found[: 1 + len(weights)])
+        kernel = tf.cast(weights[0], self._dtype)
         shared = {"out_backprop": of_map, "strides": self._strides, "padding": self._padding}
         of_x = tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(x), filter=kernel, **shared)
         of_weights = [tf.raw_ops.Conv2DBackpropFilter(input=x, filter_sizes=kernel.shape, **shared)]
@@ -308,19 +310,19 @@ WITH_NORM = (keras.activations.linear, *WITH_SLOPE)
 
 
 @functools.cache
-def _times_slope(activation: Callable[[Any], Any], precision: Precision) -> Any:
+def _times_slope(activation: Callable[[Any], Any], dtype: str) -> Any:
     """`of_y` times the slope of the activation whose output was `y`."""
     import tensorflow as tf
 
     def times_slope(of_y: Any, y: Any) -> Any:
         slope = WITH_SLOPE[activation](tf.cast(y, tf.float32))
-        return tf.cast(tf.cast(of_y, tf.float32) * slope, precision)
+        return tf.cast(tf.cast(of_y, tf.float32) * slope, dtype)
 
-    return compiled(times_slope, [precision] * 2, [4] * 2)
+    return compiled(times_slope, [dtype] * 2, [4] * 2)
 
 
 @functools.cache
-def _line(activation: Callable[[Any], Any], precision: Precision) -> Any:
+def _line(activation: Callable[[Any], Any], dtype: str) -> Any:
     """`direct * of_y + by_value * y + offset` per channel, times the slope of the activation whose output was `y`."""
     import tensorflow as tf
 
@@ -329,6 +331,6 @@ def _line(activation: Callable[[Any], Any], precision: Precision) -> Any:
         of_map = direct * tf.cast(of_y, tf.float32) + by_value * y + offset
         if activation in WITH_SLOPE:
             of_map = of_map * WITH_SLOPE[activation](y)
-        return tf.cast(of_map, precision)
+        return tf.cast(of_map, dtype)
 
-    return compiled(line, [precision] * 2 + ["float32"] * 3, [4] * 2 + [1] * 3)
+    return compiled(line, [dtype] * 2 + ["float32"] * 3, [4] * 2 + [1] * 3)

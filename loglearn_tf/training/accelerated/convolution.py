@@ -8,8 +8,9 @@ of 7.4.
 
 **Other kernels**, such as SB-CNN's first: the gradient of their input, which batch normalisation and a learned
 compression need, takes six times as long as the convolution, since to TensorFlow it is one with a single filter. Here
-neighbouring columns are taken together, which makes it a convolution with several filters. Of 3 x 3 kernels, VGG's, the
-kernel's own gradient is a matrix product.
+it is a matrix product over the taps, or for large kernels a convolution with as many filters as the kernel has rows. Of
+3 x 3 kernels, VGG's, the kernel's own gradient is a matrix product, too: 0.9 ms for both instead of 2.7. In the
+precision `float32_fast`, neighbouring columns are taken together, which makes it one convolution with several filters.
 """
 
 from typing import Any
@@ -19,11 +20,11 @@ from keras import ops
 
 from loglearn_tf.training.accelerated.precision import Precision
 
-# Kernels of at most so many taps: a matrix product is the quicker way to the gradient of the kernel. 3 x 3 and 5 x 5
-# were measured.
-_FEW_TAPS = 9
-# Columns that are taken together for the gradient of the input: the first of these that divides their number. 2, 4 and
-# 8 were measured.
+# Kernels of at most so many taps: one matrix product over all taps is the quicker way to the gradient of the input; and
+# to that of the kernel. 3 x 3, 5 x 5 and 7 x 7 were measured.
+_FEW_TAPS = 25
+_VERY_FEW_TAPS = 9
+# Columns that are taken together: the first of these that divides their number. 2, 4 and 8 were measured.
 _GROUPS = (4, 2, 1)
 
 
@@ -50,13 +51,14 @@ def convolution(layer: keras.layers.Conv2D, x: Any, precision: Precision = "floa
     Args:
         layer: Built.
         x: `(batch, frames, bands, channels)`.
-        precision: Of the product with a kernel almost as wide as the input. All else has that of the inputs.
+        precision: With `bfloat16`, of the product with a kernel almost as wide as the input; all else has that of the
+            inputs. With `float32_fast`, other kernels have a faster gradient, whose sums have another order.
     """
     if not sees_one_channel(layer):
         return layer.convolution_op(x, layer.kernel)
     if is_wide(layer, x.shape[2]):
         return _wide_convolution(x[..., 0], layer.kernel[:, :, 0], precision)
-    return _narrow_convolution(x, layer.kernel, layer.padding.upper())
+    return _narrow_convolution(x, layer.kernel, layer.padding.upper(), is_fast=precision == "float32_fast")
 
 
 def biased_and_activated(layer: keras.layers.Conv2D, x: Any) -> Any:
@@ -66,14 +68,14 @@ def biased_and_activated(layer: keras.layers.Conv2D, x: Any) -> Any:
     return layer.activation(x)
 
 
-def _narrow_convolution(x: Any, kernel: Any, padding: str) -> Any:
+def _narrow_convolution(x: Any, kernel: Any, padding: str, *, is_fast: bool) -> Any:
     """`(batch, frames, bands, 1)` and `(height, width, 1, filters)` to `(batch, rows, columns, filters)`."""
     import tensorflow as tf
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def convolve(x: Any, kernel: Any) -> Any:
         def gradient(of_map: Any) -> Any:
-            return one_channel_gradients(x, kernel, of_map, padding)[:2]
+            return one_channel_gradients(x, kernel, of_map, padding, is_fast=is_fast)[:2]
 
         return tf.nn.conv2d(x, kernel, strides=1, padding=padding), gradient
 
@@ -81,7 +83,7 @@ def _narrow_convolution(x: Any, kernel: Any, padding: str) -> Any:
     return convolve(tf.convert_to_tensor(x), tf.convert_to_tensor(kernel))
 
 
-def one_channel_gradients(x: Any, kernel: Any, of_map: Any, padding: str) -> tuple[Any, Any, Any]:
+def one_channel_gradients(x: Any, kernel: Any, of_map: Any, padding: str, *, is_fast: bool) -> tuple[Any, Any, Any]:
     """Gradients of the input, the kernel and the bias of a convolution over one channel, without strides.
 
     Args:
@@ -89,53 +91,108 @@ def one_channel_gradients(x: Any, kernel: Any, of_map: Any, padding: str) -> tup
         kernel: `(height, width, 1, filters)`.
         of_map: The gradient of its output, `(batch, rows, columns, filters)`.
         padding: Of the convolution, `"VALID"` or `"SAME"`.
+        is_fast: Whether sums may have another order than in the published runs.
     """
     import tensorflow as tf
 
     height, width = kernel.shape[:2]
     before = [(size - 1) // 2 if padding == "SAME" else 0 for size in (height, width)]
     after = [size - 1 - first if padding == "SAME" else 0 for size, first in zip((height, width), before, strict=True)]
+    way = _input_gradient if height * width <= _FEW_TAPS else _input_gradient_by_rows
+    of_padded = (_input_gradient_by_groups if is_fast else way)(kernel, of_map)
     _, frames, bands, _ = tf.unstack(tf.shape(x))
-    of_padded = _input_gradient(kernel, of_map)
     of_x = of_padded[:, before[0] : before[0] + frames, before[1] : before[1] + bands, tf.newaxis]
-    if height * width <= _FEW_TAPS:
+    if height * width <= _VERY_FEW_TAPS:
         # Not before its turn: it would wait in memory for as long as the layers above take.
         with tf.control_dependencies([of_map]):
             padded = tf.pad(x[..., 0], [[0, 0], [before[0], after[0]], [before[1], after[1]]])
-        return of_x, *_kernel_gradient(padded, kernel.shape, of_map)
-    of_kernel = tf.raw_ops.Conv2DBackpropFilter(
-        input=x, filter_sizes=kernel.shape, out_backprop=of_map, strides=[1, 1, 1, 1], padding=padding
-    )
+        if is_fast:
+            return of_x, *_kernel_and_bias_gradients(padded, kernel.shape, of_map)
+        of_kernel = _kernel_gradient(padded, kernel.shape, of_map)
+    else:
+        of_kernel = tf.raw_ops.Conv2DBackpropFilter(
+            input=x, filter_sizes=kernel.shape, out_backprop=of_map, strides=[1, 1, 1, 1], padding=padding
+        )
     return of_x, of_kernel, tf.raw_ops.BiasAddGrad(out_backprop=of_map)
 
 
-def _kernel_gradient(padded: Any, shape: tuple[int, ...], of_map: Any) -> tuple[Any, Any]:
-    """Of the kernel, and of the bias, which is the kernel of an input of ones.
+def _kernel_gradient(padded: Any, shape: tuple[int, ...], of_map: Any) -> Any:
+    """Of `(batch, rows + height - 1, columns + width - 1)`, the input with its padding, and the map's gradient.
 
     Sums over each clip, then over clips: so a million products keep six digits. TensorFlow's own keep three; and fused
     with the bias's, as it is when compiled, it takes half as long again as both alone.
-
-    Args:
-        padded: The input with its padding, `(batch, rows + height - 1, columns + width - 1)`.
-        shape: Of the kernel.
-        of_map: The gradient of the map.
     """
     import tensorflow as tf
 
-    height, width, _, filters = shape
+    return tf.reshape(_sums_over_places(_windows(padded, shape, of_map), of_map), shape)
+
+
+def _kernel_and_bias_gradients(padded: Any, shape: tuple[int, ...], of_map: Any) -> tuple[Any, Any]:
+    """As `_kernel_gradient`; a bias is the kernel of an input of ones."""
+    import tensorflow as tf
+
+    windows = _windows(padded, shape, of_map)
+    of_both = _sums_over_places([*windows, tf.ones_like(windows[0])], of_map)
+    return tf.reshape(of_both[:-1], shape), of_both[-1]
+
+
+def _windows(padded: Any, shape: tuple[int, ...], of_map: Any) -> list[Any]:
+    """What each tap of a kernel sees, `(batch, rows, columns)`."""
+    import tensorflow as tf
+
+    height, width, *_ = shape
     _, rows, columns, _ = tf.unstack(tf.shape(of_map))
-    seen = [padded[:, row : row + rows, column : column + columns] for row in range(height) for column in range(width)]
-    seen.append(tf.ones_like(seen[0]))
+    return [padded[:, row : row + rows, column : column + columns] for row in range(height) for column in range(width)]
+
+
+def _sums_over_places(seen: list[Any], of_map: Any) -> Any:
+    """Products of several inputs with the gradient of the map, `(inputs, filters)`."""
+    import tensorflow as tf
+
+    _, rows, columns, filters = tf.unstack(tf.shape(of_map))
     of_clips = tf.matmul(
         tf.reshape(tf.stack(seen, axis=1), [-1, len(seen), rows * columns]),
         tf.reshape(of_map, [-1, rows * columns, filters]),
     )
-    of_all = tf.reduce_sum(of_clips, axis=0)
-    return tf.reshape(of_all[:-1], shape), of_all[-1]
+    return tf.reduce_sum(of_clips, axis=0)
 
 
 def _input_gradient(kernel: Any, of_map: Any) -> Any:
-    """`(batch, rows + height - 1, columns + width - 1)`, of the input with its padding.
+    """`(batch, rows + height - 1, columns + width - 1)`, of the input with its padding: what goes back by each tap of
+    the kernel, moved to where the tap was."""
+    import tensorflow as tf
+
+    height, width, _, filters = kernel.shape
+    batch, rows, columns, _ = tf.unstack(tf.shape(of_map))
+    by_tap = tf.matmul(tf.reshape(of_map, [-1, filters]), tf.reshape(kernel, [-1, filters]), transpose_b=True)
+    # Turned first, so that each tap's numbers lie together.
+    planes = tf.unstack(tf.reshape(tf.transpose(by_tap), [height * width, batch, rows, columns]))
+    places = [(row, column) for row in range(height) for column in range(width)]
+    return tf.add_n(
+        [
+            tf.pad(plane, [[0, 0], [row, height - 1 - row], [column, width - 1 - column]])
+            for plane, (row, column) in zip(planes, places, strict=True)
+        ]
+    )
+
+
+def _input_gradient_by_rows(kernel: Any, of_map: Any) -> Any:
+    """As `_input_gradient`, by convolution over bands for each row of the kernel: for more taps."""
+    import tensorflow as tf
+
+    height, width = kernel.shape[:2]
+    rows = tf.nn.conv2d(
+        of_map,
+        tf.transpose(tf.reverse(kernel[:, :, 0], [1]), [1, 2, 0])[tf.newaxis],
+        strides=1,
+        padding=[[0, 0], [0, 0], [width - 1, width - 1], [0, 0]],
+    )
+    # Row i of the kernel saw frames i later than row 0.
+    return tf.add_n([tf.pad(rows[..., i], [[0, 0], [i, height - 1 - i], [0, 0]]) for i in range(height)])
+
+
+def _input_gradient_by_groups(kernel: Any, of_map: Any) -> Any:
+    """As `_input_gradient`, by one convolution, in half the time; its sums have another order.
 
     A few neighbouring columns of the map are one column with more channels. It goes back to a few columns more than
     these, which are as many filters, in parts of as many columns again. The parts are added where they overlap.

@@ -36,7 +36,7 @@ class Fused(keras.layers.Layer):  # type: ignore[misc]
     ) -> None:
         name = f"{plain.name}_fused" if pool is None else f"{plain.name}_fused_with_{pool.name}"
         # Under a policy of half precision, too, the layers' own. Autocasting would convert bfloat16 inputs to float32.
-        super().__init__(name=name, dtype=plain.dtype_policy, autocast=precision == "float32")
+        super().__init__(name=name, dtype=plain.dtype_policy, autocast=precision != "bfloat16")
         self.plain = plain
         self.pool = pool
         self.precision = precision
@@ -74,7 +74,7 @@ class FusedConv2D(Fused):
         return sees_one_channel(self.plain) and is_wide(self.plain, input_shape[2])
 
     def _is_in_parts(self, input_shape: tuple[int | None, ...]) -> bool:
-        in_windows = type(self.pool) is keras.layers.MaxPooling2D
+        in_windows = self.precision == "float32_fast" and type(self.pool) is keras.layers.MaxPooling2D
         return in_windows and sees_one_channel(self.plain) and not self._is_wide(input_shape) and not sees_gpu()
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
@@ -143,7 +143,7 @@ class FusedBlock(Fused):
         norm: `keras.layers.BatchNormalization`, of the kind that `FusedBatchNormalization` takes; the only reader of
             the convolution's output.
         pool: `keras.layers.MaxPooling2D`; the only reader of the normalisation's output.
-        precision: See `Fused`.
+        precision: `float32_fast` or `bfloat16`.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class FusedBlock(Fused):
         plain: keras.layers.Conv2D,
         norm: keras.layers.BatchNormalization,
         pool: keras.layers.MaxPooling2D,
-        precision: Precision = "float32",
+        precision: Precision,
     ) -> None:
         super().__init__(plain, pool, precision)
         self.convolution = FusedConv2D(plain, None, precision)

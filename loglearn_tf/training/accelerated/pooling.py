@@ -6,7 +6,6 @@ from typing import Any
 
 import keras
 
-from loglearn_tf.training.accelerated.precision import Precision
 from loglearn_tf.training.accelerated.xla import compiled
 
 
@@ -47,20 +46,20 @@ class Maxima:
     Args:
         pool: A layer of Keras.
         shape: Of the map, `(batch, rows, columns, channels)`.
-        precision: Of the map.
+        dtype: Of the map.
 
     Attributes:
         dtypes: Of what `of` returns: maxima, and places if there are any.
     """
 
-    def __init__(self, pool: keras.layers.MaxPooling2D, shape: tuple[int | None, ...], precision: Precision) -> None:
+    def __init__(self, pool: keras.layers.MaxPooling2D, shape: tuple[int | None, ...], dtype: str) -> None:
         self._pool = pool
         self._window = tuple(pool.pool_size)
         covered = all(size is not None and size % one == 0 for size, one in zip(shape[1:3], self._window, strict=True))
         # In bfloat16, TensorFlow's own are as fast.
-        self._has_places = precision == "float32" and covered and self._window == tuple(pool.strides)
+        self._has_places = dtype == "float32" and covered and self._window == tuple(pool.strides)
         self._has_places = self._has_places and self._window[0] * self._window[1] <= 256
-        self.dtypes = [precision, "uint8"] if self._has_places else [precision]
+        self.dtypes = [dtype, "uint8"] if self._has_places else [dtype]
 
     def of(self, x: Any) -> Sequence[Any]:
         """The maxima of a map, and their places."""

@@ -55,17 +55,19 @@ def accelerate(model: keras.Model, *, precision: Precision = "float32") -> Accel
     """Makes a twin of a network that trains faster, with the same variables and, but for rounding, the same numbers.
 
     Replaced are convolutions over one channel; convolutions and batch normalisations whose output goes to a maximum
-    pooling alone, together with it; the three together, in this order; and other batch normalisations over several
-    channels. All other layers are in both.
+    pooling alone, together with it; and other batch normalisations over several channels. All other layers are in both.
     To train the twin is to train `model`: nothing is copied back. Score, save and hand out `model`; the twin cannot be
     saved. A twin of a compiled model is compiled alike, with an optimizer that begins anew.
 
     Args:
         model: Functional or sequential, built; models nested in it gain as well. Of Keras' own layers in float32 on
             TensorFlow. Whatever is not of this kind is kept, and nothing is wrong with it.
-        precision: Of training steps. With `"bfloat16"`, convolutions and dense layers compute in bfloat16 with float32
-            sums, except dense layers whose output is the model's. With `training=False` the twin computes in float32.
-            `check_bfloat16` tells whether this processor has bfloat16 instructions.
+        precision: Of training steps. With `"float32_fast"`, a convolution, a batch normalisation and a maximum pooling
+            in a row are replaced together, and sums are added in another order. This is another sixth to fifth faster,
+            and weights differ from those of `"float32"` by more with every update. With `"bfloat16"`, convolutions and
+            dense layers compute in bfloat16 with float32 sums, except dense layers whose output is the model's. With
+            `training=False` the twin computes in float32. `check_bfloat16` tells whether this processor has bfloat16
+            instructions.
 
     Raises:
         ConfigError: If no layer of the model can be computed in bfloat16.
@@ -139,7 +141,7 @@ class _Making:
                 for other in fused.absorbed:
                     # Autocasting would convert bfloat16 to float32.
                     stand_ins[id(other)] = Absorbed(
-                        name=other.name, dtype=other.dtype_policy, autocast=self.precision == "float32"
+                        name=other.name, dtype=other.dtype_policy, autocast=self.precision != "bfloat16"
                     )
                     self.replaced[path + other.name] = fused.name
         if stand_ins:
@@ -148,7 +150,7 @@ class _Making:
 
     @property
     def _looked_at(self) -> tuple[type[keras.layers.Layer], ...]:
-        dense = () if self.precision == "float32" else (keras.layers.Dense,)
+        dense = (keras.layers.Dense,) if self.precision == "bfloat16" else ()
         return (keras.layers.Conv2D, keras.layers.BatchNormalization, *dense)
 
     def _fused(self, layer: keras.layers.Layer, graph: Graph) -> Fused | str:
@@ -166,7 +168,8 @@ class _Making:
         self.in_bfloat16 = self.in_bfloat16 or in_bfloat16
         if type(layer) is keras.layers.Dense:
             return FusedDense(layer, None, self.precision) if in_bfloat16 else str(not_in_bfloat16)
-        if in_bfloat16 or not (not_in_bfloat16 or _has_wide_kernel(layer)):
+        in_parts = self.precision == "float32_fast" and not not_in_bfloat16 and not _has_wide_kernel(layer)
+        if in_bfloat16 or in_parts:
             norm = _reader(layer, (keras.layers.BatchNormalization,), graph)
             highest = norm and _reader(norm, (keras.layers.MaxPooling2D,), graph)
             if highest and layer.activation in WITH_NORM and not _not_fused_by_tensorflow(norm):
@@ -179,8 +182,8 @@ class _Making:
             several = (
                 "several channels or strides, and no maximum pooling that alone takes its output and may come first"
             )
-            return several if self.precision == "float32" else str(not_in_bfloat16)
-        return FusedConv2D(layer, pool)
+            return str(not_in_bfloat16) if self.precision == "bfloat16" else several
+        return FusedConv2D(layer, pool, "float32_fast" if self.precision == "float32_fast" else "float32")
 
 
 def _reader(

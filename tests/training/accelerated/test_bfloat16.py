@@ -272,12 +272,12 @@ class TestFloat32:
     """What is published."""
 
     def test_the_default_knows_no_bfloat16(self):
-        """Nor any layer that is there for it."""
+        """Nor any layer that is there for it: every operation is what it was."""
         for name in ("timbre", "sb_cnn", "vgg"):
             model = build_model(name, **({"n_filters": 4} if name == "vgg" else {}))
             assert accelerate(model).replaced == accelerate(model, precision="float32").replaced
             twin = accelerate(model).network
-            assert not any(isinstance(layer, FusedDense) for layer in twin._flatten_layers())
+            assert not any(isinstance(layer, (FusedBlock, FusedDense)) for layer in twin._flatten_layers())
 
             @tf.function
             def step(x, twin=twin):

@@ -1,11 +1,12 @@
-"""A convolution, a batch normalisation and a maximum pooling, trained as one: Keras' numbers and gradients."""
+"""Layers of the precision `float32_fast`: Keras' numbers and gradients, in another order of sums."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from loglearn_tf.training.accelerated import block
+from loglearn_tf import build_model
+from loglearn_tf.training.accelerated import accelerate, block, xla
 from loglearn_tf.training.accelerated.layers import FusedBlock, FusedConv2D
 from loglearn_tf.training.accelerated.pooling import Maxima
 
@@ -54,7 +55,7 @@ def test_a_block_is_its_three_layers(channels, kernel, activation, padding, pool
     pooling(norm(conv(x)))
     for variable in (*conv.variables, *norm.trainable_variables):  # gammas of both signs
         variable.assign(noise(*variable.shape, seed=2) - 1)
-    fused = FusedBlock(conv, norm, pooling)
+    fused = FusedBlock(conv, norm, pooling, "float32_fast")
     before = [variable.numpy() for variable in fused.variables]
     results = []
     for layer in (lambda x: fused(x, training=True), lambda x: pooling(norm(conv(x), training=True))):
@@ -77,12 +78,69 @@ def test_a_pooled_convolution_is_its_two_layers(pool, silent, few_patches):
         x[1:4] = 0.5
     conv, pooling = keras.layers.Conv2D(8, 5, padding="same", activation="elu"), POOL(**pool)
     pooling(conv(x))
-    fused = FusedConv2D(conv, pooling)
+    fused = FusedConv2D(conv, pooling, "float32_fast")
     fused.build(x.shape)
     ours = in_training(lambda x: fused(x, training=True), x, conv.variables)
     theirs = in_training(lambda x: pooling(conv(x)), x, conv.variables)
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * max(np.abs(other).max(), 1))
+
+
+@pytest.mark.parametrize("kernel", [(3, 5), (1, 1), (4, 2), (2, 3), (7, 7)])
+@pytest.mark.parametrize("columns", [38, 40, 41])
+def test_a_convolution_over_one_channel_is_keras(kernel, columns):
+    """Columns of the map go back together in fours, in twos, or alone."""
+    x = noise(3, 9, columns, 1)
+    conv = keras.layers.Conv2D(4, kernel, activation="elu", padding="same")
+    conv(x)
+    fused = FusedConv2D(conv, None, "float32_fast")
+    fused.build(x.shape)
+    for ours, theirs in zip(*(in_training(layer, x, conv.variables) for layer in (fused, conv)), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5 * np.abs(theirs).max())
+
+
+class TestTwin:
+    def test_what_is_replaced(self):
+        blocks = {
+            f"{kind}_{i}": f"conv_{i}_fused_with_pool_{i}" for i in range(1, 6) for kind in ("conv", "norm", "pool")
+        }
+        assert accelerate(build_model("vgg", n_filters=4), precision="float32_fast").replaced == blocks
+        for name in ("timbre", "sb_cnn"):
+            model = build_model(name)
+            assert accelerate(model, precision="float32_fast").replaced == accelerate(model).replaced
+
+    @pytest.mark.parametrize("name", ["sb_cnn", "vgg"])
+    def test_a_step_has_the_gradients_of_the_default_but_for_rounding(self, name):
+        model = build_model(name, seed=3, **({"n_filters": 4} if name == "vgg" else {}))
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.Dropout):
+                layer.rate = 0.0  # the masks would differ
+        x = (10 ** np.random.default_rng(0).uniform(-8, 2, (6, 128, 128))).astype("float32")
+        found = []
+        for precision in ("float32", "float32_fast"):
+            twin = accelerate(model, precision=precision).network
+            before = model.get_weights()
+
+            @tf.function
+            def gradient(x, twin=twin):
+                with tf.GradientTape() as tape:
+                    loss = tf.reduce_sum(twin(x, training=True) ** 2)
+                return tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+
+            found.append(np.concatenate([np.ravel(one) for one in gradient(x)]).astype(np.float64))
+            model.set_weights(before)
+        assert 0 < np.linalg.norm(found[0] - found[1]) < 1e-4 * np.linalg.norm(found[0])
+
+    def test_where_there_is_no_xla_operations_run_one_by_one(self, monkeypatch):
+        monkeypatch.setattr(xla, "_is_available", lambda: False)
+        double = xla.compiled(lambda x: 2 * x, ["float32"], [1])
+        np.testing.assert_array_equal(double(tf.constant([1.0, 2.0])), [2, 4])
+
+    def test_with_a_gpu_it_is_the_default(self, monkeypatch):
+        monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: ["gpu"])
+        model = build_model("vgg", n_filters=4)
+        found = accelerate(model, precision="float32_fast")
+        assert found.replaced == {"conv_1": "conv_1_fused"} and found.replaced == accelerate(model).replaced
 
 
 class TestMaxima:
