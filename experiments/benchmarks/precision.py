@@ -1,4 +1,4 @@
-"""Whole runs in bfloat16 against whole runs in float32: are their accuracies equivalent within half a point?
+"""Whole runs in another precision against whole runs in float32: are their accuracies equivalent within half a point?
 
 Two studies of the same cells. Each pair of runs has the same clips, patches and initial weights. Both are scored in
 float32 and compared by the package's own statistics. Stopped and started again, it continues.
@@ -21,12 +21,12 @@ from loglearn_tf.datasets.synthetic import make_us8k
 from loglearn_tf.study.settings import load_settings
 
 US8K = Path(__file__).parent.parent / "us8k.yaml"
-PRECISIONS = ("float32", "bfloat16")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--precision", choices=("float32_fast", "bfloat16"), default="bfloat16")
     parser.add_argument("--n-shot", type=int, default=5, help="clips per class")
     parser.add_argument("--runs", type=int, default=10, help="of each network, fold and precision")
     parser.add_argument("--folds", type=int, nargs="+", help="default: all of the data set")
@@ -38,8 +38,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         rows = run_both(options, Path(home))
     for score in ("published", "settled"):
-        print(f"\nbfloat16 minus float32, {score} accuracy in points, margin {100 * options.margin:g}:")
-        for cell in compare(rows, compression="bfloat16", baseline="float32", margin=options.margin, score=score):
+        print(f"\n{options.precision} minus float32, {score} accuracy in points, margin {100 * options.margin:g}:")
+        for cell in compare(
+            rows, compression=options.precision, baseline="float32", margin=options.margin, score=score
+        ):
             print(line(cell))
 
 
@@ -50,7 +52,7 @@ def run_both(options: argparse.Namespace, home: Path) -> list[dict[str, Any]]:
         root = make_us8k(home / "us8k", clips_per_class=max(8, options.n_shot), folds=(1, 2, 3, 4))
     folds = options.folds or sorted({clip.fold for clip in load_dataset("us8k", root).clips})
     rows: list[dict[str, Any]] = []
-    for precision in PRECISIONS:
+    for precision in ("float32", options.precision):
         settings = load_settings(
             US8K,
             [

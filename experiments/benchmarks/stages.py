@@ -8,6 +8,7 @@ Run:    make bench                      (about ten minutes; writes latest.md and
 """
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -108,26 +109,33 @@ def training() -> Iterator[Row]:
     from loglearn_tf.training.accelerated import accelerate
 
     for name in NETWORKS:
-        for batch in (10, 100):
-            models = {}
-            mel, labels = power(batch, 128, 128), np.arange(batch) % 10
-            data = tf.data.Dataset.from_tensors((mel, labels)).repeat()
-            for kind in ("ours", "plain"):
-                model = build_model(name, seed=1)
-                models[kind] = accelerate(model).network if kind == "ours" else model
-                compile_as_published(models[kind])
-            steps = max(2, 100 // batch)
+        # TIMBRE's numbers and time are the same in both.
+        for precision in ("float32",) if name == "timbre" else ("float32", "float32_fast"):
+            for batch in (10, 100):
+                models = {}
+                mel, labels = power(batch, 128, 128), np.arange(batch) % 10
+                data = tf.data.Dataset.from_tensors((mel, labels)).repeat()
+                for kind in ("ours", "plain"):
+                    model = build_model(name, seed=1)
+                    models[kind] = accelerate(model, precision=precision).network if kind == "ours" else model
+                    compile_as_published(models[kind])
+                steps = max(2, 100 // batch)
 
-            def fit(model: keras.Model, data: Any = data, steps: int = steps) -> None:
-                model.fit(data, steps_per_epoch=steps, verbose=0, shuffle=False)
+                def fit(model: keras.Model, data: Any = data, steps: int = steps) -> None:
+                    model.fit(data, steps_per_epoch=steps, verbose=0, shuffle=False)
 
-            yield compare(
-                "training",
-                f"{name} with loglearn, batch {batch}, a patch",
-                lambda models=models, fit=fit: fit(models["plain"]),
-                lambda models=models, fit=fit: fit(models["ours"]),
-                units=steps * batch,
-            )
+                yield compare(
+                    "training",
+                    training_case(name, batch, precision),
+                    lambda models=models, fit=fit: fit(models["plain"]),
+                    lambda models=models, fit=fit: fit(models["ours"]),
+                    units=steps * batch,
+                )
+
+
+def training_case(name: str, batch: int, precision: str) -> str:
+    in_precision = "" if precision == "float32" else f" in {precision}"
+    return f"{name} with loglearn{in_precision}, batch {batch}, a patch"
 
 
 def compile_as_published(model: keras.Model) -> None:
@@ -141,10 +149,19 @@ def prototypical() -> Iterator[Row]:
     from loglearn_tf.training.accelerated import accelerate
 
     yield compare_updates("training", lambda model: model, lambda model: accelerate(model).network)
+    yield compare_updates(
+        "training",
+        lambda model: model,
+        lambda model: accelerate(model, precision="float32_fast").network,
+        "prototypical in float32_fast, 10 classes, 5 + 5 patches, an update",
+    )
 
 
 def compare_updates(
-    stage: str, plain: Callable[[keras.Model], keras.Model], ours: Callable[[keras.Model], keras.Model]
+    stage: str,
+    plain: Callable[[keras.Model], keras.Model],
+    ours: Callable[[keras.Model], keras.Model],
+    case: str = "prototypical, 10 classes, 5 + 5 patches, an update",
 ) -> Row:
     """Updates of prototypical networks, of which `plain` and `ours` make what is trained."""
     from loglearn_tf.training.callbacks import compression_of
@@ -160,7 +177,6 @@ def compare_updates(
         compile_as_published(one)
         return lambda: one.fit(queries, steps_per_epoch=1, verbose=0, shuffle=False)
 
-    case = "prototypical, 10 classes, 5 + 5 patches, an update"
     return compare(stage, case, compiled(plain), compiled(ours), repeats=3)
 
 
@@ -292,12 +308,14 @@ def study(rows: list[Row]) -> Iterator[Row]:
     """
     cost = {(row.stage, row.case): row for row in rows}
     shots = {1: 20, 2: 20, 5: 10, 10: 10, 20: 5, 50: 5, 100: 5}
-    for name, n_classes, n_clips, n_frames in (("US8K", 10, 873, 173), ("ASC-TUT", 15, 1620, 431)):
+    data = (("US8K", 10, 873, 173), ("ASC-TUT", 15, 1620, 431))
+    for (name, n_classes, n_clips, n_frames), precision in itertools.product(data, ("float32", "float32_fast")):
         totals = {"plain_ms": 0.0, "ours_ms": 0.0}
         for network in NETWORKS:
             scored = cost["evaluation", f"{network}, {n_frames} frames at hop 1, a clip"]
             for n, runs in shots.items():
-                trained = cost["training", f"{network} with loglearn, batch {10 if n < 10 else 100}, a patch"]
+                used = "float32" if network == "timbre" else precision
+                trained = cost["training", training_case(network, 10 if n < 10 else 100, used)]
                 for kind in totals:
                     patches = 199 * n * n_classes
                     one = patches * getattr(trained, kind) + n_clips * getattr(scored, kind)
@@ -305,7 +323,7 @@ def study(rows: list[Row]) -> Iterator[Row]:
         ratio = totals["plain_ms"] / totals["ours_ms"]
         row = Row(
             "study",
-            f"{name}, a run, mean over networks and cells (computed)",
+            f"{name}, a run in {precision}, mean over networks and cells (computed)",
             **totals,
             ratio=ratio,
             low=ratio,
