@@ -39,7 +39,7 @@ def test_the_twin_is_compared_with_keras_layers(stages, monkeypatch):
 
     monkeypatch.setattr(stages, "compare", compare)
     list(stages.training())
-    assert len(trained) == 2 * len(stages.NETWORKS)
+    assert len(trained) == 2 * (len(stages.NETWORKS) + 2)  # two of them in float32_fast, too
     for models, _ in trained.values():
         ours_only = [layer for layer in models["ours"].layers if "accelerated" in type(layer).__module__]
         assert ours_only and not any("accelerated" in type(layer).__module__ for layer in models["plain"].layers)
@@ -55,11 +55,15 @@ def test_a_study_is_the_mean_over_the_cells_of_the_protocol(stages, tmp_path):
         for batch in (10, 100):
             case = f"{network} with loglearn, batch {batch}, a patch"
             rows.append(stages.Row("training", case, 4, 2, 2, 2, 2))
-    us8k, tut = stages.study(rows)
+            if network != "timbre":
+                case = f"{network} with loglearn in float32_fast, batch {batch}, a patch"
+                rows.append(stages.Row("training", case, 4, 0.5, 8, 8, 8))
+    us8k, us8k_fast, tut, _ = stages.study(rows)
     # 75 runs of 199 epochs: (20 * 1 + 20 * 2 + 10 * 5 + 10 * 10 + 5 * (20 + 50 + 100)) / 75 clips a class on average.
     patches = 199 * 10 * 1060 / 75
     assert us8k.plain_ms == pytest.approx(4 * patches + 873 * 10)
     assert us8k.ours_ms == pytest.approx(2 * patches + 873)
+    assert us8k_fast.ours_ms == pytest.approx((2 + 0.5 + 0.5) / 3 * patches + 873)
     assert tut.ratio == pytest.approx((4 * 1.5 * patches + 16_200) / (2 * 1.5 * patches + 1620))
     stages.write([*rows, us8k, tut], tmp_path / "latest")
     written = json.loads((tmp_path / "latest.json").read_text())["rows"]

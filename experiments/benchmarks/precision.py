@@ -37,11 +37,10 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         rows = run_both(options, Path(home))
+    contrast = {"compression": options.precision, "baseline": "float32", "margin": options.margin}
     for score in ("published", "settled"):
         print(f"\n{options.precision} minus float32, {score} accuracy in points, margin {100 * options.margin:g}:")
-        for cell in compare(
-            rows, compression=options.precision, baseline="float32", margin=options.margin, score=score
-        ):
+        for cell in compare(rows, score=score, **contrast):
             print(line(cell))
 
 

@@ -134,8 +134,11 @@ def training() -> Iterator[Row]:
 
 
 def training_case(name: str, batch: int, precision: str) -> str:
-    in_precision = "" if precision == "float32" else f" in {precision}"
-    return f"{name} with loglearn{in_precision}, batch {batch}, a patch"
+    return f"{name} with loglearn{of_precision(precision)}, batch {batch}, a patch"
+
+
+def of_precision(precision: str) -> str:
+    return "" if precision == "float32" else f" in {precision}"
 
 
 def compile_as_published(model: keras.Model) -> None:
@@ -323,7 +326,7 @@ def study(rows: list[Row]) -> Iterator[Row]:
         ratio = totals["plain_ms"] / totals["ours_ms"]
         row = Row(
             "study",
-            f"{name}, a run in {precision}, mean over networks and cells (computed)",
+            f"{name}, a run{of_precision(precision)}, mean over networks and cells (computed)",
             **totals,
             ratio=ratio,
             low=ratio,
