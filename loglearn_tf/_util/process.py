@@ -26,6 +26,10 @@ Result = TypeVar("Result")
 Job = Callable[[Callable[[], Any], Callable[[Any], None]], None]
 Inbox = queue.SimpleQueue[tuple["Process", Any]]
 
+# glibc then asks Linux for large pages. A feature map is tens of thousands of small ones, new in every training step,
+# which take a tenth (SB-CNN) to a sixth (VGG) of its time. Read once, when a process starts.
+_LARGE_PAGES = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+
 # The last message of a process in an inbox: it has ended, normally or not.
 ENDED = object()
 
@@ -33,7 +37,8 @@ ENDED = object()
 class Process:
     """A new Python process that runs a job and ends when this process ends, however that happens.
 
-    It inherits `sys.path`, environment, folder and stderr. Ctrl-C does not reach it: the process that started it must
+    It inherits `sys.path`, environment, folder and stderr, and allocates large pages on Linux unless `GLIBC_TUNABLES` is
+    set. Ctrl-C does not reach it: the process that started it must
     end it. It can be started in any thread.
 
     Args:
@@ -50,6 +55,7 @@ class Process:
             [sys.executable, "-c", program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            env=dict([_LARGE_PAGES]) | os.environ,
             # Not reached by Ctrl-C in the terminal.
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows

@@ -24,6 +24,9 @@ import logging, os, signal, sys, time
 from loglearn_tf._util.progress import Progress
 from loglearn_tf.errors import DataError
 
+def tell_environment(receive, send):
+    send(os.environ["GLIBC_TUNABLES"])
+
 def echo(receive, send):
     while True:
         send((os.getpid(), receive()))
@@ -95,6 +98,18 @@ def test_messages_go_to_and_fro_until_the_end(jobs):
         assert inbox.get(timeout=60) == (process, (process.pid, message))
     process.end()
     assert inbox.get(timeout=5) == (process, ENDED) and process.exitcode == 0
+
+
+@pytest.mark.parametrize("theirs", [None, "glibc.malloc.tcache_count=3"])
+def test_it_allocates_large_pages_unless_told_otherwise(jobs, monkeypatch, theirs):
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    if theirs:
+        monkeypatch.setenv("GLIBC_TUNABLES", theirs)
+    inbox = queue.SimpleQueue()
+    process = Process(jobs.tell_environment, inbox)
+    assert inbox.get(timeout=30) == (process, theirs or "glibc.malloc.hugetlb=1")
+    process.end()
+    assert "GLIBC_TUNABLES" not in os.environ or theirs
 
 
 def test_one_at_work_is_ended_at_once(jobs):
