@@ -37,9 +37,8 @@ ENDED = object()
 class Process:
     """A new Python process that runs a job and ends when this process ends, however that happens.
 
-    It inherits `sys.path`, environment, folder and stderr, and allocates large pages on Linux unless `GLIBC_TUNABLES` is
-    set. Ctrl-C does not reach it: the process that started it must
-    end it. It can be started in any thread.
+    It inherits `sys.path`, environment, folder and stderr, and allocates large pages on Linux unless `GLIBC_TUNABLES`
+    is set. Ctrl-C does not reach it: the process that started it must end it. It can be started in any thread.
 
     Args:
         job: What to run; it and all messages must be picklable by names that the new process can import.
