@@ -1,32 +1,44 @@
 """What the operations of a stage cost at least: ours beside the bare calls of the libraries that do the arithmetic.
 
-Each row is measured alternately in CPU milliseconds of one thread, a clip, on the clips of stages.py. Rows overlap:
-"load" contains the rows of decoding and resampling, "all" contains everything. Bare calls run one by one over the same
-arrays, with warm caches, and so are lower bounds that their sum does not reach.
+Each row is measured alternately in CPU milliseconds of one thread. Bare calls run one by one over the same arrays, with
+warm caches, and so are lower bounds that their sum does not reach.
 
-Run:    python experiments/benchmarks/bounds.py        (under a minute)
+Features, a clip of those of stages.py. Rows overlap: "load" contains the rows of decoding and resampling, "all"
+contains everything.
+
+Training, a patch of a batch of 100: the convolutions, poolings and batch normalisations of a step as bare operations of
+TensorFlow, and whole steps. "At peak" is what the arithmetic of a convolution takes at the speed of a large matrix
+product, which no convolution is faster than. A gradient to one channel is a convolution with one filter to TensorFlow;
+it counts at peak, since there are faster ways.
+
+Run:    python experiments/benchmarks/bounds.py                      (some two minutes)
+        python experiments/benchmarks/bounds.py --only training
 """
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from stages import sound_files, tf  # first, since it sets the number of threads
+from stages import compile_as_published, power, sound_files, tf  # first, since it sets the number of threads
 
 # isort: split
+import keras
 import numpy as np
 import scipy.fft
 import soundfile
 import soxr
 
-from loglearn_tf import MelSpectrogram
+from loglearn_tf import MelSpectrogram, build_model
 from loglearn_tf.audio import decode, load_waveform, read_wav_header
 from loglearn_tf.features.build import _CLIPS_AT_ONCE, _mel_function, _read_and_transform
 from loglearn_tf.features.spectrum import PowerSpectrum
+from loglearn_tf.training.accelerated import accelerate
 
 RATE = 44_100
 REPEATS = 11
+BATCH = 100
 
 
 class Operation(NamedTuple):
@@ -118,8 +130,108 @@ def measure(call: Callable[[], Any] | None, times: list[float], n_units: int) ->
         times.append(1e3 * (time.process_time() - began) / n_units)
 
 
+class Bare(NamedTuple):
+    """An operation of a training step."""
+
+    name: str
+    call: Callable[[], Any]
+    mflop: float = 0.0  # a patch, of a convolution
+    counts_at_peak: bool = False
+
+
+def print_training(network: str) -> None:
+    side = 2048
+    square = tf.ones([side, side])
+    gflops = 2e-6 * side**3 / median_ms(lambda: square @ square)
+    print(f"\n{network}: matrix products at {gflops:.0f} GFLOP/s")
+    print(f"{'operation':<36} {'at peak, ms':>11} {'bare, ms':>9}")
+    total_at_peak = total = 0.0
+    for row in operations(build_model(network, seed=1)):
+        taken = median_ms(row.call) / BATCH
+        at_peak = row.mflop / gflops if row.mflop else None
+        counted = at_peak if row.counts_at_peak and at_peak is not None else taken
+        total, total_at_peak = total + counted, total_at_peak + (at_peak or 0)
+        print(f"{row.name:<36} {'' if at_peak is None else f'{at_peak:11.3f}':>11} {taken:9.3f}", flush=True)
+    print(f"{'sum, gradients to one channel at peak':<36} {total_at_peak:11.3f} {total:9.3f}")
+    data = tf.data.Dataset.from_tensors((power(BATCH, 128, 128), np.arange(BATCH) % 10)).repeat()
+    calls = {}
+    for kind in ("Keras", "float32", "float32_fast"):
+        model = build_model(network, seed=1)
+        model = model if kind == "Keras" else accelerate(model, precision=kind).network
+        compile_as_published(model)
+        calls[kind] = lambda model=model: model.fit(data, steps_per_epoch=1, verbose=0, shuffle=False)
+    times: dict[str, list[float]] = {kind: [] for kind in calls}
+    for _ in range(REPEATS + 1):
+        for kind, call in calls.items():
+            measure(call, times[kind], BATCH)
+    for kind, each in times.items():
+        print(f"{'step, ' + kind:<36} {'':11} {statistics.median(each[1:]):9.3f}")
+
+
+def operations(model: keras.Model) -> Iterator[Bare]:
+    """The convolutions, poolings and batch normalisations over maps of a step, forward and backward."""
+    for layer in model.layers:
+        if len(layer.output.shape) != 4 or layer.output.shape[-1] == 1:
+            continue
+        x, y = (tf.constant(power(BATCH, *one.shape[1:])) for one in (layer.input, layer.output))
+        if isinstance(layer, keras.layers.Conv2D):
+            yield from convolution(layer, x, y)
+        elif isinstance(layer, keras.layers.MaxPooling2D):
+            yield Bare(f"{layer.name}, and gradient", compiled(pooling_and_gradient, layer, x, y))
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            yield Bare(f"{layer.name}, and gradient", compiled(normalization_and_gradient, layer, x, y))
+
+
+def convolution(layer: keras.layers.Conv2D, x: Any, y: Any) -> Iterator[Bare]:
+    kernel = tf.convert_to_tensor(layer.kernel)
+    same = {"strides": [1, 1, 1, 1], "padding": layer.padding.upper()}
+    mflop = 2e-6 * np.prod(kernel.shape) * y.shape[1] * y.shape[2]
+
+    def to_input(layer: Any, x: Any, y: Any) -> Any:
+        return tf.raw_ops.Conv2DBackpropInput(input_sizes=x.shape, filter=kernel, out_backprop=y, **same)
+
+    def to_kernel(layer: Any, x: Any, y: Any) -> Any:
+        return tf.raw_ops.Conv2DBackpropFilter(input=x, filter_sizes=kernel.shape, out_backprop=y, **same)
+
+    yield Bare(layer.name, compiled(lambda layer, x, y: tf.nn.conv2d(x, kernel, **same), layer, x, y), mflop)
+    yield Bare(f"{layer.name}, to its input", compiled(to_input, layer, x, y), mflop, x.shape[-1] == 1)
+    yield Bare(f"{layer.name}, to its kernel", compiled(to_kernel, layer, x, y), mflop)
+
+
+def pooling_and_gradient(layer: Any, x: Any, y: Any) -> Any:
+    return tf.gradients(layer(x), x, y)
+
+
+def normalization_and_gradient(layer: Any, x: Any, y: Any) -> Any:
+    scale, offset = tf.ones([x.shape[-1]]), tf.zeros([x.shape[-1]])
+    return tf.gradients(tf.compat.v1.nn.fused_batch_norm(x, scale, offset)[0], [x, scale, offset], y)
+
+
+def compiled(function: Callable[..., Any], layer: Any, x: Any, y: Any) -> Callable[[], Any]:
+    graph = tf.function(lambda x, y: function(layer, x, y), autograph=False)
+    return lambda: graph(x, y)
+
+
+def median_ms(call: Callable[[], Any]) -> float:
+    times: list[float] = []
+    for _ in range(REPEATS + 1):
+        measure(call, times, 1)
+    return statistics.median(times[1:])
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=("features", "training"), default=["features", "training"])
+    stages = parser.parse_args().only
     print(f"TensorFlow {tf.__version__}, soxr {soxr.__version__}, soundfile {soundfile.__version__}")
+    if "features" in stages:
+        print_features()
+    if "training" in stages:
+        for network in ("sb_cnn", "vgg"):
+            print_training(network)
+
+
+def print_features() -> None:
     print(f"{'operation':<36} {'ours, ms':>9} {'bare, ms':>9}")
     for n_units, row in features():
         ours: list[float] = []
