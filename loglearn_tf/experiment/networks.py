@@ -15,7 +15,7 @@ from loglearn_tf.study.settings import Settings
 _log = logging.getLogger(__name__)
 
 # Trainers that read `training.precision`.
-_IN_BFLOAT16 = ("loglearn_tf.training.supervised:train_run", "loglearn_tf.training.episodic:train_run")
+_OUR_TRAINERS = ("loglearn_tf.training.supervised:train_run", "loglearn_tf.training.episodic:train_run")
 
 
 def has_outside(settings: Settings) -> bool:
@@ -78,11 +78,11 @@ def check_networks(studies: Sequence[tuple[Settings, int]], *, on_progress: OnPr
             except ValueError as error:
                 raise ConfigError(f"`models`: {error} {of_shape}") from error
             built = build_model(model, n_classes=n_classes, compression=compression(), **shape)
-            if precision == "bfloat16":
-                if MODELS[model].trainer not in _IN_BFLOAT16:
+            if precision != "float32":
+                if MODELS[model].trainer not in _OUR_TRAINERS:
                     raise ConfigError(
-                        f"`training.precision=bfloat16` is for networks that this package trains. Received: {model}, "
-                        f"whose trainer is {MODELS[model].trainer}. Use `training.precision=float32`."
+                        f"`training.precision={precision}` is for networks that this package trains. Received: "
+                        f"{model}, whose trainer is {MODELS[model].trainer}. Use `training.precision=float32`."
                     )
                 accelerate(built, precision=precision)
             _log.info("%s: %s", model, how_scored(built, hop=settings.patch_hop(MODELS[model])))

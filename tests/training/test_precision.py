@@ -102,6 +102,22 @@ class TestRuns:
         np.testing.assert_array_equal(ours.probabilities, again.probabilities)
 
 
+def test_a_run_in_float32_fast_is_like_one_in_float32(us8k, us8k_store, us8k_root, tmp_path, fitted):
+    """The first epoch to six digits; later ones multiply the differences. It is repeated to the last bit."""
+    outcomes = []
+    for kind in ("float32", "float32_fast", "float32_fast"):
+        settings = short_settings(us8k_root, tmp_path, f"training.precision={kind}", "models=[sb_cnn]")
+        outcomes.append(supervised.train_run(plan_runs(settings)[1], settings, us8k, us8k_store))
+        layers = list(outcomes[-1].model._flatten_layers())
+        assert not any(isinstance(layer, Fused) for layer in layers)
+    used = [{layer.precision for layer in model._flatten_layers() if isinstance(layer, Fused)} for model in fitted]
+    assert used == [{"float32"}, {"float32_fast"}, {"float32_fast"}]
+    ours, fast, again = outcomes
+    assert fast.history == again.history
+    np.testing.assert_array_equal(fast.probabilities, again.probabilities)
+    assert fast.history[1]["loss"] == pytest.approx(ours.history[1]["loss"], rel=1e-5)
+
+
 @pytest.mark.usefixtures("emulates_bfloat16")
 class TestRefused:
     @pytest.mark.parametrize("train", [supervised.train_run, episodic.train_run])
@@ -132,8 +148,12 @@ def test_networks_from_outside_must_be_trained_by_this_package(in_bfloat16, monk
     for network in (ours, theirs):
         monkeypatch.setitem(MODELS._found, network.name, network)
     check_networks([(in_bfloat16("models=['lab.nets:ours']", "compressions=[loglearn]"), 3)])
-    with pytest.raises(ConfigError, match="Received: lab.nets:theirs, whose trainer is lab.training:train_run"):
-        check_networks([(in_bfloat16("models=['lab.nets:theirs']", "compressions=[loglearn]"), 3)])
+    for precision in ("bfloat16", "float32_fast"):
+        settings = in_bfloat16(
+            "models=['lab.nets:theirs']", "compressions=[loglearn]", f"training.precision={precision}"
+        )
+        with pytest.raises(ConfigError, match=f"{precision}` is for.* lab.nets:theirs, whose trainer is lab.training:"):
+            check_networks([(settings, 3)])
 
 
 def test_an_estimate_times_steps_in_it(in_bfloat16, settings, monkeypatch):
