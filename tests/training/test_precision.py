@@ -148,11 +148,9 @@ def test_networks_from_outside_must_be_trained_by_this_package(in_bfloat16, monk
     for network in (ours, theirs):
         monkeypatch.setitem(MODELS._found, network.name, network)
     check_networks([(in_bfloat16("models=['lab.nets:ours']", "compressions=[loglearn]"), 3)])
-    for precision in ("bfloat16", "float32_fast"):
-        settings = in_bfloat16(
-            "models=['lab.nets:theirs']", "compressions=[loglearn]", f"training.precision={precision}"
-        )
-        with pytest.raises(ConfigError, match=f"{precision}` is for.* lab.nets:theirs, whose trainer is lab.training:"):
+    for kind in ("bfloat16", "float32_fast"):
+        settings = in_bfloat16("models=['lab.nets:theirs']", "compressions=[loglearn]", f"training.precision={kind}")
+        with pytest.raises(ConfigError, match=f"{kind}` is for.* lab.nets:theirs, whose trainer is lab.training:"):
             check_networks([(settings, 3)])
 
 
