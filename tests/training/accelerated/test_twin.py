@@ -388,14 +388,21 @@ def everything(network, plain, x, training):
     return found
 
 
-@pytest.mark.parametrize("examples", [20, pytest.param(60, marks=pytest.mark.long)])
-def test_any_graph_has_a_twin_of_the_same_numbers(examples):
+@pytest.mark.parametrize(
+    ("examples", "precision"),
+    [
+        (20, "float32"),
+        pytest.param(60, "float32", marks=pytest.mark.long),
+        pytest.param(60, "float32_fast", marks=pytest.mark.long),
+    ],
+)
+def test_any_graph_has_a_twin_of_the_same_numbers(examples, precision):
     @settings(max_examples=examples, deadline=None, derandomize=True)
     @given(data=st.data())
     def check(data):
         model = graphs(data.draw)
         randomise(model)
-        found = accelerate(model)
+        found = accelerate(model, precision=precision)
         assert same_objects(found.network.variables, model.variables)
         assert same_objects(found.network.trainable_variables, model.trainable_variables)
         assert bool(found.replaced) == any(isinstance(layer, Fused) for layer in found.network._flatten_layers())
