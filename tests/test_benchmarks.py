@@ -47,6 +47,17 @@ def test_the_twin_is_compared_with_keras_layers(stages, monkeypatch):
             np.testing.assert_array_equal(one, other)
 
 
+def test_bounds_are_of_all_operations_over_maps(stages, monkeypatch):
+    bounds = importlib.import_module("bounds")
+    monkeypatch.setattr(bounds, "BATCH", 1)
+    rows = {row.name: row for row in bounds.operations(bounds.build_model("sb_cnn"))}
+    convolutions = [f"conv_{i}{to}" for i in (1, 2, 3) for to in ("", ", to its input", ", to its kernel")]
+    assert set(rows) == {*convolutions, "pool_1, and gradient", "pool_2, and gradient"}
+    assert rows["conv_1"].mflop == pytest.approx(2e-6 * 5 * 5 * 24 * 124 * 124)
+    assert [name for name, row in rows.items() if row.counts_at_peak] == ["conv_1, to its input"]
+    assert rows["conv_2, to its input"].call().shape == (1, 31, 62, 24)
+
+
 def test_a_study_is_the_mean_over_the_cells_of_the_protocol(stages, tmp_path):
     rows = []
     for network in stages.NETWORKS:

@@ -27,7 +27,7 @@ def has_outside(settings: Settings) -> bool:
 
 def has_to_be_tried(settings: Settings) -> bool:
     """Whether a study must be tried before it runs: `has_outside`, or a precision that not all processors have."""
-    return has_outside(settings) or settings.training.precision != "float32"
+    return has_outside(settings) or settings.training.precision == "bfloat16"
 
 
 def check_networks(studies: Sequence[tuple[Settings, int]], *, on_progress: OnProgress | None = None) -> None:

@@ -264,7 +264,8 @@ def _mel_function(front_end: Mapping[str, Any], compression: str) -> Callable[[I
     front.build((None, None))
     spectrum = PowerSpectrum(front)
 
-    banks = [tf.constant(bank) for *_, bank in front.banks]
+    with tf.device("CPU"):
+        banks = [tf.constant(bank) for *_, bank in front.banks]
 
     def mel_of(power: Sequence[Samples]) -> Samples:
         # The kernel of the layer's `tf.matmul`. Given an array, only the raw operation reads it in place.

@@ -15,7 +15,7 @@ from loglearn_tf.training.accelerated.convolution import (
 )
 from loglearn_tf.training.accelerated.normalization import normalise
 from loglearn_tf.training.accelerated.pooling import pooled
-from loglearn_tf.training.accelerated.precision import Precision, sees_gpu
+from loglearn_tf.training.accelerated.precision import Precision
 
 
 class Fused(keras.layers.Layer):  # type: ignore[misc]
@@ -75,7 +75,7 @@ class FusedConv2D(Fused):
 
     def _is_in_parts(self, input_shape: tuple[int | None, ...]) -> bool:
         in_windows = self.precision == "float32_fast" and type(self.pool) is keras.layers.MaxPooling2D
-        return in_windows and sees_one_channel(self.plain) and not self._is_wide(input_shape) and not sees_gpu()
+        return in_windows and sees_one_channel(self.plain) and not self._is_wide(input_shape)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         precision = self.precision if training else "float32"

@@ -63,10 +63,13 @@ def test_a_block_is_its_three_layers(channels, kernel, activation, padding, pool
         results.append([*found, *(np.array(one) for one in (norm.moving_mean, norm.moving_variance))])
         for variable, value in zip(fused.variables, before, strict=True):
             variable.assign(value)
-    largest = max(np.abs(one).max() for one in results[1][2:-2])
-    for ours, theirs in zip(*results, strict=True):
-        # Before a normalisation, the bias has a gradient of nothing but rounding.
-        np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5 * max(largest, 1))
+    (*found, mean, variance), (*expected, expected_mean, expected_variance) = results
+    # Before a normalisation, the bias has a gradient of nothing but rounding.
+    rest = 2e-5 * max(np.abs(one).max() for one in expected[2:])
+    for ours, theirs in zip(found[1:], expected[1:], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=rest)
+    np.testing.assert_allclose(found[0], expected[0], rtol=2e-4, atol=1e-4)
+    np.testing.assert_allclose([mean, variance], [expected_mean, expected_variance], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("pool", [{"pool_size": (4, 2)}, {"pool_size": (3, 4)}, {"pool_size": 3, "strides": 2}])
@@ -141,6 +144,7 @@ class TestTwin:
         model = build_model("vgg", n_filters=4)
         found = accelerate(model, precision="float32_fast")
         assert found.replaced == {"conv_1": "conv_1_fused"} and found.replaced == accelerate(model).replaced
+        assert found.network.get_layer("conv_1_fused").precision == "float32"
 
 
 class TestMaxima:
