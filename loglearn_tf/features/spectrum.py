@@ -72,14 +72,15 @@ class PowerSpectrum:
         width = self._n_fft // 2
         inside = min(max(-(-width // self._hop_length), first), end)
         after = min(max((len(waveform) - width) // self._hop_length + 1, inside), end)
-        for start, stop in ((first, inside), (inside, after), (after, end)):
-            if start < stop:
-                np.multiply(self._frames(waveform, start, stop), self._window, out=frames[start - first : stop - first])
-        # In the window's precision. One thread: the store computes several clips side by side.
-        spectrum = scipy.fft.rfft(frames, axis=-1, workers=1, overwrite_x=True)
-        squares = spectrum.view(self._window.dtype).reshape(*spectrum.shape, 2)
         # What float32 cannot hold becomes infinity, as in the layer; the store reports it with the file's name.
         with np.errstate(over="ignore", invalid="ignore"):
+            for start, stop in ((first, inside), (inside, after), (after, end)):
+                if start < stop:
+                    some = frames[start - first : stop - first]
+                    np.multiply(self._frames(waveform, start, stop), self._window, out=some)
+            # In the window's precision. One thread: the store computes several clips side by side.
+            spectrum = scipy.fft.rfft(frames, axis=-1, workers=1, overwrite_x=True)
+            squares = spectrum.view(self._window.dtype).reshape(*spectrum.shape, 2)
             np.square(squares, out=squares)
             for (low, high), part in zip(self._parts, power, strict=True):
                 np.add(squares[:, low:high, 0], squares[:, low:high, 1], out=part, casting="same_kind")
