@@ -1,10 +1,10 @@
 """What the operations of a stage cost at least: ours beside the bare calls of the libraries that do the arithmetic.
 
-Each row is measured alternately in CPU milliseconds of one thread. Bare calls run one by one over the same arrays, with
-warm caches, and so are lower bounds that their sum does not reach.
+In CPU milliseconds of one thread, medians. Bare calls run one by one over the same arrays, with warm caches, and so are
+lower bounds that their sum does not reach.
 
-Features, a clip of those of stages.py. Rows overlap: "load" contains the rows of decoding and resampling, "all"
-contains everything.
+Features, a clip of those of stages.py; ours and bare calls alternate. Rows overlap: "load" contains the rows of
+decoding and resampling, "all" contains everything.
 
 Training, a patch of a batch of 100: the convolutions, poolings and batch normalisations of a step as bare operations of
 TensorFlow, and whole steps. "At peak" is what the arithmetic of a convolution takes at the speed of a large matrix
