@@ -13,7 +13,11 @@ from typing import Any
 
 import keras
 
-from loglearn_tf.training.accelerated.convolution import one_channel_gradients, sees_one_channel
+from loglearn_tf.training.accelerated.convolution import (
+    one_channel_gradients,
+    one_channel_input_gradient,
+    sees_one_channel,
+)
 from loglearn_tf.training.accelerated.normalization import moments
 from loglearn_tf.training.accelerated.pooling import Maxima, pooled, pooling_gradient
 from loglearn_tf.training.accelerated.precision import Precision, dtype_of
@@ -234,13 +238,17 @@ class Convolution:
         """Of `x`, of its precision, and of the weights, float32."""
         import tensorflow as tf
 
-        # In bfloat16, TensorFlow's own are as fast.
-        if self._dtype == "float32" and sees_one_channel(self.layer):
+        is_of_one_channel = sees_one_channel(self.layer)
+        # In bfloat16, TensorFlow's own gradients of the weights are as fast.
+        if self._dtype == "float32" and is_of_one_channel:
             found = one_channel_gradients(x, weights[0], of_map, self._padding, is_fast=True)
             return list(found[: 1 + len(weights)])
         kernel = tf.cast(weights[0], self._dtype)
         shared = {"out_backprop": of_map, "strides": self._strides, "padding": self._padding}
-        of_x = tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(x), filter=kernel, **shared)
+        if is_of_one_channel:
+            of_x = one_channel_input_gradient(x, kernel, of_map, self._padding, is_fast=True)
+        else:
+            of_x = tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(x), filter=kernel, **shared)
         of_weights = [tf.raw_ops.Conv2DBackpropFilter(input=x, filter_sizes=kernel.shape, **shared)]
         of_weights += [tf.raw_ops.BiasAddGrad(out_backprop=of_map) for _ in weights[1:]]
         return [of_x, *(tf.cast(one, tf.float32) for one in of_weights)]

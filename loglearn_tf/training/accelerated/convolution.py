@@ -10,7 +10,8 @@ of 7.4.
 compression need, takes six times as long as the convolution, since to TensorFlow it is one with a single filter. Here
 it is a matrix product over the taps, or for large kernels a convolution with as many filters as the kernel has rows. Of
 3 x 3 kernels, VGG's, the kernel's own gradient is a matrix product, too: 0.9 ms for both instead of 2.7. In the
-precision `float32_fast`, neighbouring columns are taken together, which makes it one convolution with several filters.
+precisions `float32_fast` and `bfloat16`, neighbouring columns are taken together, which makes it one convolution with
+several filters.
 """
 
 from typing import Any
@@ -95,17 +96,13 @@ def one_channel_gradients(x: Any, kernel: Any, of_map: Any, padding: str, *, is_
     """
     import tensorflow as tf
 
+    of_x = one_channel_input_gradient(x, kernel, of_map, padding, is_fast=is_fast)
     height, width = kernel.shape[:2]
-    before = [(size - 1) // 2 if padding == "SAME" else 0 for size in (height, width)]
-    after = [size - 1 - first if padding == "SAME" else 0 for size, first in zip((height, width), before, strict=True)]
-    way = _input_gradient if height * width <= _FEW_TAPS else _input_gradient_by_rows
-    of_padded = (_input_gradient_by_groups if is_fast else way)(kernel, of_map)
-    _, frames, bands, _ = tf.unstack(tf.shape(x))
-    of_x = of_padded[:, before[0] : before[0] + frames, before[1] : before[1] + bands, tf.newaxis]
     if height * width <= _VERY_FEW_TAPS:
+        around = [_padded_by(size, padding) for size in (height, width)]
         # Not before its turn: it would wait in memory for as long as the layers above take.
         with tf.control_dependencies([of_map]):
-            padded = tf.pad(x[..., 0], [[0, 0], [before[0], after[0]], [before[1], after[1]]])
+            padded = tf.pad(x[..., 0], [[0, 0], *around])
         if is_fast:
             return of_x, *_kernel_and_bias_gradients(padded, kernel.shape, of_map)
         of_kernel = _kernel_gradient(padded, kernel.shape, of_map)
@@ -114,6 +111,24 @@ def one_channel_gradients(x: Any, kernel: Any, of_map: Any, padding: str, *, is_
             input=x, filter_sizes=kernel.shape, out_backprop=of_map, strides=[1, 1, 1, 1], padding=padding
         )
     return of_x, of_kernel, tf.raw_ops.BiasAddGrad(out_backprop=of_map)
+
+
+def one_channel_input_gradient(x: Any, kernel: Any, of_map: Any, padding: str, *, is_fast: bool) -> Any:
+    """As `one_channel_gradients`, of the input alone, `(batch, frames, bands, 1)`; all of one precision."""
+    import tensorflow as tf
+
+    height, width = kernel.shape[:2]
+    way = _input_gradient if height * width <= _FEW_TAPS else _input_gradient_by_rows
+    of_padded = (_input_gradient_by_groups if is_fast else way)(kernel, of_map)
+    (row, _), (column, _) = (_padded_by(size, padding) for size in (height, width))
+    _, frames, bands, _ = tf.unstack(tf.shape(x))
+    return of_padded[:, row : row + frames, column : column + bands, tf.newaxis]
+
+
+def _padded_by(size: int, padding: str) -> tuple[int, int]:
+    """Zeros before and after an axis along which a kernel has this size."""
+    before = (size - 1) // 2 if padding == "SAME" else 0
+    return before, size - 1 - before if padding == "SAME" else 0
 
 
 def _kernel_gradient(padded: Any, shape: tuple[int, ...], of_map: Any) -> Any:
@@ -215,12 +230,14 @@ def _input_gradient_by_groups(kernel: Any, of_map: Any) -> Any:
         padding=[[0, 0], [height - 1, height - 1], [0, 0], [0, 0]],
     )
     shape = [batch, rows + height - 1, columns]
+    # In bfloat16 the parts are rounded, but not their sums on the way.
+    back = tf.cast(back, tf.float32)
     parts = tf.unstack(tf.reshape(back, [*shape[:2], columns // group, n_parts, group]), axis=3)
     placed = [
         tf.pad(tf.reshape(part, shape), [[0, 0], [0, 0], [at * group, (n_parts - 1 - at) * group]])
         for at, part in enumerate(parts)
     ]
-    return tf.add_n(placed)[:, :, : columns + width - 1]
+    return tf.cast(tf.add_n(placed)[:, :, : columns + width - 1], of_map.dtype)
 
 
 def _wide_convolution(x: Any, kernel: Any, precision: Precision) -> Any:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from loglearn_tf import build_model
 from loglearn_tf.errors import ConfigError
 from loglearn_tf.training.accelerated import accelerate, block, check_bfloat16, precision
+from loglearn_tf.training.accelerated.convolution import one_channel_input_gradient
 from loglearn_tf.training.accelerated.layers import FusedBlock, FusedConv2D, FusedDense
 from loglearn_tf.training.accelerated.normalization import moments
 
@@ -168,6 +169,23 @@ class TestGradients:
             assert difference(*map(part, results)) < 0.02
         for one, other in zip(*(one[-2:] for one in results), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+    @pytest.mark.parametrize(("kernel", "padding"), [((5, 5), "VALID"), ((3, 3), "SAME"), ((4, 6), "SAME")])
+    def test_of_an_input_of_one_channel_are_rounded_twice(self, kernel, padding):
+        """The two or three parts that it is the sum of, and the sum; not the sums over filters and rows."""
+        rng = np.random.default_rng(0)
+        x, weights = rng.normal(size=(3, 16, 20, 1)), rng.normal(size=(*kernel, 1, 24))
+        x, weights = (rounded(one.astype("float32")) for one in (x, weights))
+        of_map = rounded(rng.normal(size=tf.nn.conv2d(x, weights, 1, padding).shape).astype("float32"))
+        expected = tf.raw_ops.Conv2DBackpropInput(
+            input_sizes=x.shape, filter=weights, out_backprop=of_map, strides=[1, 1, 1, 1], padding=padding
+        )
+        ours = one_channel_input_gradient(
+            *(tf.cast(one, tf.bfloat16) for one in (x, weights, of_map)), padding, is_fast=True
+        )
+        assert ours.dtype == tf.bfloat16
+        # Half a unit in the last of eight binary places, each time.
+        assert difference(np.asarray(ours, np.float32), np.asarray(expected)) < 2 * 2**-9
 
     @pytest.mark.parametrize("columns", [16, 64])
     def test_a_mean_far_from_zero_leaves_the_variance_right(self, columns):
