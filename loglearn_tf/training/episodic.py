@@ -1,5 +1,6 @@
 """One prototypical run: an encoder trained so that the prototypes of a fixed support classify queries."""
 
+import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from loglearn_tf.layers import negative_distance
 from loglearn_tf.models import MODELS, build_model
 from loglearn_tf.study.grid import RunSpec
 from loglearn_tf.study.settings import Settings
-from loglearn_tf.training.accelerated import accelerate, check_bfloat16
+from loglearn_tf.training.accelerated import Precision, accelerate, check_bfloat16
 from loglearn_tf.training.callbacks import CompressionTrajectory, StopOnNonFinite, StopWithoutProgress, compression_of
 from loglearn_tf.training.patches import Episodes, episodes
 from loglearn_tf.training.settling import BATCHES, InputNorm, settle
@@ -24,6 +25,8 @@ from loglearn_tf.training.supervised import CompiledModels, Outcome, compile_as_
 
 # Training ends by `patience`, never by this.
 _ENDLESS = 1_000_000
+# Patches; the largest map of one takes 8 MiB, and a few maps are there at once.
+_EMBEDDED_AT_ONCE = 8
 
 
 class PrototypicalTraining(keras.Model):  # type: ignore[misc]
@@ -80,8 +83,17 @@ class PrototypicalTraining(keras.Model):  # type: ignore[misc]
         return negative_distance(embedding, self.prototypes(training=training), self.head.distance)
 
     def store_prototypes(self) -> None:
-        """Leaves the support's prototypes, in inference mode, in the classifier."""
-        self.head.prototypes.assign(self.prototypes(training=False))
+        """Leaves the support's prototypes, in inference mode, in the classifier.
+
+        A few patches are embedded at a time, to the same bits: whole maps of all would take more memory than an update.
+        """
+        support = self.support_compression(self._support)
+        # In equal parts, since single patches would be rounded differently.
+        bounds = np.linspace(0, len(support), -(-len(support) // _EMBEDDED_AT_ONCE) + 1).astype(int)
+        embeddings = [
+            self.encoder(support[first:last], training=False) for first, last in itertools.pairwise(bounds)
+        ]
+        self.head.prototypes.assign(ops.matmul(self._mean, ops.concatenate(embeddings)))
 
 
 def train_run(
@@ -134,7 +146,7 @@ def train_run(
         store,
         dataset.test_clips(spec.fold),
         started=started,
-        settle=lambda: settle_classifier(classifier, training, patches),
+        settle=lambda: settle_classifier(classifier, training, patches, precision=settings.training.precision),
         gains_db=settings.evaluation.gains_db,
         hop=settings.patch_hop(MODELS[spec.model]),
         patch_frames=settings.features.patch_frames,
@@ -203,10 +215,10 @@ def fit(
     return trajectory
 
 
-def settle_classifier(classifier: keras.Model, training: PrototypicalTraining, patches: Episodes) -> InputNorm | None:
+def settle_classifier(
+    classifier: keras.Model, training: PrototypicalTraining, patches: Episodes, *, precision: Precision = "float32"
+) -> InputNorm | None:
     """Settles the encoder of a trained classifier in place, and its prototypes with it; see `settling.settle`.
-
-    The plain encoder is settled, which computes in float32 whatever the precision of training.
 
     A training step calls the encoder twice, for queries and support, and both calls update its averages. Before the
     first step there is nothing in them: then all are of the support, the only patches that the network has seen.
@@ -221,6 +233,6 @@ def settle_classifier(classifier: keras.Model, training: PrototypicalTraining, p
             yield training.support_compression(patches.support)
 
     encoder = classifier.get_layer("encoder")
-    norm = settle(encoder, updates=2 * int(training.optimizer.iterations), patches=seen())
+    norm = settle(encoder, updates=2 * int(training.optimizer.iterations), patches=seen(), precision=precision)
     training.store_prototypes()
     return norm

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loglearn_tf.layers import Compression
-from loglearn_tf.training.accelerated import accelerate
+from loglearn_tf.training.accelerated import Precision, accelerate
 from loglearn_tf.training.callbacks import layers_inside
 
 # Number of batches whose statistics are averaged when recomputed: moving averages span a hundred or so, but with fixed
@@ -43,7 +43,13 @@ class InputNorm:
     shift: float
 
 
-def settle(model: keras.Model, *, updates: int, patches: Iterable[Any] | None = None) -> InputNorm | None:
+def settle(
+    model: keras.Model,
+    *,
+    updates: int,
+    patches: Iterable[Any] | None = None,
+    precision: Precision = "float32",
+) -> InputNorm | None:
     """Settles the batch normalisations of a trained network, in place.
 
     The first one, if no learned layer except a `Compression` precedes it, has a closed form: `(average - r * initial) /
@@ -62,6 +68,8 @@ def settle(model: keras.Model, *, updates: int, patches: Iterable[Any] | None = 
         updates: Number of updates of the averages: one per training step, two if a step calls the network twice.
         patches: Batches as in training, `(batch, patch_frames, n_mels)` mel power, or other inputs of the model. Only
             used if averages must be recomputed.
+        precision: Of training. Averages are recomputed in `"float32"` after training in it, and otherwise in
+            `"float32_fast"`, which keeps no large maps.
 
     Returns:
         The effect of the first one on its input before; `None`, without any change, if the network has no trained batch
@@ -90,7 +98,7 @@ def settle(model: keras.Model, *, updates: int, patches: Iterable[Any] | None = 
     known = closed and _closed_form(norms[0], updates)
     anew = norms[1:] if closed else norms
     if anew:
-        _compute_anew(model, anew, patches)
+        _compute_anew(model, anew, patches, "float32" if precision == "float32" else "float32_fast")
     if known:
         for variable, value in zip((norms[0].moving_mean, norms[0].moving_variance), known, strict=True):
             variable.assign(value)
@@ -129,14 +137,17 @@ def _closed_form(norm: keras.layers.BatchNormalization, updates: int) -> tuple[A
 
 
 def _compute_anew(
-    model: keras.Model, norms: list[keras.layers.BatchNormalization], patches: Iterable[Any] | None
+    model: keras.Model,
+    norms: list[keras.layers.BatchNormalization],
+    patches: Iterable[Any] | None,
+    precision: Precision,
 ) -> None:
     """Sets the averages to the mean over the batches; all other changes are undone."""
     own = {id(variable) for norm in norms for variable in norm.non_trainable_variables}
     before = [(variable, np.array(variable)) for variable in model.non_trainable_variables]
     momenta = [norm.momentum for norm in norms]
     # Its sums over a million values are more accurate than Keras'.
-    twin = accelerate(model).network
+    twin = accelerate(model, precision=precision).network
     n_batches, complete = 0, False
     try:
         for batch in patches or ():

@@ -182,7 +182,7 @@ def train_run(
 
     def settle_network() -> InputNorm | None:
         patches = seen_patches(store, clips, settings=settings, seed=spec.seed_for("patches"))
-        return settle(network, updates=kept_updates, patches=patches)
+        return settle(network, updates=kept_updates, patches=patches, precision=settings.training.precision)
 
     return scored(
         network,

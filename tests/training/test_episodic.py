@@ -162,6 +162,8 @@ class TestTraining:
 
         training.store_prototypes()
         np.testing.assert_allclose(training.head.prototypes, prototypes, rtol=1e-4, atol=1e-6)
+        # A few patches at a time, to the last bit.
+        np.testing.assert_array_equal(training.head.prototypes, training.prototypes(training=False))
         # The classifier that is saved says the same as the training model, in inference mode.
         np.testing.assert_allclose(training.classifier(query, training=False), logits, rtol=1e-4, atol=1e-6)
 

@@ -81,11 +81,13 @@ class TestClosedForm:
 
 
 class TestAnew:
-    def test_inner_norms_get_the_mean_over_batches_and_nothing_else_moves(self):
+    @pytest.mark.parametrize("precision", ["float32", "float32_fast", "bfloat16"])
+    def test_inner_norms_get_the_mean_over_batches_and_nothing_else_moves(self, precision):
+        """In float32, whatever the precision of training."""
         network = build_model("vgg", seed=1)
         batches = [patches(seed) for seed in range(3)]
         before = state(network)
-        settle(network, updates=100, patches=batches)
+        settle(network, updates=100, patches=batches, precision=precision)
         moved = {path for path, value in state(network).items() if not np.array_equal(before[path], value)}
         # By Keras' layers, from the block before: conv, then statistics of the batch, in float64.
         x = [network.get_layer("input_norm")(_added_channel(network, batch), training=True) for batch in batches]
