@@ -39,7 +39,7 @@ PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-ch
 COMPILE = $(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo us8k tut tensorboard quick test test-long coverage bench fuzz test-matrix lint docs clean
+.PHONY: help install demo us8k tut tensorboard quick test test-long coverage bench bench-kapre fuzz test-matrix lint docs clean
 
 help:  ## show this text
 	@echo "Learning the logarithmic compression of mel spectrograms: loglearn against log-EPS."
@@ -111,6 +111,12 @@ coverage: $(VENV)/.installed-test  ## the tests, with a report of the code they 
 
 bench: $(VENV)/.installed-test  ## cost of each stage against a plain implementation; experiments/benchmarks/latest.md
 	$(VENV)/bin/python experiments/benchmarks/stages.py
+
+bench-kapre:  ## MelSpectrogram against kapre's, in an environment of its own, .matrix/kapre; 2 GB
+	$(PYTHON) -m venv .matrix/kapre
+	@# Its last version, which Keras 3.13 is known to run.
+	.matrix/kapre/bin/pip install -q . librosa kapre==0.4.1 "tensorflow==2.20.*" "keras==3.13.*"
+	.matrix/kapre/bin/python experiments/benchmarks/stages.py --only layers --output .matrix/kapre/layers
 
 fuzz: $(VENV)/.installed-test  ## read 20,000 damaged text files and 20,000 damaged audio files; minutes
 	$(VENV)/bin/python experiments/benchmarks/fuzz_text.py

@@ -4,6 +4,7 @@ Each row is measured alternately, plain and ours, in CPU seconds of one thread: 
 machine, milliseconds do not carry over. Real clips where LOGLEARN_SHARED has them, computed sounds elsewhere.
 
 Run:    make bench                      (about ten minutes; writes latest.md and latest.json here)
+        make bench-kapre                (the rows of `layers`, with kapre's, in an environment of its own)
         python experiments/benchmarks/stages.py --only evaluation training
 """
 
