@@ -189,7 +189,8 @@ def operations(model: keras.Model) -> Iterator[Bare]:
     weights = model.trainable_variables
     update = tf.function(lambda x, y: model.optimizer.apply(x, weights), autograph=False)
     model.optimizer.build(weights)
-    yield Bare("update of the weights", lambda values=[tf.ones_like(one) for one in weights]: update(values, None))
+    gradients = [tf.ones_like(one) for one in weights]
+    yield Bare("update of the weights", lambda: update(gradients, None))
 
 
 def convolution(layer: keras.layers.Conv2D, x: Any, y: Any) -> Iterator[Bare]:

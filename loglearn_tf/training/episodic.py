@@ -90,9 +90,7 @@ class PrototypicalTraining(keras.Model):  # type: ignore[misc]
         support = self.support_compression(self._support)
         # In equal parts, since single patches would be rounded differently.
         bounds = np.linspace(0, len(support), -(-len(support) // _EMBEDDED_AT_ONCE) + 1).astype(int)
-        embeddings = [
-            self.encoder(support[first:last], training=False) for first, last in itertools.pairwise(bounds)
-        ]
+        embeddings = [self.encoder(support[first:last], training=False) for first, last in itertools.pairwise(bounds)]
         self.head.prototypes.assign(ops.matmul(self._mean, ops.concatenate(embeddings)))
 
 
