@@ -8,6 +8,7 @@ Run: python experiments/benchmarks/precision.py --runs-dir DIR    (real clips wh
 """
 
 import argparse
+import statistics
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,22 @@ def main() -> None:
         print(f"\n{options.precision} minus float32, {score} accuracy in points, margin {100 * options.margin:g}:")
         for cell in compare(rows, score=score, **contrast):
             print(line(cell))
+    print(f"\nKnee, beta / alpha, after training, {options.precision} over float32:")
+    for model in options.models:
+        print(f"{model:<8} {knees([row for row in rows if row['model'] == model], options.precision)}")
+
+
+def knees(rows: list[dict[str, Any]], precision: str) -> str:
+    """How far the trajectories of pairs ended from each other."""
+    ends = {(row["compression"], row["fold"], row["run"]): row["knee"] for row in rows if row["status"] == "done"}
+    ratios = [
+        ends[precision, fold, run] / knee
+        for (kind, fold, run), knee in ends.items()
+        if kind == "float32" and (precision, fold, run) in ends
+    ]
+    if not ratios:
+        return "no pairs"
+    return f"{statistics.geometric_mean(ratios):.4f} (geometric mean), {min(ratios):.4f} to {max(ratios):.4f}"
 
 
 def run_both(options: argparse.Namespace, home: Path) -> list[dict[str, Any]]:
