@@ -12,7 +12,9 @@ arithmetic of a convolution takes at the speed of a large matrix product, which 
 gradient to one channel is a convolution with one filter to TensorFlow; it counts at peak, since there are faster ways.
 No step made of these operations is faster than stock Keras by more than the ratio in the last line.
 
-Run:    python experiments/benchmarks/bounds.py                      (some two minutes)
+Evaluation, a clip at hop 1: the convolutions, matrix products and poolings of the scorer, each called alone.
+
+Run:    python experiments/benchmarks/bounds.py                      (some three minutes)
         python experiments/benchmarks/bounds.py --only training
 """
 
@@ -22,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from stages import compile_as_published, power, sound_files, tf  # first, since it sets the number of threads
+from stages import NETWORKS, compile_as_published, power, sound_files, tf  # first, since it sets the number of threads
 
 # isort: split
 import keras
@@ -36,10 +38,12 @@ from loglearn_tf.audio import decode, load_waveform, read_wav_header
 from loglearn_tf.features.build import _CLIPS_AT_ONCE, _mel_function, _read_and_transform
 from loglearn_tf.features.spectrum import PowerSpectrum
 from loglearn_tf.training.accelerated import accelerate
+from loglearn_tf.training.sliding import SlidingScorer
 
 RATE = 44_100
 REPEATS = 11
 BATCH = 100
+STAGES = ("features", "training", "evaluation")
 
 
 class Operation(NamedTuple):
@@ -230,6 +234,41 @@ def compiled(function: Callable[..., Any], layer: Any, x: Any, y: Any) -> Callab
     return lambda: graph(x, y)
 
 
+def print_evaluation(network: str) -> None:
+    scorer = SlidingScorer(build_model(network, seed=1), hop=1)
+    for n_frames, n_clips in ((431, 1), (173, 11)):
+        traced = tf.function(scorer._trace, autograph=False)
+        graph = traced.get_concrete_function(tf.TensorSpec((n_clips, n_frames, 128), tf.float32)).graph
+        found = {kind: 0.0 for kind in _SCORED}
+        for op in graph.get_operations():
+            if op.type in _SCORED:
+                found[op.type] += median_ms(bare_operation(op)) / n_clips
+        mels = power(n_clips, n_frames, 128)
+        ours = median_ms(lambda mels=mels: scorer.logits(mels)) / n_clips
+        parts = ", ".join(f"{kind} {taken:.2f}" for kind, taken in found.items() if taken)
+        name = f"{network}, {n_frames} frames"
+        print(f"{name:<36} {ours:9.3f} {sum(found.values()):9.3f} ({parts})", flush=True)
+
+
+# Operations of TensorFlow, and their attributes.
+_SCORED = {
+    "Conv2D": ("strides", "padding", "explicit_paddings", "dilations"),
+    "MatMul": ("transpose_a", "transpose_b"),
+    "BatchMatMulV2": ("adj_x", "adj_y"),
+    "MaxPool": ("ksize", "strides", "padding"),
+}
+
+
+def bare_operation(op: Any) -> Callable[[], Any]:
+    """An operation of a graph with fixed shapes, as a graph of its own."""
+    attributes = {name: op.get_attr(name) for name in _SCORED[op.type]}
+    attributes = {name: value.decode() if isinstance(value, bytes) else value for name, value in attributes.items()}
+    kinds = {"Conv2D": ("input", "filter"), "MatMul": ("a", "b"), "BatchMatMulV2": ("x", "y"), "MaxPool": ("input",)}
+    given = {name: tf.constant(power(*tensor.shape)) for name, tensor in zip(kinds[op.type], op.inputs, strict=True)}
+    call = tf.function(lambda given: getattr(tf.raw_ops, op.type)(**given, **attributes), autograph=False)
+    return lambda: call(given)
+
+
 def median_ms(call: Callable[[], Any]) -> float:
     times: list[float] = []
     for _ in range(REPEATS + 1):
@@ -239,7 +278,7 @@ def median_ms(call: Callable[[], Any]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=("features", "training"), default=["features", "training"])
+    parser.add_argument("--only", nargs="+", choices=STAGES, default=list(STAGES))
     stages = parser.parse_args().only
     print(f"TensorFlow {tf.__version__}, soxr {soxr.__version__}, soundfile {soundfile.__version__}")
     if "features" in stages:
@@ -247,6 +286,10 @@ def main() -> None:
     if "training" in stages:
         for network in ("sb_cnn", "vgg"):
             print_training(network)
+    if "evaluation" in stages:
+        print(f"\n{'evaluation, a clip':<36} {'ours, ms':>9} {'bare, ms':>9}")
+        for network in NETWORKS:
+            print_evaluation(network)
 
 
 def print_features() -> None:
