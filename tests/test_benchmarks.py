@@ -47,15 +47,37 @@ def test_the_twin_is_compared_with_keras_layers(stages, monkeypatch):
             np.testing.assert_array_equal(one, other)
 
 
-def test_bounds_are_of_all_operations_over_maps(stages, monkeypatch):
+def test_bounds_are_of_all_operations_of_a_step(stages, monkeypatch):
     bounds = importlib.import_module("bounds")
     monkeypatch.setattr(bounds, "BATCH", 1)
     rows = {row.name: row for row in bounds.operations(bounds.build_model("sb_cnn"))}
     convolutions = [f"conv_{i}{to}" for i in (1, 2, 3) for to in ("", ", to its input", ", to its kernel")]
-    assert set(rows) == {*convolutions, "pool_1, and gradient", "pool_2, and gradient"}
+    others = ("loglearn", "input_norm", "dropout_1", "dense_1", "dropout_2", "logits")
+    assert set(rows) == {
+        *convolutions,
+        *("pool_1, and gradient", "pool_2, and gradient"),
+        *(f"{name}, and gradients" for name in others),
+        "update of the weights",
+    }
     assert rows["conv_1"].mflop == pytest.approx(2e-6 * 5 * 5 * 24 * 124 * 124)
     assert [name for name, row in rows.items() if row.counts_at_peak] == ["conv_1, to its input"]
     assert rows["conv_2, to its input"].call().shape == (1, 31, 62, 24)
+
+
+def test_bounds_of_evaluation_call_the_operations_of_the_scorer(stages):
+    bounds = importlib.import_module("bounds")
+    tf = stages.tf
+
+    @tf.function
+    def scored(x):
+        y = tf.nn.max_pool2d(tf.nn.conv2d(x, tf.ones([3, 2, 1, 4]), 1, "VALID"), (2, 1), (2, 1), "VALID")
+        return tf.matmul(tf.reshape(y, [-1, 4]), tf.ones([5, 4]), transpose_b=True)
+
+    graph = scored.get_concrete_function(tf.TensorSpec((1, 8, 6, 1), tf.float32)).graph
+    found = {op.type: op for op in graph.get_operations() if op.type in bounds._SCORED}
+    assert set(found) == {"Conv2D", "MaxPool", "MatMul"}
+    for op in found.values():
+        assert bounds.bare_operation(op)().shape == op.outputs[0].shape
 
 
 def test_a_study_is_the_mean_over_the_cells_of_the_protocol(stages, tmp_path):

@@ -17,7 +17,8 @@ from loglearn_tf.layers import negative_distance
 from loglearn_tf.models import MODELS, build_model
 from loglearn_tf.study.grid import RunSpec
 from loglearn_tf.study.settings import Settings
-from loglearn_tf.training.accelerated import Precision, accelerate, check_bfloat16
+from loglearn_tf.training.accelerated import accelerate, check_bfloat16
+from loglearn_tf.training.accelerated.precision import Precision
 from loglearn_tf.training.callbacks import CompressionTrajectory, StopOnNonFinite, StopWithoutProgress, compression_of
 from loglearn_tf.training.patches import Episodes, episodes
 from loglearn_tf.training.settling import BATCHES, InputNorm, settle

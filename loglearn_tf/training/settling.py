@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from loglearn_tf.layers import Compression
-from loglearn_tf.training.accelerated import Precision, accelerate
+from loglearn_tf.training.accelerated import accelerate
+from loglearn_tf.training.accelerated.precision import Precision
 from loglearn_tf.training.callbacks import layers_inside
 
 # Number of batches whose statistics are averaged when recomputed: moving averages span a hundred or so, but with fixed

@@ -199,7 +199,7 @@ class TestTraining:
             return {"loss": next(losses), "accuracy": 0.5}
 
         monkeypatch.setattr(keras.Model, "evaluate", evaluate)
-        monkeypatch.setattr(supervised, "settle", lambda model, *, updates, patches: steps.append(updates))
+        monkeypatch.setattr(supervised, "settle", lambda model, *, updates, **_: steps.append(updates))
         steps: list[int] = []
         outcome = train_run(RunSpec("us8k", "timbre", "loglearn", 1, 1, 0, 0), settings, us8k, us8k_store)
         assert [row["val_loss"] for row in outcome.history] == [None, 3.0, 2.0, 1.0, 1.5, 1.0]
