@@ -332,7 +332,7 @@ class TrainingSettings(_Settings):
             prototypical networks take a third less memory, and the accuracy of single runs moves in either
             direction. With `bfloat16`, convolutions and dense layers multiply in bfloat16 and add in float32.
             Weights, statistics of batch normalisation, compression, loss and update stay float32, and so do
-            scoring and saved models. Training is 1.4 to 2.4 times as fast on processors with bfloat16
+            scoring and saved models. Training is 1.3 to 2.4 times as fast on processors with bfloat16
             instructions (AMX, AVX-512 BF16); other processors and GPUs are refused. Also for prototypical
             networks. Accuracies may differ: VGG's were lower in a first comparison.
     """
