@@ -1,6 +1,7 @@
 """The accelerated twin of a network: fused layers in place of Keras' own, every variable shared."""
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,9 @@ _log = logging.getLogger(__name__)
 
 # Activations that a maximum may come before.
 _RISING = (keras.activations.linear, keras.activations.relu, keras.activations.elu)
+# Per patch. From here on, the map of a first convolution is computed in parts in every precision. With 128 filters, VGG and
+# prototypical networks have 8 MiB, and keeping a batch of them and its gradients took gigabytes; with 32, VGG has 2 MiB.
+_LARGE_BYTES = 4 << 20
 _POOLINGS = (keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling2D)
 
 
@@ -65,7 +69,9 @@ def accelerate(model: keras.Model, *, precision: Precision = "float32") -> Accel
         precision: Of training steps. With `"float32_fast"`, a convolution, a batch normalisation and a maximum pooling
             in a row are replaced together, and sums are added in another order. With 100 patches, SB-CNN and
             VGG take another sixth less time; with 10, hardly less. Weights differ from those of `"float32"` by
-            more with every update. If TensorFlow sees a GPU, it is `"float32"`. With `"bfloat16"`, convolutions
+            more with every update. With `"float32"`, they are replaced together only if the convolution is over one
+            channel and its map takes 4 MiB per patch or more, which almost halves the memory of an update. If
+            TensorFlow sees a GPU, `"float32_fast"` is `"float32"`. With `"bfloat16"`, convolutions
             and dense layers compute in bfloat16 with float32 sums, except dense layers whose output is the
             model's. With `training=False` the twin computes in float32. `check_bfloat16` tells whether this
             processor has bfloat16 instructions.
@@ -169,11 +175,12 @@ class _Making:
         self.in_bfloat16 = self.in_bfloat16 or in_bfloat16
         if type(layer) is keras.layers.Dense:
             return FusedDense(layer, None, self.precision) if in_bfloat16 else str(unfit)
-        if in_bfloat16 or (self.precision == "float32_fast" and not unfit and not _has_wide_kernel(layer)):
+        in_parts = self.precision == "float32_fast" or _has_large_map(layer)
+        if in_bfloat16 or (in_parts and not unfit and not _has_wide_kernel(layer)):
             norm = _reader(layer, (keras.layers.BatchNormalization,), graph)
             highest = norm and _reader(norm, (keras.layers.MaxPooling2D,), graph)
             if highest and layer.activation in WITH_NORM and not _not_fused_by_tensorflow(norm):
-                return FusedBlock(layer, norm, highest, self.precision)
+                return FusedBlock(layer, norm, highest, "bfloat16" if in_bfloat16 else "float32_fast")
         if layer.activation not in _RISING:
             pool = None
         if in_bfloat16:
@@ -216,6 +223,12 @@ def _unfit(layer: keras.layers.Conv2D | keras.layers.Dense, graph: Graph) -> str
     if layer.groups != 1 or tuple(layer.dilation_rate) != (1, 1):
         return "grouped or dilated, for which TensorFlow has no bfloat16 gradients"
     return None
+
+
+def _has_large_map(layer: keras.layers.Conv2D) -> bool:
+    """Whether in float32, too, a convolution is cheap and its map too large to be kept for the gradient."""
+    shape = layer.output.shape[1:]
+    return sees_one_channel(layer) and None not in shape and 4 * math.prod(shape) >= _LARGE_BYTES
 
 
 def _has_wide_kernel(layer: keras.layers.Conv2D) -> bool:

@@ -112,6 +112,23 @@ class TestTwin:
             model = build_model(name)
             assert accelerate(model, precision="float32_fast").replaced == accelerate(model).replaced
 
+    def test_in_float32_only_what_has_a_large_map(self):
+        """128 filters of 128 x 128 values are 8 MiB per patch, 64 are 4 MiB; of 32 a batch's map may be kept."""
+        block, single = "conv_1_fused_with_pool_1", "conv_1_fused"
+        for name, n_filters, expected in (
+            ("vgg", 128, block), ("vgg", 64, block), ("vgg", 63, single), ("prototypical", 128, block)
+        ):  # fmt: skip
+            replaced = accelerate(build_model(name, n_filters=n_filters)).replaced
+            in_encoder = "encoder/" if name == "prototypical" else ""
+            assert replaced[f"{in_encoder}conv_1"] == expected, (name, n_filters)
+            assert replaced[f"{in_encoder}norm_2"] == "norm_2_fused_with_pool_2"
+
+    def test_whose_size_is_known(self):
+        conv = keras.layers.Conv2D(64, 3, name="conv")
+        layers = [conv, keras.layers.BatchNormalization(), keras.layers.MaxPooling2D()]
+        model = keras.Sequential([keras.Input((None, 128, 1)), *layers])
+        assert accelerate(model).replaced["conv"] == "conv_fused"
+
     @pytest.mark.parametrize("name", ["sb_cnn", "vgg"])
     def test_a_step_has_the_gradients_of_the_default_but_for_rounding(self, name):
         model = build_model(name, seed=3, **({"n_filters": 4} if name == "vgg" else {}))
