@@ -25,8 +25,8 @@ _log = logging.getLogger(__name__)
 
 # Activations that a maximum may come before.
 _RISING = (keras.activations.linear, keras.activations.relu, keras.activations.elu)
-# Per patch. From here on, the map of a first convolution is computed in parts in every precision. With 128 filters, VGG and
-# prototypical networks have 8 MiB, and keeping a batch of them and its gradients took gigabytes; with 32, VGG has 2 MiB.
+# Per patch. From here on, the map of a first convolution is computed in parts in every precision. With 128 filters, VGG
+# and prototypical networks have 8 MiB, of which an update would keep gigabytes. With 32, VGG has 2.
 _LARGE_BYTES = 4 << 20
 _POOLINGS = (keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling2D)
 
