@@ -106,7 +106,7 @@ def _knee(figure: Figure, mel: Array, theme: str) -> None:
     for (label, knee), color, line in zip(knees.items(), THEMES[theme][2], ("-", "--", ":"), strict=True):
         below = [100 * float((mel * 10 ** (level / 10) < knee).mean()) for level in _LEVELS_DB]
         axes.plot(_LEVELS_DB, below, line, color=color, linewidth=2, label=label)
-    axes.set(xlabel="level of the recording, dB", ylabel="mel power below the knee, %", ylim=(-2, 102))
+    axes.set(xlabel="level of the recording, dB", ylabel="mel bins below the knee, %", ylim=(-2, 102))
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper left", title="knee", alignment="left")
 

@@ -48,7 +48,7 @@ plt.show()
 # %%
 # How much is hidden
 # ------------------
-# The share of the clip's mel power below the knee, against the level. At the published start of loglearn most of
+# The share of the clip's mel bins below the knee, against the level. At the published start of loglearn most of
 # the clip is below the knee even at full level. The eps of log-EPS is a knee, too, but so low that nothing reaches
 # it.
 
@@ -58,12 +58,12 @@ marks = {
     f"log-EPS, {LogEps().eps:.1e}": LogEps().eps,
 }
 levels = np.arange(-80, 1, 2)
-caption = "Share of one clip's mel power below three knees, against the level of the recording."
+caption = "Share of one clip's mel bins below three knees, against the level of the recording."
 figure, axes = plt.subplots(figsize=(5.6, 3.6), layout="constrained", num=caption)
 for (label, knee), style in zip(marks.items(), ("-", "--", ":"), strict=True):
     below = [100 * (mel * 10 ** (level / 10) < knee).mean() for level in levels]
     axes.plot(levels, below, style, label=label)
-axes.set(xlabel="level of the recording, dB", ylabel="mel power below the knee, %", ylim=(-2, 102))
+axes.set(xlabel="level of the recording, dB", ylabel="mel bins below the knee, %", ylim=(-2, 102))
 figure.legend(loc="outside upper left", title="knee", alignment="left")
 plt.show()
 

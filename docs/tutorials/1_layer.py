@@ -109,7 +109,7 @@ learned.fit(mel, labels, batch_size=16, epochs=15, verbose=0)
 print("after  ", values())
 curves["after training"] = seen(layer, power)
 knees.append(float(layer.knee))
-print(f"below the knee: {(mel < knees[0]).mean():.0%} of the mel power before, {(mel < knees[1]).mean():.0%} after")
+print(f"below the knee: {(mel < knees[0]).mean():.0%} of the mel bins before, {(mel < knees[1]).mean():.0%} after")
 
 # %%
 # Alpha and beta both change, and the knee falls to roughly half. On this scale that is little: most of the mel
@@ -126,7 +126,7 @@ adapted = LearnableLog()
 adapted.adapt(mel, quantile=0.1)
 curves["adapted to the data"] = seen(adapted, power)
 knees.append(float(adapted.knee))
-print(f"adapted: knee {knees[-1]:.2e}, {(mel < knees[-1]).mean():.0%} of the mel power lies below")
+print(f"adapted: knee {knees[-1]:.2e}, {(mel < knees[-1]).mean():.0%} of the mel bins lie below")
 
 # %%
 # The figure shows the three curves above the distribution of the data. Where a curve is flat, the network cannot

@@ -67,7 +67,7 @@ class Level:
     Attributes:
         dataset: Its name.
         knee: Mel power at loglearn's initial knee.
-        below_knee: Share of all mel power values below it, which loglearn and similar compressions map to one constant.
+        below_knee: Share of all mel bins below it, which loglearn and similar compressions map to one constant.
         silent: Share with zero power: digital silence.
         clip_dbfs: 5, 50 and 95 % quantiles of the clip levels, RMS in dB relative to full scale, where a full-scale
             sine is -3; silent clips are not counted. `None` if the study was started by a version that did not record

@@ -218,7 +218,7 @@ def _level(level: Level, part: PartAdvice) -> Iterable[str]:
     title = f"{dataset_title(level.dataset)}: " if len(part.levels) > 1 else ""
     if level.below_knee is not None and level.silent is not None:
         yield (
-            f"{title}{100 * level.below_knee:.0f} % of all mel power values are below loglearn's initial knee of "
+            f"{title}{100 * level.below_knee:.0f} % of all mel bins are below loglearn's initial knee of "
             f"{level.knee:.2g}. loglearn maps them to nearly one constant; log-EPS spreads them out. "
             f"{100 * level.silent:.1f} % have zero power, as in digital silence."
         )

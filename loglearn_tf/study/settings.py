@@ -328,12 +328,12 @@ class TrainingSettings(_Settings):
         class_weights: `balanced`: clips count in the loss by `clips / (classes * clips of their class)`, so that
             classes of `n_shot: all` count alike, however many clips they have; `none`: each clip alike.
         precision: Of training steps. `float32` is the published protocol. `float32_fast` adds sums in another order:
-            updates of SB-CNN and VGG with 100 patches take a sixth less time, those with 10 hardly less, and the
-            accuracy of single runs moves in either direction. With `bfloat16`, convolutions and dense layers multiply
-            in bfloat16 and add in float32. Weights, statistics of batch normalisation, compression, loss and update
-            stay float32, and so do scoring and saved models. Training is 1.3 to 2.4 times as fast on processors with
-            bfloat16 instructions (AMX, AVX-512 BF16); other processors and GPUs are refused. Also for prototypical
-            networks. Accuracies may differ: VGG's were lower in a first comparison.
+            updates of SB-CNN and VGG with 100 patches take 2 to 18 % less time, depending on the processor, those with
+            10 hardly less, and the accuracy of single runs moves in either direction. With `bfloat16`, convolutions and
+            dense layers multiply in bfloat16 and add in float32. Weights, statistics of batch normalisation,
+            compression, loss and update stay float32, and so do scoring and saved models. Training is 1.3 to 2.6 times
+            as fast on processors with bfloat16 instructions (AMX, AVX-512 BF16); other processors and GPUs are refused.
+            Also for prototypical networks. Accuracies may differ: VGG's were lower in a first comparison.
     """
 
     epochs: Count | None = None

@@ -402,7 +402,7 @@ def test_how_loud_the_recordings_are(tmp_path):
     (level,) = found.parts[0].levels
     assert (level.below_knee, level.silent) == pytest.approx((0.6, 0.1))
     assert level.clip_dbfs == pytest.approx((-58, -40, -22))
-    assert ("60 % of all mel power values are below loglearn's initial knee of 0.0012") in said(
+    assert ("60 % of all mel bins are below loglearn's initial knee of 0.0012") in said(
         found
     ) and "10.0 % have zero power" in said(found)
     assert "The median clip level is −40 dBFS, and 90 % of clips are between −58 and −22" in said(found)

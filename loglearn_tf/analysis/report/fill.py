@@ -48,7 +48,7 @@ def fill(template: Path, study_dir: Path) -> str:
     - `within`: the interval of `difference` within these folds, which more runs would narrow.
     - `half_width`: half-width of the interval, in points; with `over=runs`, that of `within`.
     - `table` (part, model, n): for every compression, accuracy, minus log-EPS, `within`, p, verdict.
-    - `below` (part, `knee=...`): share of all mel power below a knee, in percent; `knee=start` is loglearn's.
+    - `below` (part, `knee=...`): share of all mel bins below a knee, in percent; `knee=start` is loglearn's.
     - `moved` (part, compression, model): final knee divided by initial knee: minimum, median and maximum over runs.
     - `values` (part, compression, `name=alpha`): minimum and maximum of the final value.
     - `best` (part, model, n, `among=a,b,c`): the compression among these with the largest difference, and the
