@@ -116,10 +116,10 @@ def worst_regrets(
         raise ConfigError(f"`resamples` must be at least 1. Received: {resamples!r}.")
     names, used, left_out = _chosen(cells, compressions)
     tables = [_table(cell, names) for cell in used]
-    observed = _regrets([_means(table, np.ones((1, *table.shape[1:]))) for table in tables])[0]
+    observed = _regrets([_means(one, np.ones((1, one.shape[1])), np.ones((1, *one.shape[1:]))) for one in tables])[0]
     weights = _Resamples(used, resamples, seed)
     drawn = _regrets(
-        [_means(table, weights.of(cell, at)) for at, (cell, table) in enumerate(zip(used, tables, strict=True))]
+        [_means(table, *weights.of(cell, at)) for at, (cell, table) in enumerate(zip(used, tables, strict=True))]
     )
     worst = drawn.max(axis=2)  # (resamples, compressions)
     tail = (1 - confidence) / 2
@@ -193,17 +193,19 @@ def _folds_and_runs(cell: RegretCell) -> tuple[list[int], list[int]]:
     return sorted({fold for fold, _ in pairs}), sorted({run for _, run in pairs})
 
 
-def _means(table: FloatArray, weights: FloatArray) -> FloatArray:
+def _means(table: FloatArray, of_folds: FloatArray, of_runs: FloatArray) -> FloatArray:
     """`(resamples, compressions)` means: over runs, then folds, weighted by the number of draws.
 
     Args:
         table: `(compressions, folds, runs)`.
-        weights: `(resamples, folds, runs)`.
+        of_folds: `(resamples, folds)`.
+        of_runs: `(resamples, folds, runs)`; another cell may have more runs, so they need not add up to a multiple of
+            the fold's.
     """
     there = np.isfinite(table[0])
-    of_run = _normalised(weights * there, there)
+    of_run = _normalised(of_runs * there, there)
     has = there.any(axis=1)
-    of_fold = _normalised(weights.sum(axis=2) * has, has)
+    of_fold = _normalised(of_folds * has, has)
     means: FloatArray = np.einsum("bf,bfr,cfr->bc", of_fold, of_run, np.nan_to_num(table))
     return means
 
@@ -236,21 +238,21 @@ class _Resamples:
         rng = np.random.default_rng(seed)
         self._folds = {data: sorted(folds) for data, folds in folds_of.items()}
         self._runs = {key: sorted(runs) for key, runs in runs_of.items()}
-        drawn = {
+        self._of_folds = {
             data: rng.multinomial(len(folds), np.full(len(folds), 1 / len(folds)), size=resamples)
             for data, folds in self._folds.items()
         }
         # If a fold was drawn k times, its runs are drawn k times, too.
-        self._drawn = {
-            (data, n): rng.multinomial(drawn[data] * len(runs), np.full(len(runs), 1 / len(runs)))
+        self._of_runs = {
+            (data, n): rng.multinomial(self._of_folds[data] * len(runs), np.full(len(runs), 1 / len(runs)))
             for (data, n), runs in self._runs.items()
         }
         self.vary = any(len(of) > 1 for of in (*self._folds.values(), *self._runs.values()))
 
-    def of(self, cell: RegretCell, at: int) -> FloatArray:
-        """`(resamples, folds, runs)` of a cell."""
+    def of(self, cell: RegretCell, at: int) -> tuple[FloatArray, FloatArray]:
+        """Of a cell's folds, `(resamples, folds)`, and runs, `(resamples, folds, runs)`."""
         folds, runs = self._cells[at]
-        all_runs, all_folds = self._runs[cell.data, cell.n_shot], self._folds[cell.data]
-        drawn = self._drawn[cell.data, cell.n_shot][:, [all_folds.index(fold) for fold in folds]]
-        weights: FloatArray = drawn[..., [all_runs.index(run) for run in runs]].astype(np.float64)
-        return weights
+        which_folds = [self._folds[cell.data].index(fold) for fold in folds]
+        which_runs = [self._runs[cell.data, cell.n_shot].index(run) for run in runs]
+        of_runs = self._of_runs[cell.data, cell.n_shot][:, which_folds][..., which_runs]
+        return self._of_folds[cell.data][:, which_folds].astype(np.float64), of_runs.astype(np.float64)

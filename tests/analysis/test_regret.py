@@ -91,6 +91,21 @@ def test_cells_that_share_runs_are_resampled_together():
     assert any(a.high > b.high for a, b in zip(apart.of, both.of, strict=True))
 
 
+def test_a_cell_with_fewer_runs_has_its_own_interval():
+    """Folds are drawn alike for both cells; how many runs the other one has does not count."""
+    n_folds, random = 10, np.random.default_rng(0)
+    behind = random.normal(0.1, 0.04, n_folds)
+    few = {"x": {(fold, 0): 0.5 for fold in range(n_folds)}, "y": {(f, 0): 0.5 - gap for f, gap in enumerate(behind)}}
+    many = {name: {(fold, run): 0.5 for fold in range(n_folds) for run in range(20)} for name in "xy"}
+    few_runs, many_runs = RegretCell(("few",), "d", 1, few), RegretCell(("many",), "d", 1, many)
+
+    def width(*cells):
+        (found,) = (one for one in worst_regrets(cells, resamples=4000).of if one.compression == "y")
+        return found.high - found.low
+
+    assert width(few_runs, many_runs) == pytest.approx(width(few_runs), rel=0.08)
+
+
 def test_the_seed_decides():
     cells = [cell("a", dict(zip("xy", noisy(0.5, 0.48), strict=True)))]
     assert worst_regrets(cells) == worst_regrets(cells)

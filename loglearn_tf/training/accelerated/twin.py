@@ -67,11 +67,11 @@ def accelerate(model: keras.Model, *, precision: Precision = "float32") -> Accel
         model: Functional or sequential, built; models nested in it gain as well. Of Keras' own layers in float32 on
             TensorFlow. Whatever is not of this kind is kept, and nothing is wrong with it.
         precision: Of training steps. With `"float32_fast"`, a convolution, a batch normalisation and a maximum pooling
-            in a row are replaced together, and sums are added in another order. With 100 patches, SB-CNN and
-            VGG take 2 to 18 % less time, depending on the processor; with 10, hardly less. Weights differ from those of `"float32"` by
-            more with every update. With `"float32"`, they are replaced together only if the convolution is over one
-            channel and its map takes 4 MiB per patch or more, which almost halves the memory of an update. If
-            TensorFlow sees a GPU, `"float32_fast"` is `"float32"`. With `"bfloat16"`, convolutions
+            in a row are replaced together, and sums are added in another order. With 100 patches, SB-CNN and VGG take
+            2 to 18 % less time, depending on the processor; with 10, hardly less. Weights differ from those of
+            `"float32"` by more with every update. With `"float32"`, they are replaced together only if the
+            convolution is over one channel and its map takes 4 MiB per patch or more, which almost halves the memory
+            of an update. If TensorFlow sees a GPU, `"float32_fast"` is `"float32"`. With `"bfloat16"`, convolutions
             and dense layers compute in bfloat16 with float32 sums, except dense layers whose output is the
             model's. With `training=False` the twin computes in float32. `check_bfloat16` tells whether this
             processor has bfloat16 instructions.
