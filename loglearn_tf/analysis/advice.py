@@ -111,7 +111,10 @@ class Answer:
 
     Attributes:
         dataset, model: Data set and network.
-        n_shot: Values of n, with equal weights.
+        n_shot: Values of n, with equal weights: those in which two compressions are compared; of several folds, in two
+            of them or more.
+        n_of_all: Those that all compressions have run, over which mean accuracies are; if there are none, they are over
+            what each has run.
         folds: Test folds.
         n_runs: Number of finished runs.
         rests_on: `"folds"`; for a single fold, `"runs"` or `"recordings and runs"`.
@@ -130,6 +133,7 @@ class Answer:
     dataset: str
     model: str
     n_shot: tuple[int | str, ...]
+    n_of_all: tuple[int | str, ...]
     folds: tuple[int, ...]
     n_runs: int
     rests_on: str

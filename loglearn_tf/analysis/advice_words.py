@@ -308,6 +308,11 @@ def _rests_on(part: PartAdvice) -> Iterable[str]:
             f"{where}{_count(one.n_runs, 'finished run')} in {_count(len(one.folds), 'fold')} "
             f"({', '.join(map(str, one.folds))}), n = {n}{same}."
         )
+        if not one.n_of_all:
+            yield f"{where}No n and fold were run with all compressions: mean accuracies are over what each has run."
+        elif one.n_of_all != one.n_shot:
+            common = ", ".join(map(str, one.n_of_all))
+            yield f"{where}Mean accuracies are over n = {common}, which was run with all compressions."
         width = one.ordered.half_width
         if len(one.standings) > 1:
             yield where + _precision(one, width)

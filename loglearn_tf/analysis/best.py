@@ -1,7 +1,7 @@
 """Which compressions can be the best, and which are equally good: multiple comparisons with the best."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,7 +87,7 @@ class Compared:
         )
 
 
-def compared(cells: Pairs) -> Compared:
+def compared(cells: Pairs, *, of_several_folds: bool = False) -> Compared:
     """Averages the difference over all n with equal weights, by Student's t over folds.
 
     With several folds, an n with pairs in only one fold is omitted, since it does not show how folds vary. If no n has
@@ -96,6 +96,8 @@ def compared(cells: Pairs) -> Compared:
 
     Args:
         cells: From `pairs_of`.
+        of_several_folds: Whether the result is to hold for all folds of a study that has several: its error is unknown
+            if the two have pairs in only one of them, since others may differ from it.
     """
     several = {n: cell for n, cell in cells.items() if len(cell) > 1}
     if several:
@@ -107,7 +109,7 @@ def compared(cells: Pairs) -> Compared:
     if not runs:
         return Compared(None, math.nan, 0)
     mean, n_runs = float(np.mean([values.mean() for values in runs])), sum(map(len, runs))
-    if len({fold for cell in cells.values() for fold in cell}) > 1 or min(map(len, runs)) < 2:
+    if of_several_folds or len({fold for cell in cells.values() for fold in cell}) > 1 or min(map(len, runs)) < 2:
         return Compared(None, mean, n_runs)
     numbers = iter(range(n_runs))
     estimate = mixed.over_folds(*({next(numbers): np.array([value]) for value in values} for values in runs))
@@ -204,9 +206,29 @@ def _known(value: float) -> float:
 
 
 def mean_accuracies(runs: Runs) -> dict[tuple[str, str], dict[str, float]]:
-    """Mean accuracy of every compression by (data set, model): over runs, then folds, then n."""
-    found: dict[tuple[str, str], dict[str, list[float]]] = {}
-    for (dataset, model, _, compression), _, values in runs.cells():
-        mean = float(np.mean([one.mean() for one in values]))
-        found.setdefault((dataset, model), {}).setdefault(compression, []).append(mean)
-    return {key: {name: float(np.mean(means)) for name, means in of.items()} for key, of in found.items()}
+    """Mean accuracy of every compression by (data set, model): over runs, then folds, then n.
+
+    In an unfinished study, over those n and folds that all compressions of the network have: an n or a fold that only
+    some have may be an easy one. If there are none, over what each has.
+    """
+    found: dict[tuple[str, str], dict[str, dict[int | str, dict[int, float]]]] = {}
+    for (dataset, model, n_shot, compression), folds, values in runs.cells():
+        means = {fold: float(one.mean()) for fold, one in zip(folds, values, strict=True)}
+        found.setdefault((dataset, model), {}).setdefault(compression, {})[n_shot] = means
+    return {
+        network: {name: _mean(cells, common_folds(of.values())) for name, cells in of.items()}
+        for network, of in found.items()
+    }
+
+
+def common_folds(compressions: Iterable[Mapping[int | str, Iterable[int]]]) -> dict[int | str, list[int]]:
+    """The folds of each n that all compressions have; as in `compared`, only n with several if there are such."""
+    first, *others = ({n: set(folds) for n, folds in cells.items()} for cells in compressions)
+    common = {n: sorted(folds.intersection(*(other.get(n, ()) for other in others))) for n, folds in first.items()}
+    most = max(map(len, common.values()))
+    return {n: folds for n, folds in common.items() if len(folds) > (1 if most > 1 else 0)}
+
+
+def _mean(cells: Mapping[int | str, Mapping[int, float]], folds: Mapping[int | str, Sequence[int]]) -> float:
+    used = [[cells[n][fold] for fold in of] for n, of in folds.items()] or [list(of.values()) for of in cells.values()]
+    return float(np.mean([np.mean(values) for values in used]))

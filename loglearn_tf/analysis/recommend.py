@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ from loglearn_tf.analysis.advice import (
 )
 from loglearn_tf.analysis.advice_words import passages
 from loglearn_tf.analysis.answers import StudyAnswers
-from loglearn_tf.analysis.best import Compared, Ordered, Pairs, compared, mean_accuracies, order, pairs_of
+from loglearn_tf.analysis.best import Compared, Ordered, Pairs, common_folds, compared, mean_accuracies, order, pairs_of
 from loglearn_tf.analysis.mixed import Estimate
 from loglearn_tf.analysis.names import datasets_in_order, models_in_order
 from loglearn_tf.analysis.planned import find_parts
@@ -241,7 +242,7 @@ def _answers(
     for network in networks:
         ours = [row for row in rows if (row["dataset"], row["model"]) == network]
         folds = tuple(sorted({int(row["fold"]) for row in ours}))
-        shots = _shots(runs, ours)
+        shots, of_all = _shots(runs, ours)
         differ, rests_on, because = _differences(network, cells, folds, shots, score, read)
         simple = by_simplicity(names[network], variants)
         ordered = order(
@@ -257,6 +258,7 @@ def _answers(
             Answer(
                 *network,
                 shots,
+                of_all,
                 folds,
                 len(ours),
                 rests_on,
@@ -279,10 +281,16 @@ def _answers(
     )
 
 
-def _shots(runs: Runs, rows: Sequence[Row]) -> tuple[int | str, ...]:
-    """The values of n, in the order used by all tables."""
-    there = {str(row["n_shot"]) for row in rows}
-    return tuple(n for n in runs.levels["n_shot"] if str(n) in there)
+def _shots(runs: Runs, rows: Sequence[Row]) -> tuple[tuple[int | str, ...], tuple[int | str, ...]]:
+    """The values of n in which two compressions are compared, and those that all have, in the order of all tables."""
+    folds_of: dict[str, dict[int | str, set[int]]] = {}
+    for row in rows:
+        folds_of.setdefault(row["compression"], {}).setdefault(str(row["n_shot"]), set()).add(int(row["fold"]))
+    pairs = itertools.combinations(folds_of.values(), 2)
+    compared_n = {n for pair in pairs for n in common_folds(pair)} or {str(row["n_shot"]) for row in rows}
+    of_all = common_folds(folds_of.values())
+    everything = runs.levels["n_shot"]
+    return tuple(n for n in everything if str(n) in compared_n), tuple(n for n in everything if str(n) in of_all)
 
 
 def _differences(
@@ -296,7 +304,7 @@ def _differences(
     """How two compressions are compared, the basis, and, for a single fold, why recordings are not used."""
 
     def over_clusters(one: str, other: str) -> Compared:
-        return compared(cells(network, one, other))
+        return compared(cells(network, one, other), of_several_folds=len(folds) > 1)
 
     if len(folds) > 1:
         return over_clusters, "folds", ""
@@ -366,8 +374,12 @@ def _choice(ordered: Ordered, simple: Sequence[str], margin: float) -> tuple[str
         return can[0], "best"
     if near:
         return min(near, key=simple.index), "near"
-    best = max(one.accuracy for one in standings if one.can_be_best)
-    close = [one.compression for one in standings if one.can_be_best and one.accuracy >= best - margin]
+    # By paired differences: in an unfinished study, mean accuracies may be of different n or folds.
+    lead = next(one for one in standings if one.can_be_best)
+    of_lead = 0.0 if lead is standings[0] else lead.behind
+    close = [
+        one.compression for one in standings if one is lead or (one.can_be_best and one.behind - of_lead >= -margin)
+    ]
     return min(close, key=simple.index), "open" if len(close) > 1 else "highest"
 
 

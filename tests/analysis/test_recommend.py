@@ -313,6 +313,45 @@ runs: 3
 """
 
 
+def test_one_fold_in_common_decides_nothing_about_five():
+    """`log` was added later and has run in the first fold only, which happens to be an easy one for it."""
+    rows = simulated_rows({"logeps": 0.5}, folds=(1, 2, 3, 4, 5), runs=20, run_std=0.001)
+    rows += simulated_rows({"log": 0.56}, folds=(1,), runs=20, run_std=0.001)
+    one = only(rows)
+    assert set(one.can_be_best) == {"logeps", "log"} and one.ordered.half_width is None
+    assert "two compressions have only a single fold in common" in said(of_rows(rows))
+
+
+def test_only_what_all_have_done_is_compared():
+    """`pcen` has run at n = 10 alone, where all are better, and `log` at n = 1 in one fold only, where it shines."""
+    means, folds = {"logeps": 0.5, "log": 0.51}, (1, 2, 3)
+    rows = simulated_rows({**means, "pcen": 0.48}, folds=folds, n_shot=[10], run_std=0.002, fold_std=0.001)
+    rows += simulated_rows({"logeps": 0.2, "log": 0.9}, folds=(1,), n_shot=[1])
+    one = only(rows)
+    assert one.n_shot == one.n_of_all == (10,)
+    assert [of.compression for of in one.standings] == ["log", "logeps", "pcen"]
+    assert max(of.accuracy for of in one.standings) < 0.6
+    # With a second fold, log-EPS and `log` are compared at n = 1, too; mean accuracies stay those of n = 10.
+    rows += simulated_rows({"logeps": 0.2, "log": 0.9}, folds=(2,), n_shot=[1], seed=1)
+    found = of_rows(rows)
+    (one,) = found.parts[0].answers
+    assert (one.n_shot, one.n_of_all) == ((1, 10), (10,)) and max(of.accuracy for of in one.standings) < 0.6
+    assert "Mean accuracies are over n = 10, which was run with all compressions." in said(found)
+
+
+def test_the_choice_follows_paired_differences():
+    """Nothing was run with all three: `pcen` has its mean from n = 10, where all are better, and is behind there."""
+    few = {"folds": (1, 2), "runs": 2, "run_std": 0.03}
+    rows = simulated_rows({"logeps": 0.30, "log": 0.33}, n_shot=[1], **few)
+    rows += simulated_rows({"pcen": 0.70, "log": 0.78}, n_shot=[10], **few)
+    found = of_rows(rows)
+    (one,) = found.parts[0].answers
+    assert len(one.can_be_best) == 3, "two folds exclude nothing"
+    assert max(one.standings, key=lambda of: of.accuracy).compression == "pcen"
+    assert one.standings[0].compression == "log" and one.recommended == "log"
+    assert "No n and fold were run with all compressions" in said(found)
+
+
 def test_failed_runs_and_a_study_that_is_not_finished(tmp_path):
     study = study_in_parts(tmp_path / "study.yaml", TEXT)
     whole = recommend(study)
