@@ -86,9 +86,16 @@ class TestTwoWay:
             covered.append(low <= 0 <= high)
         assert 0.92 <= np.mean(covered) <= 0.98
 
-    def test_tells_how_much_recordings_vary(self):
+    @pytest.mark.parametrize("runs", [2, 5])
+    def test_tells_how_much_recordings_vary(self, runs):
+        found = [two_way(clips(seed, folds=4, runs=runs, recordings=25, recording_std=0.15)) for seed in range(300)]
+        assert np.sqrt(np.mean([one.recording_std**2 for one in found])) == pytest.approx(0.15, rel=0.03)
+
+    def test_of_recordings_in_one_run_each_it_is_unknown_how_much_they_vary(self):
+        assert {two_way(clips(seed, folds=3, runs=1, recording_std=0.3)).recording_std for seed in range(20)} == {0}
+
+    def test_tells_how_many_equal_recordings_a_fold_has(self):
         found = [two_way(clips(seed, folds=3, runs=8, recordings=60)) for seed in range(10)]
-        assert np.sqrt(np.mean([one.recording_std**2 for one in found])) == pytest.approx(0.1, rel=0.15)
         # Sizes 1 to 6: (sum of sizes) ** 2 / sum of squares.
         expected = 60 * 3.5**2 / (91 / 6)
         assert np.mean([one.recordings_per_fold for one in found]) == pytest.approx(expected, rel=0.1)
