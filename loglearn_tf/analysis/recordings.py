@@ -231,8 +231,13 @@ def by_class(clips: ClipDifferences, *, weights: Weights = "folds") -> dict[Hash
     found: dict[Hashable, TwoWay | str] = {}
     for label in _levels(clips.label)[0]:
         own = clips.of_class(label)
-        n_recordings = len(_levels(own.recording)[0])
-        found[label] = two_way(own, weights=weights) if n_recordings > 1 else _too_few(1, 1.0) or ""
+        if len(_levels(own.recording)[0]) == 1:
+            found[label] = _too_few(1, 1.0) or ""
+            continue
+        try:
+            found[label] = two_way(own, weights=weights)
+        except DataError as error:  # clips in only one run
+            found[label] = str(error)
     return found
 
 

@@ -141,6 +141,15 @@ class TestTooFew:
         )
         assert found["dog"] == alone and alone.interval() != (None, None)
 
+    def test_a_class_in_one_run_has_a_reason_and_the_others_their_intervals(self):
+        data = clips(folds=2, runs=1, recordings=30)
+        label = [
+            "siren" if fold == 1 and name % 2 else "dog" for fold, name in zip(data.fold, data.recording, strict=True)
+        ]
+        found = by_class(ClipDifferences(data.difference, data.fold, data.run, data.recording, label))
+        assert "at least two runs" in found["siren"] and found["siren"].endswith("Received: 1.")
+        assert found["dog"].too_few is None and found["dog"].n_runs == 2
+
 
 class TestPooled:
     def test_where_folds_differ_it_is_the_interval_over_folds(self):
