@@ -143,10 +143,12 @@ class TwoWay:
     Attributes:
         estimate: Mean, standard error, degrees of freedom.
         n_recordings, n_runs: Sample sizes; runs of all folds together.
-        effective_recordings: Number of equally weighted recordings with the same sampling error.
+        effective_recordings: Number of equally weighted recordings whose sampling error would be known as exactly: the
+            degrees of freedom of its variance, plus 1. The error itself may be that of more recordings: see
+            `recordings_per_fold`.
         recording_std: Standard deviation of the recordings' true means, a fraction of accuracy; 0 if indistinguishable
             from noise, as where no recording is in two runs.
-        recordings_per_fold: Number of equally weighted recordings with the same sampling error in a fold mean.
+        recordings_per_fold: Number of equally weighted recordings with the same sampling error of a fold mean.
         too_few: Why there is no interval; `None` if there is one.
     """
 
@@ -274,7 +276,9 @@ def _recording_std(residual: FloatArray, weight: FloatArray, groups: tuple[IntAr
 def _too_few(n_recordings: int, effective: float) -> str | None:
     if effective >= FEWEST_RECORDINGS - 1e-9:
         return None
-    like = "" if n_recordings - effective < 0.5 else f", equivalent to {effective:.1f} of equal weight"
+    like = (
+        "" if n_recordings - effective < 0.5 else f", whose error is as uncertain as that of {effective:.1f} equal ones"
+    )
     return f"{n_recordings} recording{'' if n_recordings == 1 else 's'}{like}: an interval needs {FEWEST_RECORDINGS}"
 
 

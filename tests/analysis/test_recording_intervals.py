@@ -126,7 +126,29 @@ class TestTooFew:
         recording = np.tile([0] * 200 + list(range(1, 20)), 4)
         run = np.repeat(np.arange(4), 219)
         data = ClipDifferences(np.random.default_rng(0).normal(0, 0.2, len(run)), np.ones_like(run), run, recording)
-        assert two_way(data).too_few == "20 recordings, equivalent to 1.0 of equal weight: an interval needs 10"
+        told = "20 recordings, whose error is as uncertain as that of 1.0 equal ones: an interval needs 10"
+        assert two_way(data).too_few == told
+
+    def test_effective_recordings_are_degrees_of_freedom_and_not_those_of_the_same_error(self):
+        """One recording with half of the clips, and 50 with one in a hundred each."""
+        recording = np.tile([0] * 50 + list(range(1, 51)), 2)
+        run = np.repeat([0, 1], 100)
+        found = two_way(ClipDifferences(np.zeros(200), np.ones_like(run), run, recording))
+        squares = 0.5**2 + 50 * 0.01**2
+        assert found.effective_recordings == pytest.approx(squares**2 / (0.5**4 + 50 * 0.01**4))
+        assert found.recordings_per_fold == pytest.approx(1 / squares)
+        assert (round(found.effective_recordings, 2), round(found.recordings_per_fold, 1)) == (1.04, 3.9)
+
+    @pytest.mark.parametrize("sizes", [(1, 1, 1, 1), (6, 2, 1, 1)])
+    def test_the_error_is_as_uncertain_as_that_of_so_many_equal_recordings(self, sizes):
+        """A variance with d degrees of freedom has a relative variance of 2 / d, here from the recordings alone."""
+        rng = np.random.default_rng(0)
+        weight = np.array(sizes) / sum(sizes)
+        variances = ((weight * rng.normal(size=(100_000, len(sizes)))) ** 2).sum(axis=1)
+        recording = np.tile(np.repeat(np.arange(len(sizes)), sizes), 2)
+        run = np.repeat([0, 1], sum(sizes))
+        found = two_way(ClipDifferences(np.zeros(len(run)), np.ones_like(run), run, recording))
+        assert found.effective_recordings == pytest.approx(2 * variances.mean() ** 2 / variances.var(), rel=0.03)
 
     def test_by_class(self):
         data = clips(recordings=30)
