@@ -39,7 +39,8 @@ class StudyPart:
 
     @property
     def data(self) -> Hashable:
-        """Identifies its data set: parts with the same data set share test clips and draws of training clips."""
+        """Identifies its data set: parts with the same data set share test clips, with the same `seed` also draws of
+        training clips."""
         return self.settings.data.name, self.settings.data.root
 
 
@@ -244,7 +245,7 @@ def _outcome(name: str, contrast: ContrastSettings, parts: Sequence[StudyPart], 
 
 
 def _judged(outcome: Outcome, contrast: ContrastSettings, cells: Sequence[_Cell]) -> Outcome:
-    clusters = _Clusters(one_fold=outcome.over_runs)
+    clusters = _Clusters(cells, one_fold=outcome.over_runs)
     found = []
     for cell in cells:
         by_cluster: dict[int, list[float]] = {}
@@ -274,14 +275,20 @@ def _judged(outcome: Outcome, contrast: ContrastSettings, cells: Sequence[_Cell]
 
 
 class _Clusters:
-    """Numbers the clusters: folds, the same in all parts of a data set, or the runs of single folds."""
+    """Numbers the clusters: folds, the same in all parts of a data set, or the runs of single folds.
 
-    def __init__(self, *, one_fold: bool) -> None:
+    A run is the same in all parts with the same data set and seed, and another one with another seed. If one side of a
+    cell has another seed than the other, cells may share one of them, and seeds do not count.
+    """
+
+    def __init__(self, cells: Sequence[_Cell], *, one_fold: bool) -> None:
         self._one_fold = one_fold
+        self._by_seed = all(cell.ours.settings.seed == cell.theirs.settings.seed for cell in cells)
         self._numbers: dict[Hashable, int] = {}
 
     def number(self, cell: _Cell, fold: int, run: int) -> int:
-        key: Hashable = (cell.data, fold, cell.n_shot, run) if self._one_fold else (cell.data, fold)
+        seed = cell.ours.settings.seed if self._by_seed else None
+        key: Hashable = (cell.data, fold, cell.n_shot, seed, run) if self._one_fold else (cell.data, fold)
         return self._numbers.setdefault(key, len(self._numbers))
 
 
@@ -341,7 +348,7 @@ def _differences(cell: _Cell, contrast: ContrastSettings) -> dict[tuple[int, int
 def _by_recordings(contrast: ContrastSettings, cells: Sequence[_Cell]) -> Estimate | str:
     """The mean with recordings and runs as the sample, or the reason why it is not available."""
     scores = _scores(contrast)
-    clusters, runs = _Clusters(one_fold=False), _Clusters(one_fold=True)
+    clusters, runs = _Clusters(cells, one_fold=False), _Clusters(cells, one_fold=True)
     difference, fold, run, recording, weight = [], [], [], [], []
     answers: dict[Path, StudyAnswers] = {}
     for cell in cells:

@@ -300,6 +300,21 @@ def test_single_folds_of_two_data_sets_are_judged_by_their_runs_and_say_so(tmp_p
     assert "Based on 8 pairs of runs in 2 folds; nothing is known about other folds." in said
 
 
+@pytest.mark.parametrize(
+    ("more", "baseline", "n_clusters"),
+    [("", "", 4), ("seed: 1", "", 8), ("seed: 1", "baseline_parts: [b, a]", 4)],
+    ids=["same draws", "other draws", "draws of both sides shared across parts"],
+)
+def test_runs_with_another_seed_are_other_runs(tmp_path, more, baseline, n_clusters):
+    parts = f"parts: {{a: {{folds: [1]}}, b: {{folds: [1], {more}}}}}\n"
+    text = SINGLE.replace(SINGLE[SINGLE.index("parts:") : SINGLE.index("contrasts:")], parts)
+    text = text.replace("n_shot: 1}", f"n_shot: 1, parts: [a, b], {baseline}}}")
+    study = study_in_parts(tmp_path / "study.yaml", text)
+    (outcome,) = evaluate(read_parts(study))
+    assert outcome.waiting == ""
+    assert len({number for cell in outcome.differences for number in cell}) == n_clusters
+
+
 def test_before_its_runs_a_contrast_of_single_folds_says_what_its_interval_will_be_over(tmp_path):
     path = tmp_path / "study.yaml"
     path.write_text(f"{SINGLE}\nruns_dir: {tmp_path}\n", encoding="utf-8")
