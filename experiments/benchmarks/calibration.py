@@ -384,8 +384,8 @@ SECTIONS = [
     ),
     Section(
         "Recordings and runs",
-        "Unequal recordings a fold, in brackets how many equal ones are worth as much, in all. SD of recordings 10 "
-        'points, of runs 5. `told`: how often an interval is given, and not "too few recordings".',
+        "Unequal recordings a fold, in brackets the effective number, in all. SD of recordings 10 points, of runs 5. "
+        '`told`: how often an interval is given, and not "too few recordings".',
         ["folds x runs", "recordings", "fold SD", "method", "coverage", "equivalent at margin", "half-width", "told"],
         by_recording,
         0.06,

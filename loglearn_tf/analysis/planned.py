@@ -39,7 +39,8 @@ class StudyPart:
 
     @property
     def data(self) -> Hashable:
-        """Identifies its data set: parts with the same data set share test clips and draws of training clips."""
+        """Identifies its data set: parts with the same data set share test clips, with the same `seed` also draws of
+        training clips."""
         return self.settings.data.name, self.settings.data.root
 
 
@@ -56,8 +57,10 @@ class Outcome:
             present form.
         n_folds, n_pairs: Number of folds, where those of different data sets count separately; number of pairs in all
             cells.
+        over_runs: Whether every cell has a single fold: then runs are the clusters, and intervals and p say nothing
+            about other folds.
         mean: Mean over runs, then folds, then cells, with equal weights.
-        low, high: 95 % interval by Student's t over folds, or over the runs of a single fold. `None` if nothing varied.
+        low, high: 95 % interval by Student's t over folds, or over runs (`over_runs`). `None` if nothing varied.
         low_90, high_90: Its 90 % interval, on which equivalence rests.
         low_recordings, high_recordings: 95 % interval by source recordings and runs, see `recordings.two_way`; no
             verdict rests on it.
@@ -68,8 +71,8 @@ class Outcome:
         p_equivalence: Two one-sided tests against `margin`; the larger p.
         margin: Differences within it count as zero.
         verdict: As in `Comparison`.
-        differences: By cell, then fold (a number for each of `n_folds`), the differences of its runs, for
-            `power.spread_of`.
+        differences: By cell, then fold (a number for each of `n_folds`), or run if `over_runs`, the differences of its
+            runs, for `power.spread_of`.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Outcome:
     n_before: int
     n_folds: int = 0
     n_pairs: int = 0
+    over_runs: bool = False
     mean: float = float("nan")
     low: float | None = None
     high: float | None = None
@@ -164,9 +168,9 @@ def evaluate(parts: Sequence[StudyPart]) -> list[Outcome]:
 
     A contrast is evaluated only once all of its runs are done: repeated looks would sooner or later find something. The
     mean difference of its cells (part, network and n, with equal weights) is tested by Student's t over folds
-    (`mixed.over_folds`): a fold of a data set is one cluster across all parts, networks and n. With a single fold (TUT)
-    its runs are the clusters. The interval by source recordings and runs is given in addition. p is corrected by Holm's
-    method over all contrasts of the file; verdicts are those of `statistics.compare`.
+    (`mixed.over_folds`): a fold of a data set is one cluster across all parts, networks and n. If every part has a
+    single fold (TUT), runs are the clusters. The interval by source recordings and runs is given in addition. p is
+    corrected by Holm's method over all contrasts of the file; verdicts are those of `statistics.compare`.
 
     Args:
         parts: From `read_parts`, or from the current settings of a file.
@@ -216,7 +220,12 @@ def _outcome(name: str, contrast: ContrastSettings, parts: Sequence[StudyPart], 
     done = [(part, row) for part, row in there if row["status"] == "done" and _has_scores(row, contrast)]
     n_failed = sum(row["status"] == "failed" for _, row in there)
     n_before = sum(written.lacks(part.folder, row, name, contrast) for part, row in done)
-    nothing = Outcome(*(name, contrast, "", len(runs), len(done), n_failed, n_before), margin=contrast.margin)
+    nothing = Outcome(
+        *(name, contrast, "", len(runs), len(done), n_failed, n_before),
+        n_folds=len({(cell.data, fold) for cell in cells for fold in cell.ours.settings.folds}),
+        over_runs=bool(cells) and all(len(cell.ours.settings.folds) == 1 for cell in cells),
+        margin=contrast.margin,
+    )
     if absent:
         return replace(nothing, waiting=f"not run yet: part {absent[0]} has no runs")
     for cell in cells:
@@ -236,7 +245,7 @@ def _outcome(name: str, contrast: ContrastSettings, parts: Sequence[StudyPart], 
 
 
 def _judged(outcome: Outcome, contrast: ContrastSettings, cells: Sequence[_Cell]) -> Outcome:
-    clusters = _Clusters(one_fold=all(len(cell.ours.settings.folds) == 1 for cell in cells))
+    clusters = _Clusters(cells, one_fold=outcome.over_runs)
     found = []
     for cell in cells:
         by_cluster: dict[int, list[float]] = {}
@@ -250,7 +259,6 @@ def _judged(outcome: Outcome, contrast: ContrastSettings, cells: Sequence[_Cell]
     low_recordings, high_recordings = crossed.interval() if isinstance(crossed, Estimate) else (None, None)
     return replace(
         outcome,
-        n_folds=len({(cell.data, fold) for cell in cells for fold in cell.ours.settings.folds}),
         n_pairs=sum(len(values) for cell in found for values in cell.values()),
         mean=estimate.mean,
         low=low,
@@ -267,14 +275,20 @@ def _judged(outcome: Outcome, contrast: ContrastSettings, cells: Sequence[_Cell]
 
 
 class _Clusters:
-    """Numbers the clusters: folds, the same in all parts of a data set, or the runs of a single fold."""
+    """Numbers the clusters: folds, the same in all parts of a data set, or the runs of single folds.
 
-    def __init__(self, *, one_fold: bool) -> None:
+    A run is the same in all parts with the same data set and seed, and another one with another seed. If one side of a
+    cell has another seed than the other, cells may share one of them, and seeds do not count.
+    """
+
+    def __init__(self, cells: Sequence[_Cell], *, one_fold: bool) -> None:
         self._one_fold = one_fold
+        self._by_seed = all(cell.ours.settings.seed == cell.theirs.settings.seed for cell in cells)
         self._numbers: dict[Hashable, int] = {}
 
     def number(self, cell: _Cell, fold: int, run: int) -> int:
-        key: Hashable = (cell.data, fold, cell.n_shot, run) if self._one_fold else (cell.data, fold)
+        seed = cell.ours.settings.seed if self._by_seed else None
+        key: Hashable = (cell.data, fold, cell.n_shot, seed, run) if self._one_fold else (cell.data, fold)
         return self._numbers.setdefault(key, len(self._numbers))
 
 
@@ -334,7 +348,7 @@ def _differences(cell: _Cell, contrast: ContrastSettings) -> dict[tuple[int, int
 def _by_recordings(contrast: ContrastSettings, cells: Sequence[_Cell]) -> Estimate | str:
     """The mean with recordings and runs as the sample, or the reason why it is not available."""
     scores = _scores(contrast)
-    clusters, runs = _Clusters(one_fold=False), _Clusters(one_fold=True)
+    clusters, runs = _Clusters(cells, one_fold=False), _Clusters(cells, one_fold=True)
     difference, fold, run, recording, weight = [], [], [], [], []
     answers: dict[Path, StudyAnswers] = {}
     for cell in cells:

@@ -143,10 +143,12 @@ class TwoWay:
     Attributes:
         estimate: Mean, standard error, degrees of freedom.
         n_recordings, n_runs: Sample sizes; runs of all folds together.
-        effective_recordings: Number of equally weighted recordings with the same sampling error.
+        effective_recordings: Number of equally weighted recordings whose sampling error would be known as exactly: the
+            degrees of freedom of its variance, plus 1. The error itself may be that of more recordings: see
+            `recordings_per_fold`.
         recording_std: Standard deviation of the recordings' true means, a fraction of accuracy; 0 if indistinguishable
-            from noise.
-        recordings_per_fold: Number of equally weighted recordings with the same sampling error in a fold mean.
+            from noise, as where no recording is in two runs.
+        recordings_per_fold: Number of equally weighted recordings with the same sampling error of a fold mean.
         too_few: Why there is no interval; `None` if there is one.
     """
 
@@ -231,8 +233,13 @@ def by_class(clips: ClipDifferences, *, weights: Weights = "folds") -> dict[Hash
     found: dict[Hashable, TwoWay | str] = {}
     for label in _levels(clips.label)[0]:
         own = clips.of_class(label)
-        n_recordings = len(_levels(own.recording)[0])
-        found[label] = two_way(own, weights=weights) if n_recordings > 1 else _too_few(1, 1.0) or ""
+        if len(_levels(own.recording)[0]) == 1:
+            found[label] = _too_few(1, 1.0) or ""
+            continue
+        try:
+            found[label] = two_way(own, weights=weights)
+        except DataError as error:  # clips in only one run
+            found[label] = str(error)
     return found
 
 
@@ -242,7 +249,6 @@ def _two_way(clips: ClipDifferences, weight: FloatArray) -> TwoWay:
     groups = _groups(clips)
     variance, dof = _crossed(residual, weight, groups, spent=1)
     of_recording = float((np.bincount(groups[0], weight) ** 2).sum())
-    beyond_noise = _variance(residual, groups[0], spent=1) - _variance(residual, groups[2], spent=1)
     effective = _effective(weight, groups[0])
     n_recordings = int(groups[0].max()) + 1
     return TwoWay(
@@ -250,16 +256,29 @@ def _two_way(clips: ClipDifferences, weight: FloatArray) -> TwoWay:
         n_recordings=n_recordings,
         n_runs=int(groups[1].max()) + 1,
         effective_recordings=effective,
-        recording_std=math.sqrt(max(beyond_noise, 0.0) / of_recording),
+        recording_std=_recording_std(residual, weight, groups),
         recordings_per_fold=1 / (len(np.unique(clips.fold)) * of_recording),
         too_few=_too_few(n_recordings, effective),
     )
 
 
+def _recording_std(residual: FloatArray, weight: FloatArray, groups: tuple[IntArray, IntArray, IntArray]) -> float:
+    """Standard deviation of the recordings' means beyond noise, from the recordings that are in several runs."""
+    by_recording, by_both = (_variance(residual, group, spent=1) for group in (groups[0], groups[2]))
+    # Both contain the recordings' variance, times the sum of their groups' squared weights.
+    of_recording, of_both = (float((np.bincount(group, weight) ** 2).sum()) for group in (groups[0], groups[2]))
+    # They are equal, up to rounding, if no recording is in two runs.
+    if of_recording - of_both <= 1e-9 * of_recording:
+        return 0.0
+    return math.sqrt(max(by_recording - by_both, 0.0) / (of_recording - of_both))
+
+
 def _too_few(n_recordings: int, effective: float) -> str | None:
     if effective >= FEWEST_RECORDINGS - 1e-9:
         return None
-    like = "" if n_recordings - effective < 0.5 else f", equivalent to {effective:.1f} of equal weight"
+    like = (
+        "" if n_recordings - effective < 0.5 else f", whose error is as uncertain as that of {effective:.1f} equal ones"
+    )
     return f"{n_recordings} recording{'' if n_recordings == 1 else 's'}{like}: an interval needs {FEWEST_RECORDINGS}"
 
 

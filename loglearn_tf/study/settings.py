@@ -864,10 +864,12 @@ def check_contrasts(studies: Sequence[Settings], path: str | Path) -> None:
     for name, contrast in studies[0].contrasts.items():
         key = f"contrasts.{name}"
 
-        def refuse(field: str, rule: str, received: Any, known: Iterable[Any] = (), key: str = key) -> ConfigError:
+        def refuse(
+            field: str, rule: str, received: Any, known: Iterable[Any] = (), *, remedy: str = "", key: str = key
+        ) -> ConfigError:
             texts = list(map(str, known))
             near = difflib.get_close_matches(str(received), texts, n=1)
-            hint = f" Did you mean {near[0]}?" if near else f" Known: {', '.join(texts)}." if texts else ""
+            hint = f" Did you mean {near[0]}?" if near else f" Known: {', '.join(texts)}." if texts else remedy
             return ConfigError(
                 f"`{key}.{field}` in {path} {rule}. Received: {shown(received)}.{printable(hint, longest=1000)}"
             )
@@ -894,6 +896,7 @@ def check_contrasts(studies: Sequence[Settings], path: str | Path) -> None:
         if contrast.score == contrast.minus_score:
             raise refuse("minus_score", "must be the other score than `score`", contrast.minus_score)
         cells = contrast.cells(studies)
+        single: dict[tuple[str, str], Settings] = {}
         for ours, theirs, model, n_shot in cells:
             for settings, field, compression in (
                 (ours, "compression", contrast.compression),
@@ -914,6 +917,16 @@ def check_contrasts(studies: Sequence[Settings], path: str | Path) -> None:
             if (len(ours.folds) == 1) != (len(cells[0].ours.folds) == 1):
                 rule = "must all have one fold, or all have several: one fold says nothing about others"
                 raise refuse("parts", rule, list(parts))
+            if len(ours.folds) == 1:
+                first = single.setdefault((ours.data.name, ours.data.root), ours)
+                if ours.folds != first.folds:
+                    raise refuse(
+                        "parts",
+                        "must have the same fold if each has a single fold of a data set: runs alone do not show how "
+                        "much folds differ",
+                        {first.part: first.folds[0], ours.part: ours.folds[0]},
+                        remedy=f" Use `folds: {sorted({*first.folds, *ours.folds})}` in one part, or in each.",
+                    )
             if len(ours.folds) == 1 and min(ours.runs_for(n_shot), theirs.runs_for(n_shot)) < 2:
                 raise refuse("n_shot", "must have at least two runs if there is one fold: nothing else varies", n_shot)
         what = json.dumps(

@@ -11,7 +11,9 @@ from scipy import stats
 from loglearn_tf.analysis import planned
 from loglearn_tf.analysis.answers import StudyAnswers, by_recordings
 from loglearn_tf.analysis.planned import evaluate, part_of, read_parts
+from loglearn_tf.analysis.power import Spread
 from loglearn_tf.analysis.recordings import clip_differences, two_way
+from loglearn_tf.analysis.report import contrasts as words
 from loglearn_tf.analysis.results import read_results
 from loglearn_tf.errors import ConfigError, DataError
 from loglearn_tf.study.grid import plan_runs
@@ -77,6 +79,7 @@ def test_one_cell(study, found):
     outcome = found["one_cell"]
     agrees_with_t(outcome, by_fold(study, "a", "timbre", 1, 4, column="accuracy"))
     assert (outcome.n_runs, outcome.n_done, outcome.n_failed, outcome.n_pairs, outcome.n_folds) == (24, 24, 0, 12, 3)
+    assert not outcome.over_runs
     assert outcome.waiting == ""
 
 
@@ -267,7 +270,58 @@ def test_one_fold_is_judged_by_its_runs(tmp_path):
     assert error == pytest.approx(np.sqrt(of_runs) / 2)
     assert (outcome.low + outcome.high) / 2 == pytest.approx(outcome.mean)
     assert outcome.high - outcome.low > 2 * 1.96 * error
-    assert (outcome.n_folds, outcome.n_pairs) == (1, 6)
+    assert (outcome.n_folds, outcome.n_pairs, outcome.over_runs) == (1, 6, True)
+    said = words.text(read_parts(study), [outcome], Spread(run=0.05, fold=0.02))
+    assert "95 % interval over the runs of the single fold " in said
+    assert "Based on 6 pairs of runs in 1 fold; nothing is known about other folds." in said
+
+
+SINGLE = (
+    GRID.replace("folds: [1, 2, 3]\n", "").replace("5: 2", "5: 4")
+    + "parts: {a: {folds: [1]}, b: {folds: [2], data: {root: other}}}\n"
+    + "contrasts: {c: {title: T, compression: loglearn, expect: E, models: vgg, n_shot: 1}}"
+)
+
+
+def test_single_folds_of_two_data_sets_are_judged_by_their_runs_and_say_so(tmp_path):
+    study = study_in_parts(tmp_path / "study.yaml", SINGLE)
+    (outcome,) = evaluate(read_parts(study))
+    assert (outcome.n_folds, outcome.n_pairs, outcome.over_runs) == (2, 8, True)
+    found = []
+    for part, fold in (("a", 1), ("b", 2)):
+        of = accuracies(study, part, "accuracy_settled")
+        found.append([of["vgg", "loglearn", 1, fold, run] - of["vgg", "logeps", 1, fold, run] for run in range(4)])
+    # Eight independent pairs in two cells.
+    error = np.sqrt(sum(np.var(cell, ddof=1) / 4 for cell in found)) / 2
+    assert outcome.mean == pytest.approx(np.mean(found))
+    assert outcome.high - outcome.low == pytest.approx(2 * stats.t.ppf(0.975, 6) * error)
+    said = words.text(read_parts(study), [outcome], Spread(run=0.05, fold=0.02))
+    assert "95 % interval over the runs of single folds " in said and "over folds" not in said
+    assert "Based on 8 pairs of runs in 2 folds; nothing is known about other folds." in said
+
+
+@pytest.mark.parametrize(
+    ("more", "baseline", "n_clusters"),
+    [("", "", 4), ("seed: 1", "", 8), ("seed: 1", "baseline_parts: [b, a]", 4)],
+    ids=["same draws", "other draws", "draws of both sides shared across parts"],
+)
+def test_runs_with_another_seed_are_other_runs(tmp_path, more, baseline, n_clusters):
+    parts = f"parts: {{a: {{folds: [1]}}, b: {{folds: [1], {more}}}}}\n"
+    text = SINGLE.replace(SINGLE[SINGLE.index("parts:") : SINGLE.index("contrasts:")], parts)
+    text = text.replace("n_shot: 1}", f"n_shot: 1, parts: [a, b], {baseline}}}")
+    study = study_in_parts(tmp_path / "study.yaml", text)
+    (outcome,) = evaluate(read_parts(study))
+    assert outcome.waiting == ""
+    assert len({number for cell in outcome.differences for number in cell}) == n_clusters
+
+
+def test_before_its_runs_a_contrast_of_single_folds_says_what_its_interval_will_be_over(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text(f"{SINGLE}\nruns_dir: {tmp_path}\n", encoding="utf-8")
+    parts = [part_of(one, one.study_dir) for one in load_studies(path)]
+    (outcome,) = evaluate(parts)
+    assert outcome.waiting == "not run yet: 0 of 16 runs"
+    assert "Its interval over the runs of single folds will be about ±" in words.text(parts, [outcome], Spread(0.05, 0))
 
 
 def test_pairs_that_have_not_the_same_clips(study, tmp_path):

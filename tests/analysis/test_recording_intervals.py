@@ -86,9 +86,16 @@ class TestTwoWay:
             covered.append(low <= 0 <= high)
         assert 0.92 <= np.mean(covered) <= 0.98
 
-    def test_tells_how_much_recordings_vary(self):
+    @pytest.mark.parametrize("runs", [2, 5])
+    def test_tells_how_much_recordings_vary(self, runs):
+        found = [two_way(clips(seed, folds=4, runs=runs, recordings=25, recording_std=0.15)) for seed in range(300)]
+        assert np.sqrt(np.mean([one.recording_std**2 for one in found])) == pytest.approx(0.15, rel=0.03)
+
+    def test_of_recordings_in_one_run_each_it_is_unknown_how_much_they_vary(self):
+        assert {two_way(clips(seed, folds=3, runs=1, recording_std=0.3)).recording_std for seed in range(20)} == {0}
+
+    def test_tells_how_many_equal_recordings_a_fold_has(self):
         found = [two_way(clips(seed, folds=3, runs=8, recordings=60)) for seed in range(10)]
-        assert np.sqrt(np.mean([one.recording_std**2 for one in found])) == pytest.approx(0.1, rel=0.15)
         # Sizes 1 to 6: (sum of sizes) ** 2 / sum of squares.
         expected = 60 * 3.5**2 / (91 / 6)
         assert np.mean([one.recordings_per_fold for one in found]) == pytest.approx(expected, rel=0.1)
@@ -119,7 +126,29 @@ class TestTooFew:
         recording = np.tile([0] * 200 + list(range(1, 20)), 4)
         run = np.repeat(np.arange(4), 219)
         data = ClipDifferences(np.random.default_rng(0).normal(0, 0.2, len(run)), np.ones_like(run), run, recording)
-        assert two_way(data).too_few == "20 recordings, equivalent to 1.0 of equal weight: an interval needs 10"
+        told = "20 recordings, whose error is as uncertain as that of 1.0 equal ones: an interval needs 10"
+        assert two_way(data).too_few == told
+
+    def test_effective_recordings_are_degrees_of_freedom_and_not_those_of_the_same_error(self):
+        """One recording with half of the clips, and 50 with one in a hundred each."""
+        recording = np.tile([0] * 50 + list(range(1, 51)), 2)
+        run = np.repeat([0, 1], 100)
+        found = two_way(ClipDifferences(np.zeros(200), np.ones_like(run), run, recording))
+        squares = 0.5**2 + 50 * 0.01**2
+        assert found.effective_recordings == pytest.approx(squares**2 / (0.5**4 + 50 * 0.01**4))
+        assert found.recordings_per_fold == pytest.approx(1 / squares)
+        assert (round(found.effective_recordings, 2), round(found.recordings_per_fold, 1)) == (1.04, 3.9)
+
+    @pytest.mark.parametrize("sizes", [(1, 1, 1, 1), (6, 2, 1, 1)])
+    def test_the_error_is_as_uncertain_as_that_of_so_many_equal_recordings(self, sizes):
+        """A variance with d degrees of freedom has a relative variance of 2 / d, here from the recordings alone."""
+        rng = np.random.default_rng(0)
+        weight = np.array(sizes) / sum(sizes)
+        variances = ((weight * rng.normal(size=(100_000, len(sizes)))) ** 2).sum(axis=1)
+        recording = np.tile(np.repeat(np.arange(len(sizes)), sizes), 2)
+        run = np.repeat([0, 1], sum(sizes))
+        found = two_way(ClipDifferences(np.zeros(len(run)), np.ones_like(run), run, recording))
+        assert found.effective_recordings == pytest.approx(2 * variances.mean() ** 2 / variances.var(), rel=0.03)
 
     def test_by_class(self):
         data = clips(recordings=30)
@@ -133,6 +162,15 @@ class TestTooFew:
             ClipDifferences(data.difference[own], data.fold[own], data.run[own], np.array(data.recording)[own])
         )
         assert found["dog"] == alone and alone.interval() != (None, None)
+
+    def test_a_class_in_one_run_has_a_reason_and_the_others_their_intervals(self):
+        data = clips(folds=2, runs=1, recordings=30)
+        label = [
+            "siren" if fold == 1 and name % 2 else "dog" for fold, name in zip(data.fold, data.recording, strict=True)
+        ]
+        found = by_class(ClipDifferences(data.difference, data.fold, data.run, data.recording, label))
+        assert "at least two runs" in found["siren"] and found["siren"].endswith("Received: 1.")
+        assert found["dog"].too_few is None and found["dog"].n_runs == 2
 
 
 class TestPooled:

@@ -140,6 +140,19 @@ def test_wrong_parts(tmp_path, fields, message):
     assert refused.startswith(f"`contrasts.{message}".replace("FILE", str(tmp_path / "study.yaml")))
 
 
+def test_single_folds_of_one_data_set_belong_into_one_part(tmp_path):
+    """Their runs would be judged as if the folds did not differ."""
+    parts = "\nparts: {a: {folds: [3]}, b: {folds: [1]}, elsewhere: {folds: [2], data: {root: others}}}\n"
+    text = GRID + parts + "contrasts: {c: %s}"
+    refused = refusal(tmp_path, text % contrast(parts="[a, elsewhere, b]"))
+    assert refused.startswith("`contrasts.c.parts` in ")
+    assert "must have the same fold if each has a single fold of a data set" in refused
+    assert refused.endswith("Received: {'a': 3, 'b': 1}. Use `folds: [1, 3]` in one part, or in each.")
+    for allowed in ("[a]", "[a, elsewhere]"):
+        studies(tmp_path, text % contrast(parts=allowed))
+    studies(tmp_path, text.replace("b: {folds: [1]}", "b: {folds: [3]}") % contrast(parts="[a, b]"))
+
+
 def test_names_are_given_once_and_so_is_what_is_compared(tmp_path):
     assert "key `c` is given twice" in refusal(tmp_path, GRID + f"contrasts: {{c: {contrast()}, c: {contrast()}}}")
     # The same in other words: all n, one by one.

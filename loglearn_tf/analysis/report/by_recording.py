@@ -153,7 +153,8 @@ def _of_data_set(
         head=("Network", "Class", "Recordings", "Difference", "Largest contributions"),
         body=tuple(body),
         notes=(
-            "Recordings: below, the effective number (of equal weight). Difference: mean over clips, runs, then folds.",
+            "Recordings: below, the effective number: with as many equal ones, the error would be known as exactly. "
+            "Difference: mean over clips, runs, then folds.",
             "Largest contributions: the recordings that contribute most to the difference, in points; all "
             "contributions add up to it. The full list is in tables/*-table-by-recording.csv.",
         ),
@@ -191,7 +192,7 @@ def _recordings(clips: ClipDifferences) -> list[_Recording]:
 def _as_uneven(of: TwoWay | str, n_recordings: int) -> str:
     if isinstance(of, str) or n_recordings - of.effective_recordings < 0.5:
         return ""
-    return f"worth {of.effective_recordings:.1f}"
+    return f"effective: {of.effective_recordings:.1f}"
 
 
 def _named(recordings: Iterable[_Recording]) -> str:

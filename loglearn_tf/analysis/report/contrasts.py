@@ -67,16 +67,17 @@ def _lines(one: Outcome, parts: Sequence[StudyPart], planned: Planned | None, sp
     yield f"Expected: {_line(one.contrast.expect)}"
     if one.waiting:
         if planned is not None:
+            interval = f"Its interval {_over(one)}" if one.over_runs else "Its interval"
             yield (
-                f"Its interval will be about ±{100 * planned.power.half_width:.1f} points; the power for a difference "
+                f"{interval} will be about ±{100 * planned.power.half_width:.1f} points; the power for a difference "
                 f"of 3 points is {100 * planned.power.power[2]:.0f} %, and at least "
                 f"{100 * planned.power.power_in_family[2]:.0f} % after correction. Assumed: {describe(spread)}."
                 + (" Two scores of the same weights differ less." if one.contrast.minus_score is not None else "")
             )
     else:
-        folds = "over folds" if one.n_folds > 1 else "over the runs of the single fold"
         yield (
-            f"Found: {points(one.mean)} points; 95 % interval {folds} {points_interval(one.low, one.high) or 'none'}, "
+            f"Found: {points(one.mean)} points; 95 % interval {_over(one)} "
+            f"{points_interval(one.low, one.high) or 'none'}, "
             f"90 % {points_interval(one.low_90, one.high_90) or 'none'}; p {p_text(one.p_value) or 'none'}, corrected "
             f"over {one.n_corrected} contrasts {p_text(one.p_holm) or 'none'}; margin {100 * one.margin:g} points."
         )
@@ -84,6 +85,7 @@ def _lines(one: Outcome, parts: Sequence[StudyPart], planned: Planned | None, sp
         yield f"By source recordings and runs, 95 %: {by_recordings or f'no interval, {one.no_recordings}'}."
         yield (
             f"Based on {one.n_pairs:,} pairs of runs in {one.n_folds} fold{'' if one.n_folds == 1 else 's'}"
+            + ("; nothing is known about other folds" if one.over_runs else "")
             + (f"; {one.n_failed:,} of {one.n_runs:,} runs failed and are in no pair." if one.n_failed else ".")
         )
         if one.verdict == "undecided" and (remedy := _remedy(one, parts)):
@@ -93,6 +95,13 @@ def _lines(one: Outcome, parts: Sequence[StudyPart], planned: Planned | None, sp
             f"{one.n_before:,} of its {one.n_done:,} finished runs were started before this contrast was written in "
             "its present form: for these it is an explanation, not a prediction."
         )
+
+
+def _over(one: Outcome) -> str:
+    """What varies in its interval."""
+    if not one.over_runs:
+        return "over folds"
+    return "over the runs of the single fold" if one.n_folds == 1 else "over the runs of single folds"
 
 
 def what_is_compared(contrast: ContrastSettings) -> str:

@@ -90,7 +90,7 @@ class Recordings:
         if few:
             sentences.append(
                 f"{dataset_name(dataset)}: these classes have fewer than {FEWEST_RECORDINGS} effective test "
-                f"recordings, so results for them reflect only these recordings: {', '.join(few)}."
+                f"recordings, or only one run, so results for them reflect only these: {', '.join(few)}."
             )
         return sentences
 

@@ -162,6 +162,21 @@ def test_classes_of_too_few_recordings_are_named(study, tmp_path):
     assert "car_horn (" not in page.words
 
 
+def test_a_class_that_one_run_alone_tests_costs_no_other_interval(tmp_path):
+    text = TEXT.replace("[1, 2, 3]", "[1, 2]").replace("runs: 3", "runs: 1")
+    copy = study_in_parts(tmp_path / "study.yaml", text, only=["a"])
+    for path in (copy / "a").rglob("fold02/*/predictions*.csv"):
+        # Both classes of fold 1, one of them in fold 2.
+        path.write_text(path.read_text().replace("car_horn", "air_conditioner"))
+    (of_a,) = read_parts(copy)
+    comparisons = compare(of_a.rows)
+    found = Recordings(copy / "a", of_a.rows, comparisons, score="published")
+    assert all(found.interval(one, 0.95) for one in comparisons)
+    (remark,) = found.remarks("us8k")
+    assert "fewer than 10 effective test recordings, or only one run" in remark
+    assert "car_horn (Differences must come from at least two runs" in remark and "air_conditioner (" not in remark
+
+
 @pytest.mark.usefixtures("undrawn")
 def test_without_recordings_there_is_a_reason(study, tmp_path):
     copy = study_in_parts(tmp_path / "study.yaml", TEXT, only=["a"])
