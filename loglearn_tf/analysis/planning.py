@@ -32,7 +32,7 @@ class Planned:
         names: Labels of its row: network and n, or the contrast.
         runs: Runs in each fold and n.
         power: Its power.
-        needed: Runs, or folds, needed to detect 3 points with a power of 80 %, corrected for the family.
+        needed: Runs, or folds, needed to call 3 points better or worse with a power of 80 %, corrected for the family.
     """
 
     names: tuple[str, ...]
@@ -116,7 +116,7 @@ def _rows(settings: Settings, of_models: Mapping[str, Spread], margin: float) ->
             size = {"folds": len(settings.folds), "runs": runs, "n_values": len(n_shot), "family": tests}
             try:
                 expected = power(spread, **size, margin=margin, effects=EFFECTS)
-                more = needed(spread, **size, effect=0.03, chance=CHANCE)
+                more = needed(spread, **size, margin=margin, effect=0.03, chance=CHANCE)
             except ConfigError:
                 continue  # one run of one fold: variation unknown
             rows.append(Planned((model, title), runs, expected, more))
@@ -143,8 +143,9 @@ def of_contrasts(parts: Sequence[StudyPart], spread: Spread) -> list[Planned]:
         size = _size(contrast, studies)
         if size is None:
             continue
-        expected = power(spread, **size, family=len(contrasts), margin=contrast.margin, effects=EFFECTS)
-        more = needed(spread, **size, family=len(contrasts), effect=0.03, chance=CHANCE)
+        tested = {"family": len(contrasts), "margin": contrast.margin}
+        expected = power(spread, **size, **tested, effects=EFFECTS)
+        more = needed(spread, **size, **tested, effect=0.03, chance=CHANCE)
         found.append(Planned((name,), size["runs"], expected, more))
     return found
 
@@ -191,10 +192,13 @@ def how_to_read(margin: float) -> str:
     """Explains the columns."""
     return (
         "Half-width: of the 95 % interval over folds, in points. 1, 2, 3, 5 p.: how often a true difference of 1, 2, 3 "
-        "or 5 points is called better or worse if it is the only test. Equivalent: how often a true difference of 0 is "
-        f"called equivalent, with a margin of {100 * margin:g} points (for a contrast, its own margin). Last columns: "
-        f"runs per fold, or folds, needed to detect 3 points with a power of {100 * CHANCE:g} % among all tests of the "
-        "study (Holm). Based on Student's t; the tests of single cells are stricter and have slightly less power."
+        "or 5 points is called better or worse if it is the only test; a precise study calls differences below the "
+        "margin equivalent instead. Equivalent: how often a true difference of 0 is called equivalent, with a margin "
+        f"of {100 * margin:g} points (for a contrast, its own margin). Last columns: runs per fold, or folds, needed "
+        f"to call 3 points better or worse with a power of {100 * CHANCE:g} % among all tests of the study (Holm); "
+        '"never" if no number up to 10,000 is enough, or if the margin is more than 3 points, since a large study then '
+        "calls them equivalent. Based on Student's t; the tests of single cells are stricter and have slightly less "
+        "power."
     )
 
 
@@ -248,7 +252,7 @@ def what_would_decide(
     size = {"folds": folds, "runs": runs, "n_values": n_values}
     by_effect = abs(mean) > margin
     more = (
-        needed(spread, **size, effect=min(abs(mean), 0.99), chance=CHANCE, family=family)
+        needed(spread, **size, effect=min(abs(mean), 0.99), chance=CHANCE, family=family, margin=margin)
         if by_effect
         else needed(spread, **size, equivalent=margin, chance=CHANCE)
     )

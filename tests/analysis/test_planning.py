@@ -9,6 +9,7 @@ from loglearn_tf.analysis.planning import (
     estimated,
     format_contrasts,
     format_plan,
+    how_to_read,
     of_contrasts,
     stated,
     what_would_decide,
@@ -47,8 +48,22 @@ def test_stated_values_and_the_grid(tmp_path):
     assert (average.n_values, average.family, average.runs) == (2, 2, 3)
     assert plan.rows[0].needed == needed(SPREAD, folds=3, runs=6, family=4, effect=0.03)
     # The numbers of the pilots: three folds of six runs, run 5.5 points, fold 2.
-    assert "timbre   1           6        ±6.6   6 %  11 %  18 %  37 %         4 %" in format_plan(plan, settings)
+    assert "timbre   1           6        ±6.6   5 %  10 %  18 %  37 %         4 %" in format_plan(plan, settings)
     assert "Assumed: 5.5 points between the runs of a fold, 2.0 between folds." in format_plan(plan, settings)
+
+
+def test_columns_respect_the_margin(tmp_path):
+    """A precise study calls differences below the margin equivalent: they are rarely better, and 3 points never."""
+    (settings,) = settings_of(tmp_path, GRID, "n_shot=[1]", "compressions=[logeps,loglearn]")
+    narrow, wide = (
+        " ".join(
+            format_plan(stated(settings, Spread(run=0.01, fold=0), margin=margin), settings).splitlines()[-1].split()
+        )
+        for margin in (0.01, 0.04)
+    )
+    assert narrow == "timbre 1 6 ±0.9 56 % 97 % 100 % 100 % 73 % 2 3"
+    assert wide == "timbre 1 6 ±0.9 0 % 0 % 16 % 100 % 100 % never never"
+    assert "or if the margin is more than 3 points" in how_to_read(0.04)
 
 
 def test_one_run_of_one_fold_decides_nothing(tmp_path):
@@ -84,6 +99,7 @@ contrasts:
     small, levels, data = of_contrasts(parts, SPREAD)
     expected = {"family": 3, "effects": (0.01, 0.02, 0.03, 0.05)}
     assert small.power == power(SPREAD, folds=3, runs=2, margin=0.03, **expected)
+    assert small.needed == needed(SPREAD, folds=3, runs=2, margin=0.03, family=3, effect=0.03)
     # Another level has the same folds, and draws the same clips; another data set has folds of its own.
     assert levels.power == power(SPREAD, folds=3, runs=3, n_values=2, **expected)
     assert data.power == power(SPREAD, folds=5, runs=6, **expected)
@@ -116,6 +132,12 @@ class TestWhatWouldDecide:
         text = what_would_decide(spread, -0.01, folds=3, runs=6)
         assert text.startswith("To decide with a power of 80 %, if there is no difference, with a margin of 2 points: ")
         assert f"{more.more_runs} more runs per fold, or {more.more_folds} more folds." in text
+
+    def test_the_margin_counts(self):
+        spread = Spread(run=0.055, fold=0)
+        more = needed(spread, folds=4, runs=4, effect=0.011, margin=0.01)
+        text = what_would_decide(spread, 0.011, folds=4, runs=4, margin=0.01)
+        assert f"+1.1 points: {more.more_runs} more runs per fold, or {more.more_folds} more folds." in text
 
     def test_where_runs_are_no_help(self):
         text = what_would_decide(Spread(run=0.02, fold=0.05), 0.04, folds=3, runs=6)
