@@ -66,6 +66,22 @@ def test_columns_respect_the_margin(tmp_path):
     assert "or if the margin is more than 3 points" in how_to_read(0.04)
 
 
+def test_one_fold_with_few_runs(tmp_path):
+    """A single cell has a signed-rank test, which 5 runs do not pass; a contrast has Student's t."""
+    contrast = "contrasts: {more: {title: T, compression: loglearn, expect: E}}"
+    (settings,) = settings_of(
+        tmp_path, GRID + contrast, "folds=[1]", "runs=5", "n_shot=[1]", "compressions=[loglearn,logeps]"
+    )
+    spread = Spread(run=0.01, fold=0)
+    (cell,) = stated(settings, spread).rows
+    (contrast,) = of_contrasts([part_of(settings, settings.study_dir)], spread)
+    assert cell.power.power == (0, 0, 0, 0) and cell.needed.runs == 6
+    assert contrast.power.power[2] > 0.95 and contrast.needed.runs < 6
+    assert "In one fold they need 6 runs" in how_to_read(0.02)
+    assert ": 4 more runs per fold, or" in what_would_decide(spread, 0.05, folds=1, runs=2)
+    assert ": 1 more run per fold, or" in what_would_decide(spread, 0.05, folds=1, runs=2, contrast=True)
+
+
 def test_one_run_of_one_fold_decides_nothing(tmp_path):
     (settings,) = settings_of(tmp_path, GRID, "folds=[1]", "runs=1", "n_shot=[1]")
     plan = stated(settings, SPREAD)

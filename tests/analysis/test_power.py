@@ -126,10 +126,27 @@ def test_power_of_verdicts_is_what_compare_gives(folds, runs):
 
 
 def test_five_runs_of_one_fold_decide_nothing():
-    """The signed-rank test has p >= 1 / 16 whatever the data; t would find it."""
+    """The signed-rank test has p >= 1 / 16 whatever the data; t, which contrasts use, finds it."""
     size = {"folds": 1, "runs": 5, "effects": (0.2,)}
-    assert power(SPREAD, **size).power[0] > 0.95
-    assert verdict_power(SPREAD, **size, studies=50).power[0] < 0.05
+    assert power(SPREAD, **size).power == verdict_power(SPREAD, **size, studies=50).power == (0,)
+    assert power(SPREAD, **size, contrast=True).power[0] > 0.95
+
+
+@pytest.mark.parametrize(("family", "fewest"), [(1, 6), (2, 7), (28, 11)])
+def test_the_fewest_runs_of_one_fold_that_can_be_significant(family, fewest):
+    """All differences are positive, so p is the smallest that there is."""
+    size = {"folds": 1, "family": family, "effects": (0.9,)}
+    spread = Spread(run=0.01, fold=0)
+    for runs in (fewest - 1, fewest):
+        (found,) = power(spread, **size, runs=runs).power_in_family
+        p_value = compare_differences([np.linspace(0.89, 0.91, runs)]).p_value
+        assert (family * p_value < 0.05) == (runs == fewest) == (found > 0.99) == (found > 0)
+        assert verdict_power(spread, **size, runs=runs, studies=20).power_in_family == (float(found > 0),)
+    goal = {"folds": 1, "runs": 3, "effect": 0.9, "family": family}
+    assert needed(spread, **goal).runs == fewest and needed(spread, **goal, contrast=True).runs < fewest
+    # Several folds, and the average over several n, are not tested by the ranks of one fold.
+    assert power(spread, folds=1, runs=3, n_values=2, effects=(0.9,)).power[0] > 0.99
+    assert needed(spread, folds=1, runs=3, half_width=0.05).runs < 6
 
 
 def test_one_fold_has_the_runs_of_all_n_to_judge_by():

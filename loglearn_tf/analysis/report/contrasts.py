@@ -132,4 +132,5 @@ def _remedy(one: Outcome, parts: Sequence[StudyPart]) -> str:
         n_values=size.n_values,
         family=one.n_corrected,
         margin=one.margin,
+        contrast=True,
     )
