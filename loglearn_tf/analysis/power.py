@@ -182,7 +182,7 @@ def power(
         effects=tuple(effects),
         power=tuple(found(effect, _ALPHA) for effect in effects),
         power_in_family=tuple(found(effect, _ALPHA / family) for effect in effects),
-        equivalent_at_zero=_equivalent(error, dof, margin),
+        equivalent_at_zero=_equivalent(error, dof, margin, _ALPHA),
     )
 
 
@@ -257,6 +257,7 @@ def needed(
     family: int = 1,
     margin: float = 0.02,
     confidence: float = 0.95,
+    level: float = _ALPHA,
     contrast: bool = False,
 ) -> Needed:
     """Computes the number of folds or runs needed to reach a goal, using `power`.
@@ -270,6 +271,8 @@ def needed(
             study that is large enough calls the difference equivalent; at the margin, the power is at most 95 %.
         equivalent: The goal: to call a true difference of 0 equivalent within this margin, with probability `chance`.
         chance: Desired power.
+        level: Significance level: of the two-sided test for `effect`, before the correction over the family; of each of
+            the two one-sided tests for `equivalent`, which the family does not correct. Verdicts have 5 %.
 
     Raises:
         ConfigError: If an argument is out of range, or there is not exactly one goal.
@@ -286,7 +289,7 @@ def needed(
     _check(folds=folds, runs=runs, n_values=n_values, family=family)
     mixed.check_margin(margin)
     size = abs(value) if name == "effect" else value
-    for what, fraction in ((name, size), ("chance", chance), ("confidence", confidence)):
+    for what, fraction in ((name, size), ("chance", chance), ("confidence", confidence), ("level", level)):
         if not 0 < fraction < 1:
             raise ConfigError(f"`{what}` must be between 0 and 1. Received: {fraction!r}. It is a fraction.")
 
@@ -295,11 +298,11 @@ def needed(
         if name == "half_width":
             return _half_width(error, dof, confidence) <= value
         if name == "effect":
-            if of_folds == 1 and n_values == 1 and not contrast and _too_few_for_ranks(of_runs, _ALPHA / family):
+            if of_folds == 1 and n_values == 1 and not contrast and _too_few_for_ranks(of_runs, level / family):
                 return False
             # Below the margin, power rises with the size of the study and falls again.
-            return size >= margin and _found(size, error, dof, _ALPHA / family, margin) >= chance
-        return _equivalent(error, dof, value) >= chance
+            return size >= margin and _found(size, error, dof, level / family, margin) >= chance
+        return _equivalent(error, dof, value, level) >= chance
 
     # One fold uses its runs, two use fold means: more is always better only from two on.
     fewest_folds = _fewest(2, lambda number: reached(number, runs))
@@ -401,11 +404,11 @@ def _least(estimated: FloatArray, dof: int, level: float, margin: float) -> Floa
     return least
 
 
-def _equivalent(error: float, dof: int, margin: float) -> float:
+def _equivalent(error: float, dof: int, margin: float, level: float) -> float:
     """Probability that both one-sided tests reject if there is no difference."""
     if not error:
         return 1.0
-    room = np.maximum(margin - float(special.stdtrit(dof, 1 - _ALPHA)) * _estimated(error, dof), 0)
+    room = np.maximum(margin - float(special.stdtrit(dof, 1 - level)) * _estimated(error, dof), 0)
     return float((1 - 2 * special.ndtr(-room / error)).mean())
 
 

@@ -221,6 +221,22 @@ class TestNeeded:
         assert needed(spread, folds=10, runs=2, effect=0.02, chance=0.94).runs is not None
         assert needed(spread, folds=10, runs=2, effect=0.02, chance=0.96).runs is None
 
+    def test_level(self):
+        """A corrected equivalence takes a larger study, in which it is found as often as was asked for."""
+        level = 0.05 / 5 / 2
+        found = needed(SPREAD, folds=10, runs=5, equivalent=0.03, level=level)
+        assert found.folds > needed(SPREAD, folds=10, runs=5, equivalent=0.03).folds
+        rng = np.random.default_rng(3)
+
+        def share(folds: int) -> float:
+            studies = 0.02 * rng.normal(size=(1500, folds, 1)) + 0.055 * rng.normal(size=(1500, folds, 5))
+            return np.mean([over_folds(study).p_within(0.03) < level for study in studies])
+
+        assert share(found.folds) > 0.8 > share(found.folds - 2)
+        # The test of an effect is corrected by its family, too.
+        size = {"folds": 10, "runs": 5, "effect": 0.03}
+        assert needed(SPREAD, **size, level=0.01) == needed(SPREAD, **size, family=5) != needed(SPREAD, **size)
+
     def test_one_fold_asks_for_runs(self):
         found = needed(SPREAD, folds=1, runs=3, effect=0.04)
         assert found.runs > 3 and found.at_best == 0
@@ -236,6 +252,8 @@ class TestNeeded:
             needed(SPREAD, folds=3, runs=6, **goal)
         with pytest.raises(ConfigError, match="`chance` must be between 0 and 1"):
             needed(SPREAD, folds=3, runs=6, half_width=0.03, chance=80)
+        with pytest.raises(ConfigError, match="`level` must be between 0 and 1"):
+            needed(SPREAD, folds=3, runs=6, equivalent=0.03, level=5)
         with pytest.raises(ConfigError, match="`margin` must be between 0 and 1"):
             needed(SPREAD, folds=3, runs=6, effect=0.03, margin=2)
 
