@@ -1,5 +1,7 @@
 """What a study can decide: the numbers are those of `power`, of the size that the settings say."""
 
+from dataclasses import replace
+
 from fake_study import study_in_parts
 
 from loglearn_tf.analysis.planned import StudyPart, part_of, read_parts
@@ -11,6 +13,7 @@ from loglearn_tf.analysis.planning import (
     format_plan,
     how_to_read,
     of_contrasts,
+    of_one_run,
     stated,
     what_would_decide,
 )
@@ -121,6 +124,26 @@ contrasts:
     assert data.power == power(SPREAD, folds=5, runs=6, **expected)
     lines = format_contrasts([small, levels, data], SPREAD).splitlines()
     assert [line.split()[0] for line in lines[2:]] == ["small", "levels", "data"]
+
+
+def test_a_contrast_of_one_run_is_named(tmp_path):
+    """A file cannot have one, but overrides can make one. It does not hide the others, and says why it is not there."""
+    text = """
+parts: {one: {}, all: {}}
+contrasts:
+  single: {title: T, compression: loglearn, parts: [one], expect: E}
+  several: {title: T, compression: loglearn, parts: [all], expect: E}
+"""
+    one, several = (part_of(one, one.study_dir) for one in settings_of(tmp_path, GRID + text))
+    parts = [replace(one, settings=one.settings.model_copy(update={"folds": (1,), "runs": 1})), several]
+    planned = of_contrasts(parts, SPREAD)
+    assert [one.names for one in planned] == [("several",)] and of_one_run(parts) == ["single"]
+    said = "single: Nothing can be decided: a single run of a single fold does not show how much runs vary."
+    assert format_contrasts(planned, SPREAD, of_one_run(parts)).splitlines()[2:] == [
+        format_contrasts(planned, SPREAD).splitlines()[2],
+        said,
+    ]
+    assert format_contrasts([], SPREAD, ["single"]).splitlines()[1:] == [said]
 
 
 def test_of_the_published_grid():
