@@ -226,8 +226,8 @@ def how_to_read(margin: float) -> str:
         f"to call 3 points better or worse with a power of {100 * CHANCE:g} % among all tests of the study (Holm); "
         '"never" if no number up to 10,000 is enough, or if the margin is more than 3 points, since a large study then '
         "calls them equivalent. Based on Student's t. Single cells are also tested by ranks: their power is up to 15 "
-        "points lower with 7 folds or more, and can be far lower with 2 to 5. In one fold they need 6 runs to be "
-        "called better or worse at all, and more among several tests."
+        "points lower with 7 folds or more, and can be far lower with fewer folds or among many tests. In one fold "
+        "they need 6 runs to be called better or worse at all, and more among several tests."
     )
 
 

@@ -131,7 +131,7 @@ def power(
 
     Exact for normal differences. The verdict of a single cell also uses a signed-rank test and, from 8 folds on, a
     bootstrap; `verdict_power` simulates it. In simulations of up to 5 tests, its power was up to 15 points lower from 7
-    folds on, and could be far lower, even 0, with 2 to 5 folds: their ranks are coarse.
+    folds on, and could be far lower, even 0, with 2 to 5 folds, whose ranks are coarse; more tests need more folds.
 
     With one fold (TUT), the runs of all n together are the independent values: the power is then that of this one
     split. A single cell of one fold has only the signed-rank test, whose p is at least `2 ** (1 - runs)`: if that is

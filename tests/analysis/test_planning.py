@@ -80,7 +80,7 @@ def test_one_fold_with_few_runs(tmp_path):
     (contrast,) = of_contrasts([part_of(settings, settings.study_dir)], spread)
     assert cell.power.power == (0, 0, 0, 0) and cell.needed.runs == 6
     assert contrast.power.power[2] > 0.95 and contrast.needed.runs < 6
-    assert "In one fold they need 6 runs" in how_to_read(0.02)
+    assert "In one fold they need 6 runs to be called" in how_to_read(0.02)
     assert ": 4 more runs per fold, or" in what_would_decide(spread, 0.05, folds=1, runs=2)
     assert ": 1 more run per fold, or" in what_would_decide(spread, 0.05, folds=1, runs=2, contrast=True)
 
