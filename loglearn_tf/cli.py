@@ -339,9 +339,9 @@ def _power(options: argparse.Namespace) -> int:
         plans = [] if is_stated else planning.estimated(part, score=options.score, margin=margin)
         for plan in plans or [planning.stated(part.settings, spread, margin=margin)]:
             print(planning.format_plan(plan, part.settings) + "\n")
-    written_down = planning.of_contrasts(parts, spread)
-    if written_down:
-        print(planning.format_contrasts(written_down, spread) + "\n")
+    written_down, one_run = planning.of_contrasts(parts, spread), planning.of_one_run(parts)
+    if written_down or one_run:
+        print(planning.format_contrasts(written_down, spread, one_run) + "\n")
     print("\n".join(textwrap.wrap(planning.how_to_read(margin), 100)))
     return DONE
 

@@ -335,6 +335,21 @@ def test_what_a_study_can_decide_before_and_after(capsys, written, tmp_path):
     assert "us8k: 10 folds. Assumed: 5.5 points" in capsys.readouterr().out
 
 
+def test_contrasts_of_one_run_of_one_fold_are_named(capsys, tmp_path):
+    path = tmp_path / "written.yaml"
+    path.write_text(CONTRASTS, encoding="utf-8")
+    why = "Nothing can be decided: a single run of a single fold does not show how much runs vary."
+    assert main(["power", str(path), "folds=[1]", "runs=1"]) == 0
+    out = capsys.readouterr().out
+    assert f"\nmore: {why}\nboth: {why}\n" in out and "contrast  runs" not in out
+    assert main(["contrasts", str(path), "folds=[1]", "runs=1"]) == 0
+    assert capsys.readouterr().out.count(f"  {why}\n") == 2
+    # Two runs decide little, but something.
+    assert main(["power", str(path), "folds=[1]", "runs=2"]) == 0
+    out = capsys.readouterr().out
+    assert why not in out and "contrast  runs" in out
+
+
 def test_contrasts_and_power_of_what_has_none(capsys, written, tmp_path):
     message = fails(capsys, "contrasts", "us8k")
     assert "us8k has no contrasts. Add them under `contrasts` in its YAML file;" in message

@@ -83,7 +83,8 @@ class Estimates:
         return np.asarray(np.abs(self.mean) <= self.half_width(confidence))
 
     def better(self, effect: float, confidence: float = 0.95) -> np.ndarray:
-        return np.asarray(self.mean + effect > self.half_width(confidence))
+        """Significant at 1 - confidence, and not equivalent: the verdict."""
+        return np.asarray(self.mean + effect > self.half_width(confidence)) & ~self.equivalent(effect)
 
     def equivalent(self, effect: float) -> np.ndarray:
         return np.asarray(np.abs(self.mean + effect) + self.half_width(0.9) < MARGIN)
@@ -374,7 +375,7 @@ SECTIONS = [
     Section(
         "Power",
         "Predicted / simulated, in %, and the half-width in points; to differ by 5 at most. By `power` against "
-        "Student's t over folds; in the last column by `verdict_power` against the verdicts of `compare`.",
+        "verdicts by Student's t over folds; in the last column by `verdict_power` against the verdicts of `compare`.",
         [
             *[*_SIZE, "half-width", "equivalent at zero", "1 point", "2", "3", "5"],
             *[f"5, in a family of {FAMILY}", "3, verdict"],

@@ -17,6 +17,7 @@ RUN_STD, FOLD_STD = 0.055, 0.02
 EFFECTS = (0.01, 0.02, 0.03, 0.05)
 # Desired power.
 CHANCE = 0.8
+ONE_RUN = "Nothing can be decided: a single run of a single fold does not show how much runs vary."
 
 _HEAD = (
     *("runs", "half-width", *(f"{100 * effect:g} p." for effect in EFFECTS), "equivalent"),
@@ -32,7 +33,7 @@ class Planned:
         names: Labels of its row: network and n, or the contrast.
         runs: Runs in each fold and n.
         power: Its power.
-        needed: Runs, or folds, needed to detect 3 points with a power of 80 %, corrected for the family.
+        needed: Runs, or folds, needed to call 3 points better or worse with a power of 80 %, corrected for the family.
     """
 
     names: tuple[str, ...]
@@ -115,8 +116,8 @@ def _rows(settings: Settings, of_models: Mapping[str, Spread], margin: float) ->
             runs = _typical([settings.runs_for(n) for n in n_shot])
             size = {"folds": len(settings.folds), "runs": runs, "n_values": len(n_shot), "family": tests}
             try:
-                expected = power(spread, **size, margin=margin, effects=EFFECTS)
-                more = needed(spread, **size, effect=0.03, chance=CHANCE)
+                expected = power(spread, **size, margin=margin, effects=EFFECTS, contrast=False)
+                more = needed(spread, **size, margin=margin, effect=0.03, chance=CHANCE, contrast=False)
             except ConfigError:
                 continue  # one run of one fold: variation unknown
             rows.append(Planned((model, title), runs, expected, more))
@@ -133,20 +134,46 @@ def of_contrasts(parts: Sequence[StudyPart], spread: Spread) -> list[Planned]:
         parts: Parts of the study, with or without runs.
         spread: Assumed spread. It is too large for one score minus the other, which share their weights.
 
+    Returns:
+        One for each contrast, except those whose cells are not in the last grid, and those of `of_one_run`.
+
     Raises:
         ConfigError: If parts have different contrasts of the same name.
     """
     contrasts = contrasts_of(parts)
-    studies = [part.settings for part in parts]
     found = []
-    for name, contrast in contrasts.items():
-        size = _size(contrast, studies)
-        if size is None:
+    for name, size in _sizes(parts).items():
+        if _is_one_run(size):
             continue
-        expected = power(spread, **size, family=len(contrasts), margin=contrast.margin, effects=EFFECTS)
-        more = needed(spread, **size, family=len(contrasts), effect=0.03, chance=CHANCE)
+        contrast = contrasts[name]
+        family, margin = len(contrasts), contrast.margin
+        expected = power(spread, **size, family=family, margin=margin, effects=EFFECTS, contrast=True)
+        more = needed(spread, **size, family=family, margin=margin, effect=0.03, chance=CHANCE, contrast=True)
         found.append(Planned((name,), size["runs"], expected, more))
     return found
+
+
+def of_one_run(parts: Sequence[StudyPart]) -> list[str]:
+    """Names of the contrasts with a single run of a single fold, which cannot decide anything: see `ONE_RUN`.
+
+    Args:
+        parts: Parts of the study, with or without runs.
+
+    Raises:
+        ConfigError: If parts have different contrasts of the same name.
+    """
+    return [name for name, size in _sizes(parts).items() if _is_one_run(size)]
+
+
+def _is_one_run(size: Mapping[str, int]) -> bool:
+    return size["folds"] == 1 and size["runs"] == 1
+
+
+def _sizes(parts: Sequence[StudyPart]) -> dict[str, dict[str, int]]:
+    """The size of each contrast whose cells are in the last grid."""
+    studies = [part.settings for part in parts]
+    sizes = {name: _size(contrast, studies) for name, contrast in contrasts_of(parts).items()}
+    return {name: size for name, size in sizes.items() if size is not None}
 
 
 def _size(contrast: ContrastSettings, studies: Sequence[Settings]) -> dict[str, int] | None:
@@ -177,24 +204,30 @@ def format_plan(plan: PartPlan, settings: Settings) -> str:
     else:
         title += f". Assumed: {describe(next(iter(plan.spread.values())))}."
     if not plan.rows:
-        return f"{title}\nNothing can be decided: a single run of a single fold does not show how much runs vary."
+        return f"{title}\n{ONE_RUN}"
     return f"{title}\n{align([('network', 'n', *_HEAD), *_lines(plan.rows)], n_names=2)}"
 
 
-def format_contrasts(planned: Sequence[Planned], spread: Spread) -> str:
-    """The power of the contrasts, as text."""
-    title = f"Planned contrasts. Assumed: {describe(spread)}."
-    return f"{title}\n{align([('contrast', *_HEAD), *_lines(planned)])}"
+def format_contrasts(planned: Sequence[Planned], spread: Spread, one_run: Sequence[str] = ()) -> str:
+    """The power of the contrasts as text, and the names of those that cannot decide anything, from `of_one_run`."""
+    shown = [f"Planned contrasts. Assumed: {describe(spread)}."]
+    if planned:
+        shown.append(align([("contrast", *_HEAD), *_lines(planned)]))
+    return "\n".join([*shown, *(f"{name}: {ONE_RUN}" for name in one_run)])
 
 
 def how_to_read(margin: float) -> str:
     """Explains the columns."""
     return (
         "Half-width: of the 95 % interval over folds, in points. 1, 2, 3, 5 p.: how often a true difference of 1, 2, 3 "
-        "or 5 points is called better or worse if it is the only test. Equivalent: how often a true difference of 0 is "
-        f"called equivalent, with a margin of {100 * margin:g} points (for a contrast, its own margin). Last columns: "
-        f"runs per fold, or folds, needed to detect 3 points with a power of {100 * CHANCE:g} % among all tests of the "
-        "study (Holm). Based on Student's t; the tests of single cells are stricter and have slightly less power."
+        "or 5 points is called better or worse if it is the only test; a precise study calls differences below the "
+        "margin equivalent instead. Equivalent: how often a true difference of 0 is called equivalent, with a margin "
+        f"of {100 * margin:g} points (for a contrast, its own margin). Last columns: runs per fold, or folds, needed "
+        f"to call 3 points better or worse with a power of {100 * CHANCE:g} % among all tests of the study (Holm); "
+        '"never" if no number up to 10,000 is enough, or if the margin is more than 3 points, since a large study then '
+        "calls them equivalent. Based on Student's t. Single cells are also tested by ranks: their power is up to 15 "
+        "points lower with 7 folds or more, and can be far lower with fewer folds or among many tests. In one fold "
+        "they need 6 runs to be called better or worse at all, and more among several tests."
     )
 
 
@@ -227,7 +260,15 @@ def describe(spread: Spread) -> str:
 
 
 def what_would_decide(
-    spread: Spread, mean: float, *, folds: int, runs: int, n_values: int = 1, family: int = 1, margin: float = 0.02
+    spread: Spread,
+    mean: float,
+    *,
+    folds: int,
+    runs: int,
+    n_values: int = 1,
+    family: int = 1,
+    margin: float = 0.02,
+    contrast: bool = False,
 ) -> str:
     """Describes how many more runs or folds would resolve an "undecided".
 
@@ -238,7 +279,7 @@ def what_would_decide(
     Args:
         spread: Spread of the differences.
         mean: Observed mean difference.
-        folds, runs, n_values, family: See `power.power`.
+        folds, runs, n_values, family, contrast: See `power.power`.
         margin: Margin of equivalence.
 
     Example:
@@ -247,10 +288,11 @@ def what_would_decide(
     """
     size = {"folds": folds, "runs": runs, "n_values": n_values}
     by_effect = abs(mean) > margin
+    effect = min(abs(mean), 0.99)
     more = (
-        needed(spread, **size, effect=min(abs(mean), 0.99), chance=CHANCE, family=family)
+        needed(spread, **size, effect=effect, chance=CHANCE, family=family, margin=margin, contrast=contrast)
         if by_effect
-        else needed(spread, **size, equivalent=margin, chance=CHANCE)
+        else needed(spread, **size, equivalent=margin, chance=CHANCE, contrast=contrast)
     )
     goal = f"if there is no difference, with a margin of {100 * margin:g} points"
     if by_effect:

@@ -253,7 +253,7 @@ def _answers(
             families=sum(len(names[one]) > 1 for one in networks) or 1,
         )
         chosen, reason = _choice(ordered, simple, margin)
-        more = _more(ordered, chosen, margin, partial(cells, network), folds)
+        more = _more(ordered, chosen, margin, confidence, partial(cells, network), folds)
         found.append(
             Answer(
                 *network,
@@ -384,7 +384,12 @@ def _choice(ordered: Ordered, simple: Sequence[str], margin: float) -> tuple[str
 
 
 def _more(
-    ordered: Ordered, chosen: str, margin: float, cells: Callable[[str, str], Pairs], folds: Sequence[int]
+    ordered: Ordered,
+    chosen: str,
+    margin: float,
+    confidence: float,
+    cells: Callable[[str, str], Pairs],
+    folds: Sequence[int],
 ) -> More | None:
     """What it takes to distinguish the recommended one from those that may be better; `None` if that is known."""
     own = next(one for one in ordered.standings if one.compression == chosen)
@@ -408,11 +413,11 @@ def _more(
         size = {"folds": len({fold for cell in several.values() for fold in cell}), "n_values": len(several)}
         size |= {"runs": runs[len(runs) // 2]}
         asked: dict[str, float] = (
-            {"effect": min(abs(mean), 0.99), "family": ordered.n_comparisons}
+            {"effect": min(abs(mean), 0.99), "family": ordered.n_comparisons, "level": 1 - confidence}
             if nothing.as_found
-            else {"equivalent": margin}
+            else {"equivalent": margin, "level": (1 - confidence) / ordered.n_comparisons / 2}
         )
-        found = needed(spread, **size, **asked, chance=CHANCE)  # type: ignore[arg-type]
+        found = needed(spread, **size, **asked, margin=margin, chance=CHANCE)  # type: ignore[arg-type]
     except (ConfigError, DataError):
         return replace(nothing, unknown="the runs did not vary")
     return replace(nothing, runs=found.more_runs, folds=found.more_folds)

@@ -1,5 +1,7 @@
 """What a study can decide: the numbers are those of `power`, of the size that the settings say."""
 
+from dataclasses import replace
+
 from fake_study import study_in_parts
 
 from loglearn_tf.analysis.planned import StudyPart, part_of, read_parts
@@ -9,7 +11,9 @@ from loglearn_tf.analysis.planning import (
     estimated,
     format_contrasts,
     format_plan,
+    how_to_read,
     of_contrasts,
+    of_one_run,
     stated,
     what_would_decide,
 )
@@ -47,8 +51,38 @@ def test_stated_values_and_the_grid(tmp_path):
     assert (average.n_values, average.family, average.runs) == (2, 2, 3)
     assert plan.rows[0].needed == needed(SPREAD, folds=3, runs=6, family=4, effect=0.03)
     # The numbers of the pilots: three folds of six runs, run 5.5 points, fold 2.
-    assert "timbre   1           6        ±6.6   6 %  11 %  18 %  37 %         4 %" in format_plan(plan, settings)
+    assert "timbre   1           6        ±6.6   5 %  10 %  18 %  37 %         4 %" in format_plan(plan, settings)
     assert "Assumed: 5.5 points between the runs of a fold, 2.0 between folds." in format_plan(plan, settings)
+
+
+def test_columns_respect_the_margin(tmp_path):
+    """A precise study calls differences below the margin equivalent: they are rarely better, and 3 points never."""
+    (settings,) = settings_of(tmp_path, GRID, "n_shot=[1]", "compressions=[logeps,loglearn]")
+    narrow, wide = (
+        " ".join(
+            format_plan(stated(settings, Spread(run=0.01, fold=0), margin=margin), settings).splitlines()[-1].split()
+        )
+        for margin in (0.01, 0.04)
+    )
+    assert narrow == "timbre 1 6 ±0.9 56 % 97 % 100 % 100 % 73 % 2 3"
+    assert wide == "timbre 1 6 ±0.9 0 % 0 % 16 % 100 % 100 % never never"
+    assert "or if the margin is more than 3 points" in how_to_read(0.04)
+
+
+def test_one_fold_with_few_runs(tmp_path):
+    """A single cell has a signed-rank test, which 5 runs do not pass; a contrast has Student's t."""
+    contrast = "contrasts: {more: {title: T, compression: loglearn, expect: E}}"
+    (settings,) = settings_of(
+        tmp_path, GRID + contrast, "folds=[1]", "runs=5", "n_shot=[1]", "compressions=[loglearn,logeps]"
+    )
+    spread = Spread(run=0.01, fold=0)
+    (cell,) = stated(settings, spread).rows
+    (contrast,) = of_contrasts([part_of(settings, settings.study_dir)], spread)
+    assert cell.power.power == (0, 0, 0, 0) and cell.needed.runs == 6
+    assert contrast.power.power[2] > 0.95 and contrast.needed.runs < 6
+    assert "In one fold they need 6 runs to be called" in how_to_read(0.02)
+    assert ": 4 more runs per fold, or" in what_would_decide(spread, 0.05, folds=1, runs=2)
+    assert ": 1 more run per fold, or" in what_would_decide(spread, 0.05, folds=1, runs=2, contrast=True)
 
 
 def test_one_run_of_one_fold_decides_nothing(tmp_path):
@@ -84,11 +118,32 @@ contrasts:
     small, levels, data = of_contrasts(parts, SPREAD)
     expected = {"family": 3, "effects": (0.01, 0.02, 0.03, 0.05)}
     assert small.power == power(SPREAD, folds=3, runs=2, margin=0.03, **expected)
+    assert small.needed == needed(SPREAD, folds=3, runs=2, margin=0.03, family=3, effect=0.03)
     # Another level has the same folds, and draws the same clips; another data set has folds of its own.
     assert levels.power == power(SPREAD, folds=3, runs=3, n_values=2, **expected)
     assert data.power == power(SPREAD, folds=5, runs=6, **expected)
     lines = format_contrasts([small, levels, data], SPREAD).splitlines()
     assert [line.split()[0] for line in lines[2:]] == ["small", "levels", "data"]
+
+
+def test_a_contrast_of_one_run_is_named(tmp_path):
+    """A file cannot have one, but overrides can make one. It does not hide the others, and says why it is not there."""
+    text = """
+parts: {one: {}, all: {}}
+contrasts:
+  single: {title: T, compression: loglearn, parts: [one], expect: E}
+  several: {title: T, compression: loglearn, parts: [all], expect: E}
+"""
+    one, several = (part_of(one, one.study_dir) for one in settings_of(tmp_path, GRID + text))
+    parts = [replace(one, settings=one.settings.model_copy(update={"folds": (1,), "runs": 1})), several]
+    planned = of_contrasts(parts, SPREAD)
+    assert [one.names for one in planned] == [("several",)] and of_one_run(parts) == ["single"]
+    said = "single: Nothing can be decided: a single run of a single fold does not show how much runs vary."
+    assert format_contrasts(planned, SPREAD, of_one_run(parts)).splitlines()[2:] == [
+        format_contrasts(planned, SPREAD).splitlines()[2],
+        said,
+    ]
+    assert format_contrasts([], SPREAD, ["single"]).splitlines()[1:] == [said]
 
 
 def test_of_the_published_grid():
@@ -116,6 +171,12 @@ class TestWhatWouldDecide:
         text = what_would_decide(spread, -0.01, folds=3, runs=6)
         assert text.startswith("To decide with a power of 80 %, if there is no difference, with a margin of 2 points: ")
         assert f"{more.more_runs} more runs per fold, or {more.more_folds} more folds." in text
+
+    def test_the_margin_counts(self):
+        spread = Spread(run=0.055, fold=0)
+        more = needed(spread, folds=4, runs=4, effect=0.011, margin=0.01)
+        text = what_would_decide(spread, 0.011, folds=4, runs=4, margin=0.01)
+        assert f"+1.1 points: {more.more_runs} more runs per fold, or {more.more_folds} more folds." in text
 
     def test_where_runs_are_no_help(self):
         text = what_would_decide(Spread(run=0.02, fold=0.05), 0.04, folds=3, runs=6)

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import scipy.stats
 from loglearn_tf.analysis.mixed import over_folds
 from loglearn_tf.analysis.power import Power, Spread, needed, power, spread_of, spreads, verdict_power
 from loglearn_tf.analysis.recordings import ClipDifferences
-from loglearn_tf.analysis.statistics import compare_differences
+from loglearn_tf.analysis.statistics import compare_differences, verdict_at
 from loglearn_tf.errors import ConfigError, DataError
 
 SPREAD = Spread(run=0.055, fold=0.02)
@@ -70,6 +71,47 @@ def test_power_over_several_n_is_what_is_found(shared, n_values):
     )
 
 
+def verdict_over_folds(*cells, margin=0.02):
+    """The verdict of a contrast that is the only one."""
+    found = over_folds(*cells)
+    (low, high), p_within = found.interval(), found.p_within(margin)
+    tested = SimpleNamespace(low=low, high=high, p_value=found.p_value, p_equivalence=p_within)
+    return verdict_at(tested, found.p_value)
+
+
+@pytest.mark.parametrize(
+    ("margin", "effect", "lowest", "highest"),
+    [
+        # Significant in 86 % of the studies, but shown to be within the margin in most of them.
+        (0.02, 0.01, 0.04, 0.11),
+        (0.02, -0.01, 0.04, 0.11),
+        # At the margin, 5 % are called equivalent.
+        (0.02, 0.02, 0.92, 0.97),
+        (0.02, 0.03, 0.99, 1),
+        (0.0001, 0.01, 0.82, 0.90),
+    ],
+)
+def test_power_is_how_often_the_verdict_is_better_or_worse(margin, effect, lowest, highest):
+    rng = np.random.default_rng(0)
+    studies = effect + 0.055 * rng.normal(size=(600, 7, 10, 5))
+    verdicts = [verdict_over_folds(*study, margin=margin) for study in studies]
+    size = {"folds": 10, "runs": 5, "n_values": 7, "margin": margin}
+    (found,) = power(Spread(run=0.055, fold=0), **size, effects=(effect,)).power
+    assert found == pytest.approx(np.mean([one == ("better" if effect > 0 else "worse") for one in verdicts]), abs=0.03)
+    assert lowest < found <= highest
+
+
+def test_a_small_difference_in_a_large_cell_is_equivalent():
+    """Both functions: t alone would find one point in 91 % of the studies."""
+    rng = np.random.default_rng(2)
+    spread, size = Spread(run=0.055, fold=0), {"folds": 4, "runs": 200, "effects": (0.01, 0.018, 0.03)}
+    found, simulated = power(spread, **size).power, verdict_power(spread, **size, studies=100).power
+    for effect, *shares in zip(size["effects"], found, simulated, strict=True):
+        verdicts = [compare_differences(list(effect + 0.055 * rng.normal(size=(4, 200)))).verdict for _ in range(150)]
+        assert shares == pytest.approx([verdicts.count("better") / 150] * 2, abs=0.08)
+    assert found[0] < 0.05 and 0.6 < found[1] < 0.9 and found[2] > 0.99
+
+
 @pytest.mark.parametrize(("folds", "runs"), [(3, 6), (9, 2), (1, 12)])
 def test_power_of_verdicts_is_what_compare_gives(folds, runs):
     rng = np.random.default_rng(1)
@@ -84,10 +126,27 @@ def test_power_of_verdicts_is_what_compare_gives(folds, runs):
 
 
 def test_five_runs_of_one_fold_decide_nothing():
-    """The signed-rank test has p >= 1 / 16 whatever the data; t would find it."""
+    """The signed-rank test has p >= 1 / 16 whatever the data; t, which contrasts use, finds it."""
     size = {"folds": 1, "runs": 5, "effects": (0.2,)}
-    assert power(SPREAD, **size).power[0] > 0.95
-    assert verdict_power(SPREAD, **size, studies=50).power[0] < 0.05
+    assert power(SPREAD, **size).power == verdict_power(SPREAD, **size, studies=50).power == (0,)
+    assert power(SPREAD, **size, contrast=True).power[0] > 0.95
+
+
+@pytest.mark.parametrize(("family", "fewest"), [(1, 6), (2, 7), (28, 11)])
+def test_the_fewest_runs_of_one_fold_that_can_be_significant(family, fewest):
+    """All differences are positive, so p is the smallest that there is."""
+    size = {"folds": 1, "family": family, "effects": (0.9,)}
+    spread = Spread(run=0.01, fold=0)
+    for runs in (fewest - 1, fewest):
+        (found,) = power(spread, **size, runs=runs).power_in_family
+        p_value = compare_differences([np.linspace(0.89, 0.91, runs)]).p_value
+        assert (family * p_value < 0.05) == (runs == fewest) == (found > 0.99) == (found > 0)
+        assert verdict_power(spread, **size, runs=runs, studies=20).power_in_family == (float(found > 0),)
+    goal = {"folds": 1, "runs": 3, "effect": 0.9, "family": family}
+    assert needed(spread, **goal).runs == fewest and needed(spread, **goal, contrast=True).runs < fewest
+    # Several folds, and the average over several n, are not tested by the ranks of one fold.
+    assert power(spread, folds=1, runs=3, n_values=2, effects=(0.9,)).power[0] > 0.99
+    assert needed(spread, folds=1, runs=3, half_width=0.05).runs < 6
 
 
 def test_one_fold_has_the_runs_of_all_n_to_judge_by():
@@ -111,12 +170,20 @@ def test_more_is_better():
             assert a.half_width >= b.half_width
             # Two folds can look alike by chance, and then are called equivalent, as rarely as margins are missed.
             assert a.equivalent_at_zero <= max(b.equivalent_at_zero + 1e-9, 0.05)
-            assert all(x <= y + 1e-9 for x, y in zip(a.power, b.power, strict=True))
+            # Below the margin of 2 points, more precision leads to "equivalent".
+            assert all(x <= y + 1e-6 for x, y in zip(a.power[1:], b.power[1:], strict=True))
 
 
 class TestNeeded:
     @pytest.mark.parametrize(
-        "goal", [{"half_width": 0.03}, {"effect": 0.04, "family": 5}, {"effect": -0.04}, {"equivalent": 0.03}]
+        "goal",
+        [
+            {"half_width": 0.03},
+            {"effect": 0.04, "family": 5},
+            {"effect": -0.04},
+            {"effect": 0.04, "margin": 0.04},
+            {"equivalent": 0.03},
+        ],
     )
     def test_is_the_smallest_study_that_reaches_the_goal(self, goal):
         def reached(found: Power) -> bool:
@@ -124,7 +191,8 @@ class TestNeeded:
                 return found.half_width <= 0.03
             return (found.power_in_family[0] if "effect" in goal else found.equivalent_at_zero) >= 0.8
 
-        given = {"family": goal.get("family", 1), "margin": goal.get("equivalent", 0.02), "effects": (0.04,)}
+        margin = goal.get("margin", goal.get("equivalent", 0.02))
+        given = {"family": goal.get("family", 1), "margin": margin, "effects": (0.04,)}
         found = needed(SPREAD, folds=8, runs=3, **goal)
         assert reached(power(SPREAD, folds=found.folds, runs=3, **given))
         assert not reached(power(SPREAD, folds=found.folds - 1, runs=3, **given))
@@ -142,6 +210,33 @@ class TestNeeded:
         found = needed(SPREAD, folds=10, runs=10, half_width=0.05)
         assert (found.more_folds, found.more_runs) == (0, 0) and found.folds < 10 and found.runs == 1
 
+    def test_no_study_is_large_enough_for_an_effect_below_the_margin(self):
+        """Large studies call it equivalent, even if one of 10 folds would be likely to call it better."""
+        spread = Spread(run=0.02, fold=0)
+        assert power(spread, folds=10, runs=2, effects=(0.0199,)).power[0] > 0.8
+        found = needed(spread, folds=10, runs=2, effect=0.0199)
+        assert (found.folds, found.runs, found.more_folds, found.more_runs) == (None, None, None, None)
+        assert needed(spread, folds=10, runs=2, effect=0.0199, margin=0.0198).runs == 2
+        # At the margin, 5 % are called equivalent.
+        assert needed(spread, folds=10, runs=2, effect=0.02, chance=0.94).runs is not None
+        assert needed(spread, folds=10, runs=2, effect=0.02, chance=0.96).runs is None
+
+    def test_level(self):
+        """A corrected equivalence takes a larger study, in which it is found as often as was asked for."""
+        level = 0.05 / 5 / 2
+        found = needed(SPREAD, folds=10, runs=5, equivalent=0.03, level=level)
+        assert found.folds > needed(SPREAD, folds=10, runs=5, equivalent=0.03).folds
+        rng = np.random.default_rng(3)
+
+        def share(folds: int) -> float:
+            studies = 0.02 * rng.normal(size=(1500, folds, 1)) + 0.055 * rng.normal(size=(1500, folds, 5))
+            return np.mean([over_folds(study).p_within(0.03) < level for study in studies])
+
+        assert share(found.folds) > 0.8 > share(found.folds - 2)
+        # The test of an effect is corrected by its family, too.
+        size = {"folds": 10, "runs": 5, "effect": 0.03}
+        assert needed(SPREAD, **size, level=0.01) == needed(SPREAD, **size, family=5) != needed(SPREAD, **size)
+
     def test_one_fold_asks_for_runs(self):
         found = needed(SPREAD, folds=1, runs=3, effect=0.04)
         assert found.runs > 3 and found.at_best == 0
@@ -157,6 +252,10 @@ class TestNeeded:
             needed(SPREAD, folds=3, runs=6, **goal)
         with pytest.raises(ConfigError, match="`chance` must be between 0 and 1"):
             needed(SPREAD, folds=3, runs=6, half_width=0.03, chance=80)
+        with pytest.raises(ConfigError, match="`level` must be between 0 and 1"):
+            needed(SPREAD, folds=3, runs=6, equivalent=0.03, level=5)
+        with pytest.raises(ConfigError, match="`margin` must be between 0 and 1"):
+            needed(SPREAD, folds=3, runs=6, effect=0.03, margin=2)
 
 
 class TestSpreadOfAStudy:

@@ -471,7 +471,8 @@ def test_what_it_would_take_is_what_power_says():
     rows = simulated_rows(dict.fromkeys(("logeps", "loglearn"), 0.5), run_std=0.06, fold_std=0.0, seed=1)
     one = only(rows)
     cells = pairs_of(Runs(rows), one.more.compression, one.more.other)["folder", "timbre"]
-    goal = {"effect": abs(one.more.mean)} if one.more.as_found else {"equivalent": 0.02}
+    # Two one-sided tests of two compressions, each at the level of one end of the 95 % interval.
+    goal = {"effect": abs(one.more.mean)} if one.more.as_found else {"equivalent": 0.02, "level": 0.025}
     expected = needed(spread_of(*cells.values()), folds=3, runs=3, n_values=2, **goal)
     assert (one.more.runs, one.more.folds) == (expected.more_runs, expected.more_folds)
     assert one.more.runs > 0 and f"{one.more.runs} more run" in said(of_rows(rows))

@@ -1,11 +1,11 @@
 """A study's contrasts in words: what was expected, what was found, and what is still missing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from loglearn_tf._util.text import printable
 from loglearn_tf.analysis.names import compression_name, model_name
 from loglearn_tf.analysis.planned import Outcome, StudyPart
-from loglearn_tf.analysis.planning import Planned, describe, of_contrasts, what_would_decide
+from loglearn_tf.analysis.planning import ONE_RUN, Planned, describe, of_contrasts, of_one_run, what_would_decide
 from loglearn_tf.analysis.power import Spread, spread_of
 from loglearn_tf.analysis.report.document import Block, Judgement, Paragraph
 from loglearn_tf.analysis.report.table import MARKS, p_text, points, points_interval, verdict_interval
@@ -21,7 +21,7 @@ def blocks(parts: Sequence[StudyPart], outcomes: Sequence[Outcome], spread: Spre
         outcomes: From `planned.evaluate`.
         spread: Assumed spread, for contrasts without runs.
     """
-    planned = {one.names[0]: one for one in of_contrasts(parts, spread)}
+    planned = _planned(parts, spread)
     shown: list[Block] = [
         Paragraph(
             "The planned contrasts of this study, from its settings. A contrast is evaluated when all its runs are "
@@ -35,7 +35,7 @@ def blocks(parts: Sequence[StudyPart], outcomes: Sequence[Outcome], spread: Spre
                 f"{one.name}: {_line(one.contrast.title)}",
                 _label(one),
                 tone,
-                tuple(_lines(one, parts, planned.get(one.name), spread)),
+                tuple(_lines(one, parts, planned, spread)),
             )
         )
     return shown
@@ -43,13 +43,18 @@ def blocks(parts: Sequence[StudyPart], outcomes: Sequence[Outcome], spread: Spre
 
 def text(parts: Sequence[StudyPart], outcomes: Sequence[Outcome], spread: Spread) -> str:
     """The contrasts as text for a terminal."""
-    planned = {one.names[0]: one for one in of_contrasts(parts, spread)}
+    planned = _planned(parts, spread)
     shown = []
     for one in outcomes:
         shown.append(f"{one.name}: {_line(one.contrast.title)}")
-        shown += [f"  {line}" for line in (_label(one), *_lines(one, parts, planned.get(one.name), spread))]
+        shown += [f"  {line}" for line in (_label(one), *_lines(one, parts, planned, spread))]
         shown.append("")
     return "\n".join([*shown, f"{len(outcomes)} contrasts; Holm's correction covers all of them."])
+
+
+def _planned(parts: Sequence[StudyPart], spread: Spread) -> dict[str, Planned | None]:
+    """What each contrast can decide, by name; `None` if it is nothing. Those outside the last grid are missing."""
+    return {one.names[0]: one for one in of_contrasts(parts, spread)} | dict.fromkeys(of_one_run(parts))
 
 
 def _label(one: Outcome) -> str:
@@ -62,10 +67,15 @@ def _line(words: str) -> str:
     return printable(" ".join(words.split()), longest=3000)
 
 
-def _lines(one: Outcome, parts: Sequence[StudyPart], planned: Planned | None, spread: Spread) -> Iterable[str]:
+def _lines(
+    one: Outcome, parts: Sequence[StudyPart], of_name: Mapping[str, Planned | None], spread: Spread
+) -> Iterable[str]:
     yield f"Compares {what_is_compared(one.contrast)}."
     yield f"Expected: {_line(one.contrast.expect)}"
     if one.waiting:
+        planned = of_name.get(one.name)
+        if planned is None and one.name in of_name:
+            yield ONE_RUN
         if planned is not None:
             interval = f"Its interval {_over(one)}" if one.over_runs else "Its interval"
             yield (
@@ -141,4 +151,5 @@ def _remedy(one: Outcome, parts: Sequence[StudyPart]) -> str:
         n_values=size.n_values,
         family=one.n_corrected,
         margin=one.margin,
+        contrast=True,
     )
