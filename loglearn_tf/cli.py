@@ -349,7 +349,7 @@ def _power(options: argparse.Namespace) -> int:
 def _archive(options: argparse.Namespace) -> int:
     from loglearn_tf.study.archive import archive
 
-    for path in archive(options.study, options.folder):
+    for path in archive(options.study, options.folder, decimals=options.decimals):
         print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
     return DONE
 
@@ -595,6 +595,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     archived.add_argument("study", type=Path, help="study folder, e.g. runs/us8k")
     archived.add_argument("folder", type=Path, help="archive folder")
+    archived.add_argument(
+        "--decimals", type=int, default=4, metavar="N", help="of predicted probabilities, 1 to 7 (default: 4)"
+    )
     restored = add(
         "restore",
         _restore,

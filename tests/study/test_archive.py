@@ -98,6 +98,25 @@ def test_predictions_have_four_decimals_and_the_same_classes(study, kept, tmp_pa
     assert n_compared
 
 
+def test_fewer_decimals_take_less_space_and_more_do_not_come_back(study, kept, tmp_path):
+    archive(study, tmp_path / "small", decimals=2)
+    restore(tmp_path / "small", tmp_path / "again")
+    row = read_runs(study)[0]
+    ours, theirs = (table(of / folder_of(row) / "predictions.csv") for of in (study, tmp_path / "again"))
+    for one, other in zip(ours, theirs, strict=True):
+        assert other["predicted"] == one["predicted"]
+        shown = {column: value for column, value in other.items() if column.startswith("p_")}
+        assert shown == {column: f"{float(one[column]):.2f}" for column in shown}
+    sizes = [(folder / "runs.tar.xz").stat().st_size for folder in (tmp_path / "small", kept)]
+    assert sizes[0] < sizes[1]
+    archive(tmp_path / "again", tmp_path / "large", decimals=7)
+    restore(tmp_path / "large", tmp_path / "third")
+    assert read_runs(tmp_path / "third")[0]["archived"]["decimals"] == 2
+    for wrong in (0, 8):
+        with pytest.raises(ConfigError, match=f"`decimals` must be between 1 and 7.*Received: {wrong}"):
+            archive(study, tmp_path / "wrong", decimals=wrong)
+
+
 def test_histories_keep_their_ends_and_every_tenth_epoch(study, kept, tmp_path):
     restore(kept, tmp_path)
     row = read_runs(study)[0]
