@@ -26,12 +26,13 @@ US8K = Path(__file__).parent.parent / "us8k.yaml"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--models", nargs="+", choices=(*NETWORKS, "prototypical"), default=list(NETWORKS))
     parser.add_argument("--precision", choices=("float32_fast", "bfloat16"), default="bfloat16")
     parser.add_argument("--n-shot", type=int, default=5, help="clips per class")
     parser.add_argument("--runs", type=int, default=10, help="of each network, fold and precision")
     parser.add_argument("--folds", type=int, nargs="+", help="default: all of the data set")
     parser.add_argument("--epochs", type=int, default=199)
+    parser.add_argument("--patience", type=int, default=200, help="of prototypical training, in epochs; fewer shorten it")
     parser.add_argument("--margin", type=float, default=0.005, help="of equivalence, a fraction of accuracy")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--runs-dir", type=Path, help="where the runs are kept; default: nowhere")
@@ -82,6 +83,7 @@ def run_both(options: argparse.Namespace, home: Path) -> list[dict[str, Any]]:
                 f"folds={folds}",
                 f"runs={options.runs}",
                 f"training.epochs={options.epochs}",
+                f"episodic.patience={options.patience}",
                 f"training.precision={precision}",
                 f"workers={options.workers}",
                 "tensorboard=none",
