@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10, help="of each network, fold and precision")
     parser.add_argument("--folds", type=int, nargs="+", help="default: all of the data set")
     parser.add_argument("--epochs", type=int, default=199)
-    parser.add_argument("--patience", type=int, default=200, help="of prototypical training, in epochs; fewer shorten it")
+    parser.add_argument("--patience", type=int, default=200, help="of prototypical training, in epochs")
     parser.add_argument("--margin", type=float, default=0.005, help="of equivalence, a fraction of accuracy")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--runs-dir", type=Path, help="where the runs are kept; default: nowhere")
