@@ -9,12 +9,17 @@ import numpy as np
 from loglearn_tf.analysis.results import FloatArray, IntArray
 from loglearn_tf.errors import DataError
 
-# Probabilities have seven decimals: one written as 0 is at most this.
-FLOOR = 5e-8
+# Of probabilities as runs write them; an archive may have kept fewer.
+DECIMALS = 7
 BINS = 15
-# Tolerance for rounding, over some thousand classes.
+# Tolerance for the networks' own rounding, over some thousand classes.
 _SUM_TOLERANCE = 1e-3
 _PROBABILITY = "p_"
+
+
+def largest_zero(decimals: int) -> float:
+    """The largest probability that is written as 0."""
+    return 0.5 * 10.0**-decimals
 
 
 @dataclass(frozen=True)
@@ -26,12 +31,14 @@ class Predictions:
         labels: `(n_clips,)` index of each clip's class.
         predicted: `(n_clips,)` index of the predicted class.
         probabilities: `(n_clips, n_classes)`.
+        decimals: That the probabilities are written with.
     """
 
     classes: tuple[str, ...]
     labels: IntArray
     predicted: IntArray
     probabilities: FloatArray
+    decimals: int = DECIMALS
 
 
 @dataclass
@@ -73,16 +80,17 @@ class Reliability:
 
 
 def negative_log_likelihood(found: Predictions) -> FloatArray:
-    """`(n_clips,)` nats: minus the logarithm of the probability of each clip's class, at least `FLOOR`.
+    """`(n_clips,)` nats: minus the logarithm of the probability of each clip's class, at least the largest that
+    is written as 0.
 
     Other probabilities are not changed: their sum stays correct within rounding.
     """
-    return np.asarray(-np.log(np.maximum(_of_label(found), FLOOR)))
+    return np.asarray(-np.log(np.maximum(_of_label(found), largest_zero(found.decimals))))
 
 
 def n_zero(found: Predictions) -> int:
-    """Clips whose class has a probability below `FLOOR`, such as one written as 0: their likelihood is a bound."""
-    return int((_of_label(found) < FLOOR).sum())
+    """Clips whose class has a probability that is written as 0: their likelihood is a bound."""
+    return int((_of_label(found) < largest_zero(found.decimals)).sum())
 
 
 def brier_scores(found: Predictions) -> FloatArray:
@@ -99,12 +107,16 @@ def _of_label(found: Predictions) -> FloatArray:
     return np.asarray(found.probabilities[np.arange(len(found.labels)), found.labels])
 
 
-def read_predictions(path: Path) -> Predictions:
+def read_predictions(path: Path, *, decimals: int = DECIMALS) -> Predictions:
     """Reads `predictions.csv` or `predictions_settled.csv` of a run.
 
+    Args:
+        path: The table.
+        decimals: That its probabilities have; fewer in runs that come from an archive, see their `result.json`.
+
     Raises:
-        DataError: If it is missing or malformed: probabilities must be between 0 and 1 and add up to 1, for known
-                classes.
+        DataError: If it is missing or malformed: probabilities must be between 0 and 1 and add up to 1 within rounding,
+            for known classes.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -122,13 +134,14 @@ def read_predictions(path: Path) -> Predictions:
     except (OSError, ValueError, IndexError, csv.Error) as error:
         raise DataError(f"Cannot read the predictions {path}: {error}. {_REMEDY}") from error
     # Also false for NaN.
-    wrong = ~((values >= 0) & (values <= 1)).all(axis=1) | ~(np.abs(values.sum(axis=1) - 1) <= _SUM_TOLERANCE)
+    tolerance = _SUM_TOLERANCE + len(classes) * largest_zero(decimals)
+    wrong = ~((values >= 0) & (values <= 1)).all(axis=1) | ~(np.abs(values.sum(axis=1) - 1) <= tolerance)
     if wrong.any():
         raise DataError(
             "The probabilities of a clip must be between 0 and 1 and add up to 1. Received: "
             f"{values[wrong][0].tolist()} in {path}. {_REMEDY}"
         )
-    return Predictions(classes, labels, predicted, values)
+    return Predictions(classes, labels, predicted, values, decimals)
 
 
 _REMEDY = "Remove the run's folder; the run is then repeated."

@@ -148,17 +148,17 @@ def _members(study_dir: Path, rows: Sequence[Row], decimals: int) -> Iterator[tu
         for path in sorted(study_dir.glob(pattern)):
             yield path.name, path.read_bytes()
     ordered = sorted(rows, key=lambda row: (row["fold"], key_of(row)))
-    for row in ordered:
+    # Of a run that comes from an archive, no more are left than that had.
+    left = [min(decimals, row.get("archived", {}).get("decimals", IN_RUN_FOLDERS)) for row in ordered]
+    for row, n in zip(ordered, left, strict=True):
         kept = {key: value for key, value in row.items() if key != "host"}
-        # Of a run that comes from an archive, no more are left than that had.
-        left = min(decimals, row.get("archived", {}).get("decimals", IN_RUN_FOLDERS))
-        kept["archived"] = {"decimals": left, "every_epoch": EVERY_EPOCH}
+        kept["archived"] = {"decimals": n, "every_epoch": EVERY_EPOCH}
         yield f"{folder_of(row).as_posix()}/result.json", (json.dumps(kept, sort_keys=True) + "\n").encode()
     for name in _OF_RUN:
-        for row in ordered:
+        for row, n in zip(ordered, left, strict=True):
             path = study_dir / folder_of(row) / name
             if path.is_file():
-                yield f"{folder_of(row).as_posix()}/{name}", _thinned(path, decimals)
+                yield f"{folder_of(row).as_posix()}/{name}", _thinned(path, n)
 
 
 def _thinned(path: Path, decimals: int) -> bytes:

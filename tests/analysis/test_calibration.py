@@ -1,16 +1,21 @@
 """Scores of probabilities: those of scikit-learn and plain NumPy, from the tables that runs write."""
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import numpy as np
 import pytest
 from fake_study import predictions
+from hypothesis import given
+from hypothesis import strategies as st
 
 from loglearn_tf._util.csv import csv_bytes
 from loglearn_tf.analysis.calibration import (
     BINS,
-    FLOOR,
     Predictions,
     Reliability,
     brier_scores,
+    largest_zero,
     n_zero,
     negative_log_likelihood,
     read_predictions,
@@ -31,7 +36,7 @@ def found():
 def test_likelihood_is_the_log_loss_of_scikit_learn(found):
     metrics = pytest.importorskip("sklearn.metrics")
     # It clips at its own, far smaller floor.
-    clipped = np.maximum(found.probabilities, FLOOR)
+    clipped = np.maximum(found.probabilities, 5e-8)
     expected = metrics.log_loss(found.labels, clipped / clipped.sum(axis=1, keepdims=True), labels=[0, 1, 2])
     assert negative_log_likelihood(found).mean() == pytest.approx(expected, rel=1e-6)
 
@@ -73,7 +78,35 @@ def test_a_probability_written_as_zero_is_the_largest_that_is_written_so():
     values = np.array([[0.0, 1.0], [5e-8, 1 - 5e-8], [1e-7, 1 - 1e-7]])
     found = Predictions(("a", "b"), np.zeros(3, np.int64), np.ones(3, np.int64), values)
     assert negative_log_likelihood(found) == pytest.approx([np.log(2e7), np.log(2e7), np.log(1e7)])
-    assert n_zero(found) == 1 and f"{FLOOR * 0.99:.7f}" == "0.0000000"
+    assert n_zero(found) == 1
+
+
+@pytest.mark.parametrize("decimals", range(1, 8))
+def test_the_largest_zero_is_the_border_of_what_is_written_as_zero(decimals):
+    floor = largest_zero(decimals)
+    assert float(f"{0.99 * floor:.{decimals}f}") == 0 < float(f"{1.01 * floor:.{decimals}f}")
+
+
+@given(decimals=st.integers(1, 7), n_classes=st.integers(2, 50), seed=st.integers(0, 2**32 - 1))
+def test_tables_of_fewer_decimals_are_read_and_their_likelihood_is_a_bound(decimals, n_classes, seed):
+    random = np.random.default_rng(seed)
+    exact = random.dirichlet(np.full(n_classes, 0.1), size=5)
+    classes = [f"c{at}" for at in range(n_classes)]
+    rows = [
+        {"clip_id": "a", "class": "c0", "predicted": "c1"}
+        | {f"p_{name}": f"{p:.{decimals}f}" for name, p in zip(classes, row, strict=True)}
+        for row in exact
+    ]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "p.csv"
+        path.write_bytes(csv_bytes(tuple(rows[0]), rows))
+        found = read_predictions(path, decimals=decimals)
+    zero = found.probabilities[:, 0] == 0
+    with np.errstate(divide="ignore"):
+        true = -np.log(exact[:, 0])
+    assert n_zero(found) == zero.sum()
+    assert (negative_log_likelihood(found)[zero] <= true[zero] + 1e-9).all()
+    assert negative_log_likelihood(found).max() <= -np.log(largest_zero(decimals)) + 1e-9
 
 
 def test_tables_are_read_as_runs_write_them(tmp_path):

@@ -112,6 +112,7 @@ def test_fewer_decimals_take_less_space_and_more_do_not_come_back(study, kept, t
     archive(tmp_path / "again", tmp_path / "large", decimals=7)
     restore(tmp_path / "large", tmp_path / "third")
     assert read_runs(tmp_path / "third")[0]["archived"]["decimals"] == 2
+    assert table(tmp_path / "third" / folder_of(row) / "predictions.csv") == theirs
     for wrong in (0, 8):
         with pytest.raises(ConfigError, match=f"`decimals` must be between 1 and 7.*Received: {wrong}"):
             archive(study, tmp_path / "wrong", decimals=wrong)

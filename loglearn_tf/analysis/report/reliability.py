@@ -11,9 +11,10 @@ from loglearn_tf._util.text import first_few
 from loglearn_tf.analysis.answers import PREDICTIONS
 from loglearn_tf.analysis.calibration import (
     BINS,
-    FLOOR,
+    DECIMALS,
     Reliability,
     brier_scores,
+    largest_zero,
     n_zero,
     negative_log_likelihood,
     read_predictions,
@@ -67,6 +68,8 @@ class _Measured:
     brier: dict[tuple[int, int], float] = field(default_factory=dict)
     bins: Reliability = field(default_factory=Reliability)
     n_zero: int = 0
+    # With how many decimals tables are written that have probabilities of 0 for true classes.
+    zero_decimals: set[int] = field(default_factory=set)
 
 
 def make(finished: Finished) -> Part | None:
@@ -106,7 +109,7 @@ def _measure(finished: Finished, rows: list[Row]) -> tuple[dict[_Key, _Measured]
                 missing[score] = missing.get(score, 0) + 1
                 continue
             try:
-                found = read_predictions(path)
+                found = read_predictions(path, decimals=row.get("archived", {}).get("decimals", DECIMALS))
             except DataError as error:
                 broken.append(str(error))
                 continue
@@ -114,7 +117,9 @@ def _measure(finished: Finished, rows: list[Row]) -> tuple[dict[_Key, _Measured]
             at = row["fold"], row["run"]
             cell.nll[at] = float(negative_log_likelihood(found).mean())
             cell.brier[at] = float(brier_scores(found).mean())
-            cell.n_zero += n_zero(found)
+            if zeros := n_zero(found):
+                cell.n_zero += zeros
+                cell.zero_decimals.add(found.decimals)
             cell.bins.add(found)
     remarks = [
         f"{n:,} of {len(rows):,} finished runs have no {score} predictions"
@@ -126,11 +131,18 @@ def _measure(finished: Finished, rows: list[Row]) -> tuple[dict[_Key, _Measured]
     zeros, clips = sum(cell.n_zero for cell in measured.values()), sum(cell.bins.n.sum() for cell in measured.values())
     if zeros:
         remarks.append(
-            f"In {zeros:,} of {clips:,.0f} predictions the probability of the true class is stored as 0, with seven "
-            f"decimals. The upper limit {FLOOR:.8f} is used instead: the true NLL of these is at least "
-            f"{-np.log(FLOOR):.1f} nats."
+            f"In {zeros:,} of {clips:,.0f} predictions the probability of the true class is stored as 0. "
+            + " ".join(map(_of_zeros, sorted(set().union(*(cell.zero_decimals for cell in measured.values())))))
         )
     return measured, remarks
+
+
+def _of_zeros(decimals: int) -> str:
+    floor = largest_zero(decimals)
+    return (
+        f"With {decimals} decimals, the upper limit {floor:.{decimals + 1}f} is used instead: the true NLL of these is "
+        f"at least {-np.log(floor):.1f} nats."
+    )
 
 
 def _in_order(finished: Finished, measured: Mapping[_Key, _Measured]) -> Iterator[_Key]:

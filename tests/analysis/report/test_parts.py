@@ -22,6 +22,7 @@ from loglearn_tf.analysis.report.writer import write_report
 from loglearn_tf.analysis.results import with_score
 from loglearn_tf.analysis.statistics import accuracies, compare_all
 from loglearn_tf.datasets.us8k import CLASSES
+from loglearn_tf.study.archive import archive, restore
 from loglearn_tf.study.run_folder import read_runs
 from loglearn_tf.study.settings import load_settings
 from loglearn_tf.study.status import remember_settings
@@ -178,6 +179,28 @@ class TestReliability:
         assert "8 of 8 finished runs have no settled predictions, since earlier versions wrote none." in said
         assert "1 tables of predictions are not included: The probabilities of a clip must be between 0 and 1" in said
         assert "In 6 of 24 predictions" in said and "at least 16.8 nats" in said
+
+    def test_tables_from_an_archive_count_whatever_their_decimals(self, tmp_path):
+        self.study(tmp_path / "study")
+        before = reliability.make(finished(tmp_path / "study")).tables[0].records
+        for decimals in (4, 3, 2):
+            archive(tmp_path / "study", tmp_path / f"kept_{decimals}", decimals=decimals)
+            restore(tmp_path / f"kept_{decimals}", tmp_path / f"again_{decimals}")
+            part = reliability.make(finished(tmp_path / f"again_{decimals}"))
+            assert "not included" not in text_of(part)
+            for ours, theirs in zip(before, part.tables[0].records, strict=True):
+                assert ours["n_predictions"] == theirs["n_predictions"]
+                # The least probability here is 0.05, of which 0.005 are a tenth.
+                assert theirs["nll_nats"] == pytest.approx(ours["nll_nats"], abs=10 * 10.0**-decimals)
+
+    def test_a_zero_from_an_archive_is_as_much_as_its_decimals_say(self, tmp_path):
+        for row in pairs(shots=(5,), folds=(1, 2)):
+            write(tmp_path / "study", row, {"predictions.csv": probabilities_file(self.TRUTH, [0.5, 1e-5, 0.9, 0.2])})
+        archive(tmp_path / "study", tmp_path / "kept", decimals=3)
+        restore(tmp_path / "kept", tmp_path / "again")
+        said = text_of(reliability.make(finished(tmp_path / "again")))
+        assert "With 3 decimals, the upper limit 0.0005 is used instead" in said and "at least 7.6 nats" in said
+        assert "stored as 0" not in text_of(reliability.make(finished(tmp_path / "study")))
 
     def test_without_predictions_there_is_a_sentence(self, tmp_path):
         write(tmp_path, run_row(0.5))
