@@ -64,6 +64,24 @@ def test_bounds_are_of_all_operations_of_a_step(stages, monkeypatch):
     assert rows["conv_2, to its input"].call().shape == (1, 31, 62, 24)
 
 
+def test_bounds_of_the_layer_are_operations_of_its_size(stages, monkeypatch):
+    bounds = importlib.import_module("bounds")
+    monkeypatch.setattr(bounds, "N_WAVEFORMS", 1)
+    n_frames = 4 * 44_100 // 1024
+    shapes = {}
+    for row in bounds.layer():
+        result = (row.ours or row.bare)()
+        shapes[row.name] = result.shape.as_list(), result.dtype.name
+    for dtype, transformed in (("float32", "complex64"), ("float64", "complex128")):
+        assert shapes[f"{dtype}: all"] == ([1, n_frames + 1, 128], "float32")
+        assert shapes[f"{dtype}: window"] == ([n_frames, 1024], dtype)
+        assert shapes[f"{dtype}: Fourier transform"] == ([n_frames, 513], transformed)
+        assert shapes[f"{dtype}: the same, two frames in one"] == ([n_frames // 2, 1024], transformed)
+        assert shapes[f"{dtype}: squares"] == ([n_frames, 513], "float32")
+        assert shapes[f"{dtype}: bands' products"] == ([1, n_frames, 128], "float32")
+    assert shapes["float64: cast"] == ([n_frames, 1024], "float64") and "float32: cast" not in shapes
+
+
 def test_bounds_of_evaluation_call_the_operations_of_the_scorer(stages):
     bounds = importlib.import_module("bounds")
     tf = stages.tf

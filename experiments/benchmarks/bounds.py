@@ -6,6 +6,9 @@ lower bounds that their sum does not reach.
 Features, a clip of those of stages.py; ours and bare calls alternate. Rows overlap: "load" contains the rows of
 decoding and resampling, "all" contains everything.
 
+Layer, a clip of a batch of 16: what MelSpectrogram takes in each dtype, and its operations as bare calls of TensorFlow,
+beside Keras' own layer in float32.
+
 Training, a patch of a batch of 100: the layers of a step as bare operations of TensorFlow, and whole steps. Biases and
 activations of convolutions count nothing, since TensorFlow fuses them with the convolution. "At peak" is what the
 arithmetic of a convolution takes at the speed of a large matrix product, which no convolution is faster than. A
@@ -24,7 +27,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from stages import NETWORKS, compile_as_published, power, sound_files, tf  # first, since it sets the number of threads
+from stages import (
+    NETWORKS,
+    compile_as_published,
+    keras_mel,
+    power,
+    sound_files,
+    tf,
+)  # first, since it sets the number of threads
 
 # isort: split
 import keras
@@ -43,7 +53,8 @@ from loglearn_tf.training.sliding import SlidingScorer
 RATE = 44_100
 REPEATS = 11
 BATCH = 100
-STAGES = ("features", "training", "evaluation")
+N_WAVEFORMS = 16
+STAGES = ("features", "layer", "training", "evaluation")
 
 
 class Operation(NamedTuple):
@@ -126,6 +137,42 @@ def features() -> Iterator[tuple[int, Operation]]:
         ]
     for row in rows:
         yield len(files), row
+
+
+def layer() -> Iterator[Operation]:
+    """Keras' layer, ours, and the operations of ours."""
+    waveforms = tf.constant(np.random.default_rng(0).normal(0, 0.1, (N_WAVEFORMS, 4 * RATE)).astype("float32"))
+    yield Operation("keras.layers.MelSpectrogram, float32", None, in_graph(keras_mel("float32"), waveforms))
+    for dtype in ("float32", "float64"):
+        front = MelSpectrogram(fft_dtype=dtype)
+        width, window = front.n_fft, tf.constant(front.window_samples())
+        frames = tf.reshape(waveforms[:, : 4 * RATE // width * width], [-1, width])
+        cast = tf.cast(frames, dtype)
+        spectrum = tf.signal.rfft(cast)
+        squares = tf.cast(tf.math.real(spectrum) ** 2, tf.float32)[tf.newaxis]
+        yield Operation(f"{dtype}: all", in_graph(front, waveforms), None)
+        if dtype == "float64":
+            yield Operation(f"{dtype}: cast", None, in_graph(lambda x: tf.cast(x, tf.float64), frames))
+        yield Operation(f"{dtype}: window", None, in_graph(lambda x, window=window: x * window, cast))
+        yield Operation(f"{dtype}: Fourier transform", None, in_graph(tf.signal.rfft, cast))
+        yield Operation(f"{dtype}: the same, two frames in one", None, in_graph(tf.signal.fft, in_pairs(cast)))
+        yield Operation(
+            f"{dtype}: squares",
+            None,
+            in_graph(lambda z: tf.cast(tf.math.real(z) ** 2 + tf.math.imag(z) ** 2, tf.float32), spectrum),
+        )
+        yield Operation(f"{dtype}: bands' products", None, in_graph(front.mel, squares))
+
+
+def in_pairs(frames: Any) -> Any:
+    """Complex frames, each of two real ones."""
+    half = frames.shape[0] // 2
+    return tf.complex(frames[:half], frames[half : 2 * half])
+
+
+def in_graph(call: Callable[[Any], Any], given: Any) -> Callable[[], Any]:
+    function = tf.function(call)
+    return lambda: function(given)
 
 
 def measure(call: Callable[[], Any] | None, times: list[float], n_units: int) -> None:
@@ -283,6 +330,8 @@ def main() -> None:
     print(f"TensorFlow {tf.__version__}, soxr {soxr.__version__}, soundfile {soundfile.__version__}")
     if "features" in stages:
         print_features()
+    if "layer" in stages:
+        print_layer()
     if "training" in stages:
         for network in ("sb_cnn", "vgg"):
             print_training(network)
@@ -295,14 +344,24 @@ def main() -> None:
 def print_features() -> None:
     print(f"{'operation':<36} {'ours, ms':>9} {'bare, ms':>9}")
     for n_units, row in features():
-        ours: list[float] = []
-        bare: list[float] = []
-        for _ in range(REPEATS + 1):
-            measure(row.ours, ours, n_units)
-            measure(row.bare, bare, n_units)
-        # The first of each warms up.
-        shown = (f"{statistics.median(times[1:]):9.3f}" if times else f"{'':9}" for times in (ours, bare))
-        print(f"{row.name:<36} {' '.join(shown)}", flush=True)
+        print_operation(row, n_units)
+
+
+def print_layer() -> None:
+    print(f"\n{'layer, a clip':<36} {'ours, ms':>9} {'bare, ms':>9}")
+    for row in layer():
+        print_operation(row, N_WAVEFORMS)
+
+
+def print_operation(row: Operation, n_units: int) -> None:
+    ours: list[float] = []
+    bare: list[float] = []
+    for _ in range(REPEATS + 1):
+        measure(row.ours, ours, n_units)
+        measure(row.bare, bare, n_units)
+    # The first of each warms up.
+    shown = (f"{statistics.median(times[1:]):9.3f}" if times else f"{'':9}" for times in (ours, bare))
+    print(f"{row.name:<36} {' '.join(shown)}", flush=True)
 
 
 if __name__ == "__main__":
