@@ -94,6 +94,8 @@ class More:
             equivalence within the margin is to be shown.
         runs, folds: Additional runs per fold, or additional folds; `None` if no number up to 10,000 is enough.
         unknown: Why this is unknown; empty if it is known.
+        unfinished: Whether it is unknown since the two have no n with runs in two common folds, though the study has
+            several.
     """
 
     compression: str
@@ -103,6 +105,7 @@ class More:
     runs: int | None
     folds: int | None
     unknown: str = ""
+    unfinished: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,8 @@ class Answer:
         recommended: The recommended compression.
         reason: `"best"`: the only one that can be the best. `"near"`: the simplest of those shown to be within the
             margin of the best. `"open"`: the simplest of those that can be the best and whose mean is within the margin
-            of the highest: a choice, not a finding. `"highest"`: the same if only the highest qualifies. `"alone"`:
+            of the highest, or not comparable with it: a choice, not a finding. `"highest"`: the same if only the
+            highest qualifies. `"alone"`:
             there was nothing to compare.
         learns: Whether the recommended one has learned parameters.
         learning: What learning adds.

@@ -10,6 +10,7 @@ from loglearn_tf.analysis.planning import CHANCE
 
 # With fewer, an interval reflects the small number of folds more than the recordings.
 _FEW_FOLDS = 5
+_NO_PAIR = "no runs of the same n and fold"
 
 
 def passages(found: Recommendation) -> list[Passage]:
@@ -119,13 +120,22 @@ def _which(one: Answer, found: Recommendation, n_networks: int) -> Iterable[str]
         yield f"Shown, with the same certainty, to be no more than {margin} behind the best: {_names(near)}."
     elif len(can) > 1 and not near:
         yield f"No compression is shown to be within {margin} of the best."
-    first = standings[0]
-    second = standings[1]
-    yield (
-        f"{compression_name(first.compression)} has the highest mean accuracy, {100 * first.accuracy:.1f} %, "
-        f"{_points(first.behind)} ahead of {compression_name(second.compression)}."
-    )
+    yield _first(standings)
     yield "Behind it: " + "; ".join(_behind(other) for other in standings[1:]) + "."
+
+
+def _first(standings: Sequence[Standing]) -> str:
+    first, second = standings[0], standings[1]
+    name, next_one = compression_name(first.compression), compression_name(second.compression)
+    # In an unfinished study, means are over the runs that all have, and differences over those that two have.
+    if first.accuracy >= max(one.accuracy for one in standings) and not math.isnan(first.behind):
+        return (
+            f"{name} has the highest mean accuracy, {100 * first.accuracy:.1f} %, {_points(first.behind)} ahead of "
+            f"{next_one}."
+        )
+    if math.isnan(first.behind):
+        return f"{name} is named first; it and {next_one} have {_NO_PAIR}."
+    return f"{name} is ahead in the runs that two compressions share, {_points(first.behind)} ahead of {next_one}."
 
 
 def _how_far(standings: Sequence[Standing]) -> str:
@@ -149,14 +159,18 @@ def _recommended(one: Answer, margin: float) -> str:
     elif one.reason == "highest":
         why = f"its mean is highest by more than {_points(margin)}, but the runs do not decide whether it is the best"
     else:
+        unknown = any(math.isnan(other.behind) for other in one.standings if other.can_be_best)
+        within = "not known to be more than {} below" if unknown else "within {} of"
         why = (
-            f"of those that can be the best and are within {_points(margin)} of the highest mean, it is the "
+            f"of those that can be the best and are {within.format(_points(margin))} the highest mean, it is the "
             f"simplest{learns}; this is a choice, since the runs do not decide"
         )
     return f"Recommended: {name}, because {why}."
 
 
 def _behind(one: Standing) -> str:
+    if math.isnan(one.behind):
+        return f"{compression_name(one.compression)} unknown ({_NO_PAIR})"
     text = f"{compression_name(one.compression)} {_points(abs(one.behind))}"
     if one.behind > 0:  # its pairs are of other runs than those of the others
         text += " ahead in the runs they share"
@@ -273,7 +287,12 @@ def _more(part: PartAdvice, found: Recommendation) -> Iterable[str]:
         more = one.more
         names = f"{compression_name(more.other)} from {compression_name(more.compression)}"
         if more.unknown:
-            remedy = "at least two runs of each (setting `runs`)" if "runs differ" in more.unknown else "more folds"
+            if more.unfinished:
+                remedy = "more of the study's runs"
+            elif "runs differ" in more.unknown:
+                remedy = "at least two runs of each (setting `runs`)"
+            else:
+                remedy = "more folds"
             yield f"{where}To distinguish {names} takes {remedy}: {more.unknown}."
             continue
         if more.as_found:
@@ -324,8 +343,7 @@ def _precision(one: Answer, width: float | None) -> str:
     corrected = f", corrected for {n_comparisons} comparisons:" if n_comparisons > 1 else ""
     n_folds = len(one.folds)
     if width is None:
-        why = "a single fold with one run each" if n_folds == 1 else "a single fold in common"
-        return f"The precision of the differences is unknown: two compressions have only {why}."
+        return f"The precision of the differences is unknown: {_why_unknown(one)}."
     text = (
         f"Differences between two compressions are known to about ±{_points(width)}{corrected or ':'} smaller ones are "
         "not detected."
@@ -343,6 +361,18 @@ def _precision(one: Answer, width: float | None) -> str:
             "however many runs there are."
         )
     return text
+
+
+def _why_unknown(one: Answer) -> str:
+    if all(math.isnan(other.behind) for other in one.standings):
+        return f"two compressions have {_NO_PAIR}"
+    if len(one.folds) == 1 and one.n_runs > len(one.standings) * len(one.n_shot):
+        return "there is a single fold, and in it one run of an n, or no difference between runs"
+    if len(one.folds) == 1:
+        return "two compressions have only a single fold with one run each"
+    if one.more is not None and one.more.unknown and not one.more.unfinished:
+        return one.more.unknown
+    return "two compressions have only a single fold in common"
 
 
 def _scores(part: PartAdvice) -> Iterable[str]:

@@ -378,7 +378,10 @@ def _choice(ordered: Ordered, simple: Sequence[str], margin: float) -> tuple[str
     lead = next(one for one in standings if one.can_be_best)
     of_lead = 0.0 if lead is standings[0] else lead.behind
     close = [
-        one.compression for one in standings if one is lead or (one.can_be_best and one.behind - of_lead >= -margin)
+        one.compression
+        for one in standings
+        # Without a pair, the difference is NaN: nothing shows that it is large.
+        if one is lead or (one.can_be_best and not one.behind - of_lead < -margin)
     ]
     return min(close, key=simple.index), "open" if len(close) > 1 else "highest"
 
@@ -398,17 +401,19 @@ def _more(
         return None
     rival = rivals[0].compression
     here = cells(chosen, rival)
-    several = {n: cell for n, cell in here.items() if len(cell) > 1} or dict(here)
+    several = {n: cell for n, cell in here.items() if len(cell) > 1}
     mean = compared(here).mean
     nothing = More(chosen, rival, mean, abs(mean) > margin, None, None)
     if len(folds) < 2:
         return replace(nothing, unknown="one fold does not show how much folds differ")
-    if not several or not any(len(runs) > 1 for cell in several.values() for runs in cell.values()):
+    if not here:
+        return replace(nothing, unknown="the two have no runs of the same n and fold", unfinished=True)
+    if not several:
+        return replace(nothing, unknown="no n has runs of both in two folds", unfinished=True)
+    if not any(len(runs) > 1 for cell in several.values() for runs in cell.values()):
         return replace(nothing, unknown="one run per fold does not show how much runs differ")
     try:
-        spread: Spread = spread_of(
-            *(cell for cell in several.values() if len(cell) > 1 and any(len(runs) > 1 for runs in cell.values()))
-        )
+        spread: Spread = spread_of(*(cell for cell in several.values() if any(len(runs) > 1 for runs in cell.values())))
         runs = sorted(len(runs) for cell in several.values() for runs in cell.values())
         size = {"folds": len({fold for cell in several.values() for fold in cell}), "n_values": len(several)}
         size |= {"runs": runs[len(runs) // 2]}

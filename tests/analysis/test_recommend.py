@@ -352,6 +352,46 @@ def test_the_choice_follows_paired_differences():
     assert "No n and fold were run with all compressions" in said(found)
 
 
+def test_runs_in_one_common_fold_are_not_said_not_to_vary():
+    """To know more takes the second fold of `log`, not other folds: its runs differ by 3 points."""
+    rows = simulated_rows({"logeps": 0.5}, folds=(1, 2), runs=3, run_std=0.03)
+    rows += simulated_rows({"log": 0.5}, folds=(1,), runs=3, run_std=0.03, seed=1)
+    found = of_rows(rows)
+    assert "did not vary" not in said(found)
+    assert "takes more of the study's runs: no n has runs of both in two folds." in said(found)
+    assert found.parts[0].answers[0].more.unfinished
+
+
+def test_compressions_without_a_common_run_are_not_compared():
+    """No number of points is between them, and none is the highest: `log` has run at n = 10, where all are better."""
+    rows = simulated_rows({"logeps": 0.5}, folds=(1, 2), n_shot=[1])
+    rows += simulated_rows({"log": 0.9}, folds=(1, 2), n_shot=[10])
+    found = of_rows(rows)
+    assert "nan" not in said(found) and "is highest by" not in said(found)
+    assert "log-EPS has the highest mean accuracy" not in said(found)
+    assert "not known to be more than 2 points below the highest mean, it is the simplest" in said(found)
+    assert "takes more of the study's runs: the two have no runs of the same n and fold." in said(found)
+    assert "The precision of the differences is unknown: two compressions have no runs of the same n" in said(found)
+    assert found.parts[0].answers[0].reason == "open"
+
+
+def test_the_one_that_is_ahead_in_shared_runs_is_not_said_to_have_the_highest_mean():
+    """Means are over fold 1, which alone has all three; in it loglearn is ahead of log-EPS, in 2 and 3 behind."""
+    rows = simulated_rows({"logeps": 0.40, "loglearn": 0.45, "log": 0.30}, folds=(1,), n_shot=[1], run_std=0.001)
+    rows += simulated_rows({"logeps": 0.60, "loglearn": 0.40}, folds=(2, 3), n_shot=[1], run_std=0.001, seed=1)
+    found = of_rows(rows)
+    first, *others = found.parts[0].answers[0].standings
+    assert first.compression == "logeps" and first.accuracy < max(one.accuracy for one in others)
+    assert "log-EPS has the highest mean accuracy" not in said(found)
+    assert "log-EPS is ahead in the runs that two compressions share" in said(found)
+
+
+def test_equal_runs_are_not_called_a_single_fold():
+    found = of_rows(simulated_rows(dict.fromkeys(("logeps", "log"), 0.1), folds=(1, 2, 3), run_std=0, fold_std=0))
+    assert "in common" not in said(found)
+    assert "The precision of the differences is unknown: the runs did not vary." in said(found)
+
+
 def test_failed_runs_and_a_study_that_is_not_finished(tmp_path):
     study = study_in_parts(tmp_path / "study.yaml", TEXT)
     whole = recommend(study)
