@@ -127,8 +127,8 @@ def _rows(settings: Settings, of_models: Mapping[str, Spread], margin: float) ->
 def of_contrasts(parts: Sequence[StudyPart], spread: Spread) -> list[Planned]:
     """Computes what each contrast of a study can decide, before its runs.
 
-    Runs of parts that share a data set draw the same clips: noise averages out only over different n and data sets.
-    For averages over several data sets the numbers are approximate.
+    Runs of parts that share a data set and a `seed` draw the same clips: noise averages out only over different n, seeds
+    and data sets. For averages over several data sets the numbers are approximate.
 
     Args:
         parts: Parts of the study, with or without runs.
@@ -184,7 +184,10 @@ def _size(contrast: ContrastSettings, studies: Sequence[Settings]) -> dict[str, 
         return None  # its cells are not in the last grid
     data = [(cell.ours.data.name, cell.ours.data.root) for cell in cells]
     folds = {(one, fold) for one, cell in zip(data, cells, strict=True) for fold in cell.ours.folds}
-    n_values = min(len({cell.n_shot for other, cell in zip(data, cells, strict=True) if other == one}) for one in data)
+    # As in `planned.evaluate`, runs of another seed are other runs, unless one side of a cell has another seed.
+    by_seed = all(cell.ours.seed == cell.theirs.seed for cell in cells)
+    draws = [(one, cell.n_shot, cell.ours.seed if by_seed else None) for one, cell in zip(data, cells, strict=True)]
+    n_values = min(len({draw for draw in draws if draw[0] == one}) for one in data)
     # Each data set has its own mean, which costs a degree of freedom.
     return {"folds": len(folds) - (len(set(data)) - 1), "runs": runs, "n_values": n_values}
 

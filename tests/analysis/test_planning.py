@@ -126,6 +126,18 @@ contrasts:
     assert [line.split()[0] for line in lines[2:]] == ["small", "levels", "data"]
 
 
+def test_runs_with_another_seed_are_other_runs(tmp_path):
+    """As where they are evaluated: two seeds with two runs each are four runs of the single fold."""
+    parts = "\nparts: {a: {}, b: {SEED}}\ncontrasts: {c: {compression: log, title: T, expect: E, parts: [a, b]MORE}}\n"
+    sizes = []
+    for seed, more in (("", ""), ("seed: 1", ""), ("seed: 1", ", baseline_parts: [b, a]")):
+        text = GRID.replace("1, 5]", "1]").replace("[1, 2, 3]", "[1]").replace("{1: 6, 5: 2}", "2")
+        studies = settings_of(tmp_path, text + parts.replace("SEED", seed).replace("MORE", more))
+        (one,) = of_contrasts([StudyPart(part, tmp_path, []) for part in studies], SPREAD)
+        sizes.append((one.power.runs, one.power.n_values))
+    assert sizes == [(2, 1), (2, 2), (2, 1)]
+
+
 def test_a_contrast_of_one_run_is_named(tmp_path):
     """A file cannot have one, but overrides can make one. It does not hide the others, and says why it is not there."""
     text = """
