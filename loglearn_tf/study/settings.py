@@ -925,7 +925,7 @@ def check_contrasts(studies: Sequence[Settings], path: str | Path) -> None:
                         "must have the same fold if each has a single fold of a data set: runs alone do not show how "
                         "much folds differ",
                         {first.part: first.folds[0], ours.part: ours.folds[0]},
-                        remedy=f" Use `folds: {sorted({*first.folds, *ours.folds})}` in one part, or in each.",
+                        remedy=f" Use `folds: {sorted({*first.folds, *ours.folds})}` in each, or in one part in their place.",
                     )
             if len(ours.folds) == 1 and min(ours.runs_for(n_shot), theirs.runs_for(n_shot)) < 2:
                 raise refuse("n_shot", "must have at least two runs if there is one fold: nothing else varies", n_shot)

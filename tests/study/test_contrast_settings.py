@@ -147,7 +147,11 @@ def test_single_folds_of_one_data_set_belong_into_one_part(tmp_path):
     refused = refusal(tmp_path, text % contrast(parts="[a, elsewhere, b]"))
     assert refused.startswith("`contrasts.c.parts` in ")
     assert "must have the same fold if each has a single fold of a data set" in refused
-    assert refused.endswith("Received: {'a': 3, 'b': 1}. Use `folds: [1, 3]` in one part, or in each.")
+    assert refused.endswith("Received: {'a': 3, 'b': 1}. Use `folds: [1, 3]` in each, or in one part in their place.")
+    # Both ways are taken; in one of the two parts alone, several folds are refused.
+    for folds, names in (("a: {folds: [1, 3]}, b: {folds: [1, 3]}", "[a, b]"), ("a: {folds: [1, 3]}", "[a]")):
+        remedied = text.replace("a: {folds: [3]}, b: {folds: [1]}", folds)
+        studies(tmp_path, remedied % contrast(parts=names))
     for allowed in ("[a]", "[a, elsewhere]"):
         studies(tmp_path, text % contrast(parts=allowed))
     studies(tmp_path, text.replace("b: {folds: [1]}", "b: {folds: [3]}") % contrast(parts="[a, b]"))
