@@ -127,8 +127,8 @@ def _rows(settings: Settings, of_models: Mapping[str, Spread], margin: float) ->
 def of_contrasts(parts: Sequence[StudyPart], spread: Spread) -> list[Planned]:
     """Computes what each contrast of a study can decide, before its runs.
 
-    Runs of parts that share a data set and a `seed` draw the same clips: noise averages out only over different n, seeds
-    and data sets. For averages over several data sets the numbers are approximate.
+    Runs of parts that share a data set and a `seed` draw the same clips: noise averages out only over different n,
+    seeds and data sets. For averages over several data sets the numbers are approximate.
 
     Args:
         parts: Parts of the study, with or without runs.

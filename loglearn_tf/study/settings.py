@@ -920,12 +920,13 @@ def check_contrasts(studies: Sequence[Settings], path: str | Path) -> None:
             if len(ours.folds) == 1:
                 first = single.setdefault((ours.data.name, ours.data.root), ours)
                 if ours.folds != first.folds:
+                    folds = sorted({*first.folds, *ours.folds})
                     raise refuse(
                         "parts",
                         "must have the same fold if each has a single fold of a data set: runs alone do not show how "
                         "much folds differ",
                         {first.part: first.folds[0], ours.part: ours.folds[0]},
-                        remedy=f" Use `folds: {sorted({*first.folds, *ours.folds})}` in each, or in one part in their place.",
+                        remedy=f" Use `folds: {folds}` in each, or in one part in their place.",
                     )
             if len(ours.folds) == 1 and min(ours.runs_for(n_shot), theirs.runs_for(n_shot)) < 2:
                 raise refuse("n_shot", "must have at least two runs if there is one fold: nothing else varies", n_shot)
