@@ -631,17 +631,23 @@ def _at_other_levels(rows: Sequence[Row], score: str) -> Iterable[AtLevel]:
     at = [row for row in level_rows(rows) if row.get(column) is not None]
     own = {key_of(row): row[column] for row in rows}
     models = models_in_order(row["model"] for row in at)
+    folds: dict[str, set[int]] = {}
+    for row in at:
+        folds.setdefault(row["model"], set()).add(row["fold"])
 
     def key(row: Row) -> tuple[Any, ...]:
         return models.index(row["model"]), row["gain_db"], row["compression"]
 
-    for (_, gain, compression), group in groupby(sorted(at, key=key), key=key):
+    for (model, gain, compression), group in groupby(sorted(at, key=key), key=key):
         found = list(group)
         cells: dict[Any, dict[int, list[float]]] = {}
         for row in found:
             change = row[column] - own[key_of(row)]
             cells.setdefault(row["n_shot"], {}).setdefault(row["fold"], []).append(change)
-        one = compared({n: {fold: np.array(runs) for fold, runs in cell.items()} for n, cell in cells.items()})
+        one = compared(
+            {n: {fold: np.array(runs) for fold, runs in cell.items()} for n, cell in cells.items()},
+            of_several_folds=len(folds[models[model]]) > 1,
+        )
         low, high = (None, None) if one.estimate is None else one.estimate.interval()
         yield AtLevel(found[0]["model"], compression, float(gain), one.mean, low, high)
 

@@ -502,6 +502,20 @@ def test_accuracies_at_other_levels():
     assert "TIMBRE, scored 40 dB quieter than trained: accuracy changes by log-EPS 0.0 points" in said(found)
 
 
+def test_at_another_level_one_fold_of_several_has_no_interval():
+    """`loglearn` has run in the first of three folds: its runs do not show how folds differ, as in comparisons."""
+    rows = simulated_rows({"logeps": 0.5}, folds=(1, 2, 3)) + simulated_rows({"loglearn": 0.5}, folds=(1,), seed=1)
+    for row in rows:
+        accuracy = row["accuracy_settled"] - 0.1 - 0.01 * (row["fold"] + row["run"])
+        row["levels"] = [{"gain_db": -20.0, "accuracy": accuracy, "accuracy_settled": accuracy}]
+    logeps, loglearn = of_rows(rows).parts[0].levels[0].at_other_levels
+    assert logeps.low is not None and loglearn.change == pytest.approx(-0.12)
+    assert (loglearn.low, loglearn.high) == (None, None)
+    # In a study of one fold, runs are all there is.
+    (_, alone) = of_rows([row for row in rows if row["fold"] == 1]).parts[0].levels[0].at_other_levels
+    assert alone.low is not None
+
+
 # ---- What it takes ---------------------------------------------------------------------------------------------
 
 
