@@ -20,7 +20,6 @@ from loglearn_tf.study.run_folder import (
     Row,
     check_alike,
     folder_of,
-    key_of,
     parse_result,
     read_runs,
     result_rows,
@@ -147,7 +146,8 @@ def _members(study_dir: Path, rows: Sequence[Row], decimals: int) -> Iterator[tu
     for pattern in _OF_STUDY:
         for path in sorted(study_dir.glob(pattern)):
             yield path.name, path.read_bytes()
-    ordered = sorted(rows, key=lambda row: (row["fold"], key_of(row)))
+    # Within a fold in the order of `read_runs`, where `all` comes after every number.
+    ordered = sorted(rows, key=lambda row: row["fold"])
     # Of a run that comes from an archive, no more are left than that had.
     left = [min(decimals, row.get("archived", {}).get("decimals", IN_RUN_FOLDERS)) for row in ordered]
     for row, n in zip(ordered, left, strict=True):

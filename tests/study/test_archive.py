@@ -161,6 +161,14 @@ def test_failed_runs_are_left_out_and_done_ones_take_their_place(tmp_path):
     assert [row["status"] for row in read_runs(tmp_path / "other")] == ["done"]
 
 
+def test_runs_with_all_clips_are_kept_beside_those_with_a_number(tmp_path):
+    for n_shot in (10, "all", 2):
+        write(tmp_path / "study", run_row(0.5, n_shot=n_shot))
+    archive(tmp_path / "study", tmp_path / "archive")
+    assert restore(tmp_path / "archive", tmp_path / "again") == 3
+    assert [row["n_shot"] for row in read_runs(tmp_path / "again")] == [2, 10, "all"]
+
+
 def test_of_a_study_in_parts_each_part_has_an_archive(tmp_path):
     study_dir = study_in_parts(tmp_path / "parts.yaml", PARTS)
     written = archive(study_dir, tmp_path / "kept")
