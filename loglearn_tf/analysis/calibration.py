@@ -31,7 +31,7 @@ class Predictions:
         labels: `(n_clips,)` index of each clip's class.
         predicted: `(n_clips,)` index of the predicted class.
         probabilities: `(n_clips, n_classes)`.
-        decimals: That the probabilities are written with.
+        decimals: That the probabilities are written with; fewer to take small ones for 0, as in a table with fewer.
     """
 
     classes: tuple[str, ...]

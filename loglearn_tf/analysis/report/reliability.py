@@ -1,7 +1,7 @@
 """The section on the networks' probabilities: likelihood, Brier score and calibration, by both scores."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -68,8 +68,6 @@ class _Measured:
     brier: dict[tuple[int, int], float] = field(default_factory=dict)
     bins: Reliability = field(default_factory=Reliability)
     n_zero: int = 0
-    # With how many decimals tables are written that have probabilities of 0 for true classes.
-    zero_decimals: set[int] = field(default_factory=set)
 
 
 def make(finished: Finished) -> Part | None:
@@ -102,6 +100,9 @@ def _measure(finished: Finished, rows: list[Row]) -> tuple[dict[_Key, _Measured]
     measured: dict[_Key, _Measured] = {}
     missing: dict[str, int] = {}
     broken: list[str] = []
+    decimals = {_decimals(row) for row in rows}
+    # All by the fewest: else what an archive has rounded to 0 would cost less than the same in a run beside it.
+    fewest = min(decimals)
     for row in rows:
         for score, name in PREDICTIONS.items():
             path = finished.study_dir / folder_of(row) / name
@@ -109,7 +110,7 @@ def _measure(finished: Finished, rows: list[Row]) -> tuple[dict[_Key, _Measured]
                 missing[score] = missing.get(score, 0) + 1
                 continue
             try:
-                found = read_predictions(path, decimals=row.get("archived", {}).get("decimals", DECIMALS))
+                found = replace(read_predictions(path, decimals=_decimals(row)), decimals=fewest)
             except DataError as error:
                 broken.append(str(error))
                 continue
@@ -117,9 +118,7 @@ def _measure(finished: Finished, rows: list[Row]) -> tuple[dict[_Key, _Measured]
             at = row["fold"], row["run"]
             cell.nll[at] = float(negative_log_likelihood(found).mean())
             cell.brier[at] = float(brier_scores(found).mean())
-            if zeros := n_zero(found):
-                cell.n_zero += zeros
-                cell.zero_decimals.add(found.decimals)
+            cell.n_zero += n_zero(found)
             cell.bins.add(found)
     remarks = [
         f"{n:,} of {len(rows):,} finished runs have no {score} predictions"
@@ -130,19 +129,24 @@ def _measure(finished: Finished, rows: list[Row]) -> tuple[dict[_Key, _Measured]
         remarks.append(f"{len(broken):,} tables of predictions are not included: {' '.join(first_few(broken, most=1))}")
     zeros, clips = sum(cell.n_zero for cell in measured.values()), sum(cell.bins.n.sum() for cell in measured.values())
     if zeros:
+        floor = largest_zero(fewest)
+        alike = f", or would be with {_of(fewest)}, as in runs from an archive" if len(decimals) > 1 else ""
         remarks.append(
-            f"In {zeros:,} of {clips:,.0f} predictions the probability of the true class is stored as 0. "
-            + " ".join(map(_of_zeros, sorted(set().union(*(cell.zero_decimals for cell in measured.values())))))
+            f"In {zeros:,} of {clips:,.0f} predictions the probability of the true class is stored as 0{alike}. With "
+            f"{_of(fewest)}, the upper limit {floor:.{fewest + 1}f} is used instead: the true NLL of these is at least "
+            f"{-np.log(floor):.1f} nats."
         )
     return measured, remarks
 
 
-def _of_zeros(decimals: int) -> str:
-    floor = largest_zero(decimals)
-    return (
-        f"With {decimals} decimals, the upper limit {floor:.{decimals + 1}f} is used instead: the true NLL of these is "
-        f"at least {-np.log(floor):.1f} nats."
-    )
+def _decimals(row: Row) -> int:
+    """With how many decimals a run's probabilities are stored."""
+    found: int = row.get("archived", {}).get("decimals", DECIMALS)
+    return found
+
+
+def _of(decimals: int) -> str:
+    return f"{decimals} decimal{'' if decimals == 1 else 's'}"
 
 
 def _in_order(finished: Finished, measured: Mapping[_Key, _Measured]) -> Iterator[_Key]:

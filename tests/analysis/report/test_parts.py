@@ -202,6 +202,23 @@ class TestReliability:
         assert "With 3 decimals, the upper limit 0.0005 is used instead" in said and "at least 7.6 nats" in said
         assert "stored as 0" not in text_of(reliability.make(finished(tmp_path / "study")))
 
+    def test_runs_beside_those_from_an_archive_are_measured_alike(self, tmp_path):
+        """The same predictions, of which an archive has rounded some to 0: no difference, whatever came from it."""
+        table = {"predictions.csv": probabilities_file(self.TRUTH, [0.5, 1e-5, 0.9, 0.2])}
+        rows = pairs(shots=(5,), folds=(1, 2))
+        for row in rows:
+            if row["compression"] == "loglearn":
+                write(tmp_path / "study", row, table)
+        archive(tmp_path / "study", tmp_path / "kept", decimals=3)
+        restore(tmp_path / "kept", tmp_path / "again")
+        for row in rows:
+            if row["compression"] == "logeps":
+                write(tmp_path / "again", row, table)
+        part = reliability.make(finished(tmp_path / "again"))
+        (ours,) = (one for one in part.tables[0].records if one["compression"] == "loglearn")
+        assert ours["nll_difference_nats"] == pytest.approx(0, abs=1e-9)
+        assert "stored as 0, or would be with 3 decimals, as in runs from an archive. With 3 dec" in text_of(part)
+
     def test_without_predictions_there_is_a_sentence(self, tmp_path):
         write(tmp_path, run_row(0.5))
         part = reliability.make(finished(tmp_path))
