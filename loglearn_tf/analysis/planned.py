@@ -251,6 +251,13 @@ def _judged(outcome: Outcome, contrast: ContrastSettings, cells: Sequence[_Cell]
         by_cluster: dict[int, list[float]] = {}
         for (fold, run), difference in _differences(cell, contrast).items():
             by_cluster.setdefault(clusters.number(cell, fold, run), []).append(difference)
+        if len(by_cluster) < 2:
+            varied = "runs" if outcome.over_runs else "folds"
+            part = f" of part {cell.ours.settings.part}" if cell.ours.settings.part else ""
+            raise DataError(
+                f"since runs failed, {cell.model}, n = {cell.n_shot}{part} has pairs in fewer than two {varied}. "
+                "`loglearn run` retries them"
+            )
         found.append({number: np.array(values) for number, values in by_cluster.items()})
     estimate = mixed.over_folds(*found)
     low, high = estimate.interval()

@@ -1,5 +1,6 @@
 """Contrasts against scipy and arithmetic on the same runs; what is said while runs are missing, and of old settings."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -298,6 +299,22 @@ def test_single_folds_of_two_data_sets_are_judged_by_their_runs_and_say_so(tmp_p
     said = words.text(read_parts(study), [outcome], Spread(run=0.05, fold=0.02))
     assert "95 % interval over the runs of single folds " in said and "over folds" not in said
     assert "Based on 8 pairs of runs in 2 folds; nothing is known about other folds." in said
+
+
+@pytest.mark.parametrize(("folds", "varied"), [("[1]", "runs"), ("[1, 2]", "folds")])
+def test_a_cell_of_which_a_failed_run_leaves_one_pair_is_named(tmp_path, folds, varied):
+    """Of a single fold, folds are not what is missing; in either case `loglearn run` makes it."""
+    text = SINGLE.replace(SINGLE[SINGLE.index("parts:") : SINGLE.index("contrasts:")], "")
+    text = text.replace("models: vgg, n_shot: 1", "models: vgg, n_shot: 5").replace("5: 4", "5: 2")
+    study = study_in_parts(tmp_path / "study.yaml", f"folds: {folds}\n{text}")
+    gone = "run01" if varied == "runs" else "run0*"
+    for path in study.glob(f"us8k/vgg/logeps/n005/fold0{1 if varied == 'runs' else 2}/{gone}/result.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "status": "failed", "accuracy": None}))
+    (outcome,) = evaluate(read_parts(study))
+    assert outcome.waiting == (
+        f"cannot be evaluated: since runs failed, vgg, n = 5 has pairs in fewer than two {varied}. `loglearn run` "
+        "retries them"
+    )
 
 
 @pytest.mark.parametrize(
