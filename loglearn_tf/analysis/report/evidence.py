@@ -58,6 +58,8 @@ class Recordings:
             clips = by_recordings(self._answers.pairs(*cell, score=self._score), known)
             if clips is None:
                 return "the recording of a clip is unknown"
+            # Fails for a cell with a single run, which says nothing about classes.
+            crossed = two_way(clips)
             if one.dataset not in self._few:
                 # Test clips are the same in all cells.
                 self._few[one.dataset] = [
@@ -65,7 +67,7 @@ class Recordings:
                     for name, of in by_class(clips).items()
                     if (reason := of if isinstance(of, str) else of.too_few) is not None
                 ]
-            return two_way(clips)
+            return crossed
         except DataError as error:
             return str(error)
 

@@ -177,6 +177,18 @@ def test_a_class_that_one_run_alone_tests_costs_no_other_interval(tmp_path):
     assert "car_horn (Differences must come from at least two runs" in remark and "air_conditioner (" not in remark
 
 
+def test_a_cell_with_one_run_says_nothing_about_the_classes_of_others(tmp_path):
+    """The first cell has a single run of a single fold; the second has three."""
+    text = TEXT.replace("[1, 2, 3]", "[1]").replace("runs: 3", "runs: {1: 1, 5: 3}")
+    copy = study_in_parts(tmp_path / "study.yaml", text[: text.index("contrasts:")], only=["a"])
+    (of_a,) = read_parts(copy)
+    found = Recordings(copy / "a", of_a.rows, compare(of_a.rows), score="published")
+    assert all(isinstance(of, str) == (key[2] == 1) for key, of in found.found.items())
+    # In each of these three, classes have enough recordings.
+    (reasons,) = found.remarks("us8k")
+    assert "reason for missing intervals" in reasons and "these classes" not in reasons
+
+
 @pytest.mark.usefixtures("undrawn")
 def test_without_recordings_there_is_a_reason(study, tmp_path):
     copy = study_in_parts(tmp_path / "study.yaml", TEXT, only=["a"])
