@@ -48,7 +48,7 @@ def archive(study_dir: Path, to: Path, *, decimals: int = DECIMALS) -> list[Path
 
     Args:
         study_dir: The study's folder, such as `runs/us8k`. It may hold a study in parts.
-        to: The archive's folder. Runs that it already holds must also be in the study.
+        to: The archive's folder. Runs that it already holds must also be in the study, with as many decimals.
         decimals: Of the predicted probabilities, 1 to 7; each takes a third more space. Classes stay as predicted.
 
     Returns:
@@ -56,7 +56,8 @@ def archive(study_dir: Path, to: Path, *, decimals: int = DECIMALS) -> list[Path
 
     Raises:
         DataError: If the study has no finished run, or a file cannot be read.
-        ConfigError: If the archive holds runs that the study does not, or `decimals` is out of range.
+        ConfigError: If the archive holds runs that the study does not, or more decimals than the study and `decimals`
+            both leave, or `decimals` is out of range.
         StorageError: If it cannot be written.
     """
     if not 1 <= decimals <= IN_RUN_FOLDERS:
@@ -68,7 +69,7 @@ def archive(study_dir: Path, to: Path, *, decimals: int = DECIMALS) -> list[Path
         rows = [row for row in read_runs(folder) if row["status"] == "done"]
         if not rows:
             raise DataError(f"No finished run in {folder}. Run `loglearn run SETTINGS.yaml` first.")
-        _check_loses_nothing(rows, folder, place)
+        _check_loses_nothing(rows, folder, place, decimals)
         members = dict(_members(folder, rows, decimals))
         write_bytes(place / RUNS, _packed(members))
         write_bytes(place / RESULTS, csv_bytes(COLUMNS, rows))
@@ -129,16 +130,36 @@ def _parts(source: Path, target: Path, marker: str) -> list[tuple[Path, Path]]:
     return [(part, target / part.name) for part in parts] or [(source, target)]
 
 
-def _check_loses_nothing(rows: Sequence[Row], study_dir: Path, place: Path) -> None:
-    if (place / RUNS).is_file():
-        names = {f"{folder_of(row).as_posix()}/result.json" for row in rows}
-        lost = sorted(name for name in _unpacked(place / RUNS) if name.endswith("/result.json") and name not in names)
-        if lost:
-            raise ConfigError(
-                f"{place / RUNS} holds {len(lost):,} runs that are missing from {study_dir}; the first is "
-                f"{lost[0].removesuffix('/result.json')}. Restore them with `loglearn restore` first, or choose "
-                "another folder."
-            )
+def _check_loses_nothing(rows: Sequence[Row], study_dir: Path, place: Path, decimals: int) -> None:
+    if not (place / RUNS).is_file():
+        return
+    left = {f"{folder_of(row).as_posix()}/result.json": _decimals(row) for row in rows}
+    kept = {name: content for name, content in _unpacked(place / RUNS).items() if name.endswith("/result.json")}
+    lost = sorted(kept.keys() - left.keys())
+    if lost:
+        raise ConfigError(
+            f"{place / RUNS} holds {len(lost):,} runs that are missing from {study_dir}; the first is "
+            f"{lost[0].removesuffix('/result.json')}. Restore them with `loglearn restore` first, or choose "
+            "another folder."
+        )
+    # Fewer because they are asked for are no loss; fewer because the study comes from another archive are.
+    coarser = sorted(
+        name
+        for name, content in kept.items()
+        if left[name] < min(decimals, _decimals(parse_result(content, place / RUNS / name)))
+    )
+    if coarser:
+        raise ConfigError(
+            f"{place / RUNS} holds {len(coarser):,} runs with more decimals of their predictions than {study_dir}, "
+            f"which comes from another archive; the first is {coarser[0].removesuffix('/result.json')}. Choose another "
+            "folder."
+        )
+
+
+def _decimals(row: Row) -> int:
+    """Of a run's predictions: those that run folders have, or the archive that it comes from."""
+    found: int = row.get("archived", {}).get("decimals", IN_RUN_FOLDERS)
+    return found
 
 
 def _members(study_dir: Path, rows: Sequence[Row], decimals: int) -> Iterator[tuple[str, bytes]]:
@@ -149,7 +170,7 @@ def _members(study_dir: Path, rows: Sequence[Row], decimals: int) -> Iterator[tu
     # Within a fold in the order of `read_runs`, where `all` comes after every number.
     ordered = sorted(rows, key=lambda row: row["fold"])
     # Of a run that comes from an archive, no more are left than that had.
-    left = [min(decimals, row.get("archived", {}).get("decimals", IN_RUN_FOLDERS)) for row in ordered]
+    left = [min(decimals, _decimals(row)) for row in ordered]
     for row, n in zip(ordered, left, strict=True):
         kept = {key: value for key, value in row.items() if key != "host"}
         kept["archived"] = {"decimals": n, "every_epoch": EVERY_EPOCH}

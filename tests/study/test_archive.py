@@ -187,6 +187,21 @@ def test_an_archive_loses_no_run(study, kept, tmp_path):
         archive(tmp_path, kept)
 
 
+def test_a_restored_study_does_not_take_decimals_from_another_archive(study, tmp_path):
+    archive(study, tmp_path / "fine", decimals=6)
+    archive(study, tmp_path / "coarse", decimals=2)
+    restore(tmp_path / "coarse", tmp_path / "again")
+    before = (tmp_path / "fine" / "runs.tar.xz").read_bytes()
+    with pytest.raises(ConfigError, match=r"holds 8 runs with more decimals of their predictions than .*again, which"):
+        archive(tmp_path / "again", tmp_path / "fine")
+    assert (tmp_path / "fine" / "runs.tar.xz").read_bytes() == before
+    # As many as it has, or fewer on request, are no loss.
+    archive(tmp_path / "again", tmp_path / "coarse")
+    archive(tmp_path / "again", tmp_path / "fine", decimals=2)
+    archive(study, tmp_path / "coarse", decimals=6)
+    archive(study, tmp_path / "coarse", decimals=1)
+
+
 def test_runs_of_other_settings_are_not_mixed(kept, tmp_path):
     write(tmp_path, run_row(0.5, identity={"clips": "other"}))
     before = files_of(tmp_path)
