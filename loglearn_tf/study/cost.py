@@ -67,7 +67,7 @@ TABLE = {
     "sb_cnn": Rates(0.25, 2.1, 5e-3, 5.2e-3, 7.3e-5, 0.0, patch_mib=4.0, weights_mib=1.0),
     "vgg": Rates(0.35, 5.2, 1e-2, 7.8e-3, 7.8e-5, 1.9e-4, norm_s=7e-3, patch_mib=14.0, weights_mib=0.2),
     "timbre": Rates(0.25, 2.0, 4e-3, 1.4e-3, 1.0e-5, 0.0, patch_mib=1.0, weights_mib=0.1),
-    "prototypical": Rates(1.5, 9.0, 2e-2, 6.6e-2, 0.0, 3.8e-2, norm_s=4.3e-2, patch_mib=32.0, weights_mib=2.4),
+    "prototypical": Rates(1.5, 9.0, 2e-2, 6.6e-2, 0.0, 3.8e-2, norm_s=4.3e-2, patch_mib=18.0, weights_mib=2.4),
 }
 # Compressions of the package that are not pointwise: they require cutting out patches for scoring.
 NOT_POINTWISE = ("pcen", "pcen_learn")

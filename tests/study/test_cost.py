@@ -189,6 +189,12 @@ def test_memory_grows_with_the_batch_and_the_clips():
     assert needed[3] - needed[2] < 100 * rates.patch_mib
 
 
+def test_memory_of_prototypical_networks_is_that_of_their_runs():
+    """`result.json` has 2,041 and 2,044 MiB (n = 5); with whole first maps it was 3,242."""
+    settings = study("models=[prototypical]")
+    assert 2044 < memory_mib(settings, run_of(settings, 5), US8K, TABLE["prototypical"]) < 1.25 * 2044
+
+
 def test_the_text_names_what_takes_most_and_what_would_halve_it():
     settings = load_settings("us8k")
     sounds = expected_sounds(settings)
