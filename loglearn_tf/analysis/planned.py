@@ -55,6 +55,7 @@ class Outcome:
         n_done, n_failed: How many of them are done, or have failed and are in no pair.
         n_before: Finished runs whose settings do not contain this contrast: they were done before it was written in its
             present form.
+        n_archived: Finished runs that come from an archive, which does not tell that.
         n_folds, n_pairs: Number of folds, where those of different data sets count separately; number of pairs in all
             cells.
         over_runs: Whether every cell has a single fold: then runs are the clusters, and intervals and p say nothing
@@ -85,6 +86,7 @@ class Outcome:
     n_folds: int = 0
     n_pairs: int = 0
     over_runs: bool = False
+    n_archived: int = 0
     mean: float = float("nan")
     low: float | None = None
     high: float | None = None
@@ -224,6 +226,7 @@ def _outcome(name: str, contrast: ContrastSettings, parts: Sequence[StudyPart], 
         *(name, contrast, "", len(runs), len(done), n_failed, n_before),
         n_folds=len({(cell.data, fold) for cell in cells for fold in cell.ours.settings.folds}),
         over_runs=bool(cells) and all(len(cell.ours.settings.folds) == 1 for cell in cells),
+        n_archived=sum(_is_silent(part.folder, row) for part, row in done),
         margin=contrast.margin,
     )
     if absent:
@@ -390,6 +393,11 @@ def _by_recordings(contrast: ContrastSettings, cells: Sequence[_Cell]) -> Estima
         return crossed.too_few
     one = crossed.estimate
     return replace(one, mean=one.mean * len(scores), error=one.error * len(scores))
+
+
+def _is_silent(folder: Path, row: Row) -> bool:
+    """Whether a run comes from an archive, which has no `config.yaml`."""
+    return "archived" in row and not (folder / folder_of(row) / "config.yaml").is_file()
 
 
 class _Written:

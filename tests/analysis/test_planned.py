@@ -17,6 +17,7 @@ from loglearn_tf.analysis.recordings import clip_differences, two_way
 from loglearn_tf.analysis.report import contrasts as words
 from loglearn_tf.analysis.results import read_results
 from loglearn_tf.errors import ConfigError, DataError
+from loglearn_tf.study.archive import archive, restore
 from loglearn_tf.study.grid import plan_runs
 from loglearn_tf.study.settings import load_studies
 
@@ -234,6 +235,20 @@ def test_runs_done_before_a_contrast_was_written_are_counted(tmp_path):
     outcomes = {one.name: one for one in evaluate(read_parts(study))}
     assert outcomes["one_cell"].n_before == 2
     assert outcomes["all"].n_before == 0
+
+
+def test_of_runs_from_an_archive_it_is_not_known_whether_they_were_done_before(tmp_path):
+    """An archive has no `config.yaml`: without a word, each contrast would seem written down before these runs."""
+    study = study_in_parts(tmp_path / "study.yaml", PARTS)
+    archive(study, tmp_path / "kept")
+    restore(tmp_path / "kept", tmp_path / "again")
+    for folder, n_archived in ((study, 0), (tmp_path / "again", 24)):
+        parts = read_parts(folder)
+        outcomes = {one.name: one for one in evaluate(parts)}
+        assert (outcomes["one_cell"].n_before, outcomes["one_cell"].n_archived) == (0, n_archived)
+        said = words.text(parts, [outcomes["one_cell"]], Spread(run=0.05, fold=0.02))
+        known = "24 of its 24 finished runs come from an archive, which does not tell whether they were started before"
+        assert (known in said) == bool(n_archived)
 
 
 def test_parts_that_hold_different_contrasts(tmp_path):

@@ -105,6 +105,11 @@ def _lines(
             f"{one.n_before:,} of its {one.n_done:,} finished runs were started before this contrast was written in "
             "its present form: for these it is an explanation, not a prediction."
         )
+    if one.n_archived:
+        yield (
+            f"{one.n_archived:,} of its {one.n_done:,} finished runs come from an archive, which does not tell whether "
+            "they were started before this contrast was written."
+        )
 
 
 def _over(one: Outcome) -> str:
