@@ -306,8 +306,8 @@ def needed(
 
     # One fold uses its runs, two use fold means: more is always better only from two on.
     fewest_folds = _fewest(2, lambda number: reached(number, runs))
-    # One fold needs two runs.
-    fewest_runs = _fewest(2 if folds == 1 and n_values == 1 else 1, lambda number: reached(folds, number))
+    # One fold needs two runs, of however many n.
+    fewest_runs = _fewest(2 if folds == 1 else 1, lambda number: reached(folds, number))
     error, dof = _error(spread, folds, 10**12, n_values)
     return Needed(
         folds=fewest_folds,

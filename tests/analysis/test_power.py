@@ -155,6 +155,13 @@ def test_one_fold_has_the_runs_of_all_n_to_judge_by():
     assert found.power[0] == pytest.approx(scipy.stats.nct(32, 0.02 / 0.01).sf(least), abs=2e-3)
 
 
+def test_several_n_of_one_fold_need_two_runs_too():
+    """A large effect needs no more than that; one run was tried, too, and refused as if it had been given."""
+    for goal in ({"effect": 0.3}, {"equivalent": 0.3}, {"half_width": 0.3}):
+        found = needed(Spread(run=0.003, fold=0.001), folds=1, runs=2, n_values=2, **goal)
+        assert (found.runs, found.more_runs) == (2, 0)
+
+
 def test_recordings_count_as_much_as_they_add_to_a_fold():
     split = Spread(run=0.05, fold=0.03, recording=0.2, recordings=25)
     whole = Spread(run=0.05, fold=0.05)
