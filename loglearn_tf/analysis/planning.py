@@ -300,6 +300,8 @@ def what_would_decide(
     goal = f"if there is no difference, with a margin of {100 * margin:g} points"
     if by_effect:
         goal = "if the true difference is " + f"{100 * mean:+.1f} points".replace("-", "−")
+    if 0 in (more.more_runs, more.more_folds):
+        return f"A study of this size decides with a power of {100 * CHANCE:g} % or more, {goal}; this one did not."
     ways = [
         f"{number:,} more {noun}{'' if number == 1 else 's'}{place}"
         for number, noun, place in ((more.more_runs, "run", " per fold"), (more.more_folds, "fold", ""))

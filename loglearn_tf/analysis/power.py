@@ -35,8 +35,7 @@ class Spread:
 
     Raises:
         ConfigError: If one is negative or not finite, all are 0, `shared` is above 1, or there is less than one
-            recording
-            per fold.
+            recording per fold.
     """
 
     run: float

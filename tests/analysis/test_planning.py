@@ -194,6 +194,14 @@ class TestWhatWouldDecide:
         text = what_would_decide(Spread(run=0.02, fold=0.05), 0.04, folds=3, runs=6)
         assert "more folds; more runs on these folds would not be enough." in text and "runs per fold" not in text
 
+    def test_where_the_size_is_enough_already(self):
+        spread = Spread(run=0.01, fold=0.0)
+        assert needed(spread, folds=4, runs=10, effect=0.03).more_runs == 0
+        assert what_would_decide(spread, 0.03, folds=4, runs=10) == (
+            "A study of this size decides with a power of 80 % or more, if the true difference is +3.0 points; "
+            "this one did not."
+        )
+
     def test_where_nothing_is(self):
         text = what_would_decide(Spread(run=0.9, fold=0.9), 0.021, folds=3, runs=6)
         assert text.endswith("no number of runs or folds up to 10,000 is enough.")
