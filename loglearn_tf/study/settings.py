@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -21,7 +21,18 @@ from loglearn_tf.datasets.registry import DATASETS, Corpus
 from loglearn_tf.errors import ConfigError
 from loglearn_tf.layers.compression import COMPRESSIONS
 from loglearn_tf.models.registry import MODELS, Network
-from loglearn_tf.study.yaml_file import Override, merged, parse_override, read_table, settings_file, with_overrides
+from loglearn_tf.study.yaml_file import (
+    Override,
+    is_quoted,
+    merged,
+    parse_override,
+    read_table,
+    settings_file,
+    with_overrides,
+)
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 def _as_list(value: Any) -> Any:
@@ -989,6 +1000,15 @@ def _describe(error: ValidationError, path: str | Path, given: set[tuple[str, ..
         key=lambda one: len(one["loc"]),
         default=errors[0],
     )
+    if first["type"] == "missing":
+        # A misspelt key is both missing and unknown; the second says what to change.
+        unknown_keys = {
+            str(one["loc"][-1]): one
+            for one in errors
+            if one["type"] == "extra_forbidden" and one["loc"][:-1] == first["loc"][:-1]
+        }
+        misspelt = difflib.get_close_matches(str(first["loc"][-1]), unknown_keys, n=1)
+        first = unknown_keys[misspelt[0]] if misspelt else first
     # Numbers index a list; "constrained-int" and the like name a branch of a union, internal to pydantic.
     loc = [part for part in first["loc"] if isinstance(part, str)]
     unknown = first["type"] == "extra_forbidden"
@@ -1013,10 +1033,20 @@ def _describe(error: ValidationError, path: str | Path, given: set[tuple[str, ..
     # YAML 1.1 reads 1e-3 as text and 1.0e-3 as a number.
     hint = (
         " Write it with a decimal point: 1.0e-3."
-        if first["type"] == "float_type" and _is_number_in_text(first["input"])
+        if first["type"] == "float_type" and _is_number_in_text(first["input"]) and not is_quoted(first["input"])
         else ""
     )
-    return f"`{key}` in {where}: {first['msg'][0].lower()}{first['msg'][1:]}. Received: {shown(first['input'])}.{hint}"
+    return f"`{key}` in {where}: {_rule(first)}. Received: {shown(first['input'])}.{hint}"
+
+
+def _rule(complaint: "ErrorDetails") -> str:
+    """pydantic's rule, completed where it does not say what to change."""
+    rule = complaint["msg"][0].lower() + complaint["msg"][1:]
+    if complaint["type"] == "string_pattern_mismatch" and complaint["ctx"]["pattern"] == _NAME:
+        return f"{rule}: letters without accents, digits, `_`, `.` and `-`, and a letter or digit first"
+    if complaint["type"] in ("int_type", "float_type") and is_quoted(complaint["input"]):
+        return f"{rule}, without quotes"
+    return rule
 
 
 def _is_number_in_text(value: Any) -> bool:

@@ -98,6 +98,14 @@ def with_overrides(table: dict[str, Any], overrides: Sequence[Override]) -> dict
     return table
 
 
+def is_quoted(value: Any) -> bool:
+    """Whether a value is text that must have been in quotes, since YAML would have read it as a number."""
+    try:
+        return isinstance(value, str) and type(yaml.load(value, Loader=_StrictLoader)) in (int, float)
+    except (yaml.YAMLError, ValueError):
+        return False
+
+
 def merged(common: Any, own: Any) -> Any:
     """Merges tables key by key; anything else is replaced."""
     if not (isinstance(common, dict) and isinstance(own, dict)):

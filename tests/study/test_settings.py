@@ -393,6 +393,40 @@ def test_yaml_takes_1e_3_for_text(value):
     assert us8k("training.learning_rate=1.0e-3").training.learning_rate == 0.001
 
 
+@pytest.mark.parametrize(
+    ("override", "rule"),
+    [
+        ("training.epochs='2'", "a valid integer, without quotes. Received: '2'."),
+        ("training.learning_rate='0.1'", "a valid number, without quotes. Received: '0.1'."),
+        ("training.learning_rate=fast", "a valid number. Received: 'fast'."),
+        ("training.epochs=2.5", "a valid integer. Received: 2.5."),
+        ("training.epochs='yes'", "a valid integer. Received: 'yes'."),
+    ],
+)
+def test_a_number_in_quotes_is_text(override, rule):
+    assert refusal(US8K, override).endswith(f"input should be {rule}")
+
+
+@pytest.mark.parametrize("name", ["my study", "a/b", "_first", "Régen"])
+def test_the_rule_of_names_is_said_in_words(name):
+    message = refusal(US8K, f"name={name}")
+    words = "letters without accents, digits, `_`, `.` and `-`, and a letter or digit first"
+    assert message.endswith(f": {words}. Received: '{name}'.")
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "misspelt"),
+    [
+        (MINIMAL.replace("models:", "model:"), "models", "model"),
+        (MINIMAL.replace("n_shot:", "nshot:"), "n_shot", "nshot"),
+        (MINIMAL.replace("  root:", "  roots:"), "data.root", "data.roots"),
+    ],
+)
+def test_a_misspelt_key_is_not_called_missing(write, text, key, misspelt):
+    path = write(text)
+    assert refusal(path) == f"Unknown key `{misspelt}` in {path}. Did you mean `{key.split('.')[-1]}`?"
+
+
 def test_a_missing_key_is_named(write):
     path = write(MINIMAL.replace("  root: data/UrbanSound8K\n", ""))
     assert refusal(path).startswith(f"Key `data.root` is missing in {path}.")
