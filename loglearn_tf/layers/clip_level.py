@@ -23,6 +23,9 @@ class ClipLevel(keras.layers.Layer):  # type: ignore[misc]
     Output shape:
         As the input, float32.
 
+    Raises:
+        ValueError: If the input has fewer axes.
+
     Example:
         >>> import numpy as np
         >>> np.asarray(ClipLevel()(np.float32([[[1, 3], [0, 4]], [[0, 0], [0, 0]]]))).tolist()
@@ -33,12 +36,24 @@ class ClipLevel(keras.layers.Layer):  # type: ignore[misc]
         super().__init__(autocast=False, **kwargs)  # mel power exceeds the range of half precision
 
     def call(self, mel: Any) -> Any:
+        _check_shape(mel.shape)
         mel = ops.cast(mel, "float32")
         level = ops.mean(mel, axis=(1, 2), keepdims=True)
         return mel / ops.where(level > 0, level, 1.0)
 
     def compute_output_spec(self, mel: Any) -> keras.KerasTensor:
+        _check_shape(mel.shape)
         return keras.KerasTensor(mel.shape, dtype="float32")
+
+
+def _check_shape(shape: Any) -> None:
+    if getattr(shape, "rank", 0) is None:
+        return  # TensorFlow does not know it yet
+    if len(shape) < 3:
+        raise ValueError(
+            "The input of `ClipLevel` must have the shape (batch, frames, n_mels), with all frames of each clip. "
+            f"Received: {tuple(shape)}. Add the missing axes, such as the batch: `mel[None]`."
+        )
 
 
 def needs_clip_level(network: Any) -> bool:

@@ -144,11 +144,7 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
         self.fft_dtype = fft_dtype
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        if len(input_shape) not in (1, 2) or input_shape[-1] == 0:
-            raise ValueError(
-                "The input must have the shape (batch, samples) or (samples,), with at least one sample. Received: "
-                f"{input_shape}."
-            )
+        _check_shape(input_shape)
         bank = mel_filter_bank(
             sample_rate=self.sample_rate,
             n_fft=self.n_fft,
@@ -173,6 +169,9 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
         import tensorflow as tf
 
         waveform = tf.convert_to_tensor(waveform)
+        # `build` sees only the shape of the first call.
+        if waveform.shape.rank is not None:
+            _check_shape(tuple(waveform.shape))
         if waveform.shape.rank == 1:
             return self.call(waveform[tf.newaxis])[0]
         dtype = tf.as_dtype(self.fft_dtype)
@@ -232,6 +231,15 @@ class MelSpectrogram(keras.layers.Layer):  # type: ignore[misc]
             "pad_mode": self.pad_mode,
             "fft_dtype": self.fft_dtype,
         }
+
+
+def _check_shape(shape: tuple[int | None, ...]) -> None:
+    if len(shape) not in (1, 2) or shape[-1] == 0:
+        remedy = " Pass one channel, or the mean of all." if len(shape) > 2 else ""
+        raise ValueError(
+            "The input must have the shape (batch, samples) or (samples,), with at least one sample. Received: "
+            f"{shape}.{remedy}"
+        )
 
 
 def mel_filter_bank(

@@ -35,6 +35,13 @@ def test_silence_stays():
     assert np.isfinite(tape.gradient(y, x)).all()
 
 
+@pytest.mark.parametrize("shape", [(6,), (40, 6)])
+def test_a_clip_without_a_batch_is_refused(shape):
+    for mel in (np.ones(shape, "float32"), keras.KerasTensor(shape)):
+        with pytest.raises(ValueError, match=r"must have the shape \(batch, frames, n_mels\).*Received: \("):
+            ClipLevel()(mel)
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "float64"])
 def test_computes_in_float32(policy):
     level = ClipLevel(dtype=policy)(MEL)

@@ -434,6 +434,13 @@ class TestErrors:
         with pytest.raises(ValueError, match="must have the shape"):
             MelSpectrogram()(np.zeros(shape, np.float32))
 
+    @pytest.mark.parametrize("shape", [(0,), (), (1, 0), (2, 4096, 2), (2, 2, 4096)])
+    def test_also_after_the_first_call(self, shape):
+        layer = MelSpectrogram()
+        layer(np.zeros((1, 4096), np.float32))
+        with pytest.raises(ValueError, match="must have the shape"):
+            layer(np.zeros(shape, np.float32))
+
     def test_numpy_numbers_are_numbers(self):
         layer = MelSpectrogram(n_fft=np.int64(512), f_min=np.float32(20))
         assert layer.get_config()["n_fft"] == 512 and type(layer.get_config()["n_fft"]) is int
