@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from loglearn_tf._util.text import shown
 from loglearn_tf.layers.compression.power_counts import PowerCounts
 from loglearn_tf.layers.keras_2 import refuse_keras_2
 
@@ -258,11 +259,25 @@ def power_at_quantile(layer: Any, data: Any, quantile: float | None) -> Any:
 def _arrays(data: Any) -> Iterator[npt.NDArray[np.float32]]:
     """The arrays of a data set, one after another."""
     is_array = hasattr(data, "shape") and hasattr(data, "dtype")
+    if not is_array and (isinstance(data, (str, bytes)) or not hasattr(data, "__iter__")):
+        raise _no_data(data)
     for item in [data] if is_array else data:
-        mel = np.asarray(ops.convert_to_numpy(item[0] if isinstance(item, (tuple, list)) else item), dtype=np.float32)
+        first = item[0] if isinstance(item, (tuple, list)) and item else item
+        try:
+            mel = np.asarray(ops.convert_to_numpy(first), dtype=np.float32)
+        except (TypeError, ValueError) as error:  # dictionaries, text, ragged lists
+            raise _no_data(first) from error
         if mel.ndim < 2:
             raise ValueError(f"`data` of `adapt` must have the shape (..., n_mels). Received: shape {mel.shape}.")
         yield mel
+
+
+def _no_data(received: Any) -> ValueError:
+    return ValueError(
+        "`data` of `adapt` must be an array of mel power, a sequence of arrays, or a data set of elements that are "
+        f"arrays or tuples that start with one. Received: {type(received).__name__} {shown(received)}. "
+        "Select the mel power from other elements, as in `data.map(lambda element: element['mel'])`."
+    )
 
 
 # ---- Checks --------------------------------------------------------------------------------------------------------

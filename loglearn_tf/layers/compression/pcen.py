@@ -107,10 +107,21 @@ class PCEN(Compression):
     def smoothing_for(*, time_constant_s: float, sample_rate: int, hop_length: int) -> float:
         """The coefficient whose low-pass filter has its -3 dB point at `1 / (2 pi time_constant_s)`, as in librosa.
 
+        Args:
+            time_constant_s: Float > 0, seconds.
+            sample_rate: Float > 0, Hz.
+            hop_length: Float > 0, samples between frames.
+
+        Raises:
+            ValueError: If one of them is not a positive number.
+
         Example:
             >>> round(PCEN.smoothing_for(time_constant_s=0.4, sample_rate=44100, hop_length=1024), 4)
             0.0564
         """
+        given = {"time_constant_s": time_constant_s, "sample_rate": sample_rate, "hop_length": hop_length}
+        for name, value in given.items():
+            in_float32(name, value)
         frames = time_constant_s * sample_rate / hop_length
         return (math.sqrt(1 + 4 * frames**2) - 1) / (2 * frames**2)
 

@@ -140,6 +140,25 @@ class TestBadInput:
     def test_no_data(self, data):
         self.check("`data` of `adapt` must contain mel power. Received: nothing", data, quantile=0.1)
 
+    @pytest.mark.parametrize(
+        ("data", "received"),
+        [
+            (3, "int 3"),
+            ("mel.npy", "str 'mel.npy'"),
+            (["mel.npy"], "str 'mel.npy'"),
+            ([{"mel": random_mel(4, 3)}], "dict"),
+            ([([[1.0, 2.0], [3.0]], 0)], "list"),
+            (None, "NoneType None"),
+        ],
+    )
+    def test_no_arrays(self, data, received):
+        self.check(f"`data` of `adapt` must be an array of mel power, .*Received: {received}", data, quantile=0.1)
+
+    def test_a_data_set_of_dictionaries(self):
+        data = tf.data.Dataset.from_tensors({"mel": random_mel(4, 3)})
+        self.check("must be an array of mel power.*Received: dict", data, quantile=0.1)
+        LearnableLog().adapt(data.map(lambda element: element["mel"]), quantile=0.1)
+
     def test_silence(self):
         self.check(
             r"A knee needs mel power above zero. Received: 36 values, all of them zero \(digital silence\)",

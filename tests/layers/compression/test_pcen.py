@@ -37,3 +37,11 @@ def test_bands_before_frames_are_refused():
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         PCEN(**arguments)
+
+
+@pytest.mark.parametrize("name", ["time_constant_s", "sample_rate", "hop_length"])
+@pytest.mark.parametrize("value", [0, -1.0, "0.4"])
+def test_smoothing_for_needs_positive_numbers(name, value):
+    arguments = {"time_constant_s": 0.4, "sample_rate": 44_100, "hop_length": 1024, name: value}
+    with pytest.raises(ValueError, match=f"^`{name}` must be .*Received: {name}={value!r}"):
+        PCEN.smoothing_for(**arguments)
