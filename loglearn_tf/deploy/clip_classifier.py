@@ -1,5 +1,6 @@
 """The model for deployment: from waveform to class probabilities, in one file."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -40,8 +41,8 @@ def clip_classifier(
         a batch have equal length; results do not depend on the other clips.
 
     Raises:
-        ValueError: If the class names or the front end's bands do not match the network's, or both `patch_hop` and
-            `hop` are given.
+        ValueError: If the network is not a Keras model, `front_end` is not a mapping, the class names or the front
+            end's bands do not match the network's, or both `patch_hop` and `hop` are given.
 
     Reference:
         docs/fidelity.md, "Evaluation".
@@ -61,6 +62,14 @@ def clip_classifier(
                 f"Received: patch_hop={patch_hop!r}, hop={hop!r}."
             )
         patch_hop = hop
+    if not isinstance(network, keras.Model):
+        remedy = " Load it with `keras.models.load_model` first." if isinstance(network, (str, os.PathLike)) else ""
+        raise ValueError(f"`network` must be a Keras model. Received: network={network!r}.{remedy}")
+    if not isinstance(front_end, Mapping | None):
+        raise ValueError(
+            "`front_end` must be a mapping of arguments of `MelSpectrogram`, such as {'sample_rate': 16000}. "
+            f"Received: front_end={front_end!r}."
+        )
     waveform = keras.Input((None,), name="waveform", dtype="float32")  # regardless of Keras' `floatx`
     mel = MelSpectrogram(**(front_end or {}), name="front_end")(waveform)
     if features_compression != "none":

@@ -72,6 +72,9 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
                 "`network` must map (batch, patch_frames, n_mels) to (batch, n_classes), with fixed dimensions except "
                 f"the batch. Received: a model of {shapes[0]} to {shapes[1]}."
             )
+        if isinstance(class_names, str):
+            # Text is a sequence of its letters.
+            raise ValueError(f"`class_names` must be a list of names. Received: class_names={class_names!r}.")
         names = [str(name) for name in class_names]
         if len(names) != shapes[1][1] or len(set(names)) < len(names):
             raise ValueError(
@@ -170,7 +173,8 @@ class ClipClassifier(keras.Model):  # type: ignore[misc]
     A plain functional model would cast integers to float without scaling. `clip_classifier` makes one.
 
     Raises:
-        ValueError: When called, or in `predict`, with anything but floating-point samples.
+        ValueError: When called, or in `predict`, with anything but floating-point samples, or with an array that has
+            another shape than `(batch, samples)`, or none of either.
 
     Warns:
         UserWarning: With a NumPy array of samples far beyond [-1, 1].
@@ -187,12 +191,30 @@ class ClipClassifier(keras.Model):  # type: ignore[misc]
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         for waveform in keras.tree.flatten(inputs):  # a list or dictionary with one entry is also accepted
             check_waveform(waveform)
+            _check_shape(waveform)
         return super().__call__(inputs, *args, **kwargs)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(x, np.ndarray):
             check_waveform(x)
+            # Before Keras takes the samples of a waveform without a batch for a batch.
+            _check_shape(x)
+            x = x.reshape(x.shape[:2])
         return super().predict(x, *args, **kwargs)
+
+
+def _check_shape(waveform: Any) -> None:
+    if not isinstance(waveform, np.ndarray):
+        return
+    shape = waveform.shape
+    batch = shape[:-1] if len(shape) == 3 and shape[-1] == 1 else shape  # Keras drops a last axis of 1
+    if len(batch) == 2 and 0 not in batch:
+        return
+    remedy = {1: " Add the batch: `waveform[None]`.", 3: " Pass one channel, or the mean of all."}
+    raise ValueError(
+        "Waveforms must have the shape (batch, samples), with at least one waveform and one sample. "
+        f"Received: {shape}.{remedy.get(len(shape), '') if waveform.size else ''}"
+    )
 
 
 def _without_training(config: Any) -> Any:

@@ -111,3 +111,18 @@ def test_the_hop_may_have_its_earlier_name():
     assert earlier.get_layer("clip").patch_hop == 20
     with pytest.raises(ValueError, match="pass only one of them. Received: patch_hop=10, hop=20"):
         clip_classifier(network, class_names=NAMES, patch_hop=10, hop=20)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"network": "model.keras"}, "`network` must be .*Received: network='model.keras'. Load it with `keras.models"),
+        ({"network": LearnableLog(name="log")}, "`network` must be a Keras model. Received: network=<LearnableLog"),
+        ({"front_end": "mel"}, "`front_end` must be a mapping .*Received: front_end='mel'."),
+        ({"class_names": "abc"}, "`class_names` must be a list of names. Received: class_names='abc'."),
+    ],
+)
+def test_arguments_of_another_kind_are_named(arguments, message):
+    usual = {"network": build_model("timbre", n_classes=3), "class_names": NAMES}
+    with pytest.raises(ValueError, match=message):
+        clip_classifier(**{**usual, **arguments})

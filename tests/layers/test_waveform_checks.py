@@ -80,6 +80,26 @@ def test_integers_that_were_cast_and_not_scaled_are_warned_of(layer, classifier)
             use(32767 * FLOAT)
 
 
+@pytest.mark.parametrize(
+    ("waveform", "message"),
+    [
+        (FLOAT[0], r"Received: \(2000,\). Add the batch: `waveform\[None\]`."),
+        (np.stack([FLOAT, FLOAT], axis=-1), r"Received: \(1, 2000, 2\). Pass one channel, or the mean of all."),
+        (FLOAT[:, :0], r"one sample. Received: \(1, 0\).$"),
+        (FLOAT[:0], r"at least one waveform and one sample. Received: \(0, 2000\).$"),
+    ],
+)
+def test_a_classifier_names_the_shape_that_it_needs(classifier, waveform, message):
+    for use in (classifier, lambda waveform: classifier.predict(waveform, verbose=0)):
+        with pytest.raises(ValueError, match=rf"^Waveforms must have the shape \(batch, samples\).*{message}"):
+            use(waveform)
+
+
+def test_a_last_axis_of_one_channel_is_dropped(classifier):
+    for use in (classifier, lambda waveform: classifier.predict(waveform, verbose=0)):
+        np.testing.assert_allclose(use(FLOAT[..., None]), classifier(FLOAT), rtol=1e-5)
+
+
 def test_nan_stays_nan(layer):
     waveform = FLOAT.copy()
     waveform[0, 1000] = np.nan
