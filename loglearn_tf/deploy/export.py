@@ -81,9 +81,8 @@ def export_model(model: "keras.Model", path: str | Path, *, to: str) -> str:
 
     Raises:
         ConfigError: If there is no such format.
-        ModelError: If the model cannot be converted, the result does not run or differs, or `path` is something that
-            must
-            not be replaced.
+        ModelError: If `model` is not a Keras model or cannot be converted, the result does not run or differs, or
+            `path` is something that must not be replaced.
         StorageError: If it cannot be written.
     """
     EXPORT_FORMATS.check(to, setting="to")
@@ -101,8 +100,9 @@ def export_model(model: "keras.Model", path: str | Path, *, to: str) -> str:
 
 
 def _check_can_be_exported(model: "keras.Model") -> None:
-    from loglearn_tf.deploy.saved_models import has_known_graph
+    from loglearn_tf.deploy.saved_models import check_is_model, has_known_graph
 
+    check_is_model(model)
     if not has_known_graph(model):
         raise ModelError(
             "Only functional models and built sequential ones can be exported. Received: "

@@ -109,8 +109,11 @@ def predict(
 
     Raises:
         ModelError: If the model is not a clip classifier.
-        ConfigError: If `every` is shorter than a hop, or not finite.
+        ConfigError: If `paths` is a single path, or `every` is shorter than a hop or not finite.
     """
+    if isinstance(paths, (str, os.PathLike)):
+        # Text is a sequence of its letters.
+        raise ConfigError(f"`paths` must be a list of sound files. Received: paths={paths!r}. Write [{paths!r}].")
     front_end = front_end_of(model, where)
     sample_rate, hop_s = front_end.sample_rate, front_end.hop_length / front_end.sample_rate
     if every is not None and not hop_s <= every < float("inf"):

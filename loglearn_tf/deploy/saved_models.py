@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from loglearn_tf._util.text import shown
 from loglearn_tf.deploy.safe_mode import REMEDY, ways_around
 from loglearn_tf.errors import ModelError
 from loglearn_tf.layers import ClipClassifier, MeanOverPatches, MelSpectrogram
@@ -138,6 +139,15 @@ def head_of(model: keras.Model, where: str | Path = "the model") -> MeanOverPatc
     return head
 
 
+def check_is_model(model: Any) -> None:
+    """Raises a `ModelError` for anything but a Keras model, such as the path of one."""
+    if not isinstance(model, keras.Model):
+        raise ModelError(
+            f"`model` must be a Keras model. Received: model={shown(model)}. Load it first, with "
+            "`loglearn_tf.deploy.saved_models.load_model` or `keras.models.load_model`."
+        )
+
+
 def has_known_graph(model: keras.Model) -> bool:
     """Whether a model is functional, or sequential and built, so that Keras can traverse and copy its layers."""
     # Both raise an AttributeError if a sequential model is not built.
@@ -153,6 +163,7 @@ def is_clip_classifier(model: keras.Model) -> bool:
 
 
 def _check_is_classifier(model: keras.Model, where: str | Path) -> None:
+    check_is_model(model)
     if not is_clip_classifier(model):
         raise ModelError(
             f"{where} is not a clip classifier: it must go from a waveform through `MelSpectrogram` to "

@@ -40,6 +40,13 @@ class TestPlaces:
         assert (tmp_path / "holiday.jpg").read_bytes() == b"not to be lost"
 
 
+@pytest.mark.parametrize("to", ["savedmodel", "tflite"])
+def test_a_path_is_not_a_model(tmp_path, to):
+    with pytest.raises(ModelError, match="^`model` must be a Keras model. Received: model='model.keras'. Load"):
+        export_model("model.keras", tmp_path / "exported", to=to)
+    assert not any(tmp_path.iterdir())
+
+
 class TestWhatWasWrittenIsRun:
     @pytest.fixture
     def model(self):

@@ -312,3 +312,11 @@ class TestCommandLine:
     def test_show(self, saved, capsys):
         assert main(["show", str(saved)]) == 0
         assert "classes: air, bell, car" in capsys.readouterr().out
+
+
+def test_a_path_is_neither_a_model_nor_a_list_of_files(classifier, saved, sounds):
+    with pytest.raises(ModelError, match="^`model` must be a Keras model. Received: model='.*'. Load it first"):
+        predict(str(saved), ["a.wav"])
+    for path in ("a.wav", saved.parent / "a.wav"):
+        with pytest.raises(ConfigError, match="^`paths` must be a list of sound files. Received: paths="):
+            predict(classifier, path)
