@@ -1,13 +1,16 @@
 """Checks networks and compressions from outside the package, and the precision of training, before any work is done."""
 
 import logging
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from loglearn_tf._util.progress import OnProgress
 from loglearn_tf._util.registry import folder_name
 from loglearn_tf._util.tensorflow_runtime import tensorflow
-from loglearn_tf.errors import ConfigError
+from loglearn_tf._util.text import printable
+from loglearn_tf.errors import ConfigError, LoglearnError
 from loglearn_tf.layers.compression import COMPRESSIONS
 from loglearn_tf.models.registry import MODELS
 from loglearn_tf.study.settings import Settings
@@ -30,6 +33,21 @@ def has_to_be_tried(settings: Settings) -> bool:
     return has_outside(settings) or settings.training.precision == "bfloat16"
 
 
+@contextmanager
+def _errors_named(what: str) -> Iterator[None]:
+    """Code from outside may raise anything: says whose it is and where, instead of ending the command."""
+    try:
+        yield
+    except (ValueError, LoglearnError):
+        raise
+    except Exception as error:
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        raise ConfigError(
+            f"{what} cannot be built or called: {printable(f'{type(error).__name__}: {error}')} "
+            f"({at.filename}, line {at.lineno}). Correct it; `loglearn_tf.models.check_network` shows the traceback."
+        ) from error
+
+
 def check_networks(studies: Sequence[tuple[Settings, int]], *, on_progress: OnProgress | None = None) -> None:
     """Builds the networks with each variant and each outside compression, tests outside networks, and checks the
     precision of training. Meant for a separate process.
@@ -39,9 +57,9 @@ def check_networks(studies: Sequence[tuple[Settings, int]], *, on_progress: OnPr
         on_progress: Not called.
 
     Raises:
-        ConfigError: If a layer or builder cannot be imported or refuses its arguments, or a network does not meet the
-            requirements; see `models.check_network`. If this processor emulates `training.precision`, or a network
-            cannot be trained in it.
+        ConfigError: If a layer or builder cannot be imported, raises an error or refuses its arguments, or a network
+            does not meet the requirements; see `models.check_network`. If this processor emulates `training.precision`,
+            or a network cannot be trained in it.
     """
     tensorflow(gpu=None)
     from loglearn_tf.layers import build_compression
@@ -61,8 +79,9 @@ def check_networks(studies: Sequence[tuple[Settings, int]], *, on_progress: OnPr
             if COMPRESSIONS.own(name) is None:
                 layer, arguments = settings.compression(name)
                 try:
-                    compression = build_compression(layer, **{"name": folder_name(name), **arguments})
-                    build_model(settings.models[0], n_classes=n_classes, compression=compression, **shape)
+                    with _errors_named(f"Network {settings.models[0]} with compression {name}"):
+                        compression = build_compression(layer, **{"name": folder_name(name), **arguments})
+                        build_model(settings.models[0], n_classes=n_classes, compression=compression, **shape)
                 except ValueError as error:
                     setting = f"variants.{name}" if name in settings.variants else "compressions"
                     raise ConfigError(f"`{setting}`: {error} {of_shape}") from error
@@ -74,7 +93,10 @@ def check_networks(studies: Sequence[tuple[Settings, int]], *, on_progress: OnPr
                 continue
             checked.add(kind)
             try:
-                check_network(model, n_classes=n_classes, compression=compression, saved=settings.save_models, **shape)
+                with _errors_named(f"Network {model}"):
+                    check_network(
+                        model, n_classes=n_classes, compression=compression, saved=settings.save_models, **shape
+                    )
             except ValueError as error:
                 raise ConfigError(f"`models`: {error} {of_shape}") from error
             built = build_model(model, n_classes=n_classes, compression=compression(), **shape)
