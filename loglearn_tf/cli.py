@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from loglearn_tf import __version__
 from loglearn_tf._util.files import write_text
 from loglearn_tf._util.progress import ProgressDisplay
+from loglearn_tf._util.registry import import_module
 from loglearn_tf._util.streams import OutputError, silent_libraries, standard_streams
 from loglearn_tf._util.tensorflow_runtime import available_cores, be_quiet, machine_memory_mib
 from loglearn_tf._util.text import align
@@ -35,6 +36,8 @@ from loglearn_tf.study.status import (
 from loglearn_tf.study.yaml_file import experiment_names, settings_file
 
 if TYPE_CHECKING:
+    import keras
+
     from loglearn_tf.analysis.planned import StudyPart
     from loglearn_tf.analysis.power import Spread
     from loglearn_tf.study.settings import Settings
@@ -136,9 +139,10 @@ def _plan(options: argparse.Namespace) -> int:
             seconds = (frames - 1) * settings.features.hop_length / settings.features.sample_rate
             print(f"Patches have {frames:,} frames: each spans {seconds:.3g} s from first to last.")
     if studies[0].contrasts:
+        n_planned = len(studies[0].contrasts)
         print(
-            f"\n{len(studies[0].contrasts)} contrasts are planned: `loglearn contrasts` shows them, "
-            f"`loglearn power` how precise their answers will be."
+            f"\n{n_planned} contrast{' is' if n_planned == 1 else 's are'} planned: `loglearn contrasts` shows what "
+            "was found, `loglearn power` how precise the answers will be."
         )
     sys.stdout.flush()  # the estimate takes a while
     _print_estimates(states, measure=not options.no_measure)
@@ -377,7 +381,7 @@ def _predict(options: argparse.Namespace) -> int:
 
     if options.top < 1:
         raise ConfigError(f"`--top` must be at least 1. Received: {options.top}.")
-    model = saved_models.load_model(options.model, trust=options.trust)
+    model = _load_model(options)
     names = saved_models.head_of(model, options.model).class_names
     sounds = predict.find_sounds(options.sounds)
     write = predict.writer(
@@ -409,9 +413,7 @@ def _export(options: argparse.Namespace) -> int:
     from loglearn_tf.deploy.export import EXPORT_FORMATS, export_model
 
     EXPORT_FORMATS.check(options.to, setting="--to")
-    from loglearn_tf.deploy import saved_models
-
-    model = saved_models.load_model(options.model, trust=options.trust)
+    model = _load_model(options)
     beside = options.model if options.model.is_dir() else options.model.parent
     output = options.output or beside / EXPORT_FORMATS[options.to].default_output
     print(export_model(model, output, to=options.to))
@@ -421,8 +423,16 @@ def _export(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     from loglearn_tf.deploy import saved_models
 
-    print(saved_models.describe(saved_models.load_model(options.model, trust=options.trust)))
+    print(saved_models.describe(_load_model(options)))
     return DONE
+
+
+def _load_model(options: argparse.Namespace) -> "keras.Model":
+    from loglearn_tf.deploy import saved_models
+
+    for module in options.modules:
+        import_module(module, what="`--import`")
+    return saved_models.load_model(options.model, trust=options.trust)
 
 
 def _synthetic(options: argparse.Namespace) -> int:
@@ -631,6 +641,14 @@ def _parser() -> argparse.ArgumentParser:
             "--trust",
             action="store_true",
             help="trust the source of the model; required if the installed Keras has known ways around its safe mode",
+        )
+        reader.add_argument(
+            "--import",
+            dest="modules",
+            action="append",
+            default=[],
+            metavar="MODULE",
+            help="a module of yours that registers layers of the model, such as my_lab.layers; may be repeated",
         )
     data = commands.add_parser("data", help="download, check or generate data sets")
     corpora = [DATASETS[name] for name in DATASETS if DATASETS.own(name)]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from loglearn_tf._util.text import printable, shown
@@ -127,6 +128,25 @@ def folder_name(name: str) -> str:
     return name.replace(":", "-")
 
 
+def import_module(name: str, *, what: str) -> ModuleType:
+    """Imports a module from outside.
+
+    Args:
+        name: Of the module.
+        what: What it is of, for messages.
+
+    Raises:
+        ConfigError: If it cannot be imported.
+    """
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # user code may raise anything
+        raise ConfigError(
+            f"The module of {printable(what)} cannot be imported: {type(error).__name__}: {printable(str(error))}. "
+            f"Install the package with {printable(name)}, or add its folder to PYTHONPATH."
+        ) from error
+
+
 def load(place: str, *, what: str) -> Any:
     """Imports `module:attribute`.
 
@@ -138,13 +158,7 @@ def load(place: str, *, what: str) -> Any:
         ConfigError: If the module cannot be imported or has no such attribute.
     """
     module_name, _, attribute = place.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # user code may raise anything
-        raise ConfigError(
-            f"The module of {printable(what)} cannot be imported: {type(error).__name__}: {printable(str(error))}. "
-            f"Install the package with {module_name}, or add its folder to PYTHONPATH."
-        ) from error
+    module = import_module(module_name, what=what)
     try:
         return getattr(module, attribute)
     except AttributeError as error:

@@ -352,7 +352,7 @@ def _precision(one: Answer, width: float | None) -> str:
         also = (
             "from its recordings and runs"
             if one.rests_on == "recordings and runs"
-            else f"from its runs alone, since {one.rests_on_because}; other recordings may give another answer"
+            else f"from its runs alone ({one.rests_on_because}); other recordings may give another answer"
         )
         return f"{text} There is only one fold, so this is estimated {also}. Nothing is known about other folds."
     if n_folds < _FEW_FOLDS:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from loglearn_tf.deploy.saved_models import has_known_graph
 from loglearn_tf.layers import ClipClassifier, ClipLevel, MeanOverPatches, MelSpectrogram, build_compression
@@ -41,8 +42,8 @@ def clip_classifier(
         a batch have equal length; results do not depend on the other clips.
 
     Raises:
-        ValueError: If the network is not a Keras model, `front_end` is not a mapping, the class names or the front
-            end's bands do not match the network's, or both `patch_hop` and `hop` are given.
+        ValueError: If the network is not a Keras model or returns probabilities, `front_end` is not a mapping, the
+            class names or the front end's bands do not match the network's, or both `patch_hop` and `hop` are given.
 
     Reference:
         docs/fidelity.md, "Evaluation".
@@ -78,7 +79,21 @@ def clip_classifier(
         # The level of the whole clip, as in training, which its patches do not contain.
         mel = ClipLevel(name="clip_level")(mel)
     head = MeanOverPatches(network, class_names=class_names, patch_hop=patch_hop, mean=mean, name="clip")
+    _check_returns_logits(network)
     return ClipClassifier(waveform, head(mel), name="clip_classifier")
+
+
+def _check_returns_logits(network: keras.Model) -> None:
+    # Typical mel power of sounds, from 1e-8 to 100.
+    shape = (4, *network.input_shape[1:])
+    patches = (10 ** np.random.default_rng(0).uniform(-8, 2, shape)).astype(np.float32)
+    given = np.asarray(keras.ops.convert_to_numpy(network(patches, training=False)), np.float64)
+    # Of one class, a softmax is always 1.
+    if given.shape[1] > 1 and ((given >= 0) & (given <= 1)).all() and np.allclose(given.sum(axis=1), 1, atol=1e-3):
+        raise ValueError(
+            f"`network` must return logits. Received: {network.name!r}, whose outputs are between 0 and 1 and sum to 1 "
+            "as probabilities do. Remove the softmax from its last layer: the classifier applies one."
+        )
 
 
 def fold_compressions(

@@ -22,7 +22,10 @@ _MAX_CONFIG_BYTES = 16 << 20
 # that off for all loading (`keras.config.enable_unsafe_deserialization`). There is no list of allowed layers, since
 # registered custom layers may have any name.
 _CODE = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "__lambda__")
-_LOADED = "Only layers of Keras, of this package and registered by your program are loaded, and no Python code."
+_LOADED = (
+    "Only layers of Keras, of this package and registered by your program are loaded, and no Python code. For layers "
+    "of your own, use `--import MODULE`; in Python, import the module that registers them."
+)
 # Values of mel power for the curve in `describe`: from silence to a loud tone.
 _SHOWN_POWER = 10.0 ** np.arange(-10, 5)
 

@@ -126,3 +126,20 @@ def test_arguments_of_another_kind_are_named(arguments, message):
     usual = {"network": build_model("timbre", n_classes=3), "class_names": NAMES}
     with pytest.raises(ValueError, match=message):
         clip_classifier(**{**usual, **arguments})
+
+
+def test_a_network_with_a_softmax_of_its_own_is_refused():
+    """Two softmaxes would make every class about as probable as any other."""
+
+    def network(activation):
+        layers = keras.layers
+        return keras.Sequential(
+            [keras.Input((128, 128)), LearnableLog(), layers.GlobalAveragePooling1D(), layers.Dense(3, activation)]
+        )
+
+    with pytest.raises(
+        ValueError, match="`network` must return logits. Received: .* sum to 1 as probabilities do. Remove"
+    ):
+        clip_classifier(network("softmax"), class_names=["a", "b", "c"])
+    # Outputs between 0 and 1 that do not sum to 1 may be logits.
+    assert clip_classifier(network("sigmoid"), class_names=["a", "b", "c"]).output_shape == (None, 3)

@@ -54,7 +54,7 @@ def in_pieces(classifier: Classifier, waveform: np.ndarray, size: int) -> np.nda
 def test_as_the_whole_recording(front_end, patch_frames, patch_hop, mean):
     model = clip_classifier(
         network(patch_frames),
-        class_names="abc",
+        class_names=list("abc"),
         front_end={**FRONT_END, **front_end},
         patch_hop=patch_hop,
         mean=mean,
@@ -71,7 +71,7 @@ def test_as_the_whole_recording(front_end, patch_frames, patch_hop, mean):
 
 
 def test_up_to_a_block_to_the_last_bit():
-    model = clip_classifier(network(), class_names="abc", front_end=FRONT_END)
+    model = clip_classifier(network(), class_names=list("abc"), front_end=FRONT_END)
     by = Classifier(model)
     for n_samples in (200, by.reach):
         waveform = noise(n_samples)
@@ -79,7 +79,7 @@ def test_up_to_a_block_to_the_last_bit():
 
 
 def test_what_is_held_does_not_grow():
-    by = Classifier(clip_classifier(network(), class_names="abc", front_end=FRONT_END))
+    by = Classifier(clip_classifier(network(), class_names=list("abc"), front_end=FRONT_END))
     heard = Recording(by)
     for _ in range(20):
         heard.add(noise(by.block))
@@ -91,7 +91,7 @@ def test_blocks_are_bounded_whatever_the_front_end(monkeypatch):
     monkeypatch.undo()
     for n_fft, hop_length in ((1024, 1024), (1 << 16, 1 << 10), (64, 1 << 16), (1024, 1)):
         front_end = {**FRONT_END, "sample_rate": 44_100, "n_fft": n_fft, "hop_length": hop_length}
-        by = Classifier(clip_classifier(network(), class_names="abc", front_end=front_end))
+        by = Classifier(clip_classifier(network(), class_names=list("abc"), front_end=front_end))
         assert by.block <= 1 << 21 and by.block // hop_length * n_fft <= 1 << 21
 
 
@@ -105,12 +105,12 @@ class TestOtherModels:
         np.testing.assert_allclose(in_pieces(by, self.WAVEFORM, 3000), whole, rtol=0, atol=5e-7)
 
     def layers(self):
-        return MelSpectrogram(**FRONT_END), MeanOverPatches(network(), class_names="abc", patch_hop=3)
+        return MelSpectrogram(**FRONT_END), MeanOverPatches(network(), class_names=list("abc"), patch_hop=3)
 
     @pytest.mark.parametrize(("compression", "needs_mel"), [("log", False), ("pcen", True)])
     def test_a_compression_of_features(self, compression, needs_mel):
         model = clip_classifier(
-            network(), class_names="abc", front_end=FRONT_END, features_compression=compression, patch_hop=3
+            network(), class_names=list("abc"), front_end=FRONT_END, features_compression=compression, patch_hop=3
         )
         self.check(model, needs_waveform=False, needs_mel=needs_mel)
 
@@ -158,7 +158,7 @@ class TestOtherModels:
         ):
             in_pieces(by, self.WAVEFORM, 3000)
         monkeypatch.setattr(recording, "_MOST_VALUES", 300)
-        pcen = clip_classifier(network(), class_names="abc", front_end=FRONT_END, features_compression="pcen")
+        pcen = clip_classifier(network(), class_names=list("abc"), front_end=FRONT_END, features_compression="pcen")
         with pytest.raises(
             TooLong,
             match="it has at least 424 values of mel power, and this model needs them all at once; the limit is 300",

@@ -306,3 +306,29 @@ class TestErrors:
     def test_a_model_that_is_no_clip_classifier(self, part):
         with pytest.raises(ModelError, match=r"net.keras is not a clip classifier.*Received: a model `timbre`, "):
             part(build_model("timbre", n_classes=3), "net.keras")
+
+
+def test_layers_of_ones_own_are_registered_by_their_module(tmp_path, monkeypatch, capsys):
+    """As of a run with `compressions: [own_layers:CubeRoot]`."""
+    (tmp_path / "own_layers.py").write_text(
+        "import keras\n"
+        "from loglearn_tf import Compression\n\n\n"
+        "@keras.saving.register_keras_serializable('own_layers')\n"
+        "class CubeRoot(Compression):\n"
+        "    def compress(self, mel):\n"
+        "        return mel ** (1 / 3)\n"
+    )
+    made = (
+        "from loglearn_tf import build_model, clip_classifier; from own_layers import CubeRoot; "
+        "network = build_model('timbre', n_classes=2, compression=CubeRoot()); "
+        "clip_classifier(network, class_names=['a', 'b']).save('own.keras')"
+    )
+    python(made, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert main(["show", "own.keras"]) == 2
+    assert "For layers of your own, use `--import MODULE`" in capsys.readouterr().err
+    assert main(["show", "own.keras", "--import", "own_layer"]) == 2
+    said = capsys.readouterr().err
+    assert "The module of `--import` cannot be imported: ModuleNotFoundError: No module named 'own_layer'." in said
+    assert main(["show", "own.keras", "--import", "own_layers"]) == 0
+    assert "CubeRoot" in capsys.readouterr().out

@@ -49,7 +49,8 @@ def text(parts: Sequence[StudyPart], outcomes: Sequence[Outcome], spread: Spread
         shown.append(f"{one.name}: {_line(one.contrast.title)}")
         shown += [f"  {line}" for line in (_label(one), *_lines(one, parts, planned, spread))]
         shown.append("")
-    return "\n".join([*shown, f"{len(outcomes)} contrasts; Holm's correction covers all of them."])
+    end = "1 contrast." if len(outcomes) == 1 else f"{len(outcomes)} contrasts; Holm's correction covers all of them."
+    return "\n".join([*shown, end])
 
 
 def _planned(parts: Sequence[StudyPart], spread: Spread) -> dict[str, Planned | None]:
@@ -85,14 +86,16 @@ def _lines(
                 + (" Two scores of the same weights differ less." if one.contrast.minus_score is not None else "")
             )
     else:
+        corrected = f"over {one.n_corrected} contrast{'' if one.n_corrected == 1 else 's'}"
         yield (
             f"Found: {points(one.mean)} points; 95 % interval {_over(one)} "
             f"{points_interval(one.low, one.high) or 'none'}, "
             f"90 % {points_interval(one.low_90, one.high_90) or 'none'}; p {p_text(one.p_value) or 'none'}, corrected "
-            f"over {one.n_corrected} contrasts {p_text(one.p_holm) or 'none'}; margin {100 * one.margin:g} points."
+            f"{corrected} {p_text(one.p_holm) or 'none'}; margin {100 * one.margin:g} points."
         )
         by_recordings = points_interval(one.low_recordings, one.high_recordings)
-        yield f"By source recordings and runs, 95 %: {by_recordings or f'no interval, {one.no_recordings}'}."
+        no_interval = ", ".join(("no interval", *filter(None, [one.no_recordings])))
+        yield f"By source recordings and runs, 95 %: {by_recordings or no_interval}."
         yield (
             f"Based on {one.n_pairs:,} pairs of runs in {one.n_folds} fold{'' if one.n_folds == 1 else 's'}"
             + ("; nothing is known about other folds" if one.over_runs else "")
