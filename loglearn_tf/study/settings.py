@@ -344,7 +344,8 @@ class TrainingSettings(_Settings):
             dense layers multiply in bfloat16 and add in float32. Weights, statistics of batch normalisation,
             compression, loss and update stay float32, and so do scoring and saved models. Training is 1.3 to 2.6 times
             as fast on processors with bfloat16 instructions (AMX, AVX-512 BF16); other processors and GPUs are refused.
-            Also for prototypical networks. Accuracies may differ: VGG's were lower in a first comparison.
+            Also for prototypical networks. No difference in accuracy was found (docs/howto/study.md), with an
+            uncertainty of 0.7 (TIMBRE) to 2.2 points (prototypical networks).
     """
 
     epochs: Count | None = None
