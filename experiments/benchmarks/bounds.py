@@ -27,14 +27,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from stages import (
-    NETWORKS,
-    compile_as_published,
-    keras_mel,
-    power,
-    sound_files,
-    tf,
-)  # first, since it sets the number of threads
+# First, since it sets the number of threads.
+from stages import NETWORKS, compile_as_published, keras_mel, power, sound_files, tf
 
 # isort: split
 import keras

@@ -127,8 +127,7 @@ class Answer:
         reason: `"best"`: the only one that can be the best. `"near"`: the simplest of those shown to be within the
             margin of the best. `"open"`: the simplest of those that can be the best and whose mean is within the margin
             of the highest, or not comparable with it: a choice, not a finding. `"highest"`: the same if only the
-            highest qualifies. `"alone"`:
-            there was nothing to compare.
+            highest qualifies. `"alone"`: there was nothing to compare.
         learns: Whether the recommended one has learned parameters.
         learning: What learning adds.
         more: What it takes to decide more; `None` if nothing is open.

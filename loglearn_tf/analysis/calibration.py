@@ -8,9 +8,8 @@ import numpy as np
 
 from loglearn_tf.analysis.results import FloatArray, IntArray
 from loglearn_tf.errors import DataError
+from loglearn_tf.study.run_folder import PROBABILITY_DECIMALS
 
-# Of probabilities as runs write them; an archive may have kept fewer.
-DECIMALS = 7
 BINS = 15
 # Tolerance for the networks' own rounding, over some thousand classes.
 _SUM_TOLERANCE = 1e-3
@@ -38,7 +37,7 @@ class Predictions:
     labels: IntArray
     predicted: IntArray
     probabilities: FloatArray
-    decimals: int = DECIMALS
+    decimals: int = PROBABILITY_DECIMALS
 
 
 @dataclass
@@ -107,7 +106,7 @@ def _of_label(found: Predictions) -> FloatArray:
     return np.asarray(found.probabilities[np.arange(len(found.labels)), found.labels])
 
 
-def read_predictions(path: Path, *, decimals: int = DECIMALS) -> Predictions:
+def read_predictions(path: Path, *, decimals: int = PROBABILITY_DECIMALS) -> Predictions:
     """Reads `predictions.csv` or `predictions_settled.csv` of a run.
 
     Args:

@@ -1,6 +1,5 @@
 """The model for deployment: from waveform to class probabilities, in one file."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from loglearn_tf.deploy.saved_models import has_known_graph
 from loglearn_tf.layers import ClipClassifier, ClipLevel, MeanOverPatches, MelSpectrogram, build_compression
+from loglearn_tf.layers.clip_head import are_probabilities
 from loglearn_tf.layers.clip_level import needs_clip_level
 
 
@@ -63,14 +63,13 @@ def clip_classifier(
                 f"Received: patch_hop={patch_hop!r}, hop={hop!r}."
             )
         patch_hop = hop
-    if not isinstance(network, keras.Model):
-        remedy = " Load it with `keras.models.load_model` first." if isinstance(network, (str, os.PathLike)) else ""
-        raise ValueError(f"`network` must be a Keras model. Received: network={network!r}.{remedy}")
     if not isinstance(front_end, Mapping | None):
         raise ValueError(
             "`front_end` must be a mapping of arguments of `MelSpectrogram`, such as {'sample_rate': 16000}. "
             f"Received: front_end={front_end!r}."
         )
+    head = MeanOverPatches(network, class_names=class_names, patch_hop=patch_hop, mean=mean, name="clip")
+    _check_returns_logits(network)
     waveform = keras.Input((None,), name="waveform", dtype="float32")  # regardless of Keras' `floatx`
     mel = MelSpectrogram(**(front_end or {}), name="front_end")(waveform)
     if features_compression != "none":
@@ -78,8 +77,6 @@ def clip_classifier(
     if needs_clip_level(network):
         # The level of the whole clip, as in training, which its patches do not contain.
         mel = ClipLevel(name="clip_level")(mel)
-    head = MeanOverPatches(network, class_names=class_names, patch_hop=patch_hop, mean=mean, name="clip")
-    _check_returns_logits(network)
     return ClipClassifier(waveform, head(mel), name="clip_classifier")
 
 
@@ -89,7 +86,7 @@ def _check_returns_logits(network: keras.Model) -> None:
     patches = (10 ** np.random.default_rng(0).uniform(-8, 2, shape)).astype(np.float32)
     given = np.asarray(keras.ops.convert_to_numpy(network(patches, training=False)), np.float64)
     # Of one class, a softmax is always 1.
-    if given.shape[1] > 1 and ((given >= 0) & (given <= 1)).all() and np.allclose(given.sum(axis=1), 1, atol=1e-3):
+    if given.shape[1] > 1 and are_probabilities(given):
         raise ValueError(
             f"`network` must return logits. Received: {network.name!r}, whose outputs are between 0 and 1 and sum to 1 "
             "as probabilities do. Remove the softmax from its last layer: the classifier applies one."

@@ -19,7 +19,7 @@ from loglearn_tf._util.registry import load
 from loglearn_tf.datasets.clips import Clip, DataSet
 from loglearn_tf.models.registry import MODELS
 from loglearn_tf.study.grid import RunSpec, identity_of, run_identity
-from loglearn_tf.study.run_folder import FORMAT, LEVEL_COLUMNS
+from loglearn_tf.study.run_folder import FORMAT, LEVEL_COLUMNS, PROBABILITY_DECIMALS
 from loglearn_tf.study.settings import Settings
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _predictions(dataset: DataSet, clips: Sequence[Clip], probabilities: Any, **
             **{column: values[at] for column, values in more.items()},
             "class": names[clip.label],
             "predicted": names[row.argmax()],
-            **{f"p_{name}": f"{p:.7f}" for name, p in zip(names, row, strict=True)},
+            **{f"p_{name}": f"{p:.{PROBABILITY_DECIMALS}f}" for name, p in zip(names, row, strict=True)},
         }
         for at, (clip, row) in enumerate(zip(clips, probabilities, strict=True))
     ]

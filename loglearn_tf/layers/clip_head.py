@@ -2,6 +2,7 @@
 the complete model from a waveform."""
 
 import numbers
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,7 +64,8 @@ class MeanOverPatches(keras.layers.Layer):  # type: ignore[misc]
     ) -> None:
         super().__init__(autocast=False, **kwargs)
         if not isinstance(network, keras.Model):
-            raise ValueError(f"`network` must be a Keras model. Received: network={network!r}.")
+            remedy = " Load it with `keras.models.load_model` first." if isinstance(network, (str, os.PathLike)) else ""
+            raise ValueError(f"`network` must be a Keras model. Received: network={network!r}.{remedy}")
         if not network.built or len(getattr(network, "inputs", None) or ()) != 1:
             raise ValueError(f"`network` must be built, with one input. Received: network={network.name!r}.")
         shapes = (tuple(network.input_shape), tuple(network.output_shape))
@@ -201,6 +203,11 @@ class ClipClassifier(keras.Model):  # type: ignore[misc]
             _check_shape(x)
             x = x.reshape(x.shape[:2])
         return super().predict(x, *args, **kwargs)
+
+
+def are_probabilities(outputs: Any) -> bool:
+    """Whether `(batch, n_classes)` outputs of a network seem to have passed a softmax: between 0 and 1, with sum 1."""
+    return bool(((outputs >= 0) & (outputs <= 1)).all() and np.allclose(outputs.sum(axis=1), 1, atol=1e-3))
 
 
 def _check_shape(waveform: Any) -> None:

@@ -113,19 +113,20 @@ def _gradient(model: Any, probe: Any, patches: npt.NDArray[np.float32]) -> Any:
 
 
 def _check_logits(name: str, model: Any, patches: npt.NDArray[np.float32]) -> None:
+    from loglearn_tf.layers.clip_head import are_probabilities
+
     given = np.asarray(model(patches, training=False), np.float64)
     if not np.isfinite(given).all():
         raise ValueError(
             f"Network {printable(name)} must return finite logits for mel power from 1e-8 to 100. Received: "
             f"{given[~np.isfinite(given)][0]}. Normalise the output of the compression, e.g. with BatchNormalization."
         )
-    within = bool(np.all((given >= 0) & (given <= 1)))
-    if within and np.allclose(given.sum(axis=1), 1, atol=1e-3):
+    if are_probabilities(given):
         raise ValueError(
             f"Network {printable(name)} must return logits. Received: outputs between 0 and 1 that sum to 1: "
             "probabilities. Remove the softmax from its last layer: training and scoring apply one."
         )
-    if within and np.ptp(given) > 0:
+    if np.all((given >= 0) & (given <= 1)) and np.ptp(given) > 0:
         _log.warning(
             "Network %s returns only outputs between 0 and 1: if its last layer is a sigmoid, remove it. Training and "
             "scoring treat outputs as logits.",

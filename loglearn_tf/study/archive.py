@@ -17,8 +17,10 @@ from loglearn_tf._util.files import write_bytes
 from loglearn_tf.errors import ConfigError, DataError
 from loglearn_tf.study.run_folder import (
     COLUMNS,
+    PROBABILITY_DECIMALS,
     Row,
     check_alike,
+    decimals_of,
     folder_of,
     parse_result,
     read_runs,
@@ -29,8 +31,7 @@ from loglearn_tf.study.run_folder import (
 from loglearn_tf.study.status import working_on
 
 RUNS, RESULTS = "runs.tar.xz", "results.csv"
-# Probabilities have this many decimals in run folders, and take up most of the space.
-IN_RUN_FOLDERS = 7
+# Of probabilities, which take up most of the space.
 DECIMALS = 4
 # Kept of a run's history: every tenth epoch, the first and the last.
 EVERY_EPOCH = 10
@@ -60,9 +61,10 @@ def archive(study_dir: Path, to: Path, *, decimals: int = DECIMALS) -> list[Path
             both leave, or `decimals` is out of range.
         StorageError: If it cannot be written.
     """
-    if not 1 <= decimals <= IN_RUN_FOLDERS:
+    if not 1 <= decimals <= PROBABILITY_DECIMALS:
         raise ConfigError(
-            f"`decimals` must be between 1 and {IN_RUN_FOLDERS}, as many as run folders have. Received: {decimals!r}."
+            f"`decimals` must be between 1 and {PROBABILITY_DECIMALS}, as many as run folders have. Received: "
+            f"{decimals!r}."
         )
     written = []
     for folder, place in _parts(study_dir, to, "study.yaml"):
@@ -133,7 +135,7 @@ def _parts(source: Path, target: Path, marker: str) -> list[tuple[Path, Path]]:
 def _check_loses_nothing(rows: Sequence[Row], study_dir: Path, place: Path, decimals: int) -> None:
     if not (place / RUNS).is_file():
         return
-    left = {f"{folder_of(row).as_posix()}/result.json": _decimals(row) for row in rows}
+    left = {f"{folder_of(row).as_posix()}/result.json": decimals_of(row) for row in rows}
     kept = {name: content for name, content in _unpacked(place / RUNS).items() if name.endswith("/result.json")}
     lost = sorted(kept.keys() - left.keys())
     if lost:
@@ -146,7 +148,7 @@ def _check_loses_nothing(rows: Sequence[Row], study_dir: Path, place: Path, deci
     coarser = sorted(
         name
         for name, content in kept.items()
-        if left[name] < min(decimals, _decimals(parse_result(content, place / RUNS / name)))
+        if left[name] < min(decimals, decimals_of(parse_result(content, place / RUNS / name)))
     )
     if coarser:
         raise ConfigError(
@@ -154,12 +156,6 @@ def _check_loses_nothing(rows: Sequence[Row], study_dir: Path, place: Path, deci
             f"which comes from another archive; the first is {coarser[0].removesuffix('/result.json')}. Choose another "
             "folder."
         )
-
-
-def _decimals(row: Row) -> int:
-    """Of a run's predictions: those that run folders have, or the archive that it comes from."""
-    found: int = row.get("archived", {}).get("decimals", IN_RUN_FOLDERS)
-    return found
 
 
 def _members(study_dir: Path, rows: Sequence[Row], decimals: int) -> Iterator[tuple[str, bytes]]:
@@ -170,7 +166,7 @@ def _members(study_dir: Path, rows: Sequence[Row], decimals: int) -> Iterator[tu
     # Within a fold in the order of `read_runs`, where `all` comes after every number.
     ordered = sorted(rows, key=lambda row: row["fold"])
     # Of a run that comes from an archive, no more are left than that had.
-    left = [min(decimals, _decimals(row)) for row in ordered]
+    left = [min(decimals, decimals_of(row)) for row in ordered]
     for row, n in zip(ordered, left, strict=True):
         kept = {key: value for key, value in row.items() if key != "host"}
         kept["archived"] = {"decimals": n, "every_epoch": EVERY_EPOCH}

@@ -37,6 +37,8 @@ COLUMNS = (
 )
 # Columns without a value in runs of earlier versions.
 LATER_COLUMNS = COLUMNS[14:]
+# Of the probabilities in the tables of predictions.
+PROBABILITY_DECIMALS = 7
 # Columns of the accuracies at other levels, stored under `levels` in `result.json`.
 LEVEL_COLUMNS = ("gain_db", "accuracy", "accuracy_settled")
 KEY, _SPEC = COLUMNS[:6], COLUMNS[:7]
@@ -173,6 +175,12 @@ def _place_of(row: Row) -> tuple[Any, ...]:
 def folder_of(row: Row) -> Path:
     """A run's folder, relative to the study's, like `RunSpec.folder`."""
     return spec_of(row).folder
+
+
+def decimals_of(row: Row) -> int:
+    """With how many decimals a run's probabilities are stored: fewer if it comes from an archive."""
+    found: int = row.get("archived", {}).get("decimals", PROBABILITY_DECIMALS)
+    return found
 
 
 def result_files(study_dir: Path) -> Iterator[Path]:

@@ -11,7 +11,6 @@ from loglearn_tf._util.text import first_few
 from loglearn_tf.analysis.answers import PREDICTIONS
 from loglearn_tf.analysis.calibration import (
     BINS,
-    DECIMALS,
     Reliability,
     brier_scores,
     largest_zero,
@@ -35,7 +34,7 @@ from loglearn_tf.analysis.report.part import Drawing, Finished, Part, by_folds, 
 from loglearn_tf.analysis.report.table import Cell, Table
 from loglearn_tf.datasets.n_shot import in_order
 from loglearn_tf.errors import DataError
-from loglearn_tf.study.run_folder import Row, folder_of
+from loglearn_tf.study.run_folder import Row, decimals_of, folder_of
 
 _BASELINE = "logeps"
 # Bins with fewer clips are not drawn: their share is meaningless.
@@ -100,7 +99,7 @@ def _measure(finished: Finished, rows: list[Row]) -> tuple[dict[_Key, _Measured]
     measured: dict[_Key, _Measured] = {}
     missing: dict[str, int] = {}
     broken: list[str] = []
-    decimals = {_decimals(row) for row in rows}
+    decimals = {decimals_of(row) for row in rows}
     # All by the fewest: else what an archive has rounded to 0 would cost less than the same in a run beside it.
     fewest = min(decimals)
     for row in rows:
@@ -110,7 +109,7 @@ def _measure(finished: Finished, rows: list[Row]) -> tuple[dict[_Key, _Measured]
                 missing[score] = missing.get(score, 0) + 1
                 continue
             try:
-                found = replace(read_predictions(path, decimals=_decimals(row)), decimals=fewest)
+                found = replace(read_predictions(path, decimals=decimals_of(row)), decimals=fewest)
             except DataError as error:
                 broken.append(str(error))
                 continue
@@ -137,12 +136,6 @@ def _measure(finished: Finished, rows: list[Row]) -> tuple[dict[_Key, _Measured]
             f"{-np.log(floor):.1f} nats."
         )
     return measured, remarks
-
-
-def _decimals(row: Row) -> int:
-    """With how many decimals a run's probabilities are stored."""
-    found: int = row.get("archived", {}).get("decimals", DECIMALS)
-    return found
 
 
 def _of(decimals: int) -> str:
